@@ -1,0 +1,66 @@
+# Everything a person or a machine does here. `make` alone says what there is.
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8080
+DATA ?= data/satellite
+
+export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
+export BENTOML_DO_NOT_TRACK := 1
+
+BIN := .venv/bin
+LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
+
+.PHONY: help serve models test check format lock train figures clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+serve: models ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that)
+	@$(BIN)/python -m runners.launch --host $(HOST) --port $(PORT)
+
+models: .venv/runtime ## Put the models into the BentoML store
+	@$(BIN)/python -m runners.artifacts
+
+test: .venv/dev ## Run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/dev ## Lint, type-check, and keep imports running one way
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/dev ## Format the code
+	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+
+lock: .venv/dev ## Write the lock files anew from pyproject.toml
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --upgrade --all-extras pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+
+train: .venv/dev ## Train the satellite network: make train DATA=folder
+	$(BIN)/python -m training.satellite --data $(DATA)
+
+figures: .venv/dev ## Measure the shipped satellite network: make figures DATA=folder
+	$(BIN)/python -m training.measures --data $(DATA)
+
+clean: ## Remove what was built, the environment and the model store
+	rm -rf .venv .atelier build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is wanted: make PYTHON=python3.11")'
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/runtime: .venv/created requirements.lock
+	@echo "installing what serving needs (torch is large: a few minutes on the first run)"
+	@$(LOCKED) requirements.lock
+	@touch $@
+
+.venv/dev: .venv/runtime requirements-dev.lock
+	@echo "installing what tests, checks and training need"
+	@$(LOCKED) requirements-dev.lock
+	@touch $@

@@ -1,0 +1,1 @@
+"""How is one model served? One adaptive-batching BentoML service per model, behind one contract."""

@@ -1,0 +1,89 @@
+"""OpenAPI descriptions that FastAPI cannot derive: image bodies of several kinds, our errors, examples that run."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+from runners.contract import MAX_ITEMS
+
+EXAMPLE_URL: Final = "https://res.cloudinary.com/demo/image/upload/sample.jpg"
+EXAMPLE_IMAGE: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAgklEQVR42g3JMQpEIQxAwT3EB0EQAoGgYGGRIkWKFB7qHX+ddn7fpE36ZExk"
+    "ohObrMnv27RN34yNbHRjm7VfHNqhH8ZBDnqwwzovnOZ0ZzjiqGPO8hdBC3owAgk0sGDFi6QlPRmJJJpYsvJF0YpejEIKLaxY9eLSLv0yLnLR"
+    "i13W5Q9U9TMhL2QyGgAAAABJRU5ErkJggg=="
+)
+"""A picture of 8x8 pixels as base64, for examples that can be tried as they stand."""
+
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"example": {"error": "what is wrong", "code": code}}},
+    }
+    for status, code in {
+        400: "INVALID_INPUT",
+        403: "URL_REFUSED",
+        413: "PAYLOAD_TOO_LARGE",
+        415: "UNSUPPORTED_MEDIA_TYPE",
+        502: "UPSTREAM_FAILED",
+        503: "MODEL_UNAVAILABLE",
+        504: "UPSTREAM_TIMEOUT",
+    }.items()
+}
+"""What the documented routes may answer instead of 200."""
+
+_FILE: Final = {"type": "string", "format": "binary"}
+_TEXT: Final = {"type": "string"}
+
+
+def one_image(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The body of a request with one image; ``parameters`` are further fields by name."""
+    more = parameters or {}
+    json_schema = {"type": "object", "properties": {"url": _TEXT, "image": {**_TEXT, "format": "byte"}, **more}}
+    return _body(
+        {
+            "multipart/form-data": {"schema": _object({"image": _FILE, **more}, ["image"])},
+            "application/json": {
+                "schema": json_schema,
+                "examples": {"base64": {"value": {"image": EXAMPLE_IMAGE}}, "url": {"value": {"url": EXAMPLE_URL}}},
+            },
+            "image/*": {"schema": _FILE},
+        }
+    )
+
+
+def many_images(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The body of a batch of images."""
+    more = parameters or {}
+    files = {"type": "array", "items": _FILE, "maxItems": MAX_ITEMS}
+    texts = {"type": "array", "items": _TEXT, "maxItems": MAX_ITEMS}
+    return _body(
+        {
+            "multipart/form-data": {"schema": _object({"images": files, **more}, ["images"])},
+            "application/json": {
+                "schema": {"type": "object", "properties": {"urls": texts, "images": texts, **more}},
+                "examples": {
+                    "base64": {"value": {"images": [EXAMPLE_IMAGE, EXAMPLE_IMAGE]}},
+                    "urls": {"value": {"urls": [EXAMPLE_URL]}},
+                },
+            },
+        }
+    )
+
+
+def json_body(example: dict[str, Any]) -> dict[str, Any]:
+    """A JSON body by its example."""
+    return _body({"application/json": {"schema": {"type": "object"}, "example": example}})
+
+
+def answers(example: Any) -> dict[int | str, dict[str, Any]]:
+    """A route's responses: 200 by its example, and every error it may give."""
+    return {200: {"content": {"application/json": {"example": example}}}, **ERRORS}
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required}

@@ -1,0 +1,178 @@
+"""The one outermost layer of every service: what no caller and no framework may get around.
+
+It stands outside BentoML's own application, whose timeout layer keeps a caller waiting when something under it
+raises, and which has no limit on bodies. A request passes a ladder of checks, then the application, with this layer
+between the application and the connection in both directions; see ``runners.exchange`` for that part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+from uuid import uuid4
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from runners import access_log
+from runners.access_log import configure_access_log, request_id
+from runners.error_shape import Refusal, refusal, too_large
+from runners.exchange import Allowance, Exchange
+
+__all__ = ["Edge", "Limits", "configure_access_log", "request_id"]
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much and how long a caller may ask. Paths are those that callers use, before any rewrite."""
+
+    body_bytes: int
+    """Bytes of a request's body."""
+
+    request_seconds: float
+    """Seconds from the body's arrival to the answer's first byte; then 504."""
+
+    body_seconds: float
+    """Seconds for the whole body; then 408."""
+
+    body_bytes_of: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of a body on single paths."""
+
+    seconds_of: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of single probes such as ``/readyz``, which answer 503 when they are late."""
+
+
+class Edge:
+    """An ASGI application around another one, which callers reach through it only.
+
+    ``routes`` says whether any route of the application has the path: others get 404 here, before BentoML makes a
+    metric's label of them. ``rewrites`` leads a path to another one inside; ``hidden`` paths exist inside only.
+    A ``trusted`` application is reached through a unix socket by our own front door alone: every path passes as it is,
+    and so does pickle.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        app: ASGIApp,
+        *,
+        name: str,
+        routes: Callable[[Scope], bool],
+        limits: Limits,
+        rewrites: Mapping[str, str] | None = None,
+        hidden: frozenset[str] = frozenset(),
+        trusted: bool = False,
+    ) -> None:
+        self.app = app
+        self.name = name
+        self.routes = routes
+        self.limits = limits
+        self.rewrites = {} if trusted else dict(rewrites or {})
+        self.hidden = hidden
+        self.trusted = trusted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves HTTP, lets the lifespan through and refuses websockets, which no service of ours speaks."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identity = _request_id(scope["headers"])
+        token = request_id.set(identity)
+        exchange = Exchange(self._judged, self._inside(scope, identity), receive, send, self._allowance(scope["path"]))
+        try:
+            await exchange.run()
+        finally:
+            self._log(scope, exchange)
+            request_id.reset(token)
+
+    def _inside(self, scope: Scope, identity: str) -> Scope:
+        """The scope that the application sees. Its path is decoded, so the raw one is made from it where it changes."""
+        headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+        inside = {
+            **scope,
+            "headers": [*headers, (b"x-request-id", identity.encode())],
+            "state": {**scope.get("state", {}), "request_id": identity},
+            "edge.path": scope["path"],
+        }
+        if target := self.rewrites.get(scope["path"]):
+            inside |= {"path": target, "raw_path": quote(target).encode()}
+        return inside
+
+    def _allowance(self, path: str) -> Allowance:
+        probe = self.limits.seconds_of.get(path)
+        late = refusal(504) if probe is None else refusal(503, "Not ready in time", "MODEL_UNAVAILABLE")
+        return Allowance(
+            body_bytes=self._body_bytes(path),
+            body_seconds=self.limits.body_seconds,
+            answer_seconds=probe or self.limits.request_seconds,
+            late=late,
+        )
+
+    def _body_bytes(self, path: str) -> int:
+        return self.limits.body_bytes_of.get(path, self.limits.body_bytes)
+
+    async def _judged(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
+        """Runs the application, unless a step of the ladder refuses the request."""
+        refused = self._wrong_path(scope) or self._wrong_kind(scope["headers"]) or self._wrong_length(scope)
+        if refused is None:
+            await self.app(scope, receive, send)
+        return refused
+
+    # Authentication, when there is any, is one more step after this one, judged on scope["edge.path"] as well: a URL
+    # that is put together from the Host header says what the caller wants it to say.
+    def _wrong_path(self, scope: Scope) -> Refusal | None:
+        if self.trusted or (scope["edge.path"] not in self.hidden and self.routes(scope)):
+            return None
+        return refusal(404)
+
+    def _wrong_kind(self, headers: Headers) -> Refusal | None:
+        """Pickle runs code when it is read; a compressed body would pass the byte limit small and unfold behind it."""
+        if not self.trusted and any(b"pickle" in value.lower() for value in _values(headers, b"content-type")):
+            return refusal(415)
+        if any(value.strip().lower() not in {b"", b"identity"} for value in _values(headers, b"content-encoding")):
+            return refusal(415, "Compressed bodies are not read here")
+        return None
+
+    def _wrong_length(self, scope: Scope) -> Refusal | None:
+        lengths = {value.strip() for value in _values(scope["headers"], b"content-length")}
+        if not lengths:
+            return None
+        if len(lengths) > 1 or not all(map(_LENGTH.match, lengths)):
+            return refusal(400, "Content-Length is not one number")
+        limit = self._body_bytes(scope["edge.path"])
+        return too_large(limit) if int(lengths.pop()) > limit else None
+
+    def _log(self, scope: Scope, exchange: Exchange) -> None:
+        client = scope.get("client")
+        access_log.write(
+            scope["path"],
+            exchange.status,
+            service=self.name,
+            request_id=request_id.get(),
+            method=scope["method"],
+            ms=exchange.milliseconds(),
+            bytes_in=exchange.bytes_in,
+            bytes_out=exchange.bytes_out,
+            client=client[0] if client else None,
+        )
+
+
+def _values(headers: Headers, wanted: bytes) -> list[bytes]:
+    return [value for name, value in headers if name == wanted]
+
+
+def _request_id(headers: Headers) -> str:
+    """The caller's, where there is one that can do no harm in a log line or a header."""
+    given = _values(headers, b"x-request-id")
+    return given[0].decode() if len(given) == 1 and _REQUEST_ID.match(given[0]) else uuid4().hex

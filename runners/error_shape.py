@@ -1,0 +1,92 @@
+"""The one shape of every error answer: ``{"error": message, "code": CODE}``, and the way to it from everyone else's."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from runners import strict_json
+from runners.errors import InvalidInput
+
+LONGEST_TEXT: Final = 200
+"""Characters of a plain text answer that may become the message."""
+
+ERRORS: Final = {
+    400: ("INVALID_INPUT", "Invalid request"),
+    401: ("UNAUTHORIZED", "Authentication is required"),
+    403: ("FORBIDDEN", "Not allowed"),
+    404: ("NOT_FOUND", "Not found"),
+    405: ("METHOD_NOT_ALLOWED", "Method not allowed"),
+    408: ("REQUEST_TIMEOUT", "The body did not arrive in time"),
+    413: ("PAYLOAD_TOO_LARGE", "The body is too large"),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "Unsupported media type"),
+    422: ("INVALID_INPUT", "Invalid request"),
+    429: ("TOO_MANY_REQUESTS", "Too many requests"),
+    500: ("INTERNAL_ERROR", "Internal server error"),
+    502: ("UPSTREAM_FAILED", "An upstream server failed"),
+    503: ("OVERLOADED", "Not able to serve now, try again later"),
+    504: ("TIMEOUT", "The request took too long"),
+}
+
+
+class Refusal(NamedTuple):
+    """An error answer before it is bytes."""
+
+    status: int
+    message: str
+    code: str
+
+    def body(self) -> bytes:
+        """As it leaves."""
+        return strict_json.dumps({"error": self.message, "code": self.code})
+
+
+def refusal(status: int, message: str | None = None, code: str | None = None) -> Refusal:
+    """The status with the table's words where none are given."""
+    usual_code, usual_message = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]
+    return Refusal(status, message or usual_message, code or usual_code)
+
+
+def too_large(limit: int) -> Refusal:
+    """A body of more bytes than the limit."""
+    return refusal(413, f"The body is larger than {limit} bytes")
+
+
+def reshaped(status: int, content_type: bytes, inner: bytes) -> bytes:
+    """Another layer's error body in our shape; of a 5xx that is not in it already, nothing is told."""
+    value = _parsed(inner)
+    if isinstance(value.get("error"), str) and isinstance(value.get("code"), str):
+        return inner
+    if status >= 500:
+        return refusal(status).body()
+    if value:
+        return _from_object(status, value)
+    return refusal(status, _from_text(content_type, inner)).body()
+
+
+def _parsed(inner: bytes) -> dict[str, Any]:
+    """The object, also out of the list of one that BentoML sends by mistake; empty when there is none."""
+    try:
+        value = strict_json.loads(inner)
+    except InvalidInput:
+        return {}
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, dict) else {}
+
+
+def _from_object(status: int, value: dict[str, Any]) -> bytes:
+    """FastAPI's ``detail`` is the message when it is text, and stays beside it when it is a list of mistakes."""
+    kept = {key: item for key, item in value.items() if key not in {"error", "code"}}
+    text = value.get("error")
+    if text is None and isinstance(kept.get("detail"), str):
+        text = kept.pop("detail")
+    plain = refusal(status, text if isinstance(text, str) else None)
+    return strict_json.dumps({"error": plain.message, "code": plain.code, **kept})
+
+
+def _from_text(content_type: bytes, inner: bytes) -> str | None:
+    """A short line of plain text; standard phrases such as ``Not Found`` are written like our own messages."""
+    text = inner.decode(errors="replace").strip()
+    if not content_type.lower().startswith(b"text/plain") or len(text) > LONGEST_TEXT or not text.isprintable():
+        return None
+    return text.capitalize() if text.istitle() else text

@@ -1,0 +1,99 @@
+"""Starts ``bentoml serve``, waits until every model answers, and says how to call it: python -m runners.launch."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from http.client import HTTPConnection
+from typing import Final
+
+GRACE_SECONDS: Final = 5
+START_SECONDS: Final = 120
+
+EXAMPLES: Final = """
+Atelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)
+
+  curl -F image=@examples/forest.jpg {url}/classify
+  curl -F image=@examples/forest.jpg "{url}/classify?lang=en"
+  curl -F image=@examples/sea.jpg {url}/embed
+  curl {url}/health
+"""
+
+
+def main() -> None:
+    """Serves until stopped; the exit status is the server's."""
+    arguments = _arguments()
+    _refuse_used_port(arguments.host, arguments.port)
+    server = subprocess.Popen(_command(arguments), env={**os.environ, "BENTOML_DO_NOT_TRACK": "1"})
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: server.send_signal(received))
+    if _healthy(server, arguments.host, arguments.port):
+        print(EXAMPLES.format(url=f"http://{_shown(arguments.host)}:{arguments.port}"), flush=True)
+    sys.exit(server.wait())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m runners.launch", description=__doc__)
+    parser.add_argument("service", nargs="?", default="service:Atelier", help="what to serve (default: %(default)s)")
+    parser.add_argument(
+        "--host", type=ipaddress.ip_address, default="127.0.0.1", help="IP address (default: %(default)s)"
+    )
+    parser.add_argument("--port", type=int, default=8080, help="TCP port (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _command(arguments: argparse.Namespace) -> list[str]:
+    return [
+        *(sys.executable, "-m", "bentoml", "serve", arguments.service),
+        *("--host", str(arguments.host), "--port", str(arguments.port)),
+        # BentoML's default lets one hanging request keep a stopped server alive for a day.
+        *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),
+    ]
+
+
+def _refuse_used_port(host: object, port: int) -> None:
+    family = socket.AF_INET6 if ":" in str(host) else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((str(host), port))
+        except OSError as error:
+            sys.exit(f"{host} port {port} cannot be used ({error.strerror}); choose another: make serve PORT=8081")
+
+
+def _healthy(server: subprocess.Popen[bytes], host: object, port: int) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        if _answers(_shown(host), port):
+            return True
+        time.sleep(0.5)
+    if server.poll() is None:
+        print(f"the models are not ready after {START_SECONDS} seconds; see the log above", file=sys.stderr)
+    return False
+
+
+def _answers(host: str, port: int) -> bool:
+    connection = HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _shown(host: object) -> str:
+    """An address that a client can use: the unspecified one is reached through loopback."""
+    text = str(host)
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(text, f"[{text}]" if ":" in text else text)  # noqa: S104
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""``POST /infer`` from outside: strictly parsed, its URLs downloaded, then the model's own batched ``infer``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runners import describe
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, ask
+from runners.download import Downloader
+from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
+from runners.front import JSONAnswer
+from runners.reading import json_body, media_type, resolve
+from runners.serving import CHECKED_INFER, INFER
+
+
+class NativeCall(BaseModel):
+    """The body of ``POST /infer``; ``model`` is wanted where a service has several."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: list[InferenceRequest] = Field(max_length=MAX_ITEMS)
+    model: str | None = None
+
+
+def native_router(models: Mapping[str, Infer], downloader: Downloader, example_output: dict[str, Any]) -> APIRouter:
+    """The route of the model contract over one model, or over several by name."""
+    router = APIRouter(tags=["native"])
+
+    async def answer(request: Request) -> JSONAnswer:
+        if media_type(request) != "application/json":
+            raise UnsupportedMediaType("send application/json")
+        call = _validated(await json_body(request))
+        infer = _chosen(models, call.model)
+        prepared = await asyncio.gather(*(_resolved(request, downloader) for request in call.requests))
+        results = await ask(infer, prepared)
+        return JSONAnswer([result.model_dump() for result in results])
+
+    # BentoML's own route stands before this one where the service has a native API, so the outermost layer leads
+    # callers to the other path; both are this function.
+    router.add_api_route(CHECKED_INFER, answer, methods=["POST"], include_in_schema=False)
+    router.add_api_route(
+        INFER,
+        answer,
+        methods=["POST"],
+        summary=f"The model contract: up to {MAX_ITEMS} items, a result or an error each",
+        openapi_extra=describe.json_body(_example(models)),
+        responses=describe.answers([{"output_data": example_output, "error": None, "confidence": None}]),
+    )
+    return router
+
+
+async def _resolved(request: InferenceRequest, downloader: Downloader) -> InferenceRequest | RunnerError:
+    data = await resolve(request.input_data, downloader)
+    return data if isinstance(data, RunnerError) else request.model_copy(update={"input_data": data})
+
+
+def _chosen(models: Mapping[str, Infer], name: str | None) -> Infer:
+    if name is None and len(models) == 1:
+        return next(iter(models.values()))
+    if name is None or name not in models:
+        raise InvalidInput(f'"model" must be one of: {", ".join(sorted(models))}')
+    return models[name]
+
+
+def _validated(body: object) -> NativeCall:
+    try:
+        return NativeCall.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{where or 'body'}: {first['msg']}") from error
+
+
+def _example(models: Mapping[str, Infer]) -> dict[str, Any]:
+    call: dict[str, Any] = {"requests": [{"input_data": {"image": describe.EXAMPLE_IMAGE}, "parameters": {}}]}
+    return call if len(models) == 1 else {"model": sorted(models)[0], **call}

@@ -1,0 +1,194 @@
+"""Reads images out of a request: multipart, a raw body, or JSON with a URL or base64."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from runners import strict_json
+from runners.contract import MAX_ITEMS
+from runners.download import Downloader
+from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
+from runners.images import MAX_BYTES
+
+MAX_FIELDS: Final = 8
+MAX_FIELD_BYTES: Final = 4096
+LARGE_BODY: Final = 1024 * 1024  # bytes; about 5 ms of parsing
+ACCEPTED: Final = 'multipart/form-data, an image/* body, or application/json with "url" or "image"'
+
+Item = bytes | RunnerError
+"""The bytes of one image, or why there are none."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a request brought: its images in order, and its parameters as text."""
+
+    items: list[Item]
+    parameters: dict[str, str] = field(default_factory=dict)
+
+
+async def one_image(request: Request, downloader: Downloader, parameters: frozenset[str]) -> Reading:
+    """The image of a request with exactly one. Raises RunnerError when there is none, or a parameter is unknown."""
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        reading = await _form(request, "image", 1, parameters)
+    elif kind == "application/json":
+        body = _object(await json_body(request))
+        item = await _image(_only(body, {"url", "image"}, parameters), downloader)
+        reading = Reading([item], _texts(body, parameters))
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        reading = Reading([await request.body()])
+    else:
+        raise UnsupportedMediaType(f"send {ACCEPTED}")
+    (item,) = reading.items
+    if isinstance(item, RunnerError):
+        raise item
+    return Reading([item], _merged(request, reading.parameters, parameters))
+
+
+async def many_images(request: Request, downloader: Downloader, parameters: frozenset[str]) -> Reading:
+    """The images of a batch, 1 to 32; one that cannot be had is an error in its place."""
+    kind = media_type(request)
+    if kind == "multipart/form-data":
+        reading = await _form(request, "images", MAX_ITEMS, parameters)
+    elif kind == "application/json":
+        body = await json_body(request)
+        sources = _listed(body, parameters)
+        items = await asyncio.gather(*(_image(source, downloader) for source in sources))
+        reading = Reading(list(items), _texts(body, parameters) if isinstance(body, dict) else {})
+    else:
+        raise UnsupportedMediaType(
+            'send multipart/form-data with "images", or application/json with "urls" or "images"'
+        )
+    return Reading(reading.items, _merged(request, reading.parameters, parameters))
+
+
+async def resolve(input_data: Mapping[str, Any], downloader: Downloader) -> dict[str, Any] | RunnerError:
+    """An item of the native contract with its image as bytes, or why it cannot be had; other data stays as it is."""
+    if not {"url", "image"} & input_data.keys():
+        return dict(input_data)
+    try:
+        source = _only(input_data, {"url", "image"}, frozenset())
+    except RunnerError as error:
+        return error
+    item = await _image(source, downloader)
+    return item if isinstance(item, RunnerError) else {"image": item}
+
+
+async def json_body(request: Request) -> Any:
+    """The request's body as JSON, strictly. A large one is parsed beside the event loop. Raises InvalidInput."""
+    body = await request.body()
+    if len(body) < LARGE_BODY:
+        return strict_json.loads(body)
+    return await asyncio.to_thread(strict_json.loads, body)
+
+
+def media_type(request: Request) -> str:
+    """The request's content type without its parameters, in lower case; empty when there is none."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def decode_base64(text: object) -> bytes:
+    """Standard or URL-safe base64, with or without a ``data:`` prefix. Raises InvalidInput."""
+    if not isinstance(text, str):
+        raise InvalidInput('"image" must be a base64 string')
+    if len(text) > MAX_BYTES * 4 // 3 + 256:
+        raise PayloadTooLarge(f"an image may have {MAX_BYTES} bytes")
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput('"image" is not base64') from error
+
+
+async def _image(source: tuple[str, Any], downloader: Downloader) -> Item:
+    kind, value = source
+    try:
+        if kind == "image":
+            return decode_base64(value)
+        if not isinstance(value, str):
+            raise InvalidInput('"url" must be a string')
+        return await downloader.fetch(value)
+    except RunnerError as error:
+        return error
+
+
+async def _form(request: Request, name: str, most: int, parameters: frozenset[str]) -> Reading:
+    try:
+        form = await request.form(max_files=MAX_ITEMS + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
+    except HTTPException as error:
+        raise InvalidInput("the multipart body cannot be read") from error
+    try:
+        return await _read_form(form, name, most, parameters)
+    finally:
+        await form.close()
+
+
+async def _read_form(form: FormData, name: str, most: int, parameters: frozenset[str]) -> Reading:
+    files = [part for part in form.getlist(name) if isinstance(part, UploadFile)]
+    texts = {key: value for key, value in form.multi_items() if isinstance(value, str)}
+    unknown = form.keys() - parameters - {name}
+    if unknown:
+        raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}")
+    if not files:
+        raise InvalidInput(f'a file named "{name}" is missing')
+    if len(files) > most:
+        raise InvalidInput(f"at most {most} files")
+    return Reading([await file.read() for file in files], texts)
+
+
+def _listed(body: Any, parameters: frozenset[str]) -> list[tuple[str, Any]]:
+    if isinstance(body, list):
+        sources = [_only(_object(entry), {"url", "image"}, frozenset()) for entry in body]
+    else:
+        plural, values = _only(_object(body), {"urls", "images"}, parameters)
+        if not isinstance(values, list):
+            raise InvalidInput(f'"{plural}" must be a list')
+        sources = [(plural.removesuffix("s"), value) for value in values]
+    if not 1 <= len(sources) <= MAX_ITEMS:
+        raise InvalidInput(f"send 1 to {MAX_ITEMS} images")
+    return sources
+
+
+def _only(body: Mapping[str, Any], names: set[str], also: frozenset[str]) -> tuple[str, Any]:
+    found = names & body.keys()
+    unknown = body.keys() - names - also
+    wanted = " or ".join(f'"{name}"' for name in sorted(names))
+    if len(found) != 1:
+        raise InvalidInput(f"exactly one of {wanted} is wanted")
+    if unknown:
+        raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}")
+    (name,) = found
+    return name, body[name]
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInput("a JSON object is wanted")
+    return value
+
+
+def _texts(body: Mapping[str, Any], parameters: frozenset[str]) -> dict[str, str]:
+    texts = {name: body[name] for name in parameters & body.keys()}
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            raise InvalidInput(f'"{name}" must be a string')
+    return texts
+
+
+def _merged(request: Request, sent: Mapping[str, str], parameters: frozenset[str]) -> dict[str, str]:
+    """Parameters of the body and of the query string. Raises InvalidInput when the query has an unknown one."""
+    unknown = request.query_params.keys() - parameters
+    if unknown:
+        raise InvalidInput(f"unknown parameter: {', '.join(sorted(unknown))[:100]!r}")
+    return {**sent, **request.query_params}

@@ -1,0 +1,145 @@
+"""Satellite image classification: forest, sea, desert or clouds, or none of these."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+import bentoml
+from fastapi import APIRouter, FastAPI, Request
+
+from runners import describe
+from runners.artifacts import SATELLITE
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each
+from runners.download import Downloader
+from runners.errors import InvalidInput, RunnerError
+from runners.front import JSONAnswer, application, health_router
+from runners.models.satellite import LABELS, Language, judge
+from runners.native import native_router
+from runners.reading import many_images, one_image
+from runners.serving import configuration, own_infer, own_ready
+from runners.settings import settings
+from runners.vision import answered, decoded, listed, sample, see
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PORT: Final = 8001
+PARAMETERS: Final = frozenset({"lang"})
+EXAMPLE: Final = {
+    "label": "forêt",
+    "confidence": 0.98,
+    "probabilities": {"forêt": 0.98, "mer": 0.01, "désert": 0.0, "nuageux": 0.0},
+    "rejected": False,
+    "model": SATELLITE,
+}
+
+
+class SatelliteModel:
+    """The classifier of the model store: a batch of requests in, verdicts out."""
+
+    def __init__(self) -> None:
+        from runners import artifacts
+        from runners.engine import Engine
+        from runners.models.networks import SatelliteNet
+        from runners.models.transform import EvalTransform
+
+        stored = artifacts.load(SATELLITE)
+        network = SatelliteNet()
+        network.load_state_dict(stored.tensors)
+        self._transform = EvalTransform.from_dict(stored.facts["transform"])
+        self._threshold = float(stored.facts["threshold"])
+        self._engine = Engine(network)
+
+    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Verdicts in the order of the requests; a request that cannot be judged gets an error."""
+        prepared = decoded(requests, self._transform)
+        return answer_each(
+            [_asked(pixels, request) for pixels, request in zip(prepared, requests, strict=True)], self._judge
+        )
+
+    def _judge(self, asked: list[tuple[Tensor, Language]]) -> list[InferenceResult]:
+        probabilities = self._engine([pixels for pixels, _ in asked]).softmax(dim=1).tolist()
+        verdicts = [
+            judge(row, self._threshold, language) for row, (_, language) in zip(probabilities, asked, strict=True)
+        ]
+        return [
+            InferenceResult(output_data={**asdict(verdict), "model": SATELLITE}, confidence=verdict.confidence)
+            for verdict in verdicts
+        ]
+
+
+def _asked(pixels: Tensor | RunnerError, request: InferenceRequest) -> tuple[Tensor, Language] | RunnerError:
+    try:
+        return pixels if isinstance(pixels, RunnerError) else (pixels, language_of(request.parameters))
+    except RunnerError as error:
+        return error
+
+
+def language_of(parameters: dict[str, Any]) -> Language:
+    """The language that labels are wanted in, French unless said otherwise. Raises InvalidInput."""
+    wanted = parameters.get("lang", "fr")
+    for language in LABELS:
+        if wanted == language:
+            return language
+    raise InvalidInput(f'"lang" must be one of: {", ".join(LABELS)}')
+
+
+def router(infer: Infer, downloader: Downloader) -> APIRouter:
+    """The documented routes over a satellite model, wherever it runs."""
+    routes = APIRouter(tags=["satellite"])
+    language = {"lang": {"type": "string", "enum": list(LABELS), "default": "fr"}}
+    query = [{"name": "lang", "in": "query", "schema": language["lang"], "description": "the labels' language"}]
+
+    @routes.post(
+        "/classify",
+        summary="Classify one satellite image",
+        openapi_extra={**describe.one_image(language), "parameters": query},
+        responses=describe.answers(EXAMPLE),
+    )
+    async def classify(request: Request) -> JSONAnswer:
+        reading = await one_image(request, downloader, PARAMETERS)
+        (result,) = await see(infer, reading.items, {"lang": language_of(dict(reading.parameters))})
+        return answered(result)
+
+    @routes.post(
+        "/classify/batch",
+        summary=f"Classify up to {MAX_ITEMS} satellite images: an answer or an error each",
+        openapi_extra={**describe.many_images(language), "parameters": query},
+        responses=describe.answers({"results": [EXAMPLE]}),
+    )
+    async def classify_batch(request: Request) -> JSONAnswer:
+        reading = await many_images(request, downloader, PARAMETERS)
+        return listed(await see(infer, reading.items, {"lang": language_of(dict(reading.parameters))}))
+
+    return routes
+
+
+def _application() -> FastAPI:
+    downloader = Downloader(settings())
+    infer = own_infer()
+    return application(
+        "Atelier: satellite image classification",
+        "Forest, sea, desert or clouds, or none of these.",
+        [
+            router(infer, downloader),
+            health_router({"satellite": own_ready}),
+            native_router({"satellite": infer}, downloader, EXAMPLE),
+        ],
+        downloader,
+    )
+
+
+@bentoml.service(name="Satellite", **configuration(PORT))
+@bentoml.asgi_app(_application(), name="front")
+class Satellite:
+    """Satellite image classification on its own."""
+
+    def __init__(self) -> None:
+        self._model = SatelliteModel()
+        self._model.infer([InferenceRequest(input_data={"image": sample()})] * MAX_ITEMS)  # warm before ready
+
+    @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
+    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Classifies a batch: each item's input_data is {"image": base64}, its parameters may name a "lang"."""
+        return self._model.infer(requests)

@@ -1,0 +1,71 @@
+"""Closes connections whose request headers do not arrive in time, which uvicorn has no option for.
+
+BentoML builds uvicorn's configuration itself, so the one way in is the name under which uvicorn looks up its HTTP
+protocol class. What is read of that class is ``cycle``, the request in work: None, or an object that says when its
+response is complete. Should a later uvicorn rename either, connections simply have no such limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from importlib import import_module
+from typing import Any, ClassVar
+
+logger = logging.getLogger(__name__)
+
+
+class HeaderDeadline(asyncio.Protocol):
+    """Stands before uvicorn's class; counts from the connection, then from each next request's first byte."""
+
+    header_seconds: ClassVar[float]
+    _connection: asyncio.BaseTransport
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Starts to count."""
+        super().connection_made(transport)
+        self._connection = transport
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Counts while no request is in work: also what is left of a body that was answered before its end."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops to count."""
+        super().connection_lost(exc)
+        self._stop()
+
+    def _watch(self) -> None:
+        if not self._awaits_headers():
+            self._stop()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.header_seconds, self._close)
+
+    def _awaits_headers(self) -> bool:
+        cycle: Any = getattr(self, "cycle", self)  # self, which has no response, where uvicorn has no such name
+        upgraded = getattr(self._connection, "get_protocol", lambda: self)() is not self
+        return not upgraded and (cycle is None or getattr(cycle, "response_complete", False))
+
+    def _close(self) -> None:
+        if self._awaits_headers():
+            self._connection.close()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def limit_header_time(seconds: float) -> None:
+    """For every uvicorn server of this process that is configured after the call; the last call counts."""
+    try:
+        auto = import_module("uvicorn.protocols.http.auto")
+        found: type[asyncio.Protocol] = auto.AutoHTTPProtocol
+    except (ImportError, AttributeError):
+        logger.warning("this uvicorn keeps its HTTP protocol elsewhere: headers may take any time")
+        return
+    bases = found.__bases__ if issubclass(found, HeaderDeadline) else (HeaderDeadline, found)
+    auto.AutoHTTPProtocol = type("PunctualProtocol", bases, {"header_seconds": seconds})  # type: ignore[attr-defined]

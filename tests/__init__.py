@@ -1,0 +1,1 @@
+"""Does it do what it says, also when others do not?"""

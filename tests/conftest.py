@@ -1,0 +1,66 @@
+"""Fixtures: a model store of the test run's own, pictures, and real servers on free ports."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before BentoML is imported anywhere: it must never touch the store of whoever runs the tests.
+HOME = tempfile.mkdtemp(prefix="atelier-tests-")
+os.environ["BENTOML_HOME"] = HOME
+os.environ["BENTOML_DO_NOT_TRACK"] = "1"
+
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runners import artifacts
+from tests.servers import Server, serving
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Path]:
+    """The model store with the shipped models in it; nothing is downloaded."""
+    artifacts.choose_embedding("satellite")
+    artifacts.publish()
+    yield Path(HOME)
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def atelier(store: Path) -> Iterator[Server]:
+    """All models behind one port."""
+    with serving("service:Atelier", store) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def satellite(store: Path) -> Iterator[Server]:
+    """The satellite model alone."""
+    with serving("service:Satellite", store) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def embedding(store: Path) -> Iterator[Server]:
+    """The embedding model alone."""
+    with serving("service:Embedding", store) as server:
+        yield server
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
+    """Smooth noise, different for each seed."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def encoded(seed: int = 0, size: tuple[int, int] = (64, 64), kind: str = "PNG") -> bytes:
+    """The bytes of ``picture``."""
+    file = BytesIO()
+    picture(seed, size).save(file, kind)
+    return file.getvalue()

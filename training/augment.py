@@ -1,0 +1,146 @@
+"""Random views of tiles, a batch at a time: geometry, resolution, clouds, colour, noise and JPEG.
+
+Every class goes through the same chain, so that the size, the sharpness and the compression of a picture say nothing
+about what it shows.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+import satellite_cloud_generator
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
+
+CLOUD_SHARE = 0.22  # of a batch gets clouds, of any cover
+LOW_RESOLUTION_SHARE = 0.6
+SMALLEST_SIDE = 24  # pixels
+JPEG_SHARE = 0.3
+CLEAR_BELOW, CLOUDY_ABOVE = 0.20, 0.45  # mean opacity; between them the label is shared
+
+
+@dataclass(frozen=True)
+class Clouded:
+    """``pixels`` [N, 3, H, W] in [0, 1] and the mean opacity of the clouds over each picture, [N] in [0, 1]."""
+
+    pixels: Tensor
+    cover: Tensor
+
+
+def view(tiles: Tensor, size: int) -> Tensor:
+    """uint8 [N, 3, S, S] -> float [N, 3, size, size] in [0, 1]: a random zoom, turn, flip and stretch of each."""
+    count = len(tiles)
+    zoom = torch.empty(count).uniform_(math.log(0.6), math.log(1.1)).exp()
+    stretch = torch.empty(count).uniform_(-0.15, 0.15).exp()
+    turn = torch.randint(0, 4, (count,)) * (math.pi / 2) + torch.empty(count).uniform_(-0.2, 0.2)
+    flip = torch.randint(0, 2, (count,)) * 2.0 - 1.0
+    cos, sin = turn.cos() * zoom, turn.sin() * zoom
+    slack = (1 - zoom).clamp(min=0)
+    shift = torch.empty(2, count).uniform_(-1, 1) * slack
+    affine = torch.stack(
+        [cos * flip * stretch, -sin, shift[0], sin * flip, cos / stretch, shift[1]],
+        dim=1,
+    ).view(count, 2, 3)
+    grid = F.affine_grid(affine, [count, 3, size, size], align_corners=False)
+    pixels = tiles.float().div_(255)
+    if tiles.shape[-1] > size:  # grid_sample does not filter: shrink first where it would alias
+        pixels = F.interpolate(pixels, size=[size, size], mode="bilinear", antialias=True)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def lower_resolution(pixels: Tensor) -> Tensor:
+    """Some of the batch shrunk to a random side and enlarged again, as a small source picture would look."""
+    size = pixels.shape[-1]
+    out = pixels.clone()
+    for rows in torch.randperm(len(pixels)).chunk(6):
+        if random.random() > LOW_RESOLUTION_SHARE:
+            continue
+        side = round(math.exp(random.uniform(math.log(SMALLEST_SIDE), math.log(size))))
+        small = F.interpolate(pixels[rows], size=[side, side], mode="bilinear", antialias=random.random() < 0.8)
+        mode = random.choice(["bilinear", "bicubic", "nearest"])
+        out[rows] = F.interpolate(small, size=[size, size], mode=mode)
+    return out.clamp_(0, 1)
+
+
+def clouds(pixels: Tensor) -> Clouded:
+    """Clouds of random cover over every picture of the batch (Czerkawski et al., Remote Sensing 15(17):4138, 2023)."""
+    ground = blur(pixels) if random.random() < 0.6 else pixels
+    lowest = random.choice([(0.0, 0.1), (0.0, 0.6), (0.3, 0.9)])
+    under, opacity = satellite_cloud_generator.add_cloud(
+        ground.clone(),
+        min_lvl=lowest,
+        max_lvl=random.choice([(0.6, 1.0), (0.95, 1.0)]),
+        clear_threshold=random.choice([0.0, (0.0, 0.25)]),
+        decay_factor=random.uniform(0.7, 1.6),
+        locality_degree=random.choice([1, 1, 1, 2, 3]),
+        channel_offset=random.choice([0, 0, 1, 2]),
+        cloud_color=random.random() < 0.7,
+        blur_scaling=0.0,  # its local blur takes 40 ms a picture: the ground is blurred above instead
+        return_cloud=True,
+    )
+    # Real clouds are seldom pure white: self-shadowing greys them and air light makes them bluish.
+    count = len(pixels)
+    shade = torch.empty(count, 1, 1, 1).uniform_(0.55, 1.0)
+    tint = 1 - torch.rand(count, 1, 1, 1) * torch.tensor([0.18, 0.08, 0.0]).view(1, 3, 1, 1)
+    tinted = under * (1 - opacity * (1 - shade * tint))
+    if random.random() < 0.5:  # the generator's clouds are all of one size: look closer at some
+        tinted, opacity = closer(tinted, opacity)
+    return Clouded(tinted.clamp(0, 1), opacity.mean(dim=(1, 2, 3)).clamp(0, 1))
+
+
+def closer(*pictures: Tensor) -> list[Tensor]:
+    """The same random window of each batch of pictures, 30 to 80 % of the side, enlarged to the whole."""
+    size = pictures[0].shape[-1]
+    side = int(size * random.uniform(0.3, 0.8))
+    top, left = random.randint(0, size - side), random.randint(0, size - side)
+    windows = [picture[..., top : top + side, left : left + side] for picture in pictures]
+    return [F.interpolate(window, size=[size, size], mode="bilinear") for window in windows]
+
+
+def cloudiness(cover: Tensor) -> Tensor:
+    """Mean opacity -> how much of the label is "cloudy", in [0, 1]."""
+    return ((cover - CLEAR_BELOW) / (CLOUDY_ABOVE - CLEAR_BELOW)).clamp(0, 1)
+
+
+def colour(pixels: Tensor) -> Tensor:
+    """Brightness, contrast, saturation, gamma and white balance of each picture, moved at random."""
+    count = len(pixels)
+
+    def factor(spread: float, channels: int = 1) -> Tensor:
+        return torch.empty(count, channels, 1, 1).uniform_(-spread, spread).exp()
+
+    pixels = pixels.clamp(1e-4, 1).pow(factor(0.25)) * factor(0.3) * factor(0.1, channels=3)
+    grey = pixels.mean(dim=1, keepdim=True)
+    pixels = grey + (pixels - grey) * factor(0.4)
+    level = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    return (level + (pixels - level) * factor(0.3)).clamp_(0, 1)
+
+
+def noise_and_sharpness(pixels: Tensor) -> Tensor:
+    """Sensor noise on some pictures, unsharp masking or blur on others."""
+    count = len(pixels)
+    amount = torch.empty(count, 1, 1, 1).uniform_(-0.8, 1.5) * (torch.rand(count, 1, 1, 1) < 0.35)
+    soft = blur(pixels)
+    sigma = torch.rand(count, 1, 1, 1) * 0.04 * (torch.rand(count, 1, 1, 1) < 0.35)
+    return (pixels + amount * (pixels - soft) + sigma * torch.randn_like(pixels)).clamp_(0, 1)
+
+
+def blur(pixels: Tensor) -> Tensor:
+    """Two passes of a 3x3 mean, close to a Gaussian of 1.2 pixels and thirty times as fast as convolving with one."""
+    for _ in range(2):
+        pixels = F.avg_pool2d(pixels, 3, stride=1, padding=1, count_include_pad=False)
+    return pixels
+
+
+def jpeg(pixels: Tensor) -> Tensor:
+    """Some of the batch through JPEG at a quality of 30 to 95."""
+    rows = (torch.rand(len(pixels)) < JPEG_SHARE).nonzero().flatten()
+    files = [encode_jpeg(pixels[row].mul(255).byte().cpu(), quality=random.randint(30, 95)) for row in rows.tolist()]
+    out = pixels.clone()
+    for row, file in zip(rows.tolist(), files, strict=True):
+        out[row] = decode_jpeg(file, mode=ImageReadMode.RGB).float().div_(255).to(pixels.device)
+    return out
