@@ -2,10 +2,11 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8080
+SERVICE ?= service:Atelier
 DATA ?= data/satellite
 
 export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
-export BENTOML_DO_NOT_TRACK := 1
+export BENTOML_DO_NOT_TRACK := True
 
 BIN := .venv/bin
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
@@ -16,7 +17,7 @@ help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 serve: models ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that)
-	@$(BIN)/python -m runners.launch --host $(HOST) --port $(PORT)
+	@$(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
 
 models: .venv/runtime ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
@@ -43,8 +44,8 @@ lock: .venv/dev ## Write the lock files anew from pyproject.toml
 train: .venv/dev ## Train the satellite network: make train DATA=folder
 	$(BIN)/python -m training.satellite --data $(DATA)
 
-figures: .venv/dev ## Measure the shipped satellite network: make figures DATA=folder
-	$(BIN)/python -m training.measures --data $(DATA)
+figures: .venv/dev ## Measure the shipped satellite network, into docs/models: make figures DATA=folder
+	$(BIN)/python -m training.measures --data $(DATA) --out docs/models
 
 clean: ## Remove what was built, the environment and the model store
 	rm -rf .venv .atelier build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,40 +10,29 @@ from __future__ import annotations
 from typing import Final
 
 import bentoml
-from fastapi import FastAPI
 
 from runners import embedding, satellite
-from runners.download import Downloader
 from runners.embedding import Embedding
-from runners.front import application, health_router
-from runners.native import native_router
+from runners.front import Mounted, application
 from runners.satellite import Satellite
 from runners.serving import configuration, dependency_infer, dependency_ready
-from runners.settings import settings
 
 __all__ = ["Atelier", "Embedding", "Satellite"]
 
 PORT: Final = 8080
 
-
-def _application() -> FastAPI:
-    downloader = Downloader(settings())
-    models = {name: dependency_infer(name) for name in ("satellite", "embedding")}
-    return application(
-        "Atelier",
-        "AI models packaged as BentoML services, behind one self-hosted API.",
-        [
-            satellite.router(models["satellite"], downloader),
-            embedding.router(models["embedding"], downloader),
-            health_router({name: dependency_ready(name) for name in models}),
-            native_router(models, downloader, satellite.EXAMPLE),
-        ],
-        downloader,
-    )
+_front = application(
+    "Atelier",
+    "AI models packaged as BentoML services, behind one self-hosted API.",
+    {
+        name: Mounted(dependency_infer(name), dependency_ready(name), model.router, model.EXAMPLE)
+        for name, model in (("satellite", satellite), ("embedding", embedding))
+    },
+)
 
 
 @bentoml.service(name="Atelier", **configuration(PORT))
-@bentoml.asgi_app(_application(), name="front")
+@bentoml.asgi_app(_front, name="front")
 class Atelier:
     """All models on one port; decodes nothing and loads no network itself."""
 

@@ -17,21 +17,23 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import bentoml
 from bentoml.exceptions import NotFound
 
 from runners.errors import ModelUnavailable
-from runners.models import weights
-from runners.models.weights import Weights
 
 SHIPPED_SATELLITE: Final = Path(__file__).parent / "weights" / "satellite-1.0.0.safetensors"
 FILE: Final = "model.safetensors"
 SATELLITE: Final = "satellite:1.0.0"
 EMBEDDINGS: Final = {"imagenet": "embedding:imagenet1k-v1", "satellite": "embedding:satellite-1.0.0"}
-DOWNLOAD_SECONDS: Final = 20.0
+DOWNLOAD_SECONDS: Final = 15.0  # without a byte
+
+if TYPE_CHECKING:
+    from runners.models.weights import Weights
 
 Trunk = Literal["imagenet", "satellite"]
 
@@ -42,7 +44,7 @@ def load(tag: str) -> Weights:
         model = bentoml.models.get(tag)
     except NotFound as error:
         raise ModelUnavailable(f"{tag} is not in the model store; run: python -m runners.artifacts") from error
-    return weights.read(Path(model.path) / FILE)
+    return _read(Path(model.path) / FILE)
 
 
 def embedding_tag() -> str:
@@ -50,9 +52,8 @@ def embedding_tag() -> str:
     tags = _embeddings()
     if len(tags) != 1:
         found = ", ".join(tags) or "none"
-        raise ModelUnavailable(
-            f"one embedding model is wanted in the store, found {found}; run: python -m runners.artifacts"
-        )
+        cure = "python -m runners.artifacts" + (" embedding NAME" if tags else "")
+        raise ModelUnavailable(f"one embedding model is wanted in the store, found {found}; run: {cure}")
     return tags[0]
 
 
@@ -60,7 +61,7 @@ def publish() -> list[str]:
     """Puts the shipped models into the store where they are missing and returns all tags; never changes a choice."""
     with _only_writer():
         if not _stored(SATELLITE):
-            _store(SATELLITE, weights.read(SHIPPED_SATELLITE))
+            _store(SATELLITE, _read(SHIPPED_SATELLITE))
         if not _embeddings():
             _store_first_embedding()
         return [SATELLITE, embedding_tag()]
@@ -91,11 +92,14 @@ def _imagenet() -> Weights:
     from torchvision.models import ResNet18_Weights
 
     from runners.models.transform import IMAGENET_TRANSFORM
+    from runners.models.weights import Weights
 
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_SECONDS)  # torch.hub sets none: a silent server would hold set-up for ever
     try:
         state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except (RuntimeError, HTTPException) as error:  # another file's hash, or an answer that breaks off
+        raise OSError("the download is damaged") from error
     finally:
         socket.setdefaulttimeout(before)
     tensors = {f"trunk.{name}": value for name, value in state.items() if not name.startswith("fc.")}
@@ -109,7 +113,9 @@ def _imagenet() -> Weights:
 
 
 def _satellite_trunk() -> Weights:
-    whole = weights.read(SHIPPED_SATELLITE)
+    from runners.models.weights import Weights
+
+    whole = _read(SHIPPED_SATELLITE)
     tensors = {name: value for name, value in whole.tensors.items() if name.startswith("trunk.")}
     facts = {
         "network": "ResNet18",
@@ -135,10 +141,19 @@ def _stored(tag: str) -> bool:
     return True
 
 
+def _read(path: Path) -> Weights:
+    # The front door's process imports this file for its tags, and never loads torch.
+    from runners.models.weights import read
+
+    return read(path)
+
+
 def _store(tag: str, stored: Weights) -> None:
+    from runners.models.weights import save
+
     shown = {key: stored.facts[key] for key in ("network", "weights", "licence")}
     with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=shown) as model:
-        weights.save(Path(model.path) / FILE, stored)
+        save(Path(model.path) / FILE, stored)
 
 
 @contextmanager
@@ -163,6 +178,8 @@ def main() -> None:
         tags = [choose_embedding(arguments.trunk)] if arguments.command == "embedding" else publish()
     except OSError as error:
         sys.exit(f"the weights cannot be had: {type(error).__name__}. Nothing was changed.")
+    except ModelUnavailable as error:
+        sys.exit(error.message)
     print("models: " + ", ".join(tags))
 
 

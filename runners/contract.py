@@ -7,12 +7,12 @@ its neighbours are served.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from runners.errors import RunnerError
+from runners.errors import InvalidInput, RunnerError
 
 MAX_ITEMS: Final = 32
 """Most items in one request, and in one batch of the model: a longer list would be split and block its neighbours."""
@@ -41,7 +41,7 @@ class InferenceRequest(BaseModel):
     An image is ``{"image": bytes}``; as JSON the bytes are base64.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input_data: dict[str, Any]
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -66,6 +66,13 @@ class InferenceResult(BaseModel):
 
 Infer = Callable[[Sequence[InferenceRequest]], Awaitable[list[InferenceResult]]]
 """How a router asks a model, wherever it runs. Raises RunnerError when the model as a whole cannot answer."""
+
+
+def only(parameters: Mapping[str, Any], known: frozenset[str]) -> None:
+    """Raises InvalidInput when an item has a parameter that its model does not know."""
+    unknown = parameters.keys() - known
+    if unknown:
+        raise InvalidInput(f"unknown parameter: {', '.join(sorted(unknown))[:100]!r}")
 
 
 def answer_each(

@@ -6,6 +6,16 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from runners.contract import MAX_ITEMS
+from runners.error_shape import shape
+from runners.errors import (
+    InvalidInput,
+    ModelUnavailable,
+    PayloadTooLarge,
+    RefusedURL,
+    UnsupportedMediaType,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 
 EXAMPLE_URL: Final = "https://res.cloudinary.com/demo/image/upload/sample.jpg"
 EXAMPLE_IMAGE: Final = (
@@ -15,20 +25,21 @@ EXAMPLE_IMAGE: Final = (
 )
 """A picture of 8x8 pixels as base64, for examples that can be tried as they stand."""
 
+CALLERS_ERRORS: Final = (
+    InvalidInput,
+    RefusedURL,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    UpstreamFailed,
+    ModelUnavailable,
+    UpstreamTimeout,
+)
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": HTTPStatus(status).phrase,
-        "content": {"application/json": {"example": {"error": "what is wrong", "code": code}}},
+    error.status: {
+        "description": HTTPStatus(error.status).phrase,
+        "content": {"application/json": {"example": shape("what is wrong", error.code)}},
     }
-    for status, code in {
-        400: "INVALID_INPUT",
-        403: "URL_REFUSED",
-        413: "PAYLOAD_TOO_LARGE",
-        415: "UNSUPPORTED_MEDIA_TYPE",
-        502: "UPSTREAM_FAILED",
-        503: "MODEL_UNAVAILABLE",
-        504: "UPSTREAM_TIMEOUT",
-    }.items()
+    for error in CALLERS_ERRORS
 }
 """What the documented routes may answer instead of 200."""
 

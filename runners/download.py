@@ -21,8 +21,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from runners import addresses
-from runners.errors import InvalidURL, PayloadTooLarge, RefusedURL, UpstreamFailed, UpstreamTimeout
-from runners.image_limits import MAX_BYTES
+from runners.errors import InvalidURL, RefusedURL, UpstreamFailed, UpstreamTimeout
+from runners.image_limits import check_bytes
 from runners.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -237,18 +237,12 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         raise UpstreamFailed(f"The server behind the URL answered {response.status}.")
     if response.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         raise UpstreamFailed("The server behind the URL sent a compressed answer, which was not asked for.")
-    if (response.content_length or 0) > MAX_BYTES:
-        raise _too_large()
+    check_bytes(response.content_length or 0)
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_BYTES:
-            raise _too_large()
+        check_bytes(len(body))
     return bytes(body)
-
-
-def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(f"An image may have {MAX_BYTES:,} bytes at most.")
 
 
 def _refused(host: str, cause: str) -> RefusedURL:

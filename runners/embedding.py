@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 
 from runners import describe
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each
+from runners.answers import JSONAnswer, answered, listed
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
 from runners.download import Downloader
-from runners.front import JSONAnswer, application, health_router
-from runners.native import native_router
+from runners.front import Mounted, application
 from runners.reading import many_images, one_image
-from runners.serving import configuration, own_infer, own_ready
-from runners.settings import settings
-from runners.vision import answered, decoded, listed, sample, see
+from runners.serving import configuration, own_infer, own_ready, resources, threads
+from runners.vision import decoded, sample, see
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 logger = logging.getLogger("bentoml.atelier")
@@ -41,11 +41,15 @@ class EmbeddingModel:
         network = Embedder()
         network.load_state_dict(stored.tensors)
         self._transform = EvalTransform.from_dict(stored.facts["transform"])
-        self._engine = Engine(network)
+        self._engine = Engine(network, threads=threads())
 
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         """Vectors in the order of the requests; a request without a picture gets an error."""
-        return answer_each(decoded(requests, self._transform), self._embed)
+        return answer_each(decoded(requests, self._prepare), self._embed)
+
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> Tensor:
+        only(parameters, NO_PARAMETERS)
+        return self._transform(image)
 
     def _embed(self, pixels: list[Tensor]) -> list[InferenceResult]:
         vectors = self._engine(pixels).tolist()
@@ -80,23 +84,15 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     return routes
 
 
-def _application() -> FastAPI:
-    downloader = Downloader(settings())
-    infer = own_infer()
-    return application(
-        "Atelier: image embedding",
-        "512 numbers of length one, near for pictures that look alike.",
-        [
-            router(infer, downloader),
-            health_router({"embedding": own_ready}),
-            native_router({"embedding": infer}, downloader, EXAMPLE),
-        ],
-        downloader,
-    )
+_front = application(
+    "Atelier: image embedding",
+    "512 numbers of length one, near for pictures that look alike.",
+    {"embedding": Mounted(own_infer(), own_ready, router, EXAMPLE)},
+)
 
 
-@bentoml.service(name="Embedding", **configuration(PORT))
-@bentoml.asgi_app(_application(), name="front")
+@bentoml.service(name="Embedding", resources=resources(), **configuration(PORT))
+@bentoml.asgi_app(_front, name="front")
 class Embedding:
     """Image embedding on its own."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from runners.machine import cores
 from runners.settings import settings
 
 
@@ -18,10 +18,10 @@ class Engine:
     On a GPU it computes in bfloat16; on a CPU in bfloat16 where the cores multiply it, else in float32.
     """
 
-    def __init__(self, network: nn.Module, precision: str | None = None) -> None:
+    def __init__(self, network: nn.Module, *, precision: str | None = None, threads: int | None = None) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = _precision(precision or settings().precision, self.device)
-        torch.set_num_threads(settings().threads or _fair_share())
+        torch.set_num_threads(threads or settings().threads or cores())
         self._network = network.eval().to(memory_format=torch.channels_last).to(self.device)
 
     @torch.inference_mode()
@@ -47,8 +47,3 @@ def _precision(wanted: str, device: torch.device) -> str:
 def _cpu_multiplies_bfloat16() -> bool:
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _fair_share() -> int:
-    # Two models serve beside each other; each taking every core would only make them wait for one another.
-    return max(1, len(os.sched_getaffinity(0)) // 2)

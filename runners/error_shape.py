@@ -28,6 +28,11 @@ ERRORS: Final = {
 }
 
 
+def shape(message: str, code: str) -> dict[str, Any]:
+    """The object that every error answer is; more may be put beside."""
+    return {"error": message, "code": code}
+
+
 class Refusal(NamedTuple):
     """An error answer before it is bytes."""
 
@@ -37,7 +42,7 @@ class Refusal(NamedTuple):
 
     def body(self) -> bytes:
         """As it leaves."""
-        return strict_json.dumps({"error": self.message, "code": self.code})
+        return strict_json.dumps(shape(self.message, self.code))
 
 
 def refusal(status: int, message: str | None = None, code: str | None = None) -> Refusal:
@@ -81,7 +86,7 @@ def _from_object(status: int, value: dict[str, Any]) -> bytes:
     if text is None and isinstance(kept.get("detail"), str):
         text = kept.pop("detail")
     plain = refusal(status, text if isinstance(text, str) else None)
-    return strict_json.dumps({"error": plain.message, "code": plain.code, **kept})
+    return strict_json.dumps({**shape(plain.message, plain.code), **kept})
 
 
 def _from_text(content_type: bytes, inner: bytes) -> str | None:

@@ -1,59 +1,59 @@
-"""The HTTP application mounted beside a service's native API: routers, errors, health and offline documentation."""
+"""The HTTP application mounted beside a service's native API: routes, health and documentation that works offline."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, cast
+from dataclasses import dataclass
+from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from runners import strict_json
+from runners.answers import JSONAnswer, install_error_handlers, timestamp
+from runners.contract import Infer
 from runners.describe import ERRORS
 from runners.download import Downloader
-from runners.errors import InvalidInput, ModelUnavailable, RunnerError
+from runners.error_shape import shape
+from runners.errors import ModelUnavailable
+from runners.native import native_router
+from runners.settings import settings
 
 Ready = Callable[[], Awaitable[bool]]
 HEALTH_SECONDS: Final = 0.8
 
 
-class JSONAnswer(Response):
-    """JSON as UTF-8 text that never holds NaN or Infinity."""
+@dataclass(frozen=True)
+class Mounted:
+    """A model behind an application: how it is asked, whether it is ready, its routes, and an example of its output."""
 
-    media_type = "application/json"
+    infer: Infer
+    ready: Ready
+    router: Callable[[Infer, Downloader], APIRouter]
+    example: dict[str, Any]
 
-    def render(self, content: Any) -> bytes:
-        """The body."""
-        return strict_json.dumps(content)
 
-
-def application(title: str, description: str, routers: list[APIRouter], downloader: Downloader) -> FastAPI:
-    """The FastAPI application of one service, which closes the downloader when it ends.
-
-    Its documentation needs nothing from the internet.
-    """
+def application(
+    title: str, description: str, models: Mapping[str, Mounted], downloader: Downloader | None = None
+) -> FastAPI:
+    """The FastAPI application over these models, in this process or in others; it closes its downloader at its end."""
+    downloads = downloader or Downloader(settings())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await downloader.close()
+        await downloads.close()
 
-    app = FastAPI(
-        title=title,
-        description=description,
-        docs_url=None,
-        redoc_url=None,
-        lifespan=lifespan,
-    )
-    app.add_exception_handler(RunnerError, _answer_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    for router in [*routers, _documentation_router(title)]:
-        app.include_router(router)
+    app = FastAPI(title=title, description=description, docs_url=None, redoc_url=None, lifespan=lifespan)
+    install_error_handlers(app)
+    for model in models.values():
+        app.include_router(model.router(model.infer, downloads))
+    infers = {name: model.infer for name, model in models.items()}
+    app.include_router(native_router(infers, downloads, next(iter(models.values())).example))
+    app.include_router(_health_router({name: model.ready for name, model in models.items()}))
+    app.include_router(_documentation_router(title))
     return app
 
 
@@ -62,7 +62,7 @@ def _documentation_router(title: str) -> APIRouter:
 
     @router.get("/docs")
     def docs() -> HTMLResponse:
-        # BentoML serves Swagger UI's files itself, under /static_content.
+        # BentoML serves Swagger UI's files itself, under /static_content: nothing comes from the internet.
         return get_swagger_ui_html(
             openapi_url="/openapi.json",
             title=title,
@@ -78,8 +78,7 @@ def _documentation_router(title: str) -> APIRouter:
     return router
 
 
-def health_router(ready: Mapping[str, Ready]) -> APIRouter:
-    """``GET /health``: healthy when every model says within a second that it is ready, else 503."""
+def _health_router(ready: Mapping[str, Ready]) -> APIRouter:
     router = APIRouter(tags=["health"])
     healthy = {"status": "healthy", "model_loaded": True, "timestamp": "2026-01-01T12:00:00.000Z"}
     responses: dict[int | str, dict[str, Any]] = {
@@ -105,9 +104,7 @@ def _health(states: Mapping[str, bool]) -> dict[str, Any]:
     }
     if len(states) > 1:
         answer["models"] = dict(states)
-    if down:
-        answer |= {"error": f"not ready: {', '.join(down)}", "code": ModelUnavailable.code}
-    return answer
+    return {**answer, **shape(f"not ready: {', '.join(down)}", ModelUnavailable.code)} if down else answer
 
 
 async def _answers_soon(is_ready: Ready) -> bool:
@@ -116,17 +113,3 @@ async def _answers_soon(is_ready: Ready) -> bool:
         return await asyncio.wait_for(is_ready(), HEALTH_SECONDS)
     except Exception:  # whatever it is, the model does not answer
         return False
-
-
-def timestamp() -> str:
-    """Now, in UTC, as ISO 8601 with a Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _answer_error(_: Request, error: Exception) -> Response:
-    error = cast("RunnerError", error)
-    return JSONAnswer({"error": error.message, "code": error.code}, status_code=error.status)
-
-
-def _answer_invalid(_: Request, __: Exception) -> Response:
-    return JSONAnswer({"error": "the request is not valid", "code": InvalidInput.code}, status_code=InvalidInput.status)

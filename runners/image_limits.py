@@ -22,6 +22,12 @@ It binds before ``MAX_PIXELS`` does for WebP (from 23 megapixels, less for large
 (from 20), and for compressed TIFF whose strips or tiles are the size of the picture."""
 
 
+def check_bytes(count: int) -> None:
+    """Raises PayloadTooLarge."""
+    if count > MAX_BYTES:
+        raise PayloadTooLarge(f"An image may have {MAX_BYTES:,} bytes at most.")
+
+
 def check_size(width: int, height: int) -> None:
     """Raises PayloadTooLarge; ValueError where a side is empty."""
     if width < 1 or height < 1:

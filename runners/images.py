@@ -13,8 +13,8 @@ from typing import Final
 from PIL import Image, ImageChops, WebPImagePlugin
 
 from runners import image_files
-from runners.errors import InvalidImage, PayloadTooLarge, RunnerError, UnsupportedMediaType
-from runners.image_limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE, check_memory
+from runners.errors import InvalidImage, RunnerError, UnsupportedMediaType
+from runners.image_limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE, check_bytes, check_memory
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode"]
 
@@ -42,8 +42,7 @@ def decode(data: bytes) -> Image.Image:
     """
     if not data:
         raise InvalidImage("The image is empty.")
-    if len(data) > MAX_BYTES:
-        raise PayloadTooLarge(f"An image may have {MAX_BYTES:,} bytes at most.")
+    check_bytes(len(data))
     try:
         return _decoded(data)
     except RunnerError:

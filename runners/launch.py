@@ -14,7 +14,7 @@ from http.client import HTTPConnection
 from typing import Final
 
 GRACE_SECONDS: Final = 5
-START_SECONDS: Final = 120
+START_SECONDS: Final = 180
 
 EXAMPLES: Final = """
 Atelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)
@@ -30,11 +30,16 @@ def main() -> None:
     """Serves until stopped; the exit status is the server's."""
     arguments = _arguments()
     _refuse_used_port(arguments.host, arguments.port)
-    server = subprocess.Popen(_command(arguments), env={**os.environ, "BENTOML_DO_NOT_TRACK": "1"})
+    server = subprocess.Popen(_command(arguments), env={**os.environ, "BENTOML_DO_NOT_TRACK": "True"})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: server.send_signal(received))
     if _healthy(server, arguments.host, arguments.port):
         print(EXAMPLES.format(url=f"http://{_shown(arguments.host)}:{arguments.port}"), flush=True)
+    elif server.poll() is None:
+        # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
+        server.terminate()
+        server.wait()
+        sys.exit(f"the models were not ready after {START_SECONDS} seconds; the log above says why")
     sys.exit(server.wait())
 
 
@@ -73,8 +78,6 @@ def _healthy(server: subprocess.Popen[bytes], host: object, port: int) -> bool:
         if _answers(_shown(host), port):
             return True
         time.sleep(0.5)
-    if server.poll() is None:
-        print(f"the models are not ready after {START_SECONDS} seconds; see the log above", file=sys.stderr)
     return False
 
 

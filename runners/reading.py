@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,15 +17,20 @@ from runners import strict_json
 from runners.contract import MAX_ITEMS
 from runners.download import Downloader
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
-from runners.images import MAX_BYTES
+from runners.image_limits import check_bytes
 
 MAX_FIELDS: Final = 8
 MAX_FIELD_BYTES: Final = 4096
+MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
+STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 LARGE_BODY: Final = 1024 * 1024  # bytes; about 5 ms of parsing
 ACCEPTED: Final = 'multipart/form-data, an image/* body, or application/json with "url" or "image"'
 
 Item = bytes | RunnerError
 """The bytes of one image, or why there are none."""
+
+Source = tuple[str, Any]
+"""Where an image comes from: "url" or "image", and the value that the caller gave for it."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ async def one_image(request: Request, downloader: Downloader, parameters: frozen
         reading = await _form(request, "image", 1, parameters)
     elif kind == "application/json":
         body = _object(await json_body(request))
-        item = await _image(_only(body, {"url", "image"}, parameters), downloader)
-        reading = Reading([item], _texts(body, parameters))
+        items = await images([_only(body, {"url", "image"}, parameters)], downloader)
+        reading = Reading(items, _texts(body, parameters))
     elif kind.startswith("image/") or kind == "application/octet-stream":
         reading = Reading([await request.body()])
     else:
@@ -63,8 +68,7 @@ async def many_images(request: Request, downloader: Downloader, parameters: froz
     elif kind == "application/json":
         body = await json_body(request)
         sources = _listed(body, parameters)
-        items = await asyncio.gather(*(_image(source, downloader) for source in sources))
-        reading = Reading(list(items), _texts(body, parameters) if isinstance(body, dict) else {})
+        reading = Reading(await images(sources, downloader), _texts(body, parameters) if isinstance(body, dict) else {})
     else:
         raise UnsupportedMediaType(
             'send multipart/form-data with "images", or application/json with "urls" or "images"'
@@ -72,15 +76,26 @@ async def many_images(request: Request, downloader: Downloader, parameters: froz
     return Reading(reading.items, _merged(request, reading.parameters, parameters))
 
 
-async def resolve(input_data: Mapping[str, Any], downloader: Downloader) -> dict[str, Any] | RunnerError:
-    """An item of the native contract with its image as bytes, or why it cannot be had; other data stays as it is."""
+async def resolved(inputs: Sequence[Mapping[str, Any]], downloader: Downloader) -> list[dict[str, Any] | RunnerError]:
+    """Items of the native contract, their images as bytes, or why they cannot be had; other data stays as it is."""
+    sources = [_source(one) for one in inputs]
+    found = iter(await images([one for one in sources if isinstance(one, tuple)], downloader))
+    return [
+        _with_image(next(found)) if isinstance(source, tuple) else (source or dict(one))
+        for source, one in zip(sources, inputs, strict=True)
+    ]
+
+
+def _source(input_data: Mapping[str, Any]) -> Source | RunnerError | None:
     if not {"url", "image"} & input_data.keys():
-        return dict(input_data)
+        return None
     try:
-        source = _only(input_data, {"url", "image"}, frozenset())
+        return _only(input_data, {"url", "image"}, frozenset())
     except RunnerError as error:
         return error
-    item = await _image(source, downloader)
+
+
+def _with_image(item: Item) -> dict[str, Any] | RunnerError:
     return item if isinstance(item, RunnerError) else {"image": item}
 
 
@@ -98,27 +113,47 @@ def media_type(request: Request) -> str:
 
 
 def decode_base64(text: object) -> bytes:
-    """Standard or URL-safe base64, with or without a ``data:`` prefix. Raises InvalidInput."""
+    """Standard or URL-safe base64, padded or not, in lines or not, with or without ``data:``. Raises InvalidInput."""
     if not isinstance(text, str):
         raise InvalidInput('"image" must be a base64 string')
-    if len(text) > MAX_BYTES * 4 // 3 + 256:
-        raise PayloadTooLarge(f"an image may have {MAX_BYTES} bytes")
     if text.startswith("data:"):
         text = text.partition(",")[2]
+    plain = "".join(text.split()).rstrip("=").translate(STANDARD_ALPHABET)
+    check_bytes(len(plain) * 3 // 4)
     try:
-        return base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidInput('"image" is not base64') from error
 
 
-async def _image(source: tuple[str, Any], downloader: Downloader) -> Item:
+async def images(sources: Sequence[Source], downloader: Downloader) -> list[Item]:
+    """The images of one request, beside one another; those that are too much together are errors."""
+    purse = _Purse(MAX_REQUEST_BYTES)
+    return list(await asyncio.gather(*(_image(source, downloader, purse) for source in sources)))
+
+
+class _Purse:
+    """How many bytes of images a request may still hold: URLs are short, and what they lead to is not."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def paid(self, image: bytes) -> bytes:
+        self.left -= len(image)
+        if self.left < 0:
+            raise PayloadTooLarge(f"the images of one request may have {MAX_REQUEST_BYTES} bytes together")
+        return image
+
+
+async def _image(source: Source, downloader: Downloader, purse: _Purse) -> Item:
     kind, value = source
     try:
         if kind == "image":
-            return decode_base64(value)
+            large = isinstance(value, str) and len(value) > LARGE_BODY
+            return purse.paid(await asyncio.to_thread(decode_base64, value) if large else decode_base64(value))
         if not isinstance(value, str):
             raise InvalidInput('"url" must be a string')
-        return await downloader.fetch(value)
+        return purse.paid(await downloader.fetch(value))
     except RunnerError as error:
         return error
 
@@ -147,7 +182,7 @@ async def _read_form(form: FormData, name: str, most: int, parameters: frozenset
     return Reading([await file.read() for file in files], texts)
 
 
-def _listed(body: Any, parameters: frozenset[str]) -> list[tuple[str, Any]]:
+def _listed(body: Any, parameters: frozenset[str]) -> list[Source]:
     if isinstance(body, list):
         sources = [_only(_object(entry), {"url", "image"}, frozenset()) for entry in body]
     else:
@@ -160,7 +195,7 @@ def _listed(body: Any, parameters: frozenset[str]) -> list[tuple[str, Any]]:
     return sources
 
 
-def _only(body: Mapping[str, Any], names: set[str], also: frozenset[str]) -> tuple[str, Any]:
+def _only(body: Mapping[str, Any], names: set[str], also: frozenset[str]) -> Source:
     found = names & body.keys()
     unknown = body.keys() - names - also
     wanted = " or ".join(f'"{name}"' for name in sorted(names))

@@ -6,22 +6,22 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 
 from runners import describe
+from runners.answers import JSONAnswer, answered, listed
 from runners.artifacts import SATELLITE
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
 from runners.download import Downloader
-from runners.errors import InvalidInput, RunnerError
-from runners.front import JSONAnswer, application, health_router
+from runners.errors import InvalidInput
+from runners.front import Mounted, application
 from runners.models.satellite import LABELS, Language, judge
-from runners.native import native_router
 from runners.reading import many_images, one_image
-from runners.serving import configuration, own_infer, own_ready
-from runners.settings import settings
-from runners.vision import answered, decoded, listed, sample, see
+from runners.serving import configuration, own_infer, own_ready, resources, threads
+from runners.vision import decoded, sample, see
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
 PORT: Final = 8001
@@ -49,14 +49,14 @@ class SatelliteModel:
         network.load_state_dict(stored.tensors)
         self._transform = EvalTransform.from_dict(stored.facts["transform"])
         self._threshold = float(stored.facts["threshold"])
-        self._engine = Engine(network)
+        self._engine = Engine(network, threads=threads())
 
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         """Verdicts in the order of the requests; a request that cannot be judged gets an error."""
-        prepared = decoded(requests, self._transform)
-        return answer_each(
-            [_asked(pixels, request) for pixels, request in zip(prepared, requests, strict=True)], self._judge
-        )
+        return answer_each(decoded(requests, self._prepare), self._judge)
+
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Tensor, Language]:
+        return self._transform(image), language_of(parameters)
 
     def _judge(self, asked: list[tuple[Tensor, Language]]) -> list[InferenceResult]:
         probabilities = self._engine([pixels for pixels, _ in asked]).softmax(dim=1).tolist()
@@ -69,15 +69,9 @@ class SatelliteModel:
         ]
 
 
-def _asked(pixels: Tensor | RunnerError, request: InferenceRequest) -> tuple[Tensor, Language] | RunnerError:
-    try:
-        return pixels if isinstance(pixels, RunnerError) else (pixels, language_of(request.parameters))
-    except RunnerError as error:
-        return error
-
-
 def language_of(parameters: dict[str, Any]) -> Language:
     """The language that labels are wanted in, French unless said otherwise. Raises InvalidInput."""
+    only(parameters, PARAMETERS)
     wanted = parameters.get("lang", "fr")
     for language in LABELS:
         if wanted == language:
@@ -115,23 +109,15 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     return routes
 
 
-def _application() -> FastAPI:
-    downloader = Downloader(settings())
-    infer = own_infer()
-    return application(
-        "Atelier: satellite image classification",
-        "Forest, sea, desert or clouds, or none of these.",
-        [
-            router(infer, downloader),
-            health_router({"satellite": own_ready}),
-            native_router({"satellite": infer}, downloader, EXAMPLE),
-        ],
-        downloader,
-    )
+_front = application(
+    "Atelier: satellite image classification",
+    "Forest, sea, desert or clouds, or none of these.",
+    {"satellite": Mounted(own_infer(), own_ready, router, EXAMPLE)},
+)
 
 
-@bentoml.service(name="Satellite", **configuration(PORT))
-@bentoml.asgi_app(_application(), name="front")
+@bentoml.service(name="Satellite", resources=resources(), **configuration(PORT))
+@bentoml.asgi_app(_front, name="front")
 class Satellite:
     """Satellite image classification on its own."""
 

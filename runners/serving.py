@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -16,23 +16,21 @@ from starlette.types import ASGIApp, Scope
 from runners.contract import Infer, InferenceRequest, InferenceResult
 from runners.edge import Edge, Limits, configure_access_log
 from runners.errors import ModelUnavailable
+from runners.machine import cores, gpus
+from runners.native import CHECKED_INFER, INFER
 from runners.settings import settings
 from runners.slow_headers import limit_header_time
+
+# Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 MIB: Final = 1024 * 1024
 BODY_BYTES: Final = 24 * MIB  # an image of 16 MiB as base64 in JSON, and the rest of its request
 LIST_BYTES: Final = 64 * MIB  # a list of images
+TRUSTED_BYTES: Final = 2 * LIST_BYTES  # the same list, downloaded, with what BentoML puts around it
 HEADER_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 1.0
-MODELS: Final = 2  # that share the machine's GPUs in one server
-
-INFER: Final = "/infer"
-CHECKED_INFER: Final = "/checked/infer"
-"""Where ``POST /infer`` from outside is led: to our parsing and downloads, then through the batcher's own ``/infer``.
-
-BentoML answers a third of all malformed requests to a native route with 500, and a download inside the batch function
-would hold up its neighbours.
-"""
+MODELS: Final = 2  # that share the machine in one server
 
 
 class EdgedService(Service[Any]):  # type: ignore[misc]
@@ -47,18 +45,18 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
             app,
             name=self.name,
             routes=_routes_of(app),
-            limits=limits(),
+            limits=limits(trusted=not is_main),
             rewrites={INFER: CHECKED_INFER},
             hidden=frozenset({CHECKED_INFER}),
             trusted=not is_main,
         )
 
 
-def limits() -> Limits:
-    """How much and how long a caller may ask, from the settings."""
+def limits(*, trusted: bool) -> Limits:
+    """How much and how long a caller may ask, from the settings; a batch from our own front door has been counted."""
     return Limits(
-        body_bytes=BODY_BYTES,
-        body_bytes_of={INFER: LIST_BYTES, "/classify/batch": LIST_BYTES, "/embed/batch": LIST_BYTES},
+        body_bytes=TRUSTED_BYTES if trusted else BODY_BYTES,
+        body_bytes_of={} if trusted else dict.fromkeys((INFER, "/classify/batch", "/embed/batch"), LIST_BYTES),
         request_seconds=settings().request_seconds,
         body_seconds=settings().body_seconds,
         seconds_of={"/readyz": PROBE_SECONDS},
@@ -84,16 +82,19 @@ def configuration(port: int) -> dict[str, Any]:
         "runner_connection": {"max_requests": 1_000_000_000, "max_age": 1e9},
         # A path with %0a forges lines in BentoML's access log; the outermost layer writes one of its own.
         "logging": {"access": {"enabled": False}},
-        "resources": _gpu_share(),
     }
 
 
-def _gpu_share() -> dict[str, float]:
-    # Asked of the kernel, not of torch: the front door's process never loads torch.
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    if not gpus:
+def resources() -> dict[str, float]:
+    """What a model asks for: a GPU of its own where there are enough, else a part of one; on a CPU nothing."""
+    if not gpus():
         return {}
-    return {"gpu": 1 if gpus >= MODELS else gpus / MODELS}
+    return {"gpu": 1 if gpus() >= MODELS else gpus() / MODELS}
+
+
+def threads() -> int:
+    """CPU threads of a model beside the others; each taking every core would only make them wait for one another."""
+    return settings().threads or max(1, cores() // MODELS)
 
 
 def own_infer() -> Infer:

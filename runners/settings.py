@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     """Seconds a client may take to send a request's body; then 408."""
 
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads of each model's network; 0 shares the machine's cores among the models of one server."""
+    """CPU threads of each model's network; 0 shares the machine's cores among the models."""
 
     precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
     """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -12,23 +11,25 @@ from typing import Any, Final, TypeVar
 from PIL import Image
 
 from runners import images
-from runners.contract import Infer, InferenceRequest, InferenceResult, ItemError, ask
+from runners.contract import Infer, InferenceRequest, InferenceResult, ask
 from runners.errors import InvalidInput, RunnerError
-from runners.front import JSONAnswer
+from runners.machine import cores
 from runners.reading import Item, decode_base64
 
 T = TypeVar("T")
 DECODERS: Final = 8  # one image may take 300 MB while it is decoded
 
 
-def decoded(requests: Sequence[InferenceRequest], then: Callable[[Image.Image], T]) -> list[T | RunnerError]:
-    """Each request's image, decoded and handed to ``then`` in parallel threads; or why it cannot be had."""
+def decoded(
+    requests: Sequence[InferenceRequest], then: Callable[[Image.Image, dict[str, Any]], T]
+) -> list[T | RunnerError]:
+    """Each request's image, decoded and handed to ``then`` with its parameters in parallel threads; or why not."""
     return list(_decoders().map(partial(_decoded, then=then), requests))
 
 
-def _decoded(request: InferenceRequest, then: Callable[[Image.Image], T]) -> T | RunnerError:
+def _decoded(request: InferenceRequest, then: Callable[[Image.Image, dict[str, Any]], T]) -> T | RunnerError:
     try:
-        return then(images.decode(_bytes(request.input_data)))
+        return then(images.decode(_bytes(request.input_data)), request.parameters)
     except RunnerError as error:
         return error
 
@@ -43,7 +44,7 @@ def _bytes(input_data: dict[str, Any]) -> bytes:
 @cache
 def _decoders() -> ThreadPoolExecutor:
     # Pillow lets go of the interpreter while it decodes and resizes.
-    return ThreadPoolExecutor(min(DECODERS, len(os.sched_getaffinity(0))), thread_name_prefix="decode")
+    return ThreadPoolExecutor(min(DECODERS, cores()), thread_name_prefix="decode")
 
 
 def sample() -> bytes:
@@ -64,19 +65,3 @@ async def see(infer: Infer, items: Sequence[Item], parameters: dict[str, Any]) -
             for item in items
         ],
     )
-
-
-def answered(result: InferenceResult) -> JSONAnswer:
-    """One result as an HTTP answer."""
-    if result.error is None:
-        return JSONAnswer(result.output_data)
-    return JSONAnswer(_error(result.error), status_code=result.error.status)
-
-
-def listed(results: Sequence[InferenceResult]) -> JSONAnswer:
-    """A batch's results as an HTTP answer: an answer or an error each, in order."""
-    return JSONAnswer({"results": [_error(one.error) if one.error else one.output_data for one in results]})
-
-
-def _error(error: ItemError) -> dict[str, str]:
-    return {"error": error.message, "code": error.code}

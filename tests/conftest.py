@@ -9,7 +9,7 @@ from pathlib import Path
 # Before BentoML is imported anywhere: it must never touch the store of whoever runs the tests.
 HOME = tempfile.mkdtemp(prefix="atelier-tests-")
 os.environ["BENTOML_HOME"] = HOME
-os.environ["BENTOML_DO_NOT_TRACK"] = "1"
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 import shutil
 from collections.abc import Iterator

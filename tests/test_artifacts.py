@@ -71,7 +71,7 @@ def test_imagenet_weights_embed_as_torchvision_does(empty_store: Path, online: t
     embedder = Embedder()
     embedder.load_state_dict(stored.tensors)
     image = picture(5, (320, 240))
-    vector = Engine(embedder, "float32")([EvalTransform.from_dict(stored.facts["transform"])(image)])
+    vector = Engine(embedder, precision="float32")([EvalTransform.from_dict(stored.facts["transform"])(image)])
     online.fc = torch.nn.Identity()
     with torch.no_grad():
         wanted = online(ResNet18_Weights.IMAGENET1K_V1.transforms()(image)[None])
@@ -98,6 +98,22 @@ def test_a_change_that_fails_changes_nothing() -> None:
     with pytest.raises(OSError, match="nowhere"):
         artifacts.choose_embedding("imagenet")
     assert artifacts.embedding_tag() == "embedding:satellite-1.0.0"
+
+
+@pytest.mark.usefixtures("empty_store")
+def test_another_file_than_the_promised_one_is_not_taken(online: torch.nn.Module, tmp_path: Path) -> None:
+    next(tmp_path.glob("resnet18-*.pth")).write_bytes(b"<html>please log in</html>")
+    assert artifacts.publish()[1] == "embedding:satellite-1.0.0"
+
+
+@pytest.mark.usefixtures("empty_store")
+def test_two_networks_after_a_kill_are_named_with_the_command_that_chooses() -> None:
+    artifacts.choose_embedding("satellite")
+    artifacts._store("embedding:imagenet1k-v1", artifacts.load("embedding:satellite-1.0.0"))
+    with pytest.raises(ModelUnavailable, match="embedding NAME"):
+        artifacts.publish()
+    artifacts.choose_embedding("satellite")
+    assert artifacts.publish()[1] == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store")

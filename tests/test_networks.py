@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -19,7 +21,7 @@ from runners.models.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, Ev
 from runners.models.weights import Weights
 from tests.conftest import picture
 
-SIZES = [(64, 64), (640, 480), (300, 500), (224, 224), (31, 700)]
+SIZES = [(64, 64), (640, 480), (300, 500), (224, 224), (31, 120)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -47,7 +49,7 @@ def test_vectors_equal_torchvision_run_directly(tmp_path: Path, precision: str, 
     weights.save(path, Weights(tensors, {}))
     embedder = Embedder()
     embedder.load_state_dict(weights.read(path).tensors)
-    vectors = Engine(embedder, precision)([IMAGENET_TRANSFORM(image) for image in images])
+    vectors = Engine(embedder, precision=precision)([IMAGENET_TRANSFORM(image) for image in images])
     assert cosine_similarity(vectors, wanted).min() >= cosine
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(images)), atol=1e-5)
 
@@ -57,8 +59,8 @@ def test_the_served_precision_says_what_float32_says(store: Path) -> None:
     network = SatelliteNet()
     network.load_state_dict(stored.tensors)
     pixels = [SATELLITE_TRANSFORM(picture(seed)) for seed in range(16)]
-    exact = Engine(network, "float32")(pixels).softmax(dim=1)
-    served = Engine(network, "bfloat16")(pixels).softmax(dim=1)
+    exact = Engine(network, precision="float32")(pixels).softmax(dim=1)
+    served = Engine(network, precision="bfloat16")(pixels).softmax(dim=1)
     assert torch.equal(exact.argmax(dim=1), served.argmax(dim=1))
     assert (exact - served).abs().max() < 0.05
 
@@ -95,5 +97,21 @@ def test_a_scene_that_is_none_of_the_four_is_rejected() -> None:
     assert verdict.confidence == 0.2
 
 
-def test_a_picture_of_any_shape_becomes_a_square() -> None:
-    assert SATELLITE_TRANSFORM(Image.new("RGB", (3, 400))).shape == (3, 128, 128)
+@pytest.mark.parametrize("size", [(3, 400), (10_000, 1), (1, 10_000), (1, 1)])
+def test_a_picture_of_any_shape_becomes_a_square_without_growing_first(size: tuple[int, int]) -> None:
+    before = psutil.Process().memory_info().rss
+    assert IMAGENET_TRANSFORM(Image.new("RGB", size)).shape == (3, 224, 224)
+    # Enlarged whole, 10,000 x 1 pixels become 2,560,000 x 256.
+    assert peak_memory() < before + 300_000_000
+
+
+def test_the_middle_of_a_strip_is_what_is_seen() -> None:
+    strip = Image.new("RGB", (900, 10), "red")
+    strip.paste("blue", (400, 0, 500, 10))
+    blue = SATELLITE_TRANSFORM(Image.new("RGB", (10, 10), "blue"))
+    assert torch.allclose(SATELLITE_TRANSFORM(strip), blue, atol=1e-5)
+
+
+def peak_memory() -> int:
+    """This process's most resident bytes so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

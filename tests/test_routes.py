@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+from base64 import b64encode, encodebytes
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,12 +11,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from runners import embedding, satellite
+from runners import embedding, reading, satellite
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.download import Downloader
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
-from runners.front import application, health_router
-from runners.native import native_router
+from runners.front import Mounted, application
 from runners.settings import Settings
 from tests.conftest import encoded
 
@@ -65,16 +64,13 @@ def app(model: Any) -> FastAPI:
     async def frozen() -> bool:
         raise TimeoutError
 
-    states = {"satellite": ready, "embedding": frozen if isinstance(model, Down) else ready}
     return application(
         "test",
         "test",
-        [
-            satellite.router(model, downloader),
-            embedding.router(model, downloader),
-            native_router({"echo": model}, downloader, {}),
-            health_router(states),
-        ],
+        {
+            "satellite": Mounted(model, ready, satellite.router, satellite.EXAMPLE),
+            "embedding": Mounted(model, frozen if isinstance(model, Down) else ready, embedding.router, {}),
+        },
         downloader,
     )
 
@@ -91,6 +87,8 @@ SINGLE: dict[str, dict[str, Any]] = {
     "a raw body whose type is wrong": {"content": IMAGE, "headers": {"content-type": "image/svg+xml"}},
     "octets": {"content": IMAGE, "headers": {"content-type": "application/octet-stream"}},
     "base64": {"json": {"image": TEXT}},
+    "base64 in lines": {"json": {"image": encodebytes(IMAGE).decode()}},
+    "base64 without its padding": {"json": {"image": TEXT.rstrip("=")}},
     "URL-safe base64": {"json": {"image": TEXT.replace("+", "-").replace("/", "_")}},
     "a data URL": {"json": {"image": f"data:image/png;base64,{TEXT}"}},
     "a URL": {"json": {"url": "https://example.com/a.png"}},
@@ -215,7 +213,7 @@ async def test_a_batch_that_is_none_is_refused(client: httpx.AsyncClient, reques
 
 async def test_the_native_route_takes_urls_and_base64(client: httpx.AsyncClient) -> None:
     items = [{"input_data": {"url": "https://example.com/a.png"}}, {"input_data": {"url": "x"}, "parameters": {}}]
-    answer = await client.post("/infer", json={"requests": items})
+    answer = await client.post("/infer", json={"model": "satellite", "requests": items})
     first, second = answer.json()
     assert first["output_data"] == {"bytes": len(IMAGE)}
     assert second["error"]["code"] == "INVALID_URL"
@@ -230,6 +228,7 @@ async def test_the_native_route_takes_urls_and_base64(client: httpx.AsyncClient)
         b'{"requests": {}}',
         b'{"requests": [1]}',
         b'{"requests": [{}]}',
+        b'{"requests": [{"input_data": {}, "paramters": {}}]}',
         b'{"requests": [{"input_data": 1}]}',
         b'{"requests": [], "more": 1}',
         b'{"requests": [], "requests": []}',
@@ -241,6 +240,15 @@ async def test_the_native_route_takes_urls_and_base64(client: httpx.AsyncClient)
 async def test_a_malformed_native_call_is_the_callers_fault(client: httpx.AsyncClient, body: bytes) -> None:
     answer = await client.post("/infer", content=body, headers=JSON)
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_INPUT"), answer.text
+
+
+async def test_images_that_are_too_much_together_are_errors(client: httpx.AsyncClient) -> None:
+    # A URL is short, and what it leads to is not: only so much is held for one request.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "MAX_REQUEST_BYTES", 2 * len(IMAGE) + 1)
+        answer = await client.post("/embed/batch", json={"urls": ["https://example.com/a.png"] * 4})
+    results = answer.json()["results"]
+    assert [result.get("code") for result in results] == [None, None, "PAYLOAD_TOO_LARGE", "PAYLOAD_TOO_LARGE"]
 
 
 async def test_a_native_call_that_is_no_json_is_not_read(client: httpx.AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from PIL import Image
 
 from runners.models import weights
 from training import augment, calibration
-from training.recipe import CLOUDY, Config, Data, batches
+from training import run as run_module
+from training.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
+from training.run import Run
 from training.tiles import Tiles, read
 
 TINTS = {
@@ -52,11 +55,55 @@ def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tm
     assert {"labels", "transform", "temperature", "threshold", "config", "data", "figures", "licence"} <= facts.keys()
     assert facts["data"]["eurosat train"]["Forest"] == 8
     assert 0 <= facts["figures"]["calibration_error"] <= 1
-    assert (tmp_path / "confusion.png").stat().st_size > 1000
-    assert (tmp_path / "reliability.png").stat().st_size > 1000
-    again = run(data, tmp_path, epochs=1)
-    assert "resuming after epoch 1" in again
-    assert "is of another configuration" in run(data, tmp_path, epochs=2)
+    assert (tmp_path / "satellite-confusion.png").stat().st_size > 1000
+    assert (tmp_path / "satellite-reliability.png").stat().st_size > 1000
+    assert "resuming after epoch 1 of phase 2" in run(data, tmp_path, epochs=1)
+
+
+class Killed(Exception):
+    """Whoever ran the training is gone."""
+
+
+def short(phases: int = 2) -> Config:
+    phase = Phase(epochs=2, rate=0.02, sides=(48,), strength=0.5, class_loss=0.5)
+    return Config(phases=(phase,) * phases, tiles_per_epoch=24, batch=12)
+
+
+def test_a_run_that_is_killed_ends_where_it_would_have_ended(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = Run(loaded(data), short(), tmp_path / "whole").finish()
+
+    def kill_in_the_fourth_epoch(sets: Data, config: Config, epoch: int, view: View) -> Iterator[Batch]:
+        for batch in batches(sets, config, epoch, view):
+            yield batch
+            if epoch == 3:
+                raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "batches", kill_in_the_fourth_epoch)
+        with pytest.raises(Killed):
+            Run(loaded(data), short(), tmp_path / "killed").finish()
+    again = Run(loaded(data), short(), tmp_path / "killed").finish()
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value.float(), again.state_dict()[name].float(), atol=1e-4), name
+
+
+def test_a_state_of_another_configuration_is_not_gone_on_with(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(loaded(data), short(1), tmp_path).finish()
+    Run(loaded(data), short(2), tmp_path)
+    assert "is of another configuration" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [augment.colour, augment.noise_and_sharpness, augment.view])
+def test_pictures_are_changed_on_the_device_they_lie_on(change: Callable[..., torch.Tensor]) -> None:
+    tiles = torch.zeros(4, 3, 64, 64, dtype=torch.uint8 if change is augment.view else torch.float32, device="meta")
+    changed = change(tiles, 48) if change is augment.view else change(tiles)
+    assert changed.device.type == "meta"
 
 
 def test_missing_tiles_are_named_with_where_to_get_them(tmp_path: Path) -> None:
@@ -70,8 +117,8 @@ def loaded(data: Path) -> Data:
 
 def test_batches_are_the_same_for_the_same_seed_and_epoch(data: Path) -> None:
     sets, config = loaded(data), Config(tiles_per_epoch=32, batch=16)
-    first, again = (next(iter(batches(sets, config, 3, 48))) for _ in range(2))
-    other = next(iter(batches(sets, config, 4, 48)))
+    first, again = (next(iter(batches(sets, config, 3, View(48, 1.0)))) for _ in range(2))
+    other = next(iter(batches(sets, config, 4, View(48, 1.0))))
     assert torch.equal(first.pixels, again.pixels)
     assert not torch.equal(first.pixels, other.pixels)
     assert torch.allclose(first.target.sum(dim=1), torch.ones(16))

@@ -1,7 +1,7 @@
-"""Random views of tiles, a batch at a time: geometry, resolution, clouds, colour, noise and JPEG.
+"""Random views of tiles, a batch at a time: geometry, clouds, colour, resolution and JPEG, noise.
 
 Every class goes through the same chain, so that the size, the sharpness and the compression of a picture say nothing
-about what it shows.
+about what it shows. ``strength`` in [0, 1] scales how far a picture is moved from what it was.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 CLOUD_SHARE = 0.22  # of a batch gets clouds, of any cover
-LOW_RESOLUTION_SHARE = 0.6
-SMALLEST_SIDE = 24  # pixels
-JPEG_SHARE = 0.3
+LOW_RESOLUTION_SHARE = 0.7
+SMALLEST_SIDE = 28  # pixels
+JPEG_SHARE = 0.4
 CLEAR_BELOW, CLOUDY_ABOVE = 0.20, 0.45  # mean opacity; between them the label is shared
 
 
@@ -31,16 +31,17 @@ class Clouded:
     cover: Tensor
 
 
-def view(tiles: Tensor, size: int) -> Tensor:
+def view(tiles: Tensor, size: int, strength: float = 1.0) -> Tensor:
     """uint8 [N, 3, S, S] -> float [N, 3, size, size] in [0, 1]: a random zoom, turn, flip and stretch of each."""
-    count = len(tiles)
-    zoom = torch.empty(count).uniform_(math.log(0.6), math.log(1.1)).exp()
-    stretch = torch.empty(count).uniform_(-0.15, 0.15).exp()
-    turn = torch.randint(0, 4, (count,)) * (math.pi / 2) + torch.empty(count).uniform_(-0.2, 0.2)
-    flip = torch.randint(0, 2, (count,)) * 2.0 - 1.0
+    count, device = len(tiles), tiles.device
+    zoom = torch.empty(count, device=device).uniform_(strength * math.log(0.6), strength * math.log(1.1)).exp()
+    stretch = torch.empty(count, device=device).uniform_(-0.15 * strength, 0.15 * strength).exp()
+    turn = torch.randint(0, 4, (count,), device=device) * (math.pi / 2)
+    turn = turn + torch.empty(count, device=device).uniform_(-0.2 * strength, 0.2 * strength)
+    flip = torch.randint(0, 2, (count,), device=device) * 2.0 - 1.0
     cos, sin = turn.cos() * zoom, turn.sin() * zoom
     slack = (1 - zoom).clamp(min=0)
-    shift = torch.empty(2, count).uniform_(-1, 1) * slack
+    shift = torch.empty(2, count, device=device).uniform_(-1, 1) * slack
     affine = torch.stack(
         [cos * flip * stretch, -sin, shift[0], sin * flip, cos / stretch, shift[1]],
         dim=1,
@@ -52,17 +53,20 @@ def view(tiles: Tensor, size: int) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def lower_resolution(pixels: Tensor) -> Tensor:
-    """Some of the batch shrunk to a random side and enlarged again, as a small source picture would look."""
+def lower_resolution(pixels: Tensor, strength: float = 1.0) -> Tensor:
+    """Some of the batch as a smaller source would look: shrunk to a random side, some through JPEG, and enlarged."""
     size = pixels.shape[-1]
     out = pixels.clone()
-    for rows in torch.randperm(len(pixels)).chunk(6):
+    for rows in torch.randperm(len(pixels)).chunk(8):
         if random.random() > LOW_RESOLUTION_SHARE:
+            out[rows] = jpeg(pixels[rows])
             continue
         side = round(math.exp(random.uniform(math.log(SMALLEST_SIDE), math.log(size))))
+        # Most sources have the tiles' own 64 pixels; the smallest say little and are shown seldom when it is mild.
+        side = side if random.random() < strength else random.randint(56, min(72, size))
         small = F.interpolate(pixels[rows], size=[side, side], mode="bilinear", antialias=random.random() < 0.8)
-        mode = random.choice(["bilinear", "bicubic", "nearest"])
-        out[rows] = F.interpolate(small, size=[size, size], mode=mode)
+        mode = random.choice(["bilinear", "bilinear", "bicubic", "nearest"])
+        out[rows] = F.interpolate(jpeg(small.clamp(0, 1)), size=[size, size], mode=mode)
     return out.clamp_(0, 1)
 
 
@@ -84,8 +88,10 @@ def clouds(pixels: Tensor) -> Clouded:
     )
     # Real clouds are seldom pure white: self-shadowing greys them and air light makes them bluish.
     count = len(pixels)
-    shade = torch.empty(count, 1, 1, 1).uniform_(0.55, 1.0)
-    tint = 1 - torch.rand(count, 1, 1, 1) * torch.tensor([0.18, 0.08, 0.0]).view(1, 3, 1, 1)
+    device = pixels.device
+    shade = torch.empty(count, 1, 1, 1, device=device).uniform_(0.55, 1.0)
+    blue = torch.tensor([0.18, 0.08, 0.0], device=device).view(1, 3, 1, 1)
+    tint = 1 - torch.rand(count, 1, 1, 1, device=device) * blue
     tinted = under * (1 - opacity * (1 - shade * tint))
     if random.random() < 0.5:  # the generator's clouds are all of one size: look closer at some
         tinted, opacity = closer(tinted, opacity)
@@ -106,12 +112,12 @@ def cloudiness(cover: Tensor) -> Tensor:
     return ((cover - CLEAR_BELOW) / (CLOUDY_ABOVE - CLEAR_BELOW)).clamp(0, 1)
 
 
-def colour(pixels: Tensor) -> Tensor:
+def colour(pixels: Tensor, strength: float = 1.0) -> Tensor:
     """Brightness, contrast, saturation, gamma and white balance of each picture, moved at random."""
-    count = len(pixels)
 
     def factor(spread: float, channels: int = 1) -> Tensor:
-        return torch.empty(count, channels, 1, 1).uniform_(-spread, spread).exp()
+        moved = torch.empty(len(pixels), channels, 1, 1, device=pixels.device)
+        return moved.uniform_(-spread * strength, spread * strength).exp()
 
     pixels = pixels.clamp(1e-4, 1).pow(factor(0.25)) * factor(0.3) * factor(0.1, channels=3)
     grey = pixels.mean(dim=1, keepdim=True)
@@ -120,13 +126,16 @@ def colour(pixels: Tensor) -> Tensor:
     return (level + (pixels - level) * factor(0.3)).clamp_(0, 1)
 
 
-def noise_and_sharpness(pixels: Tensor) -> Tensor:
+def noise_and_sharpness(pixels: Tensor, strength: float = 1.0) -> Tensor:
     """Sensor noise on some pictures, unsharp masking or blur on others."""
-    count = len(pixels)
-    amount = torch.empty(count, 1, 1, 1).uniform_(-0.8, 1.5) * (torch.rand(count, 1, 1, 1) < 0.35)
-    soft = blur(pixels)
-    sigma = torch.rand(count, 1, 1, 1) * 0.04 * (torch.rand(count, 1, 1, 1) < 0.35)
-    return (pixels + amount * (pixels - soft) + sigma * torch.randn_like(pixels)).clamp_(0, 1)
+
+    def some(low: float, high: float) -> Tensor:
+        shape = (len(pixels), 1, 1, 1)
+        chosen = torch.rand(shape, device=pixels.device) < 0.35 * strength
+        return torch.empty(shape, device=pixels.device).uniform_(low, high) * chosen
+
+    sharpened = pixels + some(-0.8, 1.5) * (pixels - blur(pixels))
+    return (sharpened + some(0, 0.04) * torch.randn_like(pixels)).clamp_(0, 1)
 
 
 def blur(pixels: Tensor) -> Tensor:
@@ -138,9 +147,9 @@ def blur(pixels: Tensor) -> Tensor:
 
 def jpeg(pixels: Tensor) -> Tensor:
     """Some of the batch through JPEG at a quality of 30 to 95."""
-    rows = (torch.rand(len(pixels)) < JPEG_SHARE).nonzero().flatten()
-    files = [encode_jpeg(pixels[row].mul(255).byte().cpu(), quality=random.randint(30, 95)) for row in rows.tolist()]
+    rows = (torch.rand(len(pixels)) < JPEG_SHARE).nonzero().flatten().tolist()
     out = pixels.clone()
-    for row, file in zip(rows.tolist(), files, strict=True):
-        out[row] = decode_jpeg(file, mode=ImageReadMode.RGB).float().div_(255).to(pixels.device)
+    for row in rows:
+        file = encode_jpeg(pixels[row].mul(255).byte().cpu(), quality=random.randint(30, 95))
+        out[row] = decode_jpeg(file, mode=ImageReadMode.RGB).to(pixels.device).float().div_(255)
     return out

@@ -2,7 +2,8 @@
 
 Reads the shipped weights (or ``--weights``), and the tiles of ``--split``, through the same decoding, transform and
 engine as the service. With ``val`` the second half of the tiles is measured: the first half set the temperature and
-the threshold. Writes ``figures.json``, ``confusion.png`` and ``reliability.png`` to ``--out``.
+the threshold. ``--foreign`` is a folder of pictures that show none of the four. Writes ``satellite-figures.json``,
+``satellite-confusion.png`` and ``satellite-reliability.png`` to ``--out``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from tqdm import tqdm
 
+from runners import images
 from runners.engine import Engine
 from runners.models import weights
 from runners.models.networks import Embedder, SatelliteNet
@@ -146,11 +148,23 @@ def nearest_neighbours(stored: weights.Weights, data: Path, split: str) -> float
     return float(neighbours.score(vectors[1], classes[1]))
 
 
-def measure(stored: weights.Weights, data: Path, split: str, out: Path) -> dict[str, Any]:
-    """All figures of a model file; the pictures go to ``out``."""
+def rejected_of(stored: weights.Weights, folder: Path) -> float:
+    """How often a picture of the folder is rejected, as it should be."""
+    pictures = [images.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
+    engine, transform = _served(stored)
+    probabilities = outputs(engine, transform, pictures, "foreign").softmax(dim=1)
+    return float((probabilities[:, :UNKNOWN].amax(dim=1) < stored.facts["threshold"]).float().mean())
+
+
+def _served(stored: weights.Weights) -> tuple[Engine, EvalTransform]:
     network = SatelliteNet()
     network.load_state_dict(stored.tensors)
-    engine, transform = Engine(network), EvalTransform.from_dict(stored.facts["transform"])
+    return Engine(network), EvalTransform.from_dict(stored.facts["transform"])
+
+
+def measure(stored: weights.Weights, data: Path, split: str, out: Path) -> dict[str, Any]:
+    """All figures of a model file; the pictures go to ``out``."""
+    engine, transform = _served(stored)
     half = slice(1, None, 2) if split == "val" else slice(None)
     everything = scenes((tiles.read(data, source, split) for source in ("eurosat", "aid")), half)
     probabilities = outputs(engine, transform, everything.pictures, "judge").softmax(dim=1)
@@ -171,9 +185,9 @@ def measure(stored: weights.Weights, data: Path, split: str, out: Path) -> dict[
         "nearest_neighbours": nearest_neighbours(stored, data, split),
         "precision": engine.precision,
     }
-    report.confusion(everything.truth, torch.where(rejected, UNKNOWN, best), out / "confusion.png")
-    report.reliability(reliable, confidence, own, out / "reliability.png")
-    (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    report.confusion(everything.truth, torch.where(rejected, UNKNOWN, best), out / "satellite-confusion.png")
+    report.reliability(reliable, confidence, own, out / "satellite-reliability.png")
+    (out / "satellite-figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures
 
 
@@ -186,10 +200,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/ and aid/")
     parser.add_argument("--split", default="val", help="which tiles (default: %(default)s)")
     parser.add_argument("--weights", type=Path, default=shipped, help="model file (default: %(default)s)")
+    parser.add_argument("--foreign", type=Path, help="folder of pictures that show none of the four")
     parser.add_argument("--out", type=Path, default=Path("build/figures"), help="folder (default: %(default)s)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    figures = measure(weights.read(arguments.weights), arguments.data, arguments.split, arguments.out)
+    stored = weights.read(arguments.weights)
+    figures = measure(stored, arguments.data, arguments.split, arguments.out)
+    if arguments.foreign:
+        figures["rejected_of_foreign"] = rejected_of(stored, arguments.foreign)
     print(json.dumps(figures, indent=2))
 
 

@@ -22,19 +22,32 @@ DESERT = CLASSES.index("desert")
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of a run with a one-cycle rate of its own."""
+
+    epochs: int
+    rate: float
+    sides: tuple[int, ...]  # pixels, over equal parts of the phase
+    strength: float  # of the augmentation, in [0, 1]
+    class_loss: float  # weight of the two class-naming heads
+
+
+LEARN = Phase(epochs=18, rate=0.12, sides=(96, 96, 96, 128, 128), strength=1.0, class_loss=0.5)
+SETTLE = Phase(epochs=7, rate=0.03, sides=(128,), strength=0.3, class_loss=1.0)
+"""Views far from the tiles teach what does not matter; near ones, afterwards, what the colours and textures say."""
+
+
+@dataclass(frozen=True)
 class Config:
     """Every number of a run; it is written into the checkpoint."""
 
     seed: int = 7
-    epochs: int = 18
+    phases: tuple[Phase, ...] = (LEARN, SETTLE)
     tiles_per_epoch: int = 24_000
     batch: int = 96
-    sides: tuple[int, ...] = (96, 96, 96, 128, 128)  # pixels, over equal parts of the run
-    rate: float = 0.12
     momentum: float = 0.9
     weight_decay: float = 5e-4
     average: float = 0.998
-    class_loss: float = 0.5  # weight of the two class-naming heads
     desert_weight: float = 5.0  # draws of a desert tile for one of a EuroSAT tile; there are only 414
     aid_weight: float = 2.5
 
@@ -70,6 +83,14 @@ class Data:
 
 
 @dataclass(frozen=True)
+class View:
+    """How an epoch's pictures are shown: ``side`` pixels wide, augmented with ``strength``."""
+
+    side: int
+    strength: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """``pixels`` normalised [N, 3, S, S], ``target`` soft [N, 5], ``fine`` [N], and which rows are EuroSAT's."""
 
@@ -80,21 +101,21 @@ class Batch:
     from_eurosat: Tensor
 
 
-def batches(data: Data, config: Config, epoch: int, side: int) -> Iterator[Batch]:
-    """One epoch of augmented batches of pictures ``side`` pixels wide; the same for the same seed and epoch."""
+def batches(data: Data, config: Config, epoch: int, view: View) -> Iterator[Batch]:
+    """One epoch of augmented batches; the same for the same seed and epoch."""
     seed_everything(config.seed + epoch)
     for rows in torch.split(data.draws(config), config.batch):
-        yield _batch(data, rows, side)
+        yield _batch(data, rows, view)
 
 
-def _batch(data: Data, rows: Tensor, side: int) -> Batch:
+def _batch(data: Data, rows: Tensor, view: View) -> Batch:
     eurosat, aid, device = data.eurosat, data.aid, data.device
     is_eurosat = rows < len(eurosat)
     first, second = rows[is_eurosat], rows[~is_eurosat] - len(eurosat)
     pixels = torch.cat(
         [
-            augment.view(eurosat.pixels[first].to(device), side),
-            augment.view(aid.pixels[second].to(device), side),
+            augment.view(eurosat.pixels[first].to(device), view.side, view.strength),
+            augment.view(aid.pixels[second].to(device), view.side, view.strength),
         ]
     )
     cover = torch.cat([eurosat.cover[first], aid.cover[second]]).to(device)
@@ -104,8 +125,8 @@ def _batch(data: Data, rows: Tensor, side: int) -> Batch:
     if under.any():
         clouded = augment.clouds(pixels[under])
         pixels[under], cloudy[under] = clouded.pixels, augment.cloudiness(clouded.cover)
-    for change in (augment.colour, augment.lower_resolution, augment.noise_and_sharpness, augment.jpeg):
-        pixels = change(pixels)
+    for change in (augment.colour, augment.lower_resolution, augment.noise_and_sharpness):
+        pixels = change(pixels, view.strength)
     target = F.one_hot(cover, len(CLASSES) + 1).float() * (1 - cloudy)[:, None]
     target[:, CLOUDY] += cloudy
     from_eurosat = torch.arange(len(rows), device=device) < len(first)
@@ -121,14 +142,14 @@ def normalise(pixels: Tensor) -> Tensor:
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def loss_of(network: TrainingNet, batch: Batch, config: Config) -> Tensor:
+def loss_of(network: TrainingNet, batch: Batch, class_loss: float) -> Tensor:
     """Soft cross-entropy of the served head, and of each class head over its own clear tiles."""
     served, eurosat, aid = network(batch.pixels)
     loss = F.cross_entropy(served.float(), batch.target)
     for logits, rows in ((eurosat, batch.from_eurosat), (aid, ~batch.from_eurosat)):
         if rows.any():
             each = F.cross_entropy(logits[rows].float(), batch.fine[rows], reduction="none")
-            loss = loss + config.class_loss * (each * batch.clear[rows]).sum() / len(batch.fine)
+            loss = loss + class_loss * (each * batch.clear[rows]).sum() / len(batch.fine)
     return loss
 
 

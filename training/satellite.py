@@ -3,25 +3,20 @@
 DIR holds ``eurosat`` and ``aid`` (train and val folders of class folders). About an hour and a half on two CPU cores,
 minutes on a GPU. A run that was stopped goes on where it was (``--out`` holds ``resume.pt``).
 
-The recipe: one trunk (ResNet18) under three heads. The served head has five outputs (four covers and "none of
-these"); two more name the ten EuroSAT and the thirty AID classes and teach the trunk what land looks like. SGD with a
-one-cycle rate, progressive resizing, an exponential moving average of the weights; then one temperature, fitted on
-validation tiles (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017), is folded into the served head.
+The recipe (training/recipe.py): one trunk (ResNet18) under three heads. The served head has five outputs (four covers
+and "none of these"); two more name the ten EuroSAT and the thirty AID classes and teach the trunk what land looks like.
+SGD with one-cycle rates, progressive resizing, strong augmentation and then mild, an exponential moving average of the
+weights; then one temperature, fitted on validation tiles, is folded into the served head.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from runners.engine import Engine
 from runners.models import weights
@@ -30,71 +25,8 @@ from runners.models.satellite import CLASSES, LABELS
 from runners.models.transform import SATELLITE_TRANSFORM
 from runners.models.weights import Weights
 from training import calibration, measures, tiles
-from training.recipe import Config, Data, TrainingNet, batches, loss_of, seed_everything
-
-
-def train(data: Data, config: Config, out: Path) -> TrainingNet:
-    """Runs (or resumes) the recipe and returns the averaged network."""
-    seed_everything(config.seed)
-    device = data.device
-    network = TrainingNet(len(data.eurosat.names), len(data.aid.names)).to(memory_format=torch.channels_last).to(device)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.average), use_buffers=True)  # type: ignore[no-untyped-call]
-    optimizer = torch.optim.SGD(
-        network.parameters(), config.rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
-    )
-    steps = -(-config.tiles_per_epoch // config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.rate, epochs=config.epochs, steps_per_epoch=steps, pct_start=0.2
-    )
-    parts = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-    resume = out / "resume.pt"
-    first = load_resume(resume, parts, config)
-    for epoch in range(first, config.epochs):
-        side = config.sides[epoch * len(config.sides) // config.epochs]
-        network.train()
-        seen, total, started = 0, 0.0, time.monotonic()
-        progress = tqdm(
-            total=config.tiles_per_epoch, desc=f"epoch {epoch + 1}/{config.epochs} at {side} px", unit="tile"
-        )
-        for batch in batches(data, config, epoch, side):
-            with torch.autocast(device.type, torch.bfloat16):
-                loss = loss_of(network, batch, config)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-            average.update_parameters(network)
-            seen += len(batch.fine)
-            total += loss.item() * len(batch.fine)
-            progress.update(len(batch.fine))
-            progress.set_postfix(loss=f"{total / seen:.3f}")
-        progress.close()
-        save_resume(resume, parts, config, epoch + 1)
-        tqdm.write(f"epoch {epoch + 1}: loss {total / seen:.4f}, {seen / (time.monotonic() - started):.0f} tiles/s")
-    return cast("TrainingNet", average.module).eval()
-
-
-def save_resume(path: Path, parts: dict[str, object], config: Config, epochs_done: int) -> None:
-    """Writes the state of a run beside the file and moves it there, so that a kill leaves the last whole one."""
-    state = {name: part.state_dict() for name, part in parts.items()}  # type: ignore[attr-defined]
-    beside = path.with_suffix(".new")
-    torch.save({"config": asdict(config), "epochs_done": epochs_done, **state}, beside)
-    beside.replace(path)
-
-
-def load_resume(path: Path, parts: dict[str, object], config: Config) -> int:
-    """Puts a stopped run's state back and returns how many epochs it had done; 0 where there is none of this config."""
-    if not path.exists():
-        return 0
-    state = torch.load(path, weights_only=True)
-    if state["config"] != asdict(config):
-        tqdm.write(f"{path} is of another configuration: starting afresh")
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])  # type: ignore[attr-defined]
-    tqdm.write(f"resuming after epoch {state['epochs_done']}")
-    return int(state["epochs_done"])
+from training.recipe import Config, Data
+from training.run import Run
 
 
 def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace) -> None:
@@ -110,9 +42,10 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
         network.head.bias.div_(temperature)
     confidence = (logits / temperature).softmax(dim=1)[:, : len(CLASSES)].amax(dim=1)
     own = scenes.truth < len(CLASSES)
+    epochs = sum(one.epochs for one in config.phases)
     facts = {
         "network": "ResNet18",
-        "weights": f"trained from scratch by training/satellite.py, {config.epochs} epochs, seed {config.seed}",
+        "weights": f"trained from scratch by training/satellite.py, {epochs} epochs, seed {config.seed}",
         "licence": "Apache-2.0; trained on EuroSAT (MIT) and AID (research use)",
         "transform": SATELLITE_TRANSFORM.as_dict(),
         "labels": LABELS,
@@ -140,7 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("build/satellite"), help="checkpoints and report (default: %(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=Config.epochs)
+    parser.add_argument("--epochs", type=int, help="epochs of each phase (default: the recipe's)")
     parser.add_argument("--tiles-per-epoch", type=int, default=Config.tiles_per_epoch)
     parser.add_argument("--seed", type=int, default=Config.seed)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -150,11 +83,13 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Trains, calibrates, measures and writes the model file."""
     arguments = parse()
-    config = Config(seed=arguments.seed, epochs=arguments.epochs, tiles_per_epoch=arguments.tiles_per_epoch)
+    config = Config(seed=arguments.seed, tiles_per_epoch=arguments.tiles_per_epoch)
+    if arguments.epochs:
+        config = replace(config, phases=tuple(replace(one, epochs=arguments.epochs) for one in config.phases))
     arguments.out.mkdir(parents=True, exist_ok=True)
     device = torch.device(arguments.device)
     eurosat, aid = (tiles.read(arguments.data, source, "train") for source in ("eurosat", "aid"))
-    network = train(Data(eurosat, aid, device), config, arguments.out)
+    network = Run(Data(eurosat, aid, device), config, arguments.out).finish()
     publish(network.served.cpu(), config, arguments)
 
 

@@ -13,6 +13,9 @@ from torchvision.transforms import functional as F
 
 Triple = tuple[float, float, float]
 
+LONGEST = 8
+"""How many times its width a picture's middle may be long; the rest would be cropped after resizing anyway."""
+
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
@@ -31,7 +34,7 @@ class EvalTransform:
 
     def __call__(self, image: Image) -> Tensor:
         """An RGB picture of any size -> float32 tensor of shape [3, crop, crop]."""
-        resized = F.resize(image, [self.resize], interpolation=InterpolationMode.BILINEAR, antialias=True)
+        resized = F.resize(_compact(image), [self.resize], interpolation=InterpolationMode.BILINEAR, antialias=True)
         cropped = F.center_crop(resized, [self.crop])
         pixels = F.convert_image_dtype(F.pil_to_tensor(cropped), torch.float32)
         normalised: Tensor = F.normalize(pixels, mean=list(self.mean), std=list(self.std))
@@ -52,6 +55,15 @@ class EvalTransform:
             mean=(red, green, blue),
             std=(std_red, std_green, std_blue),
         )
+
+
+def _compact(image: Image) -> Image:
+    """The middle of a strip: 10,000 x 1 pixels would become a gigabyte when its shorter side is enlarged."""
+    longest = LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    compact: Image = F.center_crop(image, [min(image.height, longest), min(image.width, longest)])
+    return compact
 
 
 IMAGENET_TRANSFORM = EvalTransform(resize=256, crop=224)

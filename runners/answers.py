@@ -1,0 +1,59 @@
+"""How results and errors leave as HTTP answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+
+from runners import strict_json
+from runners.contract import InferenceResult
+from runners.error_shape import shape
+from runners.errors import InvalidInput, RunnerError
+
+
+class JSONAnswer(Response):
+    """JSON as UTF-8 text that never holds NaN or Infinity."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return strict_json.dumps(content)
+
+
+def answered(result: InferenceResult) -> JSONAnswer:
+    """One result as an HTTP answer."""
+    return JSONAnswer(_content(result), status_code=result.error.status if result.error else 200)
+
+
+def listed(results: Sequence[InferenceResult]) -> JSONAnswer:
+    """A batch's results as an HTTP answer: an answer or an error each, in order."""
+    return JSONAnswer({"results": [_content(result) for result in results]})
+
+
+def _content(result: InferenceResult) -> dict[str, Any] | None:
+    return shape(result.error.message, result.error.code) if result.error else result.output_data
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Gives the application's errors our shape."""
+    app.add_exception_handler(RunnerError, _answer_error)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+
+
+def _answer_error(_: Request, error: Exception) -> Response:
+    error = cast("RunnerError", error)
+    return JSONAnswer(shape(error.message, error.code), status_code=error.status)
+
+
+def _answer_invalid(request: Request, _: Exception) -> Response:
+    return _answer_error(request, InvalidInput("the request is not valid"))
+
+
+def timestamp() -> str:
+    """Now, in UTC, as ISO 8601 with a Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
