@@ -123,7 +123,7 @@ def test_the_way_around_the_checks_is_closed(satellite: Server) -> None:
 @pytest.mark.parametrize("path", ["/nowhere", "/classify/", "//classify", "/static_content/nothing", "/%00"])
 def test_an_unknown_path_is_a_json_404_and_no_metric(atelier: Server, path: str) -> None:
     with atelier.client() as client:
-        answer = client.get(path)
+        answer = client.get(atelier.url + path)
         assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
         assert "nowhere" not in client.get("/metrics").text
 
@@ -140,7 +140,7 @@ def test_every_page_answers_with_a_request_id(atelier: Server, path: str) -> Non
         answer = client.get(path, headers={"X-Request-ID": "my-request.1"})
         assert answer.status_code in {200, 307}
         assert answer.headers["x-request-id"] == "my-request.1"
-        assert len(client.get(path, headers={"X-Request-ID": "a b\x07"}).headers["x-request-id"]) == 32
+        assert len(client.get(path, headers={"X-Request-ID": "a b!"}).headers["x-request-id"]) == 32
 
 
 def test_the_documentation_needs_no_internet(atelier: Server) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from io import BytesIO
 
+import numpy as np
 import satellite_cloud_generator
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 CLOUD_SHARE = 0.22  # of a batch gets clouds, of any cover
 LOW_RESOLUTION_SHARE = 0.7
@@ -34,6 +36,8 @@ class Clouded:
 def view(tiles: Tensor, size: int, strength: float = 1.0) -> Tensor:
     """uint8 [N, 3, S, S] -> float [N, 3, size, size] in [0, 1]: a random zoom, turn, flip and stretch of each."""
     count, device = len(tiles), tiles.device
+    if not count:
+        return torch.empty(0, 3, size, size, device=device)
     zoom = torch.empty(count, device=device).uniform_(strength * math.log(0.6), strength * math.log(1.1)).exp()
     stretch = torch.empty(count, device=device).uniform_(-0.15 * strength, 0.15 * strength).exp()
     turn = torch.randint(0, 4, (count,), device=device) * (math.pi / 2)
@@ -63,7 +67,7 @@ def lower_resolution(pixels: Tensor, strength: float = 1.0) -> Tensor:
             continue
         side = round(math.exp(random.uniform(math.log(SMALLEST_SIDE), math.log(size))))
         # Most sources have the tiles' own 64 pixels; the smallest say little and are shown seldom when it is mild.
-        side = side if random.random() < strength else random.randint(56, min(72, size))
+        side = side if random.random() < strength else random.randint(min(56, size), min(72, size))
         small = F.interpolate(pixels[rows], size=[side, side], mode="bilinear", antialias=random.random() < 0.8)
         mode = random.choice(["bilinear", "bilinear", "bicubic", "nearest"])
         out[rows] = F.interpolate(jpeg(small.clamp(0, 1)), size=[size, size], mode=mode)
@@ -150,6 +154,12 @@ def jpeg(pixels: Tensor) -> Tensor:
     rows = (torch.rand(len(pixels)) < JPEG_SHARE).nonzero().flatten().tolist()
     out = pixels.clone()
     for row in rows:
-        file = encode_jpeg(pixels[row].mul(255).byte().cpu(), quality=random.randint(30, 95))
-        out[row] = decode_jpeg(file, mode=ImageReadMode.RGB).to(pixels.device).float().div_(255)
+        out[row] = _recompressed(pixels[row].cpu(), random.randint(30, 95)).to(pixels.device)
     return out
+
+
+def _recompressed(pixels: Tensor, quality: int) -> Tensor:
+    file = BytesIO()
+    Image.fromarray(pixels.mul(255).byte().permute(1, 2, 0).numpy()).save(file, "JPEG", quality=quality)
+    with Image.open(file) as image:
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)

@@ -27,7 +27,7 @@ def fit_temperature(logits: Tensor, target: Tensor, weight: Tensor) -> float:
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return float(log_temperature.exp())
+    return float(log_temperature.detach().exp())
 
 
 def fit_threshold(own: Tensor, foreign: Tensor) -> float:

@@ -54,7 +54,8 @@ def read(root: Path, source: str, split: str) -> Tiles:
             f"no tiles under {folder}. EuroSAT RGB: github.com/phelber/EuroSAT. AID: captain-whu.github.io/AID. "
             f"Lay them out as DATA/{source}/{{train,val}}/CLASS/*.jpg"
         )
-    size = Image.open(paths[0][0]).size
+    with Image.open(paths[0][0]) as first:
+        size = first.size
     pixels = np.empty((len(paths), size[1], size[0], 3), dtype=np.uint8)
     for row, (path, _) in enumerate(tqdm(paths, desc=f"read {source}/{split}", unit="tile", leave=False)):
         with Image.open(path) as image:
