@@ -14,15 +14,14 @@ FOREIGN_ACCEPTED, OWN_REJECTED = 0.15, 0.05
 """The shares of scenes that may be accepted though they are none of the four, and rejected though they are one."""
 
 
-def fit_temperature(logits: Tensor, target: Tensor, weight: Tensor) -> float:
-    """The one temperature that minimises the weighted cross-entropy (Guo et al., ICML 2017). logits [N, 5]."""
+def fit_temperature(logits: Tensor, target: Tensor) -> float:
+    """The one temperature that minimises the cross-entropy (Guo et al., ICML 2017). logits [N, 5], target [N]."""
     log_temperature = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], lr=0.2, max_iter=100)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        each = F.cross_entropy(logits / log_temperature.exp(), target, reduction="none")
-        loss = (each * weight).sum() / weight.sum()
+        loss = F.cross_entropy(logits / log_temperature.exp(), target)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

@@ -67,8 +67,8 @@ def scenes(sets: Iterable[Tiles], half: slice) -> Scenes:
     clear, under = Scenes([], torch.empty(0, dtype=torch.long)), Scenes([], torch.empty(0, dtype=torch.long))
     for one in sets:
         pixels, cover = one.pixels[half], one.cover[half]
-        clear += Scenes([_picture(tile) for tile in pixels], cover)
-        clouded = [_picture(tile) for tile in _clouded(pixels[:: max(1, len(pixels) // 80)])]
+        clear += Scenes([picture(tile) for tile in pixels], cover)
+        clouded = [picture(tile) for tile in _clouded(pixels[:: max(1, len(pixels) // 80)])]
         under += Scenes(clouded, torch.full((len(clouded),), CLOUDY))
     return clear + under
 
@@ -87,21 +87,22 @@ def _clouded(ground: Tensor) -> list[Tensor]:
     return out
 
 
-def _picture(tile: Tensor) -> Image.Image:
+def picture(tile: Tensor) -> Image.Image:
+    """A uint8 tile [3, S, S] as a picture."""
     return Image.fromarray(tile.permute(1, 2, 0).contiguous().numpy())
 
 
 def rescaled(side: int) -> Change:
     """Resizes a picture to a square of ``side`` pixels."""
-    return lambda picture: picture.resize((side, side), Image.Resampling.BICUBIC)
+    return lambda image: image.resize((side, side), Image.Resampling.BICUBIC)
 
 
 def recompressed(quality: int) -> Change:
     """Writes a picture as JPEG and reads it back."""
 
-    def change(picture: Image.Image) -> Image.Image:
+    def change(image: Image.Image) -> Image.Image:
         file = BytesIO()
-        picture.save(file, "JPEG", quality=quality)
+        image.save(file, "JPEG", quality=quality)
         return Image.open(BytesIO(file.getvalue())).convert("RGB")
 
     return change
@@ -142,7 +143,7 @@ def nearest_neighbours(stored: weights.Weights, data: Path, split: str) -> float
     vectors, classes = [], []
     for part in ("train", split):
         one = tiles.read(data, "eurosat", part)
-        vectors.append(outputs(engine, transform, [_picture(tile) for tile in one.pixels], f"embed {part}").numpy())
+        vectors.append(outputs(engine, transform, [picture(tile) for tile in one.pixels], f"embed {part}").numpy())
         classes.append(one.fine.numpy())
     neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(vectors[0], classes[0])
     return float(neighbours.score(vectors[1], classes[1]))

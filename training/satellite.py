@@ -24,7 +24,7 @@ from runners.models.networks import SatelliteNet
 from runners.models.satellite import CLASSES, LABELS
 from runners.models.transform import SATELLITE_TRANSFORM
 from runners.models.weights import Weights
-from training import calibration, measures, tiles
+from training import calibration, head, measures, tiles
 from training.recipe import Config, Data
 from training.run import Run
 
@@ -34,9 +34,7 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
     sets = [tiles.read(arguments.data, source, "val") for source in ("eurosat", "aid")]
     scenes = measures.scenes(sets, slice(0, None, 2))
     logits = measures.outputs(Engine(network), SATELLITE_TRANSFORM, scenes.pictures, "calibrate")
-    # Every scene counts as if the five kinds were equally frequent: nobody knows what users will send.
-    frequency = torch.bincount(scenes.truth, minlength=len(CLASSES) + 1).float()
-    temperature = calibration.fit_temperature(logits, scenes.truth, 1 / frequency[scenes.truth])
+    temperature = calibration.fit_temperature(logits, scenes.truth)
     with torch.no_grad():
         network.head.weight.div_(temperature)
         network.head.bias.div_(temperature)
@@ -90,7 +88,9 @@ def main() -> None:
     device = torch.device(arguments.device)
     eurosat, aid = (tiles.read(arguments.data, source, "train") for source in ("eurosat", "aid"))
     network = Run(Data(eurosat, aid, device), config, arguments.out).finish()
-    publish(network.served.cpu(), config, arguments)
+    served = network.served.cpu()
+    head.refit(served, [eurosat, aid], config.seed)
+    publish(served, config, arguments)
 
 
 if __name__ == "__main__":
