@@ -30,10 +30,10 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A model store of this test's own."""
+    before = BentoMLContainer.model_store.get()  # first: it remembers the home of its first use
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     (tmp_path / "models").mkdir()
-    before = BentoMLContainer.model_store.get()
     BentoMLContainer.model_store.set(ModelStore(tmp_path / "models"))
     yield tmp_path
     BentoMLContainer.model_store.set(before)
