@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from PIL import Image
@@ -99,7 +98,7 @@ def test_a_scene_that_is_none_of_the_four_is_rejected() -> None:
 
 @pytest.mark.parametrize("size", [(3, 400), (10_000, 1), (1, 10_000), (1, 1)])
 def test_a_picture_of_any_shape_becomes_a_square_without_growing_first(size: tuple[int, int]) -> None:
-    before = psutil.Process().memory_info().rss
+    before = peak_memory()
     assert IMAGENET_TRANSFORM(Image.new("RGB", size)).shape == (3, 224, 224)
     # Enlarged whole, 10,000 x 1 pixels become 2,560,000 x 256.
     assert peak_memory() < before + 300_000_000
