@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -161,7 +162,7 @@ async def _image(source: Source, downloader: Downloader, purse: _Purse) -> Item:
 async def _form(request: Request, name: str, most: int, parameters: frozenset[str]) -> Reading:
     try:
         form = await request.form(max_files=MAX_ITEMS + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except HTTPException as error:
+    except (HTTPException, FormParserError) as error:  # Starlette translates only some of the parser's
         raise InvalidInput("the multipart body cannot be read") from error
     try:
         return await _read_form(form, name, most, parameters)
