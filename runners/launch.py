@@ -16,9 +16,9 @@ from typing import Final
 GRACE_SECONDS: Final = 5
 START_SECONDS: Final = 180
 
+DEFAULT: Final = "service:Atelier"
+ANNOUNCEMENT: Final = "\nAtelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)\n"
 EXAMPLES: Final = """
-Atelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)
-
   curl -F image=@examples/forest.jpg {url}/classify
   curl -F image=@examples/forest.jpg "{url}/classify?lang=en"
   curl -F image=@examples/sea.jpg {url}/embed
@@ -34,7 +34,9 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: server.send_signal(received))
     if _healthy(server, arguments.host, arguments.port):
-        print(EXAMPLES.format(url=f"http://{_shown(arguments.host)}:{arguments.port}"), flush=True)
+        # A model alone has only its own routes: its documentation shows them.
+        said = ANNOUNCEMENT + (EXAMPLES if arguments.service == DEFAULT else "")
+        print(said.format(url=f"http://{_shown(arguments.host)}:{arguments.port}"), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
         server.terminate()
@@ -45,7 +47,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m runners.launch", description=__doc__)
-    parser.add_argument("service", nargs="?", default="service:Atelier", help="what to serve (default: %(default)s)")
+    parser.add_argument("service", nargs="?", default=DEFAULT, help="what to serve (default: %(default)s)")
     parser.add_argument(
         "--host", type=ipaddress.ip_address, default="127.0.0.1", help="IP address (default: %(default)s)"
     )

@@ -18,6 +18,7 @@ from runners.edge import Edge, Limits, configure_access_log
 from runners.errors import ModelUnavailable
 from runners.machine import cores, gpus
 from runners.native import CHECKED_INFER, INFER
+from runners.reading import MAX_REQUEST_BYTES
 from runners.settings import settings
 from runners.slow_headers import limit_header_time
 
@@ -26,7 +27,7 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
 MIB: Final = 1024 * 1024
 BODY_BYTES: Final = 24 * MIB  # an image of 16 MiB as base64 in JSON, and the rest of its request
-LIST_BYTES: Final = 64 * MIB  # a list of images
+LIST_BYTES: Final = MAX_REQUEST_BYTES  # a list of images
 TRUSTED_BYTES: Final = 2 * LIST_BYTES  # the same list, downloaded, with what BentoML puts around it
 HEADER_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 1.0
