@@ -4,9 +4,15 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 SERVICE ?= service:Atelier
 DATA ?= data/satellite
+MODEL_PATH ?=
 
 export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
 export BENTOML_DO_NOT_TRACK := True
+ifneq ($(MODEL_PATH),)
+export MODEL_PATH
+endif
+# A summarization checkpoint wants transformers beside what every model needs.
+RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neural,runtime)
 
 BIN := .venv/bin
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
@@ -19,7 +25,7 @@ help: ## Say what there is
 serve: models ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that)
 	@$(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
 
-models: .venv/runtime ## Put the models into the BentoML store
+models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
 
 test: .venv/dev ## Run the tests
@@ -38,6 +44,8 @@ lock: .venv/dev ## Write the lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --upgrade --all-extras pyproject.toml --output-file requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --constraint requirements-dev.lock --extra neural pyproject.toml --output-file requirements-neural.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
 
@@ -59,6 +67,11 @@ clean: ## Remove what was built, the environment and the model store
 .venv/runtime: .venv/created requirements.lock
 	@echo "installing what serving needs (torch is large: a few minutes on the first run)"
 	@$(LOCKED) requirements.lock
+	@touch $@
+
+.venv/neural: .venv/runtime requirements-neural.lock
+	@echo "installing what a summarization checkpoint needs"
+	@$(LOCKED) requirements-neural.lock
 	@touch $@
 
 .venv/dev: .venv/runtime requirements-dev.lock

@@ -1,8 +1,9 @@
 """The front door: every model behind one port, each in a process of its own.
 
-bentoml serve service:Atelier      all of them, on 8080 (what ``make serve`` starts)
-bentoml serve service:Satellite    one alone, on 8001
-bentoml serve service:Embedding    one alone, on 8000
+bentoml serve service:Atelier          all of them, on 8080 (what ``make serve`` starts)
+bentoml serve service:Satellite        one alone, on 8001
+bentoml serve service:Embedding        one alone, on 8000
+bentoml serve service:Summarization    one alone, on 5000
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Final
 
 import bentoml
 
-from runners import embedding, satellite
+from runners import embedding, satellite, summarization
 from runners.embedding import Embedding
-from runners.front import Mounted, application
+from runners.front import application
+from runners.mounted import Mounted
 from runners.satellite import Satellite
-from runners.serving import configuration, dependency_infer, dependency_ready
+from runners.serving import configuration, dependency_about, dependency_infer
+from runners.summarization import Summarization
 
-__all__ = ["Atelier", "Embedding", "Satellite"]
+__all__ = ["Atelier", "Embedding", "Satellite", "Summarization"]
 
 PORT: Final = 8080
 
@@ -25,9 +28,10 @@ _front = application(
     "Atelier",
     "AI models packaged as BentoML services, behind one self-hosted API.",
     {
-        name: Mounted(dependency_infer(name), dependency_ready(name), model.router, model.EXAMPLE)
+        name: Mounted(dependency_infer(name), dependency_about(name), model.router, model.EXAMPLE)
         for name, model in (("satellite", satellite), ("embedding", embedding))
-    },
+    }
+    | {"summarization": summarization.mounted("summarization")},
 )
 
 
@@ -38,3 +42,4 @@ class Atelier:
 
     satellite = bentoml.depends(Satellite)
     embedding = bentoml.depends(Embedding)
+    summarization = bentoml.depends(Summarization)

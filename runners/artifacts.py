@@ -13,22 +13,26 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import bentoml
 from bentoml.exceptions import NotFound
 
 from runners.errors import ModelUnavailable
+from runners.models import facts
 
-SHIPPED_SATELLITE: Final = Path(__file__).parent / "weights" / "satellite-1.0.0.safetensors"
 FILE: Final = "model.safetensors"
 SATELLITE: Final = "satellite:1.0.0"
+SUMMARIZATION: Final = "summarization:1.0.0"
+WEIGHTS: Final = Path(__file__).parent / "weights"
+SHIPPED: Final = {tag: WEIGHTS / f"{tag.replace(':', '-')}.safetensors" for tag in (SATELLITE, SUMMARIZATION)}
 EMBEDDINGS: Final = {"imagenet": "embedding:imagenet1k-v1", "satellite": "embedding:satellite-1.0.0"}
 DOWNLOAD_SECONDS: Final = 15.0  # without a byte
 
@@ -38,13 +42,18 @@ if TYPE_CHECKING:
 Trunk = Literal["imagenet", "satellite"]
 
 
-def load(tag: str) -> Weights:
-    """The model of that exact tag. Raises ModelUnavailable when it is not in the store, and says what puts it there."""
+def path(tag: str) -> Path:
+    """The file of that exact tag. Raises ModelUnavailable when it is not in the store, and says what puts it there."""
     try:
         model = bentoml.models.get(tag)
     except NotFound as error:
         raise ModelUnavailable(f"{tag} is not in the model store; run: python -m runners.artifacts") from error
-    return _read(Path(model.path) / FILE)
+    return Path(model.path) / FILE
+
+
+def load(tag: str) -> Weights:
+    """The network of that exact tag. Raises ModelUnavailable."""
+    return _read(path(tag))
 
 
 def embedding_tag() -> str:
@@ -60,11 +69,12 @@ def embedding_tag() -> str:
 def publish() -> list[str]:
     """Puts the shipped models into the store where they are missing and returns all tags; never changes a choice."""
     with _only_writer():
-        if not _stored(SATELLITE):
-            _store(SATELLITE, _read(SHIPPED_SATELLITE))
+        for tag, shipped in SHIPPED.items():
+            if not _stored(tag):
+                _store_shipped(tag, shipped)
         if not _embeddings():
             _store_first_embedding()
-        return [SATELLITE, embedding_tag()]
+        return [*SHIPPED, embedding_tag()]
 
 
 def choose_embedding(trunk: Trunk) -> str:
@@ -115,7 +125,7 @@ def _imagenet() -> Weights:
 def _satellite_trunk() -> Weights:
     from runners.models.weights import Weights
 
-    whole = _read(SHIPPED_SATELLITE)
+    whole = _read(SHIPPED[SATELLITE])
     tensors = {name: value for name, value in whole.tensors.items() if name.startswith("trunk.")}
     facts = {
         "network": "ResNet18",
@@ -151,9 +161,20 @@ def _read(path: Path) -> Weights:
 def _store(tag: str, stored: Weights) -> None:
     from runners.models.weights import save
 
-    shown = {key: stored.facts[key] for key in ("network", "weights", "licence")}
+    with _created(tag, stored.facts) as file:
+        save(file, stored)
+
+
+def _store_shipped(tag: str, shipped: Path) -> None:
+    with _created(tag, facts.read(shipped)) as file:
+        shutil.copyfile(shipped, file)
+
+
+@contextmanager
+def _created(tag: str, told: Mapping[str, Any]) -> Iterator[Path]:
+    shown = {key: told[key] for key in ("network", "weights", "licence")}
     with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=shown) as model:
-        save(Path(model.path) / FILE, stored)
+        yield Path(model.path) / FILE
 
 
 @contextmanager

@@ -49,9 +49,13 @@ class InferenceRequest(BaseModel):
     @field_serializer("input_data", when_used="json")
     def _as_text(self, input_data: dict[str, Any]) -> dict[str, Any]:
         # Between processes bytes travel as they are; within one, BentoML's proxy of a service to itself speaks JSON.
-        return {
-            key: b64encode(value).decode() if isinstance(value, bytes) else value for key, value in input_data.items()
-        }
+        return {key: _as_text(value) for key, value in input_data.items()}
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_text(one) for one in value]
+    return b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 class InferenceResult(BaseModel):

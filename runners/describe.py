@@ -10,6 +10,7 @@ from runners.error_shape import shape
 from runners.errors import (
     InvalidInput,
     ModelUnavailable,
+    NoText,
     PayloadTooLarge,
     RefusedURL,
     UnsupportedMediaType,
@@ -30,6 +31,7 @@ CALLERS_ERRORS: Final = (
     RefusedURL,
     PayloadTooLarge,
     UnsupportedMediaType,
+    NoText,
     UpstreamFailed,
     ModelUnavailable,
     UpstreamTimeout,
@@ -80,6 +82,11 @@ def many_images(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
             },
         }
     )
+
+
+def upload(field: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The body of a request with one document; ``options`` are further fields by name."""
+    return _body({"multipart/form-data": {"schema": _object({field: _FILE, **options}, [field])}})
 
 
 def json_body(example: dict[str, Any]) -> dict[str, Any]:

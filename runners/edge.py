@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runners import access_log
 from runners.access_log import configure_access_log, request_id
+from runners.departure import departed
 from runners.error_shape import Refusal, refusal, too_large
 from runners.exchange import Allowance, Exchange
 
@@ -45,7 +46,13 @@ class Limits:
     body_bytes_of: Mapping[str, int] = field(default_factory=dict)
     """Bytes of a body on single paths."""
 
-    seconds_of: Mapping[str, float] = field(default_factory=dict)
+    too_large_of: Mapping[str, str] = field(default_factory=dict)
+    """What a larger body is told on single paths."""
+
+    request_seconds_of: Mapping[str, float] = field(default_factory=dict)
+    """Seconds to the answer's first byte on single paths."""
+
+    probe_seconds_of: Mapping[str, float] = field(default_factory=dict)
     """Seconds of single probes such as ``/readyz``, which answer 503 when they are late."""
 
 
@@ -90,9 +97,11 @@ class Edge:
         identity = _request_id(scope["headers"])
         token = request_id.set(identity)
         exchange = Exchange(self._judged, self._inside(scope, identity), receive, send, self._allowance(scope["path"]))
+        leaving = departed.set(exchange.left)
         try:
             await exchange.run()
         finally:
+            departed.reset(leaving)
             if not self.trusted:  # the front door has a line for it, and a batch is nobody's single request
                 self._log(scope, exchange)
             request_id.reset(token)
@@ -111,17 +120,17 @@ class Edge:
         return inside
 
     def _allowance(self, path: str) -> Allowance:
-        probe = self.limits.seconds_of.get(path)
+        limits = self.limits
+        probe = limits.probe_seconds_of.get(path)
         late = refusal(504) if probe is None else refusal(503, "Not ready in time", "MODEL_UNAVAILABLE")
+        body_bytes = limits.body_bytes_of.get(path, limits.body_bytes)
         return Allowance(
-            body_bytes=self._body_bytes(path),
-            body_seconds=self.limits.body_seconds,
-            answer_seconds=probe or self.limits.request_seconds,
+            body_bytes=body_bytes,
+            body_seconds=limits.body_seconds,
+            answer_seconds=probe or limits.request_seconds_of.get(path, limits.request_seconds),
             late=late,
+            too_large=too_large(body_bytes, limits.too_large_of.get(path)),
         )
-
-    def _body_bytes(self, path: str) -> int:
-        return self.limits.body_bytes_of.get(path, self.limits.body_bytes)
 
     async def _judged(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
         """Runs the application, unless a step of the ladder refuses the request."""
@@ -151,8 +160,8 @@ class Edge:
             return None
         if len(lengths) > 1 or not all(map(_LENGTH.match, lengths)):
             return refusal(400, "Content-Length is not one number")
-        limit = self._body_bytes(scope["edge.path"])
-        return too_large(limit) if int(lengths.pop()) > limit else None
+        allowance = self._allowance(scope["edge.path"])
+        return allowance.too_large if int(lengths.pop()) > allowance.body_bytes else None
 
     def _log(self, scope: Scope, exchange: Exchange) -> None:
         client = scope.get("client")

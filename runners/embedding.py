@@ -12,9 +12,10 @@ from runners import describe
 from runners.answers import JSONAnswer, answered, listed
 from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
 from runners.download import Downloader
-from runners.front import Mounted, application
+from runners.front import application
+from runners.mounted import Mounted
 from runners.reading import many_images, one_image
-from runners.serving import configuration, own_infer, own_ready, resources, threads
+from runners.serving import configuration, own_about, own_infer, resources, threads
 from runners.vision import decoded, sample, see
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
 _front = application(
     "Atelier: image embedding",
     "512 numbers of length one, near for pictures that look alike.",
-    {"embedding": Mounted(own_infer(), own_ready, router, EXAMPLE)},
+    {"embedding": Mounted(own_infer(), own_about, router, EXAMPLE)},
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from runners import strict_json
@@ -14,7 +15,7 @@ ERRORS: Final = {
     400: ("INVALID_INPUT", "Invalid request"),
     401: ("UNAUTHORIZED", "Authentication is required"),
     403: ("FORBIDDEN", "Not allowed"),
-    404: ("NOT_FOUND", "Not found"),
+    404: ("NOT_FOUND", "Endpoint not found"),
     405: ("METHOD_NOT_ALLOWED", "Method not allowed"),
     408: ("REQUEST_TIMEOUT", "The body did not arrive in time"),
     413: ("PAYLOAD_TOO_LARGE", "The body is too large"),
@@ -51,9 +52,9 @@ def refusal(status: int, message: str | None = None, code: str | None = None) ->
     return Refusal(status, message or usual_message, code or usual_code)
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int, message: str | None = None) -> Refusal:
     """A body of more bytes than the limit."""
-    return refusal(413, f"The body is larger than {limit} bytes")
+    return refusal(413, message or f"The body is larger than {limit} bytes")
 
 
 def reshaped(status: int, content_type: bytes, inner: bytes) -> bytes:
@@ -65,7 +66,7 @@ def reshaped(status: int, content_type: bytes, inner: bytes) -> bytes:
         return refusal(status).body()
     if value:
         return _from_object(status, value)
-    return refusal(status, _from_text(content_type, inner)).body()
+    return refusal(status, _from_text(status, content_type, inner)).body()
 
 
 def _parsed(inner: bytes) -> dict[str, Any]:
@@ -85,13 +86,17 @@ def _from_object(status: int, value: dict[str, Any]) -> bytes:
     text = value.get("error")
     if text is None and isinstance(kept.get("detail"), str):
         text = kept.pop("detail")
-    plain = refusal(status, text if isinstance(text, str) else None)
+    plain = refusal(status, text if isinstance(text, str) and not _is_phrase(status, text) else None)
     return strict_json.dumps({**shape(plain.message, plain.code), **kept})
 
 
-def _from_text(content_type: bytes, inner: bytes) -> str | None:
-    """A short line of plain text; standard phrases such as ``Not Found`` are written like our own messages."""
+def _from_text(status: int, content_type: bytes, inner: bytes) -> str | None:
+    """A short line of plain text that says more than the status does."""
     text = inner.decode(errors="replace").strip()
-    if not content_type.lower().startswith(b"text/plain") or len(text) > LONGEST_TEXT or not text.isprintable():
-        return None
-    return text.capitalize() if text.istitle() else text
+    told = content_type.lower().startswith(b"text/plain") and len(text) <= LONGEST_TEXT and text.isprintable()
+    return text if told and not _is_phrase(status, text) else None
+
+
+def _is_phrase(status: int, text: str) -> bool:
+    """Whether it is the status's standard phrase, such as ``Not Found``: our own table has better words."""
+    return any(text.lower() == one.phrase.lower() for one in HTTPStatus if one == status)

@@ -2,13 +2,17 @@
 
     RunnerError                 500 INTERNAL_ERROR
     ├── InvalidInput            400 INVALID_INPUT
+    │   ├── InvalidDocument     400 INVALID_DOCUMENT
     │   ├── InvalidImage        400 INVALID_IMAGE
     │   └── InvalidURL          400 INVALID_URL
     ├── RefusedURL              403 URL_REFUSED
     ├── PayloadTooLarge         413 PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType    415 UNSUPPORTED_MEDIA_TYPE
+    ├── NoText                  422 NO_TEXT
     ├── UpstreamFailed          502 UPSTREAM_FAILED
     ├── ModelUnavailable        503 MODEL_UNAVAILABLE
+    ├── ModelTimeout            504 TIMEOUT
+    ├── ReadingTimeout          504 READING_TIMEOUT
     └── UpstreamTimeout         504 UPSTREAM_TIMEOUT
 
 A message is written for the caller: it never carries the text of another library's exception.
@@ -16,6 +20,7 @@ A message is written for the caller: it never carries the text of another librar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -35,6 +40,12 @@ class InvalidInput(RunnerError):
 
     status = 400
     code = "INVALID_INPUT"
+
+
+class InvalidDocument(InvalidInput):
+    """The bytes are a document that is encrypted, damaged or empty."""
+
+    code = "INVALID_DOCUMENT"
 
 
 class InvalidImage(InvalidInput):
@@ -70,6 +81,13 @@ class UnsupportedMediaType(RunnerError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class NoText(RunnerError):
+    """A picture, or a document of pictures, on which no text was found."""
+
+    status = 422
+    code = "NO_TEXT"
+
+
 class UpstreamFailed(RunnerError):
     """The server that a URL names did not deliver."""
 
@@ -84,8 +102,34 @@ class ModelUnavailable(RunnerError):
     code = "MODEL_UNAVAILABLE"
 
 
+class ModelTimeout(RunnerError):
+    """The model is there and does not answer in time."""
+
+    status = 504
+    code = "TIMEOUT"
+
+
+class ReadingTimeout(RunnerError):
+    """The document takes longer to read than this server has for it."""
+
+    status = 504
+    code = "READING_TIMEOUT"
+
+
 class UpstreamTimeout(RunnerError):
     """The server that a URL names was too slow."""
 
     status = 504
     code = "UPSTREAM_TIMEOUT"
+
+
+def told(code: str, message: str) -> RunnerError:
+    """The error that another process told of by its code."""
+    kind = next((one for one in _kinds(RunnerError) if one.code == code), RunnerError)
+    return kind(message)
+
+
+def _kinds(root: type[RunnerError]) -> Iterator[type[RunnerError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from _kinds(kind)

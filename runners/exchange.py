@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from starlette.types import Message, Receive, Scope, Send
 
 from runners.access_log import request_id
-from runners.error_shape import Refusal, refusal, reshaped, too_large
+from runners.error_shape import Refusal, refusal, reshaped
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Allowance(NamedTuple):
     body_seconds: float
     answer_seconds: float
     late: Refusal
+    too_large: Refusal
 
 
 class CutShortError(Exception):
@@ -89,18 +90,25 @@ class Exchange:
         self._clock: asyncio.TimerHandle | None = None
         self._held: HeldAnswer | None = None
         self._body_complete = self._begun = self._ended = self._gone = False
+        self._listening: asyncio.Task[Message] | None = None
+        self.left = asyncio.Event()
+        """Set when nobody waits for the application's answer any more."""
 
     async def run(self) -> None:
         """Until the answer is out. Raises CutShortError for an answer that had begun and cannot be completed."""
         self._start_clock()
         task = asyncio.create_task(self._serve(self._scope, self.receive, self.send))
         try:
-            ends: set[asyncio.Future[Any]] = {task, self._refused}
+            left = asyncio.ensure_future(self.left.wait())
+            ends: set[asyncio.Future[Any]] = {task, self._refused, left}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._stop_clock()
-            _dismiss(task)
-        if not self._refused.done():
+            self.left.set()
+            for one in (task, left, self._listening):
+                if one is not None:
+                    _dismiss(one)
+        if task.done() and not self._refused.done():
             self._settle(task)
         await self._conclude()
 
@@ -114,15 +122,30 @@ class Exchange:
         """The next piece of the body; each one starts the answer's clock again, and none runs while we wait for it."""
         self._stop_if_refused()
         if self._body_complete:
-            return self._noted(await self._receive())
+            return await self._departure()
         self._stop_clock()
         message = self._noted(await self._in_time())
         self.bytes_in += len(message.get("body", b""))
         if self.bytes_in > self._allowance.body_bytes:
-            self._refuse(too_large(self._allowance.body_bytes))
+            self._refuse(self._allowance.too_large)
         self._stop_if_refused()
         self._body_complete = not message.get("more_body", False)
+        if self._body_complete and message["type"] == "http.request":
+            self._listening = asyncio.create_task(self._listen())
         self._start_clock()
+        return message
+
+    async def _departure(self) -> Message:
+        """What comes after the body: that the caller has left."""
+        if self._listening is None:
+            return self._noted(await self._receive())
+        return await asyncio.shield(self._listening)
+
+    async def _listen(self) -> Message:
+        """Runs beside the application, which seldom asks whether anybody still waits."""
+        message = self._noted(await self._receive())
+        if self._gone:
+            self.left.set()
         return message
 
     async def _in_time(self) -> Message:
@@ -232,17 +255,17 @@ class Exchange:
         await self._answer(refused.status, refused.body(), [CLOSE] if refused.status == 408 else [])
 
 
-_dismissed: Final[set[asyncio.Future[Refusal | None]]] = set()
+_dismissed: Final[set[asyncio.Future[Any]]] = set()
 """Cancelled applications that have not ended yet: nobody waits for them, and the event loop holds no task by itself."""
 
 
-def _dismiss(task: asyncio.Future[Refusal | None]) -> None:
+def _dismiss(task: asyncio.Future[Any]) -> None:
     task.cancel()
     _dismissed.add(task)
     task.add_done_callback(_forget)
 
 
-def _forget(task: asyncio.Future[Refusal | None]) -> None:
+def _forget(task: asyncio.Future[Any]) -> None:
     _dismissed.discard(task)
     if not task.cancelled():
         task.exception()  # asked for, so that asyncio does not report it as unnoticed

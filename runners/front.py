@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -13,26 +12,15 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from runners.answers import JSONAnswer, install_error_handlers, timestamp
-from runners.contract import Infer
 from runners.describe import ERRORS
 from runners.download import Downloader
 from runners.error_shape import shape
 from runners.errors import ModelUnavailable
+from runners.mounted import Mounted
 from runners.native import native_router
 from runners.settings import settings
 
-Ready = Callable[[], Awaitable[bool]]
 HEALTH_SECONDS: Final = 0.8
-
-
-@dataclass(frozen=True)
-class Mounted:
-    """A model behind an application: how it is asked, whether it is ready, its routes, and an example of its output."""
-
-    infer: Infer
-    ready: Ready
-    router: Callable[[Infer, Downloader], APIRouter]
-    example: dict[str, Any]
 
 
 def application(
@@ -50,9 +38,8 @@ def application(
     install_error_handlers(app)
     for model in models.values():
         app.include_router(model.router(model.infer, downloads))
-    infers = {name: model.infer for name, model in models.items()}
-    app.include_router(native_router(infers, downloads, next(iter(models.values())).example))
-    app.include_router(_health_router({name: model.ready for name, model in models.items()}))
+    app.include_router(native_router(models, downloads))
+    app.include_router(_health_router(models))
     app.include_router(_documentation_router(title))
     return app
 
@@ -78,7 +65,7 @@ def _documentation_router(title: str) -> APIRouter:
     return router
 
 
-def _health_router(ready: Mapping[str, Ready]) -> APIRouter:
+def _health_router(models: Mapping[str, Mounted]) -> APIRouter:
     router = APIRouter(tags=["health"])
     healthy = {"status": "healthy", "model_loaded": True, "timestamp": "2026-01-01T12:00:00.000Z"}
     responses: dict[int | str, dict[str, Any]] = {
@@ -88,28 +75,32 @@ def _health_router(ready: Mapping[str, Ready]) -> APIRouter:
 
     @router.get("/health", summary="Is every model loaded and answering?", responses=responses)
     async def health() -> JSONAnswer:
-        answers = await asyncio.gather(*map(_answers_soon, ready.values()))
-        states = dict(zip(ready, answers, strict=True))
-        return JSONAnswer(_health(states), status_code=200 if all(answers) else 503)
+        answers = await asyncio.gather(*map(_answers_soon, models.values()))
+        down = None in answers
+        return JSONAnswer(_health(dict(zip(models, answers, strict=True))), status_code=503 if down else 200)
 
     return router
 
 
-def _health(states: Mapping[str, bool]) -> dict[str, Any]:
-    down = [name for name, is_ready in states.items() if not is_ready]
+def _health(states: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
+    """``states`` has what each model says of itself, and None for one that is down."""
+    down = [name for name, said in states.items() if said is None]
     answer: dict[str, Any] = {
         "status": "unhealthy" if down else "healthy",
         "model_loaded": not down,
         "timestamp": timestamp(),
     }
     if len(states) > 1:
-        answer["models"] = dict(states)
+        answer["models"] = {name: said is not None for name, said in states.items()}
+        answer |= {name: said for name, said in states.items() if said}
+    else:
+        answer |= {key: value for said in states.values() if said for key, value in said.items()}
     return {**answer, **shape(f"not ready: {', '.join(down)}", ModelUnavailable.code)} if down else answer
 
 
-async def _answers_soon(is_ready: Ready) -> bool:
+async def _answers_soon(model: Mounted) -> dict[str, Any] | None:
     # BentoML's own readiness waits its whole traffic timeout for a frozen model, and raises what it likes.
     try:
-        return await asyncio.wait_for(is_ready(), HEALTH_SECONDS)
+        return await asyncio.wait_for(model.about(), HEALTH_SECONDS)
     except Exception:  # whatever it is, the model does not answer
-        return False
+        return None

@@ -13,8 +13,16 @@ import time
 from http.client import HTTPConnection
 from typing import Final
 
+from pydantic import ValidationError
+
+from runners.models.summarizers.checkpoints import CheckpointError
+from runners.models.summarizers.choice import found
+from runners.settings import settings
+
 GRACE_SECONDS: Final = 5
 START_SECONDS: Final = 180
+CHECKPOINT_SECONDS: Final = 1800
+SUMMARIZING: Final = ("Atelier", "Summarization")
 
 DEFAULT: Final = "service:Atelier"
 ANNOUNCEMENT: Final = "\nAtelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)\n"
@@ -22,6 +30,7 @@ EXAMPLES: Final = """
   curl -F image=@examples/forest.jpg {url}/classify
   curl -F image=@examples/forest.jpg "{url}/classify?lang=en"
   curl -F image=@examples/sea.jpg {url}/embed
+  curl -F file=@README.md {url}/summarize/file
   curl {url}/health
 """
 
@@ -30,6 +39,7 @@ def main() -> None:
     """Serves until stopped; the exit status is the server's."""
     arguments = _arguments()
     _refuse_used_port(arguments.host, arguments.port)
+    _refuse_bad_settings(arguments.service)
     server = subprocess.Popen(_command(arguments), env={**os.environ, "BENTOML_DO_NOT_TRACK": "True"})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: server.send_signal(received))
@@ -41,7 +51,7 @@ def main() -> None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
         server.terminate()
         server.wait()
-        sys.exit(f"the models were not ready after {START_SECONDS} seconds; the log above says why")
+        sys.exit(f"the models were not ready after {_start_seconds()} seconds; the log above says why")
     sys.exit(server.wait())
 
 
@@ -74,8 +84,26 @@ def _refuse_used_port(host: object, port: int) -> None:
             sys.exit(f"{host} port {port} cannot be used ({error.strerror}); choose another: make serve PORT=8081")
 
 
+def _refuse_bad_settings(service: str) -> None:
+    """Finds a summarization checkpoint before the server does, which is given little time to start in."""
+    try:
+        if service.rsplit(":", maxsplit=1)[-1] not in SUMMARIZING:
+            return
+        found(settings().summarizer, settings().checkpoint, trust_remote_code=settings().trust_remote_code)
+    except CheckpointError as error:
+        sys.exit(f"MODEL_PATH: {error}")
+    except ValidationError as error:
+        wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))
+        sys.exit(f"a setting is wrong: {wrong}")
+
+
+def _start_seconds() -> float:
+    """A checkpoint may have gigabytes to load, and kernels to compile."""
+    return START_SECONDS if settings().checkpoint is None else CHECKPOINT_SECONDS
+
+
 def _healthy(server: subprocess.Popen[bytes], host: object, port: int) -> bool:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + _start_seconds()
     while server.poll() is None and time.monotonic() < deadline:
         if _answers(_shown(host), port):
             return True

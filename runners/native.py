@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runners import describe
 from runners.answers import JSONAnswer
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, ask
+from runners.contract import MAX_ITEMS, InferenceRequest, ask
 from runners.download import Downloader
 from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
+from runners.mounted import Mounted, Prepare
 from runners.reading import json_body, media_type, resolved
 
 INFER: Final = "/infer"
@@ -22,6 +24,8 @@ CHECKED_INFER: Final = "/checked/infer"
 BentoML answers a third of all malformed requests to a native route with 500, and a download inside the batch function
 would hold up its neighbours.
 """
+AT_ONCE: Final = 2
+"""Items of one request that are prepared at a time: reading documents is slow, and others want to, too."""
 
 
 class NativeCall(BaseModel):
@@ -33,7 +37,7 @@ class NativeCall(BaseModel):
     model: str | None = None
 
 
-def native_router(models: Mapping[str, Infer], downloader: Downloader, example_output: dict[str, Any]) -> APIRouter:
+def native_router(models: Mapping[str, Mounted], downloader: Downloader) -> APIRouter:
     """The route of the model contract over one model, or over several by name."""
     router = APIRouter(tags=["native"])
 
@@ -41,8 +45,8 @@ def native_router(models: Mapping[str, Infer], downloader: Downloader, example_o
         if media_type(request) != "application/json":
             raise UnsupportedMediaType("send application/json")
         call = _validated(await json_body(request))
-        infer = _chosen(models, call.model)
-        results = await ask(infer, await _prepared(call.requests, downloader))
+        model = _chosen(models, call.model)
+        results = await ask(model.infer, await _prepared(call.requests, downloader, model.prepare))
         return JSONAnswer([result.model_dump() for result in results])
 
     # BentoML's own route stands before this one where the service has a native API, so the outermost layer leads
@@ -54,22 +58,38 @@ def native_router(models: Mapping[str, Infer], downloader: Downloader, example_o
         methods=["POST"],
         summary=f"The model contract: up to {MAX_ITEMS} items, a result or an error each",
         openapi_extra=describe.json_body(_example(models)),
-        responses=describe.answers([{"output_data": example_output, "error": None, "confidence": None}]),
+        responses=describe.answers([{"output_data": _first(models).output, "error": None, "confidence": None}]),
     )
     return router
 
 
-async def _prepared(requests: list[InferenceRequest], downloader: Downloader) -> list[InferenceRequest | RunnerError]:
+async def _prepared(
+    requests: list[InferenceRequest], downloader: Downloader, prepare: Prepare | None
+) -> list[InferenceRequest | RunnerError]:
     datas = await resolved([request.input_data for request in requests], downloader)
-    return [
+    fetched = [
         data if isinstance(data, RunnerError) else request.model_copy(update={"input_data": data})
         for request, data in zip(requests, datas, strict=True)
     ]
+    if prepare is None:
+        return fetched
+    room = asyncio.Semaphore(AT_ONCE)
+    return await asyncio.gather(*(_ready(one, prepare, room) for one in fetched))
 
 
-def _chosen(models: Mapping[str, Infer], name: str | None) -> Infer:
+async def _ready(
+    item: InferenceRequest | RunnerError, prepare: Prepare, room: asyncio.Semaphore
+) -> InferenceRequest | RunnerError:
+    try:
+        async with room:
+            return item if isinstance(item, RunnerError) else await prepare(item)
+    except RunnerError as error:
+        return error
+
+
+def _chosen(models: Mapping[str, Mounted], name: str | None) -> Mounted:
     if name is None and len(models) == 1:
-        return next(iter(models.values()))
+        return _first(models)
     if name is None or name not in models:
         raise InvalidInput(f'"model" must be one of: {", ".join(sorted(models))}')
     return models[name]
@@ -84,6 +104,11 @@ def _validated(body: object) -> NativeCall:
         raise InvalidInput(f"{where or 'body'}: {first['msg']}") from error
 
 
-def _example(models: Mapping[str, Infer]) -> dict[str, Any]:
-    call: dict[str, Any] = {"requests": [{"input_data": {"image": describe.EXAMPLE_IMAGE}, "parameters": {}}]}
-    return call if len(models) == 1 else {"model": sorted(models)[0], **call}
+def _first(models: Mapping[str, Mounted]) -> Mounted:
+    return next(iter(models.values()))
+
+
+def _example(models: Mapping[str, Mounted]) -> dict[str, Any]:
+    input_data = _first(models).example or {"image": describe.EXAMPLE_IMAGE}
+    call: dict[str, Any] = {"requests": [{"input_data": input_data, "parameters": {}}]}
+    return call if len(models) == 1 else {"model": next(iter(models)), **call}

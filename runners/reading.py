@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -82,7 +83,7 @@ async def resolved(inputs: Sequence[Mapping[str, Any]], downloader: Downloader) 
     sources = [_source(one) for one in inputs]
     found = iter(await images([one for one in sources if isinstance(one, tuple)], downloader))
     return [
-        _with_image(next(found)) if isinstance(source, tuple) else (source or dict(one))
+        _with_image(one, next(found)) if isinstance(source, tuple) else (source or dict(one))
         for source, one in zip(sources, inputs, strict=True)
     ]
 
@@ -91,13 +92,16 @@ def _source(input_data: Mapping[str, Any]) -> Source | RunnerError | None:
     if not {"url", "image"} & input_data.keys():
         return None
     try:
-        return _only(input_data, {"url", "image"}, frozenset())
+        # What else an item has, its model judges.
+        return _only(input_data, {"url", "image"}, frozenset(input_data))
     except RunnerError as error:
         return error
 
 
-def _with_image(item: Item) -> dict[str, Any] | RunnerError:
-    return item if isinstance(item, RunnerError) else {"image": item}
+def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | RunnerError:
+    if isinstance(item, RunnerError):
+        return item
+    return {**{key: value for key, value in input_data.items() if key != "url"}, "image": item}
 
 
 async def json_body(request: Request) -> Any:
@@ -113,10 +117,10 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
-def decode_base64(text: object) -> bytes:
+def decode_base64(text: object, name: str = "image") -> bytes:
     """Standard or URL-safe base64, padded or not, in lines or not, with or without ``data:``. Raises InvalidInput."""
     if not isinstance(text, str):
-        raise InvalidInput('"image" must be a base64 string')
+        raise InvalidInput(f'"{name}" must be a base64 string')
     if text.startswith("data:"):
         text = text.partition(",")[2]
     plain = "".join(text.split()).rstrip("=").translate(STANDARD_ALPHABET)
@@ -124,7 +128,7 @@ def decode_base64(text: object) -> bytes:
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput('"image" is not base64') from error
+        raise InvalidInput(f'"{name}" is not base64') from error
 
 
 async def images(sources: Sequence[Source], downloader: Downloader) -> list[Item]:
@@ -159,15 +163,22 @@ async def _image(source: Source, downloader: Downloader, purse: _Purse) -> Item:
         return error
 
 
-async def _form(request: Request, name: str, most: int, parameters: frozenset[str]) -> Reading:
+@asynccontextmanager
+async def multipart(request: Request) -> AsyncIterator[FormData]:
+    """The parts of a multipart body; what lies in a temporary file is gone afterwards. Raises InvalidInput."""
     try:
         form = await request.form(max_files=MAX_ITEMS + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
     except (HTTPException, FormParserError) as error:  # Starlette translates only some of the parser's
         raise InvalidInput("the multipart body cannot be read") from error
     try:
-        return await _read_form(form, name, most, parameters)
+        yield form
     finally:
         await form.close()
+
+
+async def _form(request: Request, name: str, most: int, parameters: frozenset[str]) -> Reading:
+    async with multipart(request) as form:
+        return await _read_form(form, name, most, parameters)
 
 
 async def _read_form(form: FormData, name: str, most: int, parameters: frozenset[str]) -> Reading:

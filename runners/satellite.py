@@ -14,10 +14,11 @@ from runners.artifacts import SATELLITE
 from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
 from runners.download import Downloader
 from runners.errors import InvalidInput
-from runners.front import Mounted, application
+from runners.front import application
 from runners.models.satellite import LABELS, Language, judge
+from runners.mounted import Mounted
 from runners.reading import many_images, one_image
-from runners.serving import configuration, own_infer, own_ready, resources, threads
+from runners.serving import configuration, own_about, own_infer, resources, threads
 from runners.vision import decoded, sample, see
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
 _front = application(
     "Atelier: satellite image classification",
     "Forest, sea, desert or clouds, or none of these.",
-    {"satellite": Mounted(own_infer(), own_ready, router, EXAMPLE)},
+    {"satellite": Mounted(own_infer(), own_about, router, EXAMPLE)},
 )
 
 

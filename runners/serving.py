@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from math import ceil
 from typing import Any, Final
 
 import aiohttp
@@ -14,9 +16,11 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
 from runners.contract import Infer, InferenceRequest, InferenceResult
+from runners.departure import while_awaited
 from runners.edge import Edge, Limits, configure_access_log
-from runners.errors import ModelUnavailable
+from runners.errors import ModelTimeout, ModelUnavailable
 from runners.machine import cores, gpus
+from runners.mounted import About
 from runners.native import CHECKED_INFER, INFER
 from runners.reading import MAX_REQUEST_BYTES
 from runners.settings import settings
@@ -31,7 +35,19 @@ LIST_BYTES: Final = MAX_REQUEST_BYTES  # a list of images
 TRUSTED_BYTES: Final = 2 * LIST_BYTES  # the same list, downloaded, with what BentoML puts around it
 HEADER_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 1.0
-MODELS: Final = 2  # that share the machine in one server
+SPARE_SECONDS: Final = 10.0  # for an answer to come back in: who asks waits longer than who works
+DOCUMENT_BYTES: Final = 16 * MIB
+DOCUMENT_PATHS: Final = ("/summarize/text", "/summarize/file", "/summarize/image", "/batch/summarize")
+DOCUMENT_TOO_LARGE: Final = "File too large (max 16MB)"
+READ: Final = "/read"
+SUMMARIZE: Final = "/summarize"
+ABOUT: Final = "/about"
+MODELS: Final = 3  # that share the machine in one server
+GPU_MODELS: Final = 2  # of them that always have a network
+
+
+Call = Callable[..., Awaitable[Any]]
+"""How a native API of a service is asked, wherever it runs. Raises ModelUnavailable."""
 
 
 class EdgedService(Service[Any]):  # type: ignore[misc]
@@ -48,20 +64,29 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
             routes=_routes_of(app),
             limits=limits(trusted=not is_main),
             rewrites={INFER: CHECKED_INFER},
-            hidden=frozenset({CHECKED_INFER}),
+            hidden=frozenset({CHECKED_INFER, READ, SUMMARIZE, ABOUT}),
             trusted=not is_main,
         )
 
 
 def limits(*, trusted: bool) -> Limits:
     """How much and how long a caller may ask, from the settings; a batch from our own front door has been counted."""
+    lists, documents = (INFER, "/classify/batch", "/embed/batch"), DOCUMENT_PATHS
+    sizes = dict.fromkeys(lists, LIST_BYTES) | dict.fromkeys(documents, DOCUMENT_BYTES)
     return Limits(
         body_bytes=TRUSTED_BYTES if trusted else BODY_BYTES,
-        body_bytes_of={} if trusted else dict.fromkeys((INFER, "/classify/batch", "/embed/batch"), LIST_BYTES),
+        body_bytes_of={} if trusted else sizes,
+        too_large_of=dict.fromkeys(documents, DOCUMENT_TOO_LARGE),
         request_seconds=settings().request_seconds,
+        request_seconds_of=dict.fromkeys((*documents, INFER, READ, SUMMARIZE), _document_seconds()),
         body_seconds=settings().body_seconds,
-        seconds_of={"/readyz": PROBE_SECONDS},
+        probe_seconds_of={"/readyz": PROBE_SECONDS},
     )
+
+
+def _document_seconds() -> float:
+    """What is slow ends by itself before this, and says so better."""
+    return settings().document_seconds + SPARE_SECONDS
 
 
 def _routes_of(app: Any) -> Callable[[Scope], bool]:
@@ -77,7 +102,7 @@ def configuration(port: int) -> dict[str, Any]:
         "service_class": EdgedService,
         "http": {"port": port},
         # Our own deadline answers first; BentoML's would leave the work running and its slot free.
-        "traffic": {"timeout": int(settings().request_seconds + settings().body_seconds) + 60},
+        "traffic": {"timeout": int(_document_seconds() + settings().body_seconds) + 60},
         # BentoML's client closes its session under the calls in flight after every 100 requests or 300 seconds:
         # one call in ten fails under load (bentoml issue 5540). So the session is never renewed.
         "runner_connection": {"max_requests": 1_000_000_000, "max_age": 1e9},
@@ -90,7 +115,8 @@ def resources() -> dict[str, float]:
     """What a model asks for: a GPU of its own where there are enough, else a part of one; on a CPU nothing."""
     if not gpus():
         return {}
-    return {"gpu": 1 if gpus() >= MODELS else gpus() / MODELS}
+    models = GPU_MODELS + (settings().checkpoint is not None)
+    return {"gpu": 1 if gpus() >= models else 1 / ceil(models / gpus())}
 
 
 def threads() -> int:
@@ -98,35 +124,97 @@ def threads() -> int:
     return settings().threads or max(1, cores() // MODELS)
 
 
-def own_infer() -> Infer:
-    """Asks the service that this process is, through its batcher."""
-    return _asking(lambda: bentoml.get_current_service().to_async.infer)
+def own(api: str) -> Call:
+    """Asks the service that this process is, through the batcher of its native API ``api``."""
+    return _asking(lambda: getattr(bentoml.get_current_service().to_async, api))
 
 
-def dependency_infer(name: str) -> Infer:
+def own_method(api: str) -> Call:
+    """Calls a native API of this process's service that is not batched.
+
+    Without the way to itself that BentoML makes: it has a hundred connections, and an API that asks a batched one
+    would keep one of them while it waits for another.
+    """
+    return _asking(lambda: getattr(bentoml.get_current_service(), api).local)
+
+
+def dependency(name: str, api: str) -> Call:
     """Asks the service that this process's service depends on under the attribute ``name``."""
-    return _asking(lambda: getattr(bentoml.get_current_service(), name).to_async.infer)
+    return _asking(lambda: getattr(getattr(bentoml.get_current_service(), name).to_async, api))
 
 
-def _asking(find: Callable[[], Callable[..., Awaitable[list[InferenceResult]]]]) -> Infer:
-    async def infer(requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+def abandoned_with_caller(call: Call) -> Call:
+    """The same, given up when the caller leaves: the connection to the model's process closes, which tells it so."""
+
+    async def awaited(**arguments: Any) -> Any:
+        return await while_awaited(_called(call, arguments))
+
+    return awaited
+
+
+async def _called(call: Call, arguments: dict[str, Any]) -> Any:
+    return await call(**arguments)
+
+
+def _asking(find: Callable[[], Callable[..., Awaitable[Any]]]) -> Call:
+    async def call(**arguments: Any) -> Any:
         try:
-            return await find()(requests=list(requests))
+            return await find()(**arguments)
         except (BentoMLException, aiohttp.ClientError, TimeoutError) as error:
             raise ModelUnavailable("the model does not answer; try again") from error
+
+    return call
+
+
+def infer_of(call: Call, seconds: float | None = None) -> Infer:
+    """The model contract over a native API that speaks it, and has so long (``request_seconds``) to answer."""
+
+    async def infer(requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        try:
+            async with asyncio.timeout(seconds or settings().request_seconds):
+                results: list[InferenceResult] = await call(requests=list(requests))
+        except TimeoutError as error:
+            raise ModelTimeout("The request took too long") from error
+        return results
 
     return infer
 
 
-async def own_ready() -> bool:
-    """Whether this process's service has its instance: it is made, and warmed up, before any request is taken."""
-    return bentoml.get_current_service() is not None
+def about_of(call: Call) -> About:
+    """What a service says of itself, over its native API."""
+
+    async def about() -> dict[str, Any] | None:
+        said: dict[str, Any] = await call()
+        return said
+
+    return about
 
 
-def dependency_ready(name: str) -> Callable[[], Awaitable[bool]]:
-    """Asks the service under the attribute ``name`` whether it is ready."""
+def own_infer() -> Infer:
+    """Asks the service that this process is, through its batcher."""
+    return infer_of(own("infer"))
 
-    async def ready() -> bool:
-        return bool(await getattr(bentoml.get_current_service(), name).is_ready())
 
-    return ready
+def dependency_infer(name: str) -> Infer:
+    """Asks the service that this process's service depends on under the attribute ``name``."""
+    return infer_of(dependency(name, "infer"))
+
+
+async def own_about() -> dict[str, Any] | None:
+    """Nothing, of a service that is ready: its instance is made, and warmed up, before any request is taken."""
+    return {} if bentoml.get_current_service() is not None else None
+
+
+def dependency_about(name: str, facts: About | None = None) -> About:
+    """Asks the service under the attribute ``name`` whether it is ready and, once, for the ``facts`` about it."""
+    known: dict[str, Any] = {}
+
+    async def about() -> dict[str, Any] | None:
+        # Readiness first: of a call with a body that is given up while the service starts, BentoML logs a traceback.
+        if not await getattr(bentoml.get_current_service(), name).is_ready():
+            return None
+        if facts is not None and not known:
+            known.update(await facts() or {})
+        return known
+
+    return about

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from pydantic.functional_validators import BeforeValidator
@@ -16,6 +17,9 @@ def _split(value: object) -> object:
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_split)]
+
+
+USUAL_CHECKPOINT: Final = "./deepsynth-summarizer"
 
 
 class Settings(BaseSettings):
@@ -38,11 +42,38 @@ class Settings(BaseSettings):
     body_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds a client may take to send a request's body; then 408."""
 
+    document_seconds: Annotated[float, Field(gt=0)] = 280.0
+    """Seconds that reading and summarizing a document may take, waits included; then 504. OCR takes seconds a page."""
+
+    readers: Annotated[int, Field(ge=0, le=64)] = 0
+    """Processes that read documents beside one another; 0 takes one for every two cores, four at most."""
+
+    summarizer: Literal["auto", "extractive", "seq2seq", "deepseek-ocr"] = "auto"
+    """Which engine summarizes; ``auto`` takes the checkpoint at ``MODEL_PATH`` where there is one, else extractive."""
+
+    model_path: Annotated[str | None, Field(validation_alias="MODEL_PATH")] = None
+    """A summarization checkpoint: a folder or a hub name. Default: ``./deepsynth-summarizer`` where it exists."""
+
+    font: Path | None = None
+    """The font that the engine deepseek-ocr draws texts with; default: one found on this machine."""
+
+    trust_remote_code: bool = False
+    """Whether a checkpoint may bring Python code that is run. Off, unless its author is trusted."""
+
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of each model's network; 0 shares the machine's cores among the models."""
 
     precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
-    """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere."""
+    """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere.
+
+    A summarization checkpoint on a CPU computes in float32, unless ``training.optimize`` found bfloat16 faster."""
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Where the network that summarizes is had from; None where the extractive engine does without one."""
+        if self.summarizer == "extractive":
+            return None
+        return self.model_path or (USUAL_CHECKPOINT if Path(USUAL_CHECKPOINT).is_dir() else None)
 
 
 @cache

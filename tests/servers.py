@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(service: str, home: Path) -> Iterator[Server]:
+def serving(service: str, home: Path, **environment: str) -> Iterator[Server]:
     """Serves through the launcher until the block ends; raises when it does not become healthy."""
     port = free_port()
     log = Path(tempfile.mkstemp(prefix="atelier-server-", suffix=".log")[1])
@@ -57,7 +57,7 @@ def serving(service: str, home: Path) -> Iterator[Server]:
         process = subprocess.Popen(
             [sys.executable, "-m", "runners.launch", service, "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "BENTOML_HOME": str(own), "PYTHONWARNINGS": "default"},
+            env={**os.environ, "BENTOML_HOME": str(own), "PYTHONWARNINGS": "default", **environment},
             stdout=out,
             stderr=subprocess.STDOUT,
         )

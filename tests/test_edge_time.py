@@ -9,6 +9,7 @@ import logging
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from runners.departure import while_awaited
 from runners.edge import Edge, Limits
 from tests.asgi import PIECE, START, Client, Detaches, Echoes, Hangs, Resists, Swallows, ask, read, respond
 
@@ -16,7 +17,7 @@ SOON, NEVER = 0.02, 60.0
 
 
 def edge(app: ASGIApp, answer: float = NEVER, body: float = NEVER, probe: float = NEVER) -> Edge:
-    limits = Limits(body_bytes=100, request_seconds=answer, body_seconds=body, seconds_of={"/readyz": probe})
+    limits = Limits(body_bytes=100, request_seconds=answer, body_seconds=body, probe_seconds_of={"/readyz": probe})
     return Edge(app, name="cats", limits=limits, routes=lambda _: True)
 
 
@@ -198,3 +199,56 @@ async def test_a_server_that_stops_cancels_the_application() -> None:
     with pytest.raises(asyncio.CancelledError):
         await request
     await asyncio.wait_for(app.cancelled.wait(), 5)
+
+
+# Callers who leave before the answer
+
+
+async def test_an_application_is_cancelled_when_its_caller_leaves() -> None:
+    app = Hangs()
+    answer = await ask(edge(app), client=Client([b"all of it"], leaves=True))
+    await asyncio.wait_for(app.cancelled.wait(), 5)
+    assert not answer.messages
+
+
+async def test_work_in_another_task_learns_that_nobody_waits() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def delegates(scope: Scope, receive: Receive, send: Send) -> None:
+        await read(receive)
+        # A task that no cancellation reaches, as in BentoML's timeout layer.
+        task = asyncio.create_task(while_awaited(work()))
+        await asyncio.wait([asyncio.create_task(asyncio.Event().wait())])
+        task.cancel()
+
+    await ask(edge(delegates), client=Client([b"all of it"], leaves=True))
+    await asyncio.wait_for(ended.wait(), 5)
+    ended.clear()
+    assert (await ask(edge(delegates, answer=SOON))).error == (504, "TIMEOUT")
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_work_that_is_awaited_gives_its_result_or_its_error() -> None:
+    async def gives(value: int) -> int:
+        if not value:
+            raise KeyError("nothing")
+        return value
+
+    answers = []
+
+    async def asks(scope: Scope, receive: Receive, send: Send) -> None:
+        await read(receive)
+        answers.append(await while_awaited(gives(7)))
+        with pytest.raises(KeyError):
+            await while_awaited(gives(0))
+        await respond(send)
+
+    assert (await ask(edge(asks))).status == 200
+    assert answers == [7]
+    assert await while_awaited(gives(8)) == 8

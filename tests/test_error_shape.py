@@ -31,7 +31,7 @@ CASES = {
         {"error": "Too many requests"},
         {"error": "Too many requests", "code": "TOO_MANY_REQUESTS"},
     ),
-    "Starlette's 404": (404, TEXT, "Not Found", {"error": "Not found", "code": "NOT_FOUND"}),
+    "Starlette's 404": (404, TEXT, "Not Found", {"error": "Endpoint not found", "code": "NOT_FOUND"}),
     "Starlette's 405": (405, TEXT, "Method Not Allowed", {"error": "Method not allowed", "code": "METHOD_NOT_ALLOWED"}),
     "a line of text": (400, TEXT, "Missing boundary.", {"error": "Missing boundary.", "code": "INVALID_INPUT"}),
     "lines of text": (400, TEXT, "Traceback:\n  File", {"error": "Invalid request", "code": "INVALID_INPUT"}),
@@ -132,4 +132,4 @@ async def test_an_error_body_is_kept_up_to_a_limit_and_replaced_beyond(extra: in
 async def test_an_error_answer_to_head_has_no_body_and_says_how_long_it_would_be() -> None:
     answer = await ask(edge(Answers(404, b"Not Found", [(b"content-type", b"text/plain")])), method="HEAD")
     assert answer.body == b""
-    assert int(answer.header("content-length")[0]) == len(b'{"error":"Not found","code":"NOT_FOUND"}')
+    assert int(answer.header("content-length")[0]) == len(b'{"error":"Endpoint not found","code":"NOT_FOUND"}')

@@ -75,11 +75,11 @@ def test_a_model_file_is_half_as_large_and_explains_itself(tmp_path: Path) -> No
 
 
 def test_the_shipped_weights_are_small_enough_to_ship() -> None:
-    assert artifacts.SHIPPED_SATELLITE.stat().st_size <= 25_000_000
+    assert artifacts.SHIPPED[artifacts.SATELLITE].stat().st_size <= 25_000_000
 
 
 def test_the_shipped_weights_explain_themselves() -> None:
-    facts = weights.read(artifacts.SHIPPED_SATELLITE).facts
+    facts = weights.read(artifacts.SHIPPED[artifacts.SATELLITE]).facts
     assert {"labels", "transform", "temperature", "threshold", "config", "data", "figures", "licence"} <= facts.keys()
     assert facts["labels"]["fr"] == list(LABELS["fr"])
 

@@ -18,14 +18,14 @@ EXAMPLES = EXAMPLE.findall((ROOT / "README.md").read_text())
 def shape(answer: object) -> object:
     """What must stay true of an answer on another machine: everything but the digits of its numbers."""
     if isinstance(answer, dict):
-        return {key: shape(value) for key, value in answer.items()}
+        return {key: "a time" if key == "timestamp" else shape(value) for key, value in answer.items()}
     if isinstance(answer, list):
         return [shape(value) for value in answer]
     return "a number" if isinstance(answer, float) else answer
 
 
-def test_the_readme_has_its_four_examples() -> None:
-    assert len(EXAMPLES) == 4
+def test_the_readme_has_its_five_examples() -> None:
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

@@ -15,7 +15,8 @@ from runners import embedding, reading, satellite
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.download import Downloader
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
-from runners.front import Mounted, application
+from runners.front import application
+from runners.mounted import Mounted
 from runners.settings import Settings
 from tests.conftest import encoded
 
@@ -58,18 +59,18 @@ class OneHost(Downloader):
 def app(model: Any) -> FastAPI:
     downloader = OneHost()
 
-    async def ready() -> bool:
-        return not isinstance(model, Down)
+    async def about() -> dict[str, Any] | None:
+        return None if isinstance(model, Down) else {}
 
-    async def frozen() -> bool:
+    async def frozen() -> dict[str, Any] | None:
         raise TimeoutError
 
     return application(
         "test",
         "test",
         {
-            "satellite": Mounted(model, ready, satellite.router, satellite.EXAMPLE),
-            "embedding": Mounted(model, frozen if isinstance(model, Down) else ready, embedding.router, {}),
+            "satellite": Mounted(model, about, satellite.router, satellite.EXAMPLE),
+            "embedding": Mounted(model, frozen if isinstance(model, Down) else about, embedding.router, {}),
         },
         downloader,
     )

@@ -18,6 +18,7 @@ import pytest
 from _bentoml_impl.server.allocator import ResourceAllocator
 
 from runners import serving
+from runners.settings import Settings
 from service import Atelier
 from tests.conftest import encoded
 from tests.servers import ROOT, Server
@@ -179,7 +180,7 @@ def test_a_frozen_model_makes_health_say_so_within_a_second(atelier: Server) -> 
         finally:
             model.send_signal(signal.SIGCONT)
         assert answer.status_code == 503
-        assert answer.json()["models"] == {"satellite": True, "embedding": False}
+        assert answer.json()["models"] == {"satellite": True, "embedding": False, "summarization": True}
         assert seconds < 1
         assert still_served.status_code == 200
         assert client.get("/health").status_code == 200
@@ -209,13 +210,18 @@ def test_nothing_is_tracked_however_a_service_is_started() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-def test_no_model_is_left_without_a_gpu_where_there_is_one(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("models", [2, 3])
+def test_no_model_is_left_without_a_gpu_where_there_is_one(
+    count: int, models: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(serving, "gpus", lambda: count)
+    chosen = Settings.model_validate({"MODEL_PATH": None if models == 2 else "a/network"})
+    monkeypatch.setattr(serving, "settings", lambda: chosen)
     allocator = ResourceAllocator()
     allocator.system_resources = {"nvidia.com/gpu": list(range(count)), "cpu": 2}
     allocator.remaining_gpus = count
     allocator._available_gpus = [(1.0, 1.0)] * count
-    assigned = [allocator.assign_gpus(serving.resources()["gpu"]) for _ in range(serving.MODELS)]
+    assigned = [allocator.assign_gpus(serving.resources()["gpu"]) for _ in range(models)]
     assert all(gpu < count for each in assigned for gpu in each)
     front_door: Any = Atelier
     assert not front_door.config.get("resources")

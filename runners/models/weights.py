@@ -12,6 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from runners.models import facts
+
 HALVED_FROM_AXES = 2
 """Kernels and matrices are stored in float16; vectors (normalisation statistics, biases) stay float32."""
 
@@ -34,9 +36,8 @@ def save(path: Path, weights: Weights) -> None:
 def read(path: Path) -> Weights:
     """Reads what ``save`` wrote. Raises OSError when there is no such file, KeyError when it explains nothing."""
     with safe_open(path, framework="pt") as file:
-        facts = json.loads(file.metadata()["facts"])
         tensors = {name: _computed(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
-    return Weights(tensors, facts)
+    return Weights(tensors, facts.read(path))
 
 
 def _stored(tensor: Tensor) -> Tensor:

@@ -1,0 +1,25 @@
+"""What a document is once it is read, and how large one may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MAX_PAGES: Final = 200
+MAX_CHARACTERS: Final = 1_000_000
+
+TOO_MANY_PAGES: Final = f"a document may have {MAX_PAGES} pages at most"
+TOO_LONG: Final = f"a document may have {MAX_CHARACTERS:,} characters at most"
+
+
+@dataclass(frozen=True)
+class Document:
+    """The text of a document in reading order; ``pages`` is 1 where its format has none.
+
+    Where pictures were asked for instead of OCR, pages without a text layer are ``images``: PNG, in order.
+    """
+
+    text: str
+    pages: int
+    title: str | None = None
+    images: tuple[bytes, ...] = ()

@@ -1,0 +1,107 @@
+"""What is it? A file's bytes decide; its name is asked only which of the kinds of text a text is."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Final
+
+from runners.errors import InvalidDocument, UnsupportedMediaType
+
+ACCEPTED: Final = (
+    "the document must be a PDF, a Word document (.docx), HTML, Markdown, plain text,"
+    " or a picture of a page (JPEG, PNG, WebP, GIF, BMP or TIFF)"
+)
+EMPTY: Final = "the document is empty"
+LOCKED: Final = "the document is encrypted: remove its password, and send it again"
+
+
+class Kind(Enum):
+    """What a document is read as."""
+
+    PDF = "pages of text, of pictures, or of both"
+    DOCX = "a zip of XML with a Word document in it"
+    HTML = "text with tags"
+    MARKDOWN = "text with marks"
+    TEXT = "text"
+    PICTURE = "one or more pages as pixels"
+
+
+PICTURES: Final = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF....WEBP|GIF8[79]a|II\*\0|MM\0\*"
+    rb"|BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    re.DOTALL,
+)
+ZIP: Final = re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)")
+OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
+
+# RTF, PostScript and friends are text that means nothing to a reader; the others have signatures that text may begin
+# with, or that are long enough to be named: what else is binary is seen by its control characters.
+OTHERS: Final = re.compile(
+    rb"\{\\rtf|%!PS|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!\x1a|\x7fELF|MZ.\0|\xca\xfe\xba\xbe|\0asm"
+    rb"|OggS\0|ID3[\2-\4]\0|fLaC\0|RIFF....(WAVE|AVI )|SQLite format 3\0|.{4}ftyp|II\+\0|MM\0\+|\xff\x0a|\0\0\0\x0cJXL",
+    re.DOTALL,
+)
+SPACE_OR_BOM: Final = b"\xef\xbb\xbf \t\r\n\f"
+
+BEGINNING: Final = 10_000
+"""Characters in which a page or a drawing must have begun."""
+# One at a time: a repetition of these in one pattern takes time that doubles with each of them.
+DECLARATION: Final = re.compile(r"\s*(?:<\?[^>]{0,1000}\?>|<!--.{0,5000}?-->)", re.DOTALL)
+SVG: Final = re.compile(r"<(?:!DOCTYPE\s+)?svg\b", re.IGNORECASE)
+HTML: Final = re.compile(
+    r"<(?:!DOCTYPE\s+html|html|head|title|meta|body|script|style|link|base|article|main|section"
+    r"|div|p|h[1-6]|table|ul|ol|span|br|a)\b[^<]*>",
+    re.IGNORECASE,
+)
+
+
+def of_bytes(data: bytes) -> Kind | None:
+    """None where only text is left. Raises InvalidDocument and UnsupportedMediaType."""
+    if not data:
+        raise InvalidDocument(EMPTY)
+    if _is_pdf(data):
+        return Kind.PDF
+    if PICTURES.match(data):
+        return Kind.PICTURE
+    if ZIP.match(data) and _holds_word(data):
+        return Kind.DOCX
+    if data.startswith(OLE) and ENCRYPTED_PACKAGE in data:
+        raise InvalidDocument(LOCKED)
+    if ZIP.match(data) or data.startswith(OLE) or OTHERS.match(data.lstrip(SPACE_OR_BOM)):
+        raise UnsupportedMediaType(ACCEPTED)
+    return None
+
+
+def of_text(text: str, filename: str) -> Kind:
+    """Raises UnsupportedMediaType for a drawing."""
+    name, start = filename.lower(), _after_declarations(text[:BEGINNING])
+    if SVG.match(start):
+        raise UnsupportedMediaType(ACCEPTED)
+    if name.endswith((".md", ".markdown")):
+        return Kind.MARKDOWN
+    if name.endswith((".html", ".htm", ".xhtml")) or HTML.match(start):
+        return Kind.HTML
+    return Kind.TEXT
+
+
+def _after_declarations(text: str) -> str:
+    """The text from where XML's declarations and comments end."""
+    position = 0
+    while found := DECLARATION.match(text, position):
+        position = found.end()
+    return text[position:].lstrip()
+
+
+def _is_pdf(data: bytes) -> bool:
+    """Whether there is a header at the start, or after bytes that some mail programs put there: never in a text."""
+    found = re.search(rb"%PDF-\d", data[:1024])
+    if not found:
+        return False
+    return not data[: found.start()].strip(SPACE_OR_BOM) or b"%%EOF" in data[-2048:]
+
+
+def _holds_word(data: bytes) -> bool:
+    """True for a damaged one too, of which the directory may be missing."""
+    return b"word/" in data and b"[Content_Types].xml" in data

@@ -1,0 +1,256 @@
+"""Lines of text, as they lie on a page, to the page's text: columns, rows, paragraphs.
+
+The recursive X-Y cut of Ha, Haralick and Phillips ("Recursive X-Y cut using bounding boxes of connected components",
+ICDAR 1995) over lines. A vertical cut must be a gutter between columns of prose: the white between a receipt's labels
+and its prices is as tall, and there a row is read across.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+COLUMN_LINES: Final = 3  # that a column has at least
+PROSE_CHARACTERS: Final = 15  # in the median line of a column of prose
+PROSE_LETTERS: Final = 0.6  # of its characters; the rest are digits and signs
+OWN_RHYTHM: Final = 0.5  # less of a side note's lines than this lie level with a line of the text beside it
+WITHIN_SENTENCES: Final = 1 / 3  # at least, of a paragraph's rows but the first, begin with a small letter in prose
+
+BOUND_WORDS: Final = frozenset({"elle", "elles", "il", "ils", "je", "même", "mêmes", "nous", "vous"})
+"""French words before which a hyphen at a line's end belongs to the word: rendez-vous, lui-même."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A piece of text that was found in one box, in any unit of length; y grows downwards."""
+
+    text: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def height(self) -> float:
+        """Of the box."""
+        return self.bottom - self.top
+
+    @property
+    def middle(self) -> float:
+        """The box's centre, down the page."""
+        return (self.top + self.bottom) / 2
+
+
+Row = list[Line]  # beside one another, from left to right
+
+
+def text(lines: Iterable[Line]) -> str:
+    """The lines in reading order: blank lines part paragraphs, and hyphenated words are whole again."""
+    written = ""
+    above: Row = []
+    for paragraph in paragraphs([line for line in lines if line.text.strip()]):
+        piece = _written(paragraph)
+        if written:
+            higher = paragraph[0][0].top < above[0].bottom  # the next column's head, after the foot of one
+            written = _joined(written, piece, " " if higher and _goes_on(written, piece) else "\n\n")
+        else:
+            written = piece
+        above = paragraph[-1]
+    return written
+
+
+def level(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Boxes [N, 4] (left, top, right, bottom) of quadrilaterals [N, 4, 2] once the page's own slope is taken away.
+
+    Corners go clockwise from the upper left one.
+    """
+    along = (corners[:, 1] + corners[:, 2] - corners[:, 0] - corners[:, 3]) / 2
+    down = (corners[:, 2] + corners[:, 3] - corners[:, 0] - corners[:, 1]) / 2
+    length, height = np.hypot(*along.T), np.hypot(*down.T)
+    angle = _median(np.arctan2(along[:, 1], along[:, 0]), np.where(length > 3 * height, length, 0))
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centres, half = corners.mean(axis=1) @ turn, np.stack([length, height], axis=1) / 2
+    return np.concatenate([centres - half, centres + half], axis=1)
+
+
+def _median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> float:
+    """The weighted median; 0 where nothing has any weight."""
+    if not weights.any():
+        return 0.0
+    order = np.argsort(values)
+    cumulative = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
+
+
+def paragraphs(lines: Sequence[Line]) -> Iterator[list[Row]]:
+    """Every line once, in reading order."""
+    if not lines:
+        return
+    gutter = _gutter(lines)
+    if gutter is None:
+        yield from _split(_rows(lines))
+    else:
+        for part in gutter.parts(lines):
+            yield from paragraphs(part)
+
+
+@dataclass(frozen=True)
+class Gutter:
+    """White between two columns: left of ``x``, from the line above it to the line below it."""
+
+    x: float
+    top: float
+    bottom: float
+
+    def parts(self, lines: Iterable[Line]) -> tuple[list[Line], list[Line], list[Line], list[Line]]:
+        """Above the gutter, left of it, right of it and below, each in the order of ``lines``."""
+        above: list[Line] = []
+        left: list[Line] = []
+        right: list[Line] = []
+        below: list[Line] = []
+        for line in lines:
+            inside = right if line.left >= self.x else left
+            (above if line.middle <= self.top else below if line.middle >= self.bottom else inside).append(line)
+        return above, left, right, below
+
+
+def _gutter(lines: Sequence[Line]) -> Gutter | None:
+    """The gutter with most lines beside it, if there is one."""
+    height = median(line.height for line in lines)
+    best, most = None, 0
+    # Just left of where some line begins, with room for the others of its column to begin a little earlier.
+    for x in sorted({line.left - 0.3 * height for line in lines}):
+        for gutter in _gutters_at(lines, x, 0.2 * height):
+            _, left, right, _ = gutter.parts(lines)
+            if len(left) + len(right) > most and _are_columns(left, right):
+                best, most = gutter, len(left) + len(right)
+    return best
+
+
+def _gutters_at(lines: Sequence[Line], x: float, width: float) -> Iterator[Gutter]:
+    crossing = sorted(line.middle for line in lines if line.left < x and line.right > x - width)
+    sides = ([0] * (len(crossing) + 1), [0] * (len(crossing) + 1))
+    for line in lines:
+        sides[line.left >= x][bisect(crossing, line.middle)] += 1
+    for band, (top, bottom) in enumerate(pairwise((float("-inf"), *crossing, float("inf")))):
+        if min(sides[0][band], sides[1][band]) >= COLUMN_LINES:
+            yield Gutter(x, top, bottom)
+
+
+def _are_columns(left: Sequence[Line], right: Sequence[Line]) -> bool:
+    few, many = sorted((left, right), key=len)
+    if len(few) < COLUMN_LINES:
+        return False
+    return (_is_prose(left) and _is_prose(right)) or (_is_prose(many) and _has_its_own_rhythm(few, many))
+
+
+def _is_prose(side: Sequence[Line]) -> bool:
+    characters = "".join(line.text for line in side).replace(" ", "")
+    letters = sum(map(str.isalpha, characters))
+    return median(len(line.text) for line in side) >= PROSE_CHARACTERS and letters >= PROSE_LETTERS * len(characters)
+
+
+def _has_its_own_rhythm(note: Sequence[Line], body: Sequence[Line]) -> bool:
+    level_with = [any(abs(line.middle - other.middle) < 0.25 * other.height for other in body) for line in note]
+    return sum(level_with) < OWN_RHYTHM * len(note)
+
+
+def _rows(lines: Iterable[Line]) -> list[Row]:
+    """Lines beside one another joined, the rows from top to bottom."""
+    rest = sorted(lines, key=lambda line: (line.left, line.top))
+    followers = _followers(rest)
+    led = set(followers.values())
+    rows = [[index] for index in range(len(rest)) if index not in led]
+    for row in rows:
+        while row[-1] in followers:
+            row.append(followers[row[-1]])
+    found = [[rest[index] for index in row] for row in rows]
+    return sorted(found, key=lambda row: (median(line.middle for line in row), row[0].left))
+
+
+def _followers(lines: Sequence[Line]) -> dict[int, int]:
+    """For each of the lines, sorted by their left edges, the one that stands next to its right in the same row."""
+    following: dict[int, int] = {}
+    for index, line in enumerate(lines):
+        # The nearest line to the left may have a nearer one to its own right: then they are not neighbours.
+        before = next((other for other in range(index - 1, -1, -1) if _are_beside(lines[other], line)), None)
+        if before is not None and before not in following:
+            following[before] = index
+    return following
+
+
+def _are_beside(line: Line, other: Line) -> bool:
+    lower, higher = sorted((line.height, other.height))
+    overlap = min(line.bottom, other.bottom) - max(line.top, other.top)
+    return overlap >= 0.5 * lower and higher <= 3 * lower and other.left >= line.right - 0.5 * lower
+
+
+def _split(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """The rows of one column by paragraph: parted by white, or by a first line that is set in after a full stop."""
+    steps = [_middle(row) - _middle(above) for above, row in pairwise(rows)]
+    usual = median(steps) if len(steps) > 1 else 1.2 * rows[0][0].height
+    paragraph = [rows[0]]
+    for (above, row), step in zip(pairwise(rows), steps, strict=True):
+        if step > 1.5 * usual or _is_set_in(row, above):
+            yield paragraph
+            paragraph = []
+        paragraph.append(row)
+    yield paragraph
+
+
+def _middle(row: Row) -> float:
+    return median(line.middle for line in row)
+
+
+def _is_set_in(row: Row, above: Row) -> bool:
+    return row[0].left > above[0].left + 0.8 * row[0].height and above[-1].text.rstrip()[-1] in ".!?:»”"
+
+
+def _written(paragraph: Sequence[Row]) -> str:
+    """Prose flows on; verses, addresses and receipts keep their line ends, and so does a row that ends early."""
+    begin, edge = min(row[0].left for row in paragraph), max(row[-1].right for row in paragraph)
+    prose = _flows(paragraph)
+    written = _across(paragraph[0])
+    for above, row in pairwise(paragraph):
+        full = row[0].left - begin < row[0].height and _reaches(above, edge, row[0].text)
+        written = _joined(written, _across(row), " " if prose and full else "\n")
+    return written
+
+
+def _flows(paragraph: Sequence[Row]) -> bool:
+    """Whether enough rows begin within a sentence, with a small letter."""
+    return sum(row[0].text.strip()[0].islower() for row in paragraph[1:]) >= WITHIN_SENTENCES * (len(paragraph) - 1)
+
+
+def _across(row: Row) -> str:
+    return " ".join(" ".join(line.text for line in row).split())
+
+
+def _reaches(row: Row, edge: float, following: str) -> bool:
+    """Whether the first word of what follows would not have fitted behind the row; a row with wide gaps is no prose."""
+    if any(right.left - left.right > left.height for left, right in pairwise(row)):
+        return False
+    last = row[-1]
+    word = len(following.split(maxsplit=1)[0]) + 1
+    return edge - last.right < word * (last.right - last.left) / len(last.text) + 0.5 * last.height
+
+
+def _goes_on(above: str, below: str) -> bool:
+    """Whether a sentence that is not ended at the foot of a column goes on at the head of the next."""
+    return below[0].islower() and (above[-1].isalpha() or above[-1] in ",-‐¬\xad")
+
+
+def _joined(above: str, below: str, space: str) -> str:
+    """Two pieces with the space between them, unless a hyphen parts one word: then it is whole again."""
+    if space == "\n\n" or not (re.search(r"[^\W\d_][-‐¬\xad]$", above) and below[0].islower()):
+        return above + space + below
+    first = re.split(r"\W", below, maxsplit=1)[0]
+    return above + below if first in BOUND_WORDS and above.endswith(("-", "‐")) else above[:-1] + below

@@ -1,0 +1,136 @@
+"""Lines as they stand on a PDF's pages to the paragraphs that they were before somebody set them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+HYPHEN: Final = 2
+"""What PDFium makes of a hyphen at a line's end; it has joined the line with the next one already."""
+LINE_ENDS: Final = frozenset(map(ord, "\r\n\x0b\x0c\x85\u2028\u2029"))
+
+WIDER: Final = 1.35
+"""A gap so many times the usual one stands between paragraphs."""
+LARGER: Final = 0.15
+"""Lines whose sizes differ by more than this share belong to different paragraphs."""
+SHORT: Final = 0.85
+"""A line that ends before this share of the longest one may be a paragraph's last."""
+
+ENDING: Final = re.compile(r"[.!?…。！？:;][\"'”’»)\]]*$")
+ITEM: Final = re.compile(r"[•●◦▪‣·–—*]\s|\(?(?:\d{1,2}|[a-z])[.)]\s")
+PAGE_NUMBER: Final = re.compile(
+    r"\W*(?:(?:page|seite|página|pagina|стр)\.?\s*)?\d{1,4}(?:\s*(?:/|of|von|sur|de)\s*\d{1,4})?\W*", re.I
+)
+EDGE: Final = 2
+"""Lines at a page's top, and at its bottom, among which headers and footers are looked for."""
+LIGATURES: Final = re.compile("[\ufb00-\ufb06]")
+
+
+class Line(NamedTuple):
+    """A line and where it stands, in points from the page's lower left corner."""
+
+    text: str
+    left: float
+    right: float
+    bottom: float
+    size: float
+
+
+def spans(codes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Start and end of each line in a page's characters."""
+    start = 0
+    for index, code in enumerate(codes):
+        if code in LINE_ENDS:
+            yield start, index
+            start = index + 1
+    yield start, len(codes)
+
+
+def text_of(codes: Sequence[int]) -> str:
+    """Words that a line's end has divided are whole again, and ligatures are letters."""
+    text = "".join(chr(code) if code < 0x110000 else "\ufffd" for code in codes)
+    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # some fonts name halves
+    text = re.sub(r"\x02(?=[a-zß-öø-ÿа-яα-ω])", "", text).replace(chr(HYPHEN), "-")
+    return LIGATURES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+
+
+def joined(pages: Sequence[list[Line] | str]) -> str:
+    """Paragraphs of all pages with an empty line between them; one that a page's end divides is whole again."""
+    repeated = _repeated([page for page in pages if isinstance(page, list)])
+    found: list[str] = []
+    for page in pages:
+        texts = [page.strip()] if isinstance(page, str) else paragraphs(_without(page, repeated))
+        if isinstance(page, list) and found and texts and _goes_on(found[-1], texts[0]):
+            found[-1] += " " + texts.pop(0)
+        found += filter(None, texts)
+    return "\n\n".join(found)
+
+
+def paragraphs(lines: Sequence[Line]) -> list[str]:
+    """The lines joined, in their order."""
+    if not lines:
+        return []
+    usual = _usual_gap(lines)
+    found = [[lines[0].text]]
+    for line, following in itertools.pairwise(lines):
+        if _begins(line, following, usual, lines):
+            found.append([])
+        found[-1].append(following.text)
+    return [" ".join(texts) for texts in found]
+
+
+def _usual_gap(lines: Sequence[Line]) -> float:
+    gaps = [line.bottom - following.bottom for line, following in itertools.pairwise(lines)]
+    return median([gap for gap, line in zip(gaps, lines, strict=False) if 0 < gap < 3 * line.size] or [0.0])
+
+
+def _begins(line: Line, following: Line, usual: float, lines: Sequence[Line]) -> bool:
+    """Whether a paragraph begins with the following line."""
+    gap = line.bottom - following.bottom
+    ends = bool(ENDING.search(line.text))
+    if abs(line.size - following.size) > LARGER * max(line.size, following.size) or ITEM.match(following.text):
+        return True
+    if gap <= 0:  # beside it, or at the top of another column
+        return gap < -following.size and ends and not following.text[0].islower()
+    if gap > WIDER * usual > 0:
+        return True
+    is_indented = 0.8 * line.size < following.left - line.left < 6 * line.size
+    return ends and (is_indented or _is_short(line, lines))
+
+
+def _is_short(line: Line, lines: Sequence[Line]) -> bool:
+    """Whether it ends well before others that begin where it does."""
+    longest = max(other.right for other in lines if abs(other.left - line.left) < 2 * line.size)
+    return line.right - line.left < SHORT * (longest - line.left)
+
+
+def _goes_on(text: str, following: str) -> bool:
+    return not ENDING.search(text) and following[:1].islower()
+
+
+def _edges(page: Sequence[Line]) -> Iterable[str]:
+    """Of lines that may be headers and footers, what does not change from page to page."""
+    if len(page) <= 2 * EDGE:
+        return set()
+    return {re.sub(r"\d+", "#", line.text) for line in (*page[:EDGE], *page[-EDGE:])}
+
+
+def _repeated(pages: Sequence[list[Line]]) -> set[str]:
+    counts = Counter(text for page in pages for text in _edges(page))
+    return {text for text, count in counts.items() if count >= max(3, len(pages) / 2)}
+
+
+def _without(page: list[Line], repeated: set[str]) -> list[Line]:
+    if len(page) <= 2 * EDGE:
+        return page
+    edges = {*range(EDGE), *range(len(page) - EDGE, len(page))}
+    return [
+        line
+        for number, line in enumerate(page)
+        if number not in edges or not (re.sub(r"\d+", "#", line.text) in repeated or PAGE_NUMBER.fullmatch(line.text))
+    ]

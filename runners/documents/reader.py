@@ -1,0 +1,56 @@
+"""Bytes to a document: the one way in, whatever they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from runners import image_files
+from runners.documents import docx, kinds, markdown, markup, pdf, pictures, plain
+from runners.documents.document import Document
+from runners.documents.kinds import Kind
+from runners.documents.pages import AsPictures, PageReader
+from runners.errors import InvalidDocument, NoText, UnsupportedMediaType
+
+NOTHING_WRITTEN: Final = "no text was found in the document"
+
+
+def read(data: bytes, filename: str, pages: PageReader, *, pictures_only: bool = False) -> Document:
+    """The document, with text or with pictures of pages in it; ``pages`` reads those that have no text of their own.
+
+    ``filename`` tells Markdown and HTML from text, and nothing else. Blocks for as long as it takes, and may hang or
+    crash in a parser: to be called in a process of its own. Raises InvalidDocument, InvalidImage, PayloadTooLarge,
+    UnsupportedMediaType, NoText, and what ``pages`` raises.
+    """
+    kind = kinds.of_bytes(data)
+    if pictures_only and kind is not Kind.PICTURE:
+        raise UnsupportedMediaType(image_files.ACCEPTED)
+    if kind in {Kind.PDF, Kind.PICTURE}:
+        found = pdf.read(data, pages) if kind is Kind.PDF else pictures.read(data, pages)
+        return _with_pages(_cleaned(found), pages)
+    found = _cleaned(docx.read(data) if kind is Kind.DOCX else _text(data, filename))
+    if not found.text:
+        raise InvalidDocument(kinds.EMPTY)
+    return found
+
+
+def _text(data: bytes, filename: str) -> Document:
+    text = plain.decode(data, markup.declared(data))
+    kind = kinds.of_text(text, filename)
+    if kind is Kind.HTML:  # most of a page may be tags and pictures: what counts is the text that is left of it
+        return markup.read(text)
+    plain.check_bytes(data)
+    return markdown.read(text) if kind is Kind.MARKDOWN else Document(text, 1)
+
+
+def _cleaned(document: Document) -> Document:
+    """Parsers make characters of references and codes, among them those that no text may have."""
+    text = plain.check_length(plain.clean(document.text).strip())
+    return replace(document, text=text, title=plain.clean(document.title or "").strip() or None)
+
+
+def _with_pages(document: Document, pages: PageReader) -> Document:
+    images = tuple(pages.images) if isinstance(pages, AsPictures) else ()
+    if not document.text and not images:
+        raise NoText(NOTHING_WRITTEN)
+    return replace(document, images=images)

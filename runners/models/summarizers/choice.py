@@ -1,0 +1,66 @@
+"""Which engine summarizes? What was asked for, or what the checkpoint is; without a checkpoint, the extractive one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from runners.models.summarizers import checkpoints
+from runners.models.summarizers.base import Summarizer
+from runners.models.summarizers.checkpoints import Checkpoint, CheckpointError
+
+ENGINES: Final = ("auto", "extractive", "seq2seq", "deepseek-ocr")
+
+
+def choose(  # noqa: PLR0913 - one argument a setting
+    engine: str,
+    model_path: str | None,
+    *,
+    extractive: Callable[[], Summarizer],
+    trust_remote_code: bool = False,
+    precision: str = "auto",
+    threads: int = 0,
+    font: Path | None = None,
+) -> Summarizer:
+    """The engine, with its model loaded; ``auto`` is the checkpoint's, or ``extractive()`` where none is given.
+
+    ``model_path`` is a folder or a hub name, ``precision`` as in ``loading.load``, ``threads`` CPU threads (0: all
+    cores), ``font`` what deepseek-ocr draws texts with. Raises CheckpointError, a ValueError of one sentence.
+    """
+    checkpoint = found(engine, model_path, trust_remote_code=trust_remote_code)
+    return extractive() if checkpoint is None else _neural(checkpoint, precision, threads, font)
+
+
+def found(engine: str, model_path: str | None, *, trust_remote_code: bool = False) -> Checkpoint | None:
+    """The checkpoint that ``choose`` would load, downloaded but not loaded. Raises CheckpointError as it does."""
+    _check(engine, model_path)
+    if not model_path:
+        return None
+    checkpoint = checkpoints.find(model_path, trust_remote_code=trust_remote_code)
+    if engine not in ("auto", checkpoint.kind):
+        raise CheckpointError(f"{model_path} is a {checkpoint.kind} checkpoint, and the engine asked for is {engine}.")
+    return checkpoint
+
+
+def _check(engine: str, model_path: str | None) -> None:
+    if engine not in ENGINES:
+        raise CheckpointError(f"There is no engine {engine}; there are {', '.join(ENGINES)}.")
+    if engine == "extractive" and model_path:
+        raise CheckpointError(f"The engine extractive takes no checkpoint, and {model_path} was given.")
+    if engine in ("seq2seq", "deepseek-ocr") and not model_path:
+        raise CheckpointError(f"The engine {engine} needs a checkpoint, and none was given.")
+
+
+def _neural(checkpoint: Checkpoint, precision: str, threads: int, font: Path | None) -> Summarizer:
+    from runners.models.summarizers.loading import load
+
+    loaded = load(checkpoint, precision=precision, threads=threads)
+    if checkpoint.kind == "deepseek-ocr":
+        from runners.models.summarizers.deepseek_ocr import DeepSeekOcr
+
+        return DeepSeekOcr(loaded, font)
+    from runners.models.sentences import split
+    from runners.models.summarizers.seq2seq import Seq2Seq
+
+    return Seq2Seq(loaded, split)

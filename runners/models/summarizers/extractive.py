@@ -1,0 +1,87 @@
+"""The engine that is always there: the sentences of the text that say most together, in their order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from typing import ClassVar, Final
+
+from runners.errors import RunnerError
+from runners.models.language import UNDETERMINED, detect
+from runners.models.ranker import Ranker, RankerWeights
+from runners.models.ranker_features import Article, terms_of
+from runners.models.sentences import paragraphs
+from runners.models.summarizers.base import Summarizer, Task
+from runners.models.summarizers.guard import guarded
+from runners.models.tokens import CJK, clean, cut, tokens
+
+BRIEF_LANGUAGES: Final = frozenset({"fr"})
+"""Languages whose training references are abstracts of a sentence or two; of others, longer extracts are made."""
+
+ALREADY_SHORT: Final = 40  # tokens; such a text is its own summary
+HEADING: Final = 25  # tokens of a first paragraph without a full stop, at most, that is a title
+WORTH: Final = 0.7  # of the best sentence's score, from which another that is short enough is taken instead
+RANKED: Final = 20_000  # sentences; those after them are not read
+_ENDS_SENTENCE = re.compile(r"[.!?。！？…:;,][\"'”’»›」』）)\]]*$")
+_ENDS_WITH_CJK = re.compile(rf"[{CJK}。！？、，；：”’」』）…]$")
+
+
+class Extractive(Summarizer):
+    """Ranks sentences with a small trained network on the processor; loads no torch."""
+
+    engine: ClassVar[str] = "extractive"
+    ignores: ClassVar[tuple[str, ...]] = ("temperature",)
+
+    def __init__(self, weights: RankerWeights, model: str) -> None:
+        self.model = model
+        self._ranker = Ranker(weights)
+
+    def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
+        """One summary after the other; a text without a sentence is its own, cut to the limit."""
+        return [guarded(partial(self._summary, task)) for task in tasks]
+
+    def _summary(self, task: Task) -> str:
+        text = " ".join(clean(task.text).split())
+        if tokens(text) <= min(ALREADY_SHORT, task.max_length):
+            return text
+        article = article_of(task)
+        sizes = [tokens(sentence) for sentence in article.sentences]
+        if not any(terms_of(sentence) for sentence in article.sentences):
+            return cut(text, task.max_length)
+        scored = self._ranker.score(article)
+        chosen = self._ranker.choose(scored, sizes, task.max_length)
+        best = int(scored.scores.argmax())
+        # Room for little: the beginning of the best sentence says more than a whole one beside the point.
+        too_long = sizes[best] > task.max_length
+        if not chosen or (too_long and scored.scores[chosen].max() < WORTH * scored.scores[best]):
+            return cut(article.sentences[best], task.max_length)
+        return joined([article.sentences[row] for row in chosen])
+
+
+def article_of(task: Task) -> Article:
+    """The text of a task as it is ranked; a heading that it begins with is its title, where it was given none."""
+    language = detect(task.text) if task.language == UNDETERMINED else task.language
+    blocks = paragraphs(task.text, language)
+    title = " ".join(clean(task.title or "").split())
+    if len(blocks) > 1 and _is_heading(blocks[0]):
+        title = title or blocks[0][0]
+        blocks = blocks[1:]
+    # The headers and footers of pages come again and again: a sentence stands where it comes first.
+    placed = [(sentence, place == 0) for block in blocks for place, sentence in enumerate(block)]
+    first = dict(reversed(placed))
+    sentences = list(dict.fromkeys(sentence for sentence, _ in placed))
+    openings = [first[sentence] for sentence in sentences]
+    return Article(sentences[:RANKED], openings[:RANKED], title, language not in BRIEF_LANGUAGES)
+
+
+def joined(sentences: Sequence[str]) -> str:
+    """Sentences one after the other, with a space between them except after Chinese or Japanese."""
+    text = ""
+    for sentence in sentences:
+        text += sentence if not text or _ENDS_WITH_CJK.search(text) else f" {sentence}"
+    return text
+
+
+def _is_heading(block: list[str]) -> bool:
+    return len(block) == 1 and tokens(block[0]) <= HEADING and not _ENDS_SENTENCE.search(block[0])

@@ -1,0 +1,121 @@
+"""Where sentences end, in six languages and in texts made to be slow; and how tokens are counted."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from runners.models.sentences import paragraphs, split
+from runners.models.tokens import clean, cut, tokens
+
+SENTENCES = {
+    "fr": [
+        ["M. Dupont est venu avec Mme Durand.", "Le Dr. House est parti."],
+        ["Le prix est de 2.600 euros, p. ex. à Paris.", "Il baisse de 3.14 %."],
+        ["« Quoi ? » demande-t-il.", "Puis il part."],
+        ['"Il est là." dit-elle.', "J. K. Rowling écrit...", "Et puis rien."],
+        ["Le 1er sept. 2019, il est né.", "Voyez www.exemple.com/a.B pour la suite."],
+        ["Selon MM. Durand et Dupond, c'est faux.", "Me. Martin le nie."],
+        ["Il achète du pain, du lait, etc. et s'en va.", "Fin."],
+    ],
+    "en": [
+        ["Dr. Smith of the U.S. Army met Mr. Jones, e.g. at No. 5.", "He left at 5 p.m. that day."],
+        ['"It was too harsh," he said.', "J. R. R. Tolkien wrote it."],
+    ],
+    "es": [["El Sr. Pérez y la Sra. López, p. ej. en EE. UU. vinieron.", "¿Qué pasa?", "¡Nada!", "Fin."]],
+    "de": [
+        ["Am 1. Januar kam Dr. Müller, z. B. mit Nr. 5.", "Er ging."],
+        ["„Ich komme. Du auch.“ sagte er.", "Das kostet 2.600 Euro usw. und so fort."],
+    ],
+    "it": [["Il Sig. Rossi e il dott. Bianchi arrivano.", "Costa 3.000 euro."]],
+    "zh": [["今天天气很好。", "我们去公园吧！", "你去吗？", "他说「走吧」。"]],
+}
+CASES = [(language, sentences) for language, texts in SENTENCES.items() for sentences in texts]
+
+
+@pytest.mark.parametrize(("language", "sentences"), CASES)
+def test_abbreviations_numbers_initials_and_quotations_end_no_sentence(language: str, sentences: list[str]) -> None:
+    assert split(("" if language == "zh" else " ").join(sentences), language) == sentences
+
+
+def test_a_full_stop_without_a_space_after_it_ends_a_sentence() -> None:
+    assert split("Il vit à Venise.Selon lui, c'est beau.", "fr") == ["Il vit à Venise.", "Selon lui, c'est beau."]
+
+
+def test_one_quotation_mark_too_few_does_not_make_one_sentence_of_a_page() -> None:
+    moves = "Puis il est parti vers la grande maison au bord de la mer avec sa sœur. " * 12
+    assert len(split(f'Il a dit "non, {moves}Il a crié "oui" et il est revenu. {moves}', "fr")) >= 24
+
+
+def test_an_opening_quotation_mark_goes_with_what_it_opens() -> None:
+    text = 'Collins added: "He is a great guy. We are friends. " I would like to see him again and again." He left.'
+    assert not any(sentence.endswith(' "') for sentence in split(text, "en"))
+
+
+def test_a_blank_line_ends_a_sentence_and_a_single_one_does_not() -> None:
+    text = "A heading\n\nA line that\nwraps. Another.\n \nThe end"
+    assert paragraphs(text, "en") == [["A heading"], ["A line that wraps.", "Another."], ["The end"]]
+
+
+def test_items_of_a_list_stand_alone() -> None:
+    assert split("Three things:\n- one\n- two\n3. three", "en") == ["Three things:", "- one", "- two", "3. three"]
+
+
+@pytest.mark.parametrize("language", ["fr", "und", "xx", ""])
+def test_nothing_but_white_space_and_control_characters_is_lost(language: str) -> None:
+    text = 'M. Dupont\0 dit : "Non.\r\n\r\nPuis\ud800\udfff rien... « a. b » 3. x.Y\u2028z!?'
+    assert "".join("".join(split(text, language)).split()) == "".join(clean(text).split())
+
+
+UNITS = [
+    "a b c ",
+    ".",
+    ". ",
+    "a",
+    '"a. ',
+    "A. ",
+    "\n",
+    '"',
+    "« ",
+    "“",
+    "‘a ",
+    "http://",
+    "。",
+    "a.\n\n",
+    "- \n",
+    "M. ",
+    "a. b",
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_no_text_takes_long(unit: str) -> None:
+    def seconds(characters: int) -> float:
+        start = time.process_time()
+        split((unit * characters)[:characters], "fr")
+        return time.process_time() - start
+
+    seconds(1000)
+    # Four times the text takes some four times as long, not sixteen times; the rest is for a busy machine.
+    assert seconds(400_000) < 8 * seconds(100_000) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("", 0), ("Il dit : « oui »", 6), ("l'an 2.600", 6), ("今天 ok。", 4), ("abc今天", 3), ("  \n", 0), ("🙂🙂", 2)],
+)
+def test_tokens_are_words_cjk_characters_and_marks(text: str, count: int) -> None:
+    assert tokens(text) == count
+
+
+def test_a_cut_ends_with_a_word_and_says_so_where_there_is_room() -> None:
+    text = "un deux, trois quatre"
+    assert [cut(text, limit) for limit in (1, 2, 3, 4, 5)] == [
+        "un",
+        "un…",
+        "un deux…",
+        "un deux…",
+        text,
+    ]
+    assert all(0 < tokens(cut(text, limit)) <= limit for limit in range(1, 6))

@@ -1,0 +1,45 @@
+"""The articles that the ranker is trained and measured on, with their reference summaries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Part = Literal["train", "measured"]
+
+SOURCES = """the articles are not there. They are JSON lines with "text", "summary" and, in French, "title":
+  fr_train.jsonl, fr_val.jsonl   OrangeSum, the abstract task: https://huggingface.co/datasets/EdinburghNLP/orange_sum
+                                 or https://github.com/Tixierae/OrangeSum (CC BY-SA 4.0)
+  en_extractive.jsonl            BBC news with extracts (Greene and Cunningham 2006; the "BBC News Summary" data set):
+                                 a headline, a blank line, and paragraphs"""
+HELD_OUT = 3  # every third English article is measured on, the others are trained on
+
+
+@dataclass(frozen=True)
+class Example:
+    """An article and how somebody summarized it."""
+
+    text: str
+    summary: str
+    title: str | None
+    language: str
+
+
+def french(data: Path, part: Part) -> list[Example]:
+    """OrangeSum's articles. Raises FileNotFoundError, with where to get them."""
+    return _read(data / ("fr_train.jsonl" if part == "train" else "fr_val.jsonl"), "fr")
+
+
+def english(data: Path, part: Part) -> list[Example]:
+    """Two thirds of the BBC's articles, or the third that is never trained on. Raises as ``french`` does."""
+    examples = _read(data / "en_extractive.jsonl", "en")
+    return [one for place, one in enumerate(examples) if (place % HELD_OUT == HELD_OUT - 1) == (part == "measured")]
+
+
+def _read(path: Path, language: str) -> list[Example]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.name}: {SOURCES}")
+    rows = [json.loads(line) for line in path.read_text("utf-8").split("\n") if line.strip()]
+    return [Example(row["text"], row["summary"], row.get("title"), language) for row in rows]

@@ -1,0 +1,204 @@
+"""One way to run a checkpoint, tried on this machine: how fast, how large, and how near to the original?"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from runners.errors import RunnerError
+from runners.models.sentences import split
+from runners.models.summarizers import pages
+from runners.models.summarizers.base import Summarizer, Task
+from runners.models.summarizers.checkpoints import Checkpoint
+from runners.models.summarizers.deepseek_ocr import DeepSeekOcr
+from runners.models.summarizers.loading import Loaded, load
+from runners.models.summarizers.seq2seq import Seq2Seq
+
+COSINE = 0.99
+"""The least mean cosine between a candidate's logits and the original's, at the same words."""
+
+AGREEMENT = 0.95
+"""The least share of the original's words at which a candidate would write the same one."""
+
+WARM_UPS = 2
+"""Runs before the clock starts: kernels are made in the first, and made anew for other shapes in the second."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Numbers to compute in, and whether torch.compile makes the kernels."""
+
+    dtype: str
+    compiled: bool
+
+    @property
+    def name(self) -> str:
+        """As the table shows it."""
+        return f"{self.dtype}, {'compiled' if self.compiled else 'eager'}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was measured; ``failure`` says in one line why nothing was."""
+
+    candidate: Candidate
+    seconds: float = 0.0  # median of the runs, all samples together
+    megabytes: float = 0.0  # on a GPU the peak of the run, on a CPU the weights
+    cosine: float = 0.0
+    agreement: float = 0.0
+    failure: str | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it says what the original says."""
+        return self.failure is None and self.cosine >= COSINE and self.agreement >= AGREEMENT
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the original writes of one sample: tokens [1, T], and float32 logits [T, V] before each."""
+
+    tokens: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every candidate is tried on."""
+
+    checkpoint: Checkpoint
+    samples: Sequence[str]
+    max_length: int  # tokens
+    runs: int
+    threads: int = 0
+
+    def load(self, candidate: Candidate) -> Loaded:
+        """The checkpoint as the candidate runs it. Raises CheckpointError."""
+        return load(self.checkpoint, precision=candidate.dtype, compiled=candidate.compiled, threads=self.threads)
+
+    def original(self) -> list[Words]:
+        """Greedy summaries of the samples in float32. Raises CheckpointError."""
+        loaded = self.load(Candidate("float32", compiled=False))
+        return [self._words(loaded, sample) for sample in self.samples]
+
+    def attempt(self, candidate: Candidate, original: Sequence[Words]) -> Trial:
+        """A trial of the candidate; never raises."""
+        _forget()
+        try:
+            return self._measured(candidate, original)
+        except Exception as error:  # compilers, kernels and memory fail each in its own way; the rest goes on
+            return Trial(candidate, failure=one_line(error))
+
+    def _measured(self, candidate: Candidate, original: Sequence[Words]) -> Trial:
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        loaded = self.load(candidate)
+        pairs = list(zip(self.samples, original, strict=True))
+        # First, because an engine would swallow what a compiler says.
+        logits = [_forced(loaded, _inputs(loaded, sample), words.tokens) for sample, words in pairs]
+        seconds = self._seconds(loaded)
+        cosines = [torch.cosine_similarity(a, b.logits, dim=-1).mean() for a, b in zip(logits, original, strict=True)]
+        same = [(a.argmax(-1) == b.logits.argmax(-1)).float().mean() for a, b in zip(logits, original, strict=True)]
+        return Trial(candidate, seconds, _megabytes(loaded), _mean(cosines), _mean(same))
+
+    def _seconds(self, loaded: Loaded) -> float:
+        engine = _engine(loaded)
+        for _ in range(WARM_UPS):
+            self._run(engine)
+        return statistics.median(_timed(lambda: self._run(engine)) for _ in range(self.runs))
+
+    def _run(self, engine: Summarizer) -> None:
+        """The samples one by one, as callers come."""
+        for sample in self.samples:
+            (outcome,) = engine.summarize([Task(sample, self.max_length, 0.0, "en")])
+            if isinstance(outcome, RunnerError):
+                raise outcome
+
+    @torch.inference_mode()
+    def _words(self, loaded: Loaded, sample: str) -> Words:
+        inputs = _inputs(loaded, sample)
+        rows = loaded.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=self.max_length)
+        start = 0 if loaded.checkpoint.kind == "seq2seq" else inputs["input_ids"].shape[1]
+        tokens = rows[:, start:]
+        return Words(tokens, _forced(loaded, inputs, tokens))
+
+
+def _forget() -> None:
+    """Gives back what the candidate before has taken: its network, its kernels, the GPU's memory."""
+    gc.collect()  # networks and their kernels hold each other
+    torch._dynamo.reset()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, for a table: the class and the first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:160]
+
+
+def _engine(loaded: Loaded) -> Summarizer:
+    return Seq2Seq(loaded, split) if loaded.checkpoint.kind == "seq2seq" else DeepSeekOcr(loaded)
+
+
+def _inputs(loaded: Loaded, sample: str) -> dict[str, Any]:
+    if loaded.checkpoint.kind == "seq2seq":
+        limit = min(loaded.processor.model_max_length, 512)
+        encoded = loaded.processor(sample, truncation=True, max_length=limit, return_tensors="pt").to(loaded.device)
+        return {"input_ids": encoded.input_ids, "attention_mask": encoded.attention_mask}
+    page = next(pages.render(sample)).convert("RGB")
+    return dict(
+        loaded.processor(images=page, text="<image>\nSummarize this document in English.", return_tensors="pt").to(
+            loaded.device, dtype=loaded.dtype
+        )
+    )
+
+
+@torch.inference_mode()
+def _forced(loaded: Loaded, inputs: dict[str, Any], tokens: Tensor) -> Tensor:
+    """Logits before each of the tokens [1, T], float32 [T, V] on the CPU, with the original's words given."""
+    if loaded.checkpoint.kind == "seq2seq":
+        output = loaded.model(**inputs, decoder_input_ids=tokens)
+        return _rows(output.logits[0, :-1])
+    start = inputs["input_ids"].shape[1]
+    whole = torch.cat([inputs["input_ids"], tokens], dim=1)
+    rest = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
+    return _rows(loaded.model(input_ids=whole, **rest).logits[0, start - 1 : -1])
+
+
+def _rows(logits: Tensor) -> Tensor:
+    return logits.float().cpu()
+
+
+def _megabytes(loaded: Loaded) -> float:
+    if loaded.device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    return float(sum(one.numel() * one.element_size() for one in loaded.model.parameters()) / 1e6)
+
+
+def _timed(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _mean(values: Sequence[Tensor]) -> float:
+    return float(torch.stack(list(values)).mean())
+
+
+def texts(path: Path | None, default: str) -> list[str]:
+    """The samples: a file's paragraphs, or the default, and it twice and four times. Raises OSError, ValueError."""
+    if path is None:
+        return [default, "\n\n".join([default] * 2), "\n\n".join([default] * 4)]
+    found = [part.strip() for part in path.read_text("utf-8").split("\n\n") if part.strip()]
+    if not found:
+        raise ValueError(f"{path} holds no text.")
+    return found
