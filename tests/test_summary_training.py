@@ -65,7 +65,7 @@ def test_training_writes_a_ranker_that_explains_itself_and_is_measured(data: Pat
     done = run("summary_measures", "--data", str(data), "--weights", str(path), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "summarization-figures.json").read_text("utf-8"))
-    assert figures["articles"] == {"fr": 6, "en": 4}
+    assert list(figures["articles"].values()) == [6, 0, 4]
     assert "LexRank" in done.stdout
     assert (tmp_path / "summarization-rouge.png").stat().st_size > 1000
 
