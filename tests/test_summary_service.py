@@ -293,7 +293,8 @@ def test_a_checkpoint_is_served_by_the_engine_of_its_kind(store: Path, tmp_path:
         health, answer = client.health(), client.summarize_text(ARTICLE, max_length=12)
         again = client.summarize_text(ARTICLE, max_length=12)
     assert (health["engine"], answer["engine"]) == ("seq2seq", "seq2seq")
-    assert "small-bart" in answer["model"]
+    assert answer["model"] == health["model"] == "small-bart"
+    assert answer["summary"].replace("\n", " ").isprintable()
     assert answer["summary"] == again["summary"]
     assert "ignored_parameters" not in answer
 

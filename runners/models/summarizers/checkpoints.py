@@ -52,6 +52,11 @@ class Checkpoint:
     trusted: bool  # whether code from the checkpoint may run
     optimized: Optimized | None
 
+    @property
+    def shown(self) -> str:
+        """The hub name, or the last part of the folder: callers need not know where it lies."""
+        return Path(self.name).resolve().name if Path(self.name).is_dir() else self.name
+
 
 def find(name: str, *, trust_remote_code: bool = False) -> Checkpoint:
     """The checkpoint in a local folder or of a hub name; the hub's is downloaded where it is not cached.

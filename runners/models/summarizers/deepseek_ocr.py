@@ -60,7 +60,7 @@ class DeepSeekOcr(Summarizer):
 
     def __init__(self, loaded: Loaded, font: Path | None = None) -> None:
         """``font`` is the file that texts are drawn with; None chooses an installed one."""
-        self.model = loaded.checkpoint.name
+        self.model = loaded.checkpoint.shown
         self._network, self._processor = loaded.model, loaded.processor
         self._device, self._dtype, self._font = loaded.device, loaded.dtype, font
         self._tokenizer = loaded.processor.tokenizer

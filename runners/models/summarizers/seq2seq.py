@@ -47,7 +47,7 @@ class Seq2Seq(Summarizer):
 
     def __init__(self, loaded: Loaded, sentences: Sentences) -> None:
         """``sentences`` splits a text of a language."""
-        self.model = loaded.checkpoint.name
+        self.model = loaded.checkpoint.shown
         self._network, self._tokenizer, self._device = loaded.model, loaded.processor, loaded.device
         self._sentences = sentences
         self._prefix = sequences.prefix(loaded.checkpoint)

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
+from runners.models.tokens import clean
+
 HALF: Final = "\N{REPLACEMENT CHARACTER}"
 """What a decoder writes for the first bytes of a character whose last ones were not generated."""
 
@@ -49,4 +51,4 @@ def written(tokenizer: Any, row: Sequence[int], max_length: int) -> str:
 
 def _decoded(tokenizer: Any, tokens: list[int]) -> str:
     text: str = tokenizer.decode(tokens, skip_special_tokens=True)
-    return text.rstrip(HALF).strip()
+    return clean(text).rstrip(HALF).strip()
