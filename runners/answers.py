@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +13,9 @@ from runners import strict_json
 from runners.contract import InferenceResult
 from runners.error_shape import shape
 from runners.errors import InvalidInput, RunnerError
+
+RETRY_SECONDS: Final = 2
+"""When to ask again a model that is starting, or busy with others."""
 
 
 class JSONAnswer(Response):
@@ -47,7 +50,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _answer_error(_: Request, error: Exception) -> Response:
     error = cast("RunnerError", error)
-    return JSONAnswer(shape(error.message, error.code), status_code=error.status)
+    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None
+    return JSONAnswer(shape(error.message, error.code), status_code=error.status, headers=headers)
 
 
 def _answer_invalid(request: Request, _: Exception) -> Response:

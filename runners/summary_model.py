@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from runners import summary_parts
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from runners.models.summarizers.base import Summarizer, Task
 
 TEXT_INPUT: Final = frozenset({"text", "title", "language", "images", "pages"})
+LONG_TEXT: Final = 50_000
+"""Characters; one such text at a time is in a batch, so that ten do not make one that takes ten times as long."""
 LANGUAGE: Final = re.compile(r"[a-z]{2,3}\Z")
 SHAPES: Final = '{"text": text}, {"image": base64}, {"url": text} or {"file": base64, "filename": text}'
 
@@ -25,6 +28,7 @@ class SummarizationModel:
 
     def __init__(self, summarizer: Summarizer) -> None:
         self.summarizer = summarizer
+        self._one_long = asyncio.Semaphore(1)
 
     def about(self) -> dict[str, Any]:
         """Which engine serves, with which weights."""
@@ -39,7 +43,9 @@ class SummarizationModel:
         try:
             async with asyncio.timeout(seconds):
                 task = await asyncio.to_thread(self._task, request)
-                return self._result(task, await summary_parts.summary(self.summarizer, task, infer), request)
+                async with self._one_long if len(task.text) > LONG_TEXT else nullcontext():
+                    summary = await summary_parts.summary(self.summarizer, task, infer)
+                return self._result(task, summary, request)
         except RunnerError as error:
             return InferenceResult(error=ItemError.of(error))
         except TimeoutError:

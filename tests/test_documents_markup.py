@@ -157,3 +157,8 @@ def test_markdown_that_goes_on_beginning_ends(bad: str) -> None:
     begun = time.process_time()
     markdown.read(bad)
     assert time.process_time() - begun < 10
+
+
+def test_markdown_of_marks_is_plain_text() -> None:
+    text = "![" * 20_000
+    assert markdown.read(text).text == text

@@ -14,7 +14,7 @@ import pytest
 from runners.errors import RunnerError
 from runners.models import ranker
 from runners.models.ranker_features import Article, measure
-from runners.models.sentences import split
+from runners.models.sentences import paragraphs, split
 from runners.models.summarizers.base import Task
 from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.extractive import Extractive, article_of, joined
@@ -225,3 +225,17 @@ def test_the_weights_explain_themselves() -> None:
     assert {"licence", "features", "normalisation", "config", "data", "figures"} <= stored.facts.keys()
     assert stored.facts["features"]["sets"] == list(ranker.SET_FEATURES)
     assert WEIGHTS.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "ภาษาไทย" * 100_000])
+def test_text_without_spaces_is_cut_all_the_same(text: str) -> None:
+    (said,) = Extractive(ranker.read(WEIGHTS), "test").summarize([Task(text, 128, 0, "und")])
+    assert isinstance(said, str)
+    assert 0 < tokens(said) <= 128
+    assert len(said) < 4000
+
+
+def test_no_more_sentences_are_split_than_are_read() -> None:
+    article = article_of(Task("".join(f"第{number}句。" for number in range(30_000)), 128, 0, "zh"))
+    assert len(article.sentences) == 20_000
+    assert sum(map(len, paragraphs("中文。" * 60_000, "zh", 20_001))) == 20_001

@@ -101,6 +101,21 @@ async def test_a_batcher_that_is_gone_is_nobodys_summary() -> None:
         await summary(Halving(), task(64), gone)
 
 
+async def test_one_long_text_at_a_time_is_in_a_batch() -> None:
+    class Whole(Halving):
+        def split(self, task: Task) -> list[Task]:
+            return [task]
+
+        def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
+            return ["said"] * len(tasks)
+
+    model = SummarizationModel(Whole())
+    batcher = Batcher(model)
+    long = InferenceRequest(input_data={"text": "w " * 30_000, "language": "en"})
+    await asyncio.gather(*(model.whole(long, batcher, 60) for _ in range(5)))
+    assert (batcher.calls, batcher.most) == (5, 1)
+
+
 async def test_the_answer_speaks_of_the_whole_text() -> None:
     model = SummarizationModel(Halving())
     asked = request_of(task(100))

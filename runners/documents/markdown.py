@@ -16,12 +16,17 @@ from runners.documents.markup import MAX_TITLE, spaced
 FRONT_MATTER: Final = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 TITLE: Final = re.compile(r"^title:(.+)$", re.MULTILINE)
 BREAKS: Final = {"softbreak": " ", "hardbreak": "\n"}
+MARKS: Final = "[]!*_|`~<"
+MOST_MARKS: Final = 20_000
+"""More of them are no prose, and unpaired ones cost time that grows with the square of their number: plain text."""
 MAX_NESTING: Final = 20
 """Deeper quotes and lists than any text has cost time that grows with the square of their depth."""
 
 
 def read(source: str) -> Document:
     """``source`` is Markdown, with or without front matter; where there is only code in it, code is its text."""
+    if sum(map(source.count, MARKS)) > MOST_MARKS:
+        return Document(source, 1)
     matter = FRONT_MATTER.match(source)
     tokens = (
         MarkdownIt("commonmark", {"maxNesting": MAX_NESTING})

@@ -62,10 +62,17 @@ def split(text: str, language: str) -> list[str]:
     return [sentence for paragraph in paragraphs(text, language) for sentence in paragraph]
 
 
-def paragraphs(text: str, language: str) -> list[list[str]]:
-    """The same sentences, by paragraph; no paragraph is empty."""
+def paragraphs(text: str, language: str, most: int | None = None) -> list[list[str]]:
+    """The same sentences, by paragraph; no paragraph is empty. After ``most`` sentences nothing more is split."""
     known = "en" if language == "und" else language
-    return [_sentences(paragraph, known) for paragraph in _laid_out(text)]
+    found: list[list[str]] = []
+    left = most
+    for paragraph in _laid_out(text):
+        if left is not None and left <= 0:
+            break
+        found.append(_sentences(paragraph, known, left))
+        left = None if left is None else left - len(found[-1])
+    return found
 
 
 def _laid_out(text: str) -> list[str]:
@@ -74,13 +81,15 @@ def _laid_out(text: str) -> list[str]:
     return [laid_out for block in blocks if (laid_out := " ".join(block.split()))]
 
 
-def _sentences(paragraph: str, language: str) -> list[str]:
+def _sentences(paragraph: str, language: str, most: int | None) -> list[str]:
     parts: list[list[str]] = []  # of each sentence: a string that grows piece by piece would cost its length squared
     before = ""
     for piece in _quotes_moved(_pieces(paragraph, language)):
         if before and _belong_together(before, piece[:TAIL]):
             parts[-1].append(piece)
             before = (before + piece[-TAIL:])[-TAIL:]
+        elif most is not None and len(parts) >= most:
+            break
         else:
             parts.append([piece])
             before = piece[-TAIL:]

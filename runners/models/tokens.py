@@ -9,8 +9,10 @@ CJK: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\
 """Characters of scripts that are counted one by one, as the inside of a regular expression's class."""
 
 ELLIPSIS: Final = "…"
+LONGEST_WORD: Final = 24
+"""Characters of one token: what is longer is no word, or of a script that puts no space between words."""
 
-_TOKEN = re.compile(rf"[{CJK}]|[^\W{CJK}]+|[^\w\s]")
+_TOKEN = re.compile(rf"[{CJK}]|[^\W{CJK}]{{1,{LONGEST_WORD}}}|[^\w\s]")
 _LINE_BREAK = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 # Lone surrogates cannot be sent as UTF-8; the rest is invisible and turns text around or breaks words apart.
 _NEVER_TEXT = re.compile(
@@ -22,7 +24,7 @@ _DANGLING = " ,;:–—-([{«“„\"'"
 def tokens(text: str) -> int:
     """How many tokens a text has, at most, however they are usually counted.
 
-    Every run of word characters is one, every Chinese, Japanese or Korean character is one, and so is every
+    Every run of up to 24 word characters is one, every Chinese, Japanese or Korean character is one, and so is every
     other character that is not a space.
     """
     return sum(1 for _ in _TOKEN.finditer(text))

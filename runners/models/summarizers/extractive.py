@@ -62,7 +62,7 @@ class Extractive(Summarizer):
 def article_of(task: Task) -> Article:
     """The text of a task as it is ranked; a heading that it begins with is its title, where it was given none."""
     language = detect(task.text) if task.language == UNDETERMINED else task.language
-    blocks = paragraphs(task.text, language)
+    blocks = paragraphs(task.text, language, RANKED + 1)  # one may be the title
     title = " ".join(clean(task.title or "").split())
     if len(blocks) > 1 and _is_heading(blocks[0]):
         title = title or blocks[0][0]
