@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
 # Before BentoML is imported anywhere: it must never touch the store of whoever runs the tests.
 HOME = tempfile.mkdtemp(prefix="atelier-tests-")
+atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["BENTOML_HOME"] = HOME
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-import shutil
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -24,12 +26,11 @@ from tests.servers import Server, serving
 
 
 @pytest.fixture(scope="session")
-def store() -> Iterator[Path]:
+def store() -> Path:
     """The model store with the shipped models in it; nothing is downloaded."""
     artifacts.choose_embedding("satellite")
     artifacts.publish()
-    yield Path(HOME)
-    shutil.rmtree(HOME, ignore_errors=True)
+    return Path(HOME)
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,6 +68,8 @@ def serving(service: str, home: Path, **environment: str) -> Iterator[Server]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
+            shutil.rmtree(own, ignore_errors=True)  # the models are a link, which stays what it points to
+            log.unlink()
 
 
 def _await_announcement(process: subprocess.Popen[bytes], log: Path) -> None:
