@@ -81,8 +81,13 @@ def _with_round_s(text: str) -> str:
 
 
 def error_rate(read: str, page: Page, true: str) -> float:
-    """The character error rate of a text."""
-    left, right = (" ".join(page.compared(text).split()) for text in (read, true))
+    """The character error rate of a text, both sides written as the page's truth is."""
+    return distance(page.compared(read), page.compared(true))
+
+
+def distance(read: str, true: str) -> float:
+    """The character error rate letter by letter, whatever the spaces."""
+    left, right = (" ".join(text.split()) for text in (read, true))
     return Levenshtein.distance(left, right) / len(right)
 
 
@@ -97,6 +102,7 @@ def measured(ocr: Ocr, page: Page) -> dict[str, float]:
         "as found": error_rate("\n".join(line.text for line in lines), page, page.text),
         "as laid out": error_rate(text, page, page.text),
         "mended": error_rate(text, page, page.text.replace("¬\n", "")),
+        "letter by letter": distance(text, page.text),
         "seconds": seconds,
         "cpu seconds": cpu,
     }
