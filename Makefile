@@ -15,9 +15,12 @@ endif
 RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neural,runtime)
 
 BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  pyproject.toml
+SERVED := --extra client --extra documents --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models test check format lock train figures clean
+.PHONY: help serve models bentos test check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -27,6 +30,9 @@ serve: models ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= cha
 
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
+
+bentos: models ## Build the Bentos of bentos/, each with its own files, models and dependencies
+	@for file in bentos/*.yaml; do $(BIN)/bentoml build --output tag --bentofile $$file . || exit 1; done
 
 test: .venv/dev ## Run the tests
 	$(BIN)/python -m pytest
@@ -42,12 +48,10 @@ format: .venv/dev ## Format the code
 
 lock: .venv/dev ## Write the lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --upgrade --all-extras pyproject.toml --output-file requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --constraint requirements-dev.lock --extra neural pyproject.toml --output-file requirements-neural.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --constraint requirements-dev.lock pyproject.toml --output-file requirements.lock
+	$(COMPILE) --upgrade --all-extras --output-file requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock --output-file requirements-core.lock
+	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --output-file requirements.lock
+	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra neural --output-file requirements-neural.lock
 
 train: .venv/dev ## Train the satellite network: make train DATA=folder
 	$(BIN)/python -m training.satellite --data $(DATA)

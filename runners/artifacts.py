@@ -4,8 +4,8 @@
     python -m runners.artifacts embedding imagenet   change the embedding network (vectors of two networks never mix)
     python -m runners.artifacts embedding satellite
 
-A model in the store is one safetensors file. Its metadata explains it: transform numbers, version, licence and, for
-the satellite model, labels, temperature, threshold, training configuration, data counts and figures.
+A model in the store is one safetensors or ONNX file. Its metadata explains it: transform numbers, version, licence and,
+of the models that were trained here, labels, thresholds, training configuration, data counts and figures.
 """
 
 from __future__ import annotations
@@ -28,11 +28,17 @@ from bentoml.exceptions import NotFound
 from runners.errors import ModelUnavailable
 from runners.models import facts
 
-FILE: Final = "model.safetensors"
 SATELLITE: Final = "satellite:1.0.0"
 SUMMARIZATION: Final = "summarization:1.0.0"
+DIAGNOSIS: Final = "tcm-diagnosis:1.0.0"
+TREATMENT: Final = "tcm-treatment:1.0.0"
 WEIGHTS: Final = Path(__file__).parent / "weights"
-SHIPPED: Final = {tag: WEIGHTS / f"{tag.replace(':', '-')}.safetensors" for tag in (SATELLITE, SUMMARIZATION)}
+TENSORS, GRAPH = ".safetensors", ".onnx"
+SHIPPED: Final = {
+    tag: WEIGHTS / f"{tag.replace(':', '-')}{kind}"
+    for kind, tags in ((TENSORS, (SATELLITE, SUMMARIZATION)), (GRAPH, (DIAGNOSIS, TREATMENT)))
+    for tag in tags
+}
 EMBEDDINGS: Final = {"imagenet": "embedding:imagenet1k-v1", "satellite": "embedding:satellite-1.0.0"}
 DOWNLOAD_SECONDS: Final = 15.0  # without a byte
 
@@ -48,7 +54,7 @@ def path(tag: str) -> Path:
         model = bentoml.models.get(tag)
     except NotFound as error:
         raise ModelUnavailable(f"{tag} is not in the model store; run: python -m runners.artifacts") from error
-    return Path(model.path) / FILE
+    return _file(model, tag)
 
 
 def load(tag: str) -> Weights:
@@ -166,15 +172,28 @@ def _store(tag: str, stored: Weights) -> None:
 
 
 def _store_shipped(tag: str, shipped: Path) -> None:
-    with _created(tag, facts.read(shipped)) as file:
+    with _created(tag, _facts(shipped)) as file:
         shutil.copyfile(shipped, file)
+
+
+def _facts(shipped: Path) -> dict[str, Any]:
+    if shipped.suffix != GRAPH:
+        return facts.read(shipped)
+    from runners.models.tcm import onnx_file
+
+    return onnx_file.read_facts(shipped)
 
 
 @contextmanager
 def _created(tag: str, told: Mapping[str, Any]) -> Iterator[Path]:
     shown = {key: told[key] for key in ("network", "weights", "licence")}
     with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=shown) as model:
-        yield Path(model.path) / FILE
+        yield _file(model, tag)
+
+
+def _file(model: bentoml.Model, tag: str) -> Path:
+    kind = SHIPPED[tag].suffix if tag in SHIPPED else TENSORS
+    return Path(model.path) / f"model{kind}"
 
 
 @contextmanager

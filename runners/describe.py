@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from runners.errors import (
     NoText,
     PayloadTooLarge,
     RefusedURL,
+    RunnerError,
     UnsupportedMediaType,
     UpstreamFailed,
     UpstreamTimeout,
@@ -36,13 +38,19 @@ CALLERS_ERRORS: Final = (
     ModelUnavailable,
     UpstreamTimeout,
 )
-ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    error.status: {
-        "description": HTTPStatus(error.status).phrase,
-        "content": {"application/json": {"example": shape("what is wrong", error.code)}},
+
+
+def _errors(kinds: Iterable[type[RunnerError]]) -> dict[int | str, dict[str, Any]]:
+    return {
+        error.status: {
+            "description": HTTPStatus(error.status).phrase,
+            "content": {"application/json": {"example": shape("what is wrong", error.code)}},
+        }
+        for error in kinds
     }
-    for error in CALLERS_ERRORS
-}
+
+
+ERRORS: Final = _errors(CALLERS_ERRORS)
 """What the documented routes may answer instead of 200."""
 
 _FILE: Final = {"type": "string", "format": "binary"}
@@ -94,9 +102,9 @@ def json_body(example: dict[str, Any]) -> dict[str, Any]:
     return _body({"application/json": {"schema": {"type": "object"}, "example": example}})
 
 
-def answers(example: Any) -> dict[int | str, dict[str, Any]]:
-    """A route's responses: 200 by its example, and every error it may give."""
-    return {200: {"content": {"application/json": {"example": example}}}, **ERRORS}
+def answers(example: Any, *more: type[RunnerError]) -> dict[int | str, dict[str, Any]]:
+    """A route's responses: 200 by its example, every error that any may give, and ``more`` of its own."""
+    return {200: {"content": {"application/json": {"example": example}}}, **ERRORS, **_errors(more)}
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:

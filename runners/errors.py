@@ -9,6 +9,7 @@
     ├── PayloadTooLarge         413 PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType    415 UNSUPPORTED_MEDIA_TYPE
     ├── NoText                  422 NO_TEXT
+    ├── UnknownSymptoms         422 UNKNOWN_SYMPTOMS
     ├── UpstreamFailed          502 UPSTREAM_FAILED
     ├── ModelUnavailable        503 MODEL_UNAVAILABLE
     ├── ModelTimeout            504 TIMEOUT
@@ -86,6 +87,13 @@ class NoText(RunnerError):
 
     status = 422
     code = "NO_TEXT"
+
+
+class UnknownSymptoms(RunnerError):
+    """Nothing that was written of a patient is known to the model."""
+
+    status = 422
+    code = "UNKNOWN_SYMPTOMS"
 
 
 class UpstreamFailed(RunnerError):

@@ -42,7 +42,7 @@ DOCUMENT_TOO_LARGE: Final = "File too large (max 16MB)"
 READ: Final = "/read"
 SUMMARIZE: Final = "/summarize"
 ABOUT: Final = "/about"
-MODELS: Final = 3  # that share the machine in one server
+MODELS: Final = 3  # that keep cores busy in one server; those of Chinese medicine take microseconds
 GPU_MODELS: Final = 2  # of them that always have a network
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
+import bentoml
 import pytest
 import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
@@ -21,6 +23,7 @@ from runners import artifacts
 from runners.engine import Engine
 from runners.errors import ModelUnavailable
 from runners.models.networks import Embedder
+from runners.models.tcm.onnx_file import OnnxFile
 from runners.models.transform import EvalTransform
 from tests.conftest import picture
 
@@ -61,7 +64,13 @@ def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
 
 @pytest.mark.usefixtures("offline")
 def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None:
-    assert artifacts.publish() == ["satellite:1.0.0", "summarization:1.0.0", "embedding:satellite-1.0.0"]
+    assert artifacts.publish() == [
+        "satellite:1.0.0",
+        "summarization:1.0.0",
+        "tcm-diagnosis:1.0.0",
+        "tcm-treatment:1.0.0",
+        "embedding:satellite-1.0.0",
+    ]
     assert set(artifacts.load("embedding:satellite-1.0.0").tensors) == set(Embedder().state_dict())
 
 
@@ -130,6 +139,37 @@ def test_writers_at_once_leave_one_whole_model(empty_store: Path) -> None:
         tags = list(pool.map(lambda _: artifacts.publish(), range(4)))
     assert all(each == tags[0] for each in tags)
     assert artifacts.load("satellite:1.0.0").facts["network"] == "ResNet18"
+
+
+@pytest.mark.usefixtures("empty_store", "offline")
+@pytest.mark.parametrize("tag", [artifacts.DIAGNOSIS, artifacts.TREATMENT])
+def test_an_onnx_model_is_published_once_as_it_is_shipped(tag: str) -> None:
+    artifacts.publish()
+    stored = artifacts.path(tag)
+    assert stored.suffix == ".onnx"
+    assert stored.read_bytes() == artifacts.SHIPPED[tag].read_bytes()
+    before = (stored.stat().st_mtime_ns, bentoml.models.get(tag).info.creation_time)
+    assert tag in artifacts.publish()
+    assert (artifacts.path(tag).stat().st_mtime_ns, bentoml.models.get(tag).info.creation_time) == before
+    assert [str(model.tag) for model in bentoml.models.list(tag.partition(":")[0])] == [tag]
+
+
+@pytest.mark.usefixtures("empty_store", "offline")
+@pytest.mark.parametrize("tag", [artifacts.DIAGNOSIS, artifacts.TREATMENT])
+def test_the_store_shows_what_an_onnx_model_says_of_itself(tag: str) -> None:
+    artifacts.publish()
+    shown = bentoml.models.get(tag).info
+    facts = OnnxFile(artifacts.path(tag)).facts
+    assert shown.labels == {"project": "atelier"}
+    assert shown.metadata == {key: facts[key] for key in ("network", "weights", "licence")}
+    assert all(isinstance(text, str) and text for text in shown.metadata.values())
+
+
+@pytest.mark.usefixtures("empty_store")
+@pytest.mark.parametrize("tag", [artifacts.DIAGNOSIS, artifacts.TREATMENT])
+def test_a_missing_onnx_model_is_named_with_what_puts_it_there(tag: str) -> None:
+    with pytest.raises(ModelUnavailable, match=rf"{re.escape(tag)} .* python -m runners\.artifacts"):
+        artifacts.path(tag)
 
 
 def test_the_command_line_explains_itself() -> None:

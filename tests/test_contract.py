@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
-from runners import embedding, satellite
+from runners import diagnosis, embedding, satellite, treatment
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, ask
+from runners.diagnosis import DiagnosisModel
 from runners.embedding import EmbeddingModel
 from runners.errors import InvalidInput, RunnerError
 from runners.satellite import SatelliteModel
+from runners.treatment import TreatmentModel
 from tests.conftest import encoded
 
 
@@ -22,71 +25,163 @@ class Model(Protocol):
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]: ...
 
 
-MODELS: dict[str, Callable[[], Model]] = {"satellite": cache(SatelliteModel), "embedding": cache(EmbeddingModel)}
-SERVICES: dict[str, tuple[Any, Any]] = {
-    "satellite": (satellite.Satellite, SatelliteModel),
-    "embedding": (embedding.Embedding, EmbeddingModel),
+@dataclass(frozen=True)
+class Kind:
+    """A model with what it is asked, what it refuses with which status, and what of its answers can be compared."""
+
+    service: Any
+    model_class: Any
+    item: Callable[[int], dict[str, Any]]
+    bad: list[tuple[dict[str, Any], int]]
+    numbers: Callable[[Mapping[str, Any]], dict[str, float]]
+    within: float
+    """How far an item's numbers may lie from those of the same item in another batch."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def request(self, seed: int) -> InferenceRequest:
+        return InferenceRequest(input_data=self.item(seed), parameters=self.parameters)
+
+    def said(self, result: InferenceResult) -> dict[str, float]:
+        assert result.error is None
+        assert result.output_data is not None
+        return self.numbers(result.output_data)
+
+
+PATIENTS = (
+    ["头痛", "乏力", "食欲不振"],
+    ["恶寒", "发热", "咳嗽"],
+    ["腰膝酸软", "耳鸣"],
+    ["胸闷", "心悸"],
+    ["口渴", "便秘"],
+    ["腹胀", "泄泻"],
+    ["失眠", "多梦"],
+)
+
+
+def picture_of(seed: int) -> dict[str, Any]:
+    return {"image": encoded(seed)}
+
+
+def patient_of(seed: int) -> dict[str, Any]:
+    return {"symptoms": PATIENTS[seed]}
+
+
+BAD_PICTURES: list[tuple[dict[str, Any], int]] = [
+    ({"image": b"no picture"}, 415),
+    ({"image": encoded()[:200]}, 400),
+    ({"image": 7}, 400),
+    ({"image": "%%%"}, 400),
+    ({}, 400),
+    ({"picture": "x"}, 400),
+]
+BAD_PATIENTS: list[tuple[dict[str, Any], int]] = [
+    ({}, 400),
+    ({"symptoms": []}, 400),
+    ({"symptoms": 7}, 400),
+    ({"symptoms": ["头痛"], "image": b"x"}, 400),
+    ({"symptoms": ["头痛"], "patient_info": {"age": -1}}, 400),
+    ({"text": "痛" * 20_001}, 413),
+    ({"symptoms": ["xyzzy"]}, 422),
+    ({"symptoms": ["无头痛"]}, 422),
+]
+KINDS = {
+    "satellite": Kind(
+        satellite.Satellite, SatelliteModel, picture_of, BAD_PICTURES, lambda said: dict(said["probabilities"]), 0.03
+    ),
+    "embedding": Kind(
+        embedding.Embedding,
+        EmbeddingModel,
+        picture_of,
+        BAD_PICTURES,
+        lambda said: {str(place): value for place, value in enumerate(said["embedding"])},
+        0.03,
+    ),
+    "diagnosis": Kind(
+        diagnosis.Diagnosis,
+        DiagnosisModel,
+        patient_of,
+        BAD_PATIENTS,
+        lambda said: {one["name"]: one["probability"] for kind in said["elements"].values() for one in kind},
+        0.001,
+        {"threshold": 0},
+    ),
+    "treatment": Kind(
+        treatment.Treatment,
+        TreatmentModel,
+        patient_of,
+        [*BAD_PATIENTS, ({"diagnosis": ["xyzzy"]}, 422), ({"diagnosis": [7]}, 400)],
+        lambda said: {one["name"]: one["score"] for one in said["herbs"]},
+        0.001,
+    ),
 }
 
 
-@pytest.fixture(params=MODELS)
-def model(request: pytest.FixtureRequest, store: Path) -> Model:
-    return MODELS[request.param]()
+@cache
+def made(name: str) -> Model:
+    model: Model = KINDS[name].model_class()
+    return model
 
 
-def item(seed: int) -> InferenceRequest:
-    return InferenceRequest(input_data={"image": encoded(seed)})
+@pytest.fixture(params=KINDS)
+def name(request: pytest.FixtureRequest, store: Path) -> str:
+    return str(request.param)
 
 
-def numbers(result: InferenceResult) -> list[float]:
-    """Whatever a model said, as numbers that can be compared."""
-    output = result.output_data or {}
-    return [float(value) for value in output.get("embedding") or output["probabilities"].values()]
+@pytest.fixture
+def kind(name: str) -> Kind:
+    return KINDS[name]
 
 
-def test_as_many_results_as_requests_in_the_same_order(model: Model) -> None:
-    together = model.infer([item(seed) for seed in range(7)])
-    alone = [model.infer([item(seed)])[0] for seed in range(7)]
+@pytest.fixture
+def model(name: str) -> Model:
+    return made(name)
+
+
+def test_as_many_results_as_requests_in_the_same_order(model: Model, kind: Kind) -> None:
+    together = [kind.said(result) for result in model.infer([kind.request(seed) for seed in range(7)])]
+    alone = [kind.said(model.infer([kind.request(seed)])[0]) for seed in range(7)]
     assert len(together) == 7
     for one, other in zip(together, alone, strict=True):
-        assert numbers(one) == pytest.approx(numbers(other), abs=0.03)
-    assert numbers(alone[0]) != pytest.approx(numbers(alone[3]), abs=0.001)
+        assert one == pytest.approx(other, abs=kind.within)
+    assert alone[0] != pytest.approx(alone[3], abs=0.001)
 
 
-def test_a_bad_item_harms_no_neighbour(model: Model) -> None:
-    bad: list[dict[str, Any]] = [
-        {"image": b"no picture"},
-        {"image": encoded()[:200]},
-        {"image": 7},
-        {"image": "%%%"},
-        {},
-        {"picture": "x"},
-    ]
-    requests = [item(1), *(InferenceRequest(input_data=data) for data in bad), item(2)]
-    first, *errors, last = model.infer(requests)
-    assert first.error is None
-    assert last.error is None
-    assert numbers(first) == pytest.approx(numbers(model.infer([item(1)])[0]), abs=0.03)
-    assert all(result.error is not None and result.output_data is None for result in errors)
-    assert [result.error.status for result in errors if result.error] == [415, 400, 400, 400, 400, 400]
+def test_a_bad_item_harms_no_neighbour(model: Model, kind: Kind) -> None:
+    bad = [InferenceRequest(input_data=data, parameters=kind.parameters) for data, _ in kind.bad]
+    first, *errors, last = model.infer([kind.request(1), *bad, kind.request(2)])
+    for seed, result in ((1, first), (2, last)):
+        assert kind.said(result) == pytest.approx(kind.said(model.infer([kind.request(seed)])[0]), abs=kind.within)
+    assert all(result.output_data is None and result.confidence is None for result in errors)
+    assert [result.error and result.error.status for result in errors] == [status for _, status in kind.bad]
+
+
+def test_nothing_but_bad_items_gives_nothing_but_errors(model: Model, kind: Kind) -> None:
+    results = model.infer([InferenceRequest(input_data=data) for data, _ in kind.bad] * 2)
+    assert [result.error and result.error.status for result in results] == [status for _, status in kind.bad] * 2
+
+
+def test_a_parameter_that_nobody_knows_is_refused(model: Model, kind: Kind) -> None:
+    unknown = kind.request(0).model_copy(update={"parameters": {"no_such": 1}})
+    refused, served = model.infer([unknown, kind.request(1)])
+    assert refused.error is not None
+    assert (refused.error.status, refused.error.message) == (400, "unknown parameter: 'no_such'")
+    assert served.error is None
 
 
 def test_an_empty_list_gives_an_empty_list(model: Model) -> None:
     assert model.infer([]) == []
 
 
-def test_bytes_and_their_base64_mean_the_same(model: Model) -> None:
+@pytest.mark.parametrize("name", ["satellite", "embedding"])
+def test_bytes_and_their_base64_mean_the_same(name: str, store: Path) -> None:
+    kind, model = KINDS[name], made(name)
     text = InferenceRequest(input_data={"image": b64encode(encoded(3)).decode()})
-    assert numbers(model.infer([text])[0]) == numbers(model.infer([item(3)])[0])
+    assert kind.said(model.infer([text])[0]) == kind.said(model.infer([kind.request(3)])[0])
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_a_service_has_run_a_full_batch_before_it_is_ready(
-    name: str, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service, model_class = SERVICES[name]
+def test_a_service_has_run_a_full_batch_before_it_is_ready(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
-    infer = model_class.infer
+    infer = kind.model_class.infer
 
     def counting(self: Any, requests: list[InferenceRequest]) -> list[InferenceResult]:
         batches.append(len(requests))
@@ -94,8 +189,8 @@ def test_a_service_has_run_a_full_batch_before_it_is_ready(
         assert all(result.error is None for result in results)
         return results
 
-    monkeypatch.setattr(model_class, "infer", counting)
-    service.inner()
+    monkeypatch.setattr(kind.model_class, "infer", counting)
+    kind.service.inner()
     assert batches == [MAX_ITEMS]
 
 

@@ -13,6 +13,7 @@ from tests.servers import ROOT, Server
 
 EXAMPLE = re.compile(r"```bash\n(curl [^`]*?)\n```\n```json\n(.*?)\n```", re.DOTALL)
 EXAMPLES = EXAMPLE.findall((ROOT / "README.md").read_text())
+NAMES = [command.split("/")[-1][:30] for command, _ in EXAMPLES]
 
 
 def shape(answer: object) -> object:
@@ -24,12 +25,12 @@ def shape(answer: object) -> object:
     return "a number" if isinstance(answer, float) else answer
 
 
-def test_the_readme_has_its_five_examples() -> None:
-    assert len(EXAMPLES) == 5
+def test_the_readme_has_its_six_examples() -> None:
+    assert len(EXAMPLES) == 6
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize(("command", "answer"), EXAMPLES, ids=[command.split("/")[-1][:30] for command, _ in EXAMPLES])
+@pytest.mark.parametrize(("command", "answer"), EXAMPLES, ids=NAMES)
 def test_the_readmes_call_gives_the_readmes_answer(atelier: Server, command: str, answer: str) -> None:
     here = command.replace("http://127.0.0.1:8080", atelier.url)
     printed = subprocess.run(["bash", "-c", here], capture_output=True, text=True, check=True, cwd=ROOT).stdout

@@ -29,6 +29,27 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     return float(log_temperature.detach().exp())
 
 
+def fit_logistic(logits: Tensor, right: Tensor) -> tuple[float, float]:
+    """Slope and offset of the logits under which they are likeliest. logits and right: any one shape.
+
+    Targets are a little less than sure, as in Platt (1999): else what can be told apart has no best slope.
+    """
+    hits, misses = float(right.sum()), float((~right).sum())
+    target = torch.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
+    numbers = torch.tensor([1.0, 0.0], requires_grad=True)
+    optimizer = torch.optim.LBFGS([numbers], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(numbers[0] * logits + numbers[1], target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    slope, offset = numbers.detach().tolist()
+    return slope, offset
+
+
 def fit_threshold(own: Tensor, foreign: Tensor) -> float:
     """The confidence that keeps the same margin to both goals. own, foreign: confidences [N] of the two kinds."""
     candidates = torch.linspace(0.01, 0.99, 491)

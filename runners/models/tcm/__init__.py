@@ -1,0 +1,1 @@
+"""What do Chinese medicine's textbooks say of these symptoms?"""

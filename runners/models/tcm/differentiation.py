@@ -1,0 +1,103 @@
+"""Syndrome-element differentiation (证素辨证): from symptoms to locations and natures of disease, as probabilities.
+
+After Zhu Wenfeng, "证素辨证学" (2008): every symptom adds to or takes from every element, and elements make syndromes.
+The sums here are of a logistic regression whose starting point is the knowledge table, so what each symptom
+contributed can be read off exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners.models.tcm import tables
+from runners.models.tcm.features import Features, padded
+from runners.models.tcm.onnx_file import OnnxFile
+
+Floats = NDArray[np.float32]
+
+IMPOSSIBLE: Final = {"male": ("胞宫",), "female": ("精室",)}
+"""Locations that a patient of that gender does not have."""
+NEVER: Final = -12.0  # a logit
+AT_ONCE: Final = 256  # phrases; each takes some 20 kB while it is summed
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was made of one patient's E elements and P phrases.
+
+    ``logits`` [E] are calibrated: their logistic function is a probability. ``prior`` [E] is what they are on average.
+    ``contributions`` [P, E] sum, over the phrases, to what the logits have above the network's bias.
+    """
+
+    logits: Floats
+    prior: Floats
+    contributions: Floats
+
+    @property
+    def probabilities(self) -> Floats:
+        """How likely each element is part of the syndrome, [E]."""
+        return np.asarray(1 / (1 + np.exp(-self.logits)), dtype=np.float32)
+
+
+class Differentiator:
+    """The network of a model file, over batches of patients."""
+
+    def __init__(self, stored: OnnxFile, features: Features) -> None:
+        self._network, self._features = stored, features
+        self._prior = np.asarray(stored.facts["prior"], dtype=np.float32)
+        self._column = {element.names.zh: column for column, element in enumerate(tables.elements())}
+
+    def __call__(self, patients: Sequence[Sequence[str]], genders: Sequence[str | None]) -> list[Evidence]:
+        """Each patient's phrases -> evidence, in order. A phrase about which nothing is known contributes nothing."""
+        found: list[Evidence] = []
+        for start, end in together([len(phrases) for phrases in patients]):
+            found += self._evidence_of(patients[start:end], genders[start:end])
+        return found
+
+    def _evidence_of(self, patients: Sequence[Sequence[str]], genders: Sequence[str | None]) -> list[Evidence]:
+        rows = [self._features.of(phrase) for phrases in patients for phrase in phrases]
+        items = shares([len(phrases) for phrases in patients])
+        contributions, logits = self._network(features=padded(rows), items=items)
+        starts = np.cumsum([0, *map(len, patients)])
+        own = [
+            contributions[start : start + len(phrases)] * np.float32(share_of(len(phrases)))
+            for start, phrases in zip(starts, patients, strict=False)
+        ]
+        return [self._evidence(*each) for each in zip(logits, own, genders, strict=True)]
+
+    def _evidence(self, logits: Floats, contributions: Floats, gender: str | None) -> Evidence:
+        possible = logits.copy()
+        possible[[self._column[name] for name in IMPOSSIBLE.get(gender or "", ())]] = NEVER
+        return Evidence(possible, self._prior, contributions)
+
+
+def together(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Which patients, from one up to another, go through the network at once: few phrases, or one patient alone."""
+    runs: list[tuple[int, int]] = []
+    start = 0
+    for end in range(1, len(counts) + 1):
+        if end == len(counts) or sum(counts[start : end + 1]) > AT_ONCE:
+            runs.append((start, end))
+            start = end
+    return runs
+
+
+def share_of(phrases: int) -> float:
+    """How much one of so many phrases counts: long records must not be surer than short ones by their length alone."""
+    return 1 / sqrt(max(1, phrases))
+
+
+def shares(counts: Sequence[int]) -> Floats:
+    """Which phrases belong to which patient, and how much each counts: [N, P]."""
+    items = np.zeros((len(counts), sum(counts)), dtype=np.float32)
+    start = 0
+    for row, count in enumerate(counts):
+        items[row, start : start + count] = share_of(count)
+        start += count
+    return items

@@ -1,0 +1,68 @@
+"""Which known terms are in a phrase? A lexicon of a table's terms, their synonyms and their names in two languages."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import Final
+
+from runners.models.tcm.script import all_simplified
+from runners.models.tcm.tables import Names
+
+SHORTEST_INSIDE: Final = 2
+"""Characters; a single one (咳, 热) is a term where it stands alone, and says nothing inside another word."""
+
+
+class Lexicon:
+    """Finds rows by any of their writings: the whole phrase, else the longest terms inside it from left to right."""
+
+    def __init__(self, rows: Iterable[tuple[Names, Sequence[str]]], skipped: Container[str] = ()) -> None:
+        """``skipped`` are simplified writings to leave out: measurements ask what happens where the table lacks one."""
+        self._row_of: dict[str, int] = {}
+        self._foreign: dict[str, int] = {}
+        entries = list(rows)
+        own = [(names.zh, row) for row, (names, _) in enumerate(entries)]
+        others = [(synonym, row) for row, (_, synonyms) in enumerate(entries) for synonym in synonyms]
+        foreign = [(name, row) for row, (names, _) in enumerate(entries) for name in (names.en, names.fr) if name]
+        # A row's own term comes before another row's synonym.
+        for writing, row in _simplified(own + others):
+            if writing not in skipped:
+                self._row_of.setdefault(writing, row)
+        for writing, row in _simplified(foreign):
+            self._foreign.setdefault(writing, row)
+        self._longest = max(map(len, self._row_of))
+
+    def exact(self, phrase: str) -> int | None:
+        """The row that the whole simplified phrase is a writing of."""
+        found = self._row_of.get(phrase)
+        return self._foreign.get(phrase) if found is None else found
+
+    def inside(self, phrase: str) -> list[int]:
+        """The rows of a simplified phrase: its own, or those of the terms that it is made of."""
+        whole = self.exact(phrase)
+        return self.parts(phrase) if whole is None else [whole]
+
+    def parts(self, phrase: str) -> list[int]:
+        """The rows of the terms that a simplified phrase is made of, none of which is the whole of it."""
+        found, start = [], 0
+        while start < len(phrase):
+            length, row = self._longest_at(phrase, start, len(phrase) - 1)
+            if row is not None:
+                found.append(row)
+            start += length
+        return found
+
+    def begins(self, phrase: str) -> bool:
+        """Whether a simplified phrase is a known term, or begins with one."""
+        return self.exact(phrase) is not None or self._longest_at(phrase, 0, len(phrase))[1] is not None
+
+    def _longest_at(self, phrase: str, start: int, most: int) -> tuple[int, int | None]:
+        for length in range(min(self._longest, len(phrase) - start, most), SHORTEST_INSIDE - 1, -1):
+            row = self._row_of.get(phrase[start : start + length])
+            if row is not None:
+                return length, row
+        return 1, None
+
+
+def _simplified(writings: Sequence[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    rows = (row for _, row in writings)
+    return zip(all_simplified([writing for writing, _ in writings]), rows, strict=True)

@@ -1,0 +1,34 @@
+"""Drugs by any of their names, and which of them tradition forbids together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+
+from runners.models.tcm import tables
+from runners.models.tcm.script import all_simplified, simplified
+
+
+def herb_of(name: str) -> tables.Herb | None:
+    """The drug of a name, a synonym or a processed form (姜半夏 is 半夏)."""
+    return _by_name().get(simplified(name))
+
+
+@lru_cache(4096)
+def canonical(name: str) -> str:
+    """The name that the tables use for a drug; an unknown drug keeps its own."""
+    found = herb_of(name)
+    return found.names.zh if found else simplified(name)
+
+
+def incompatible(names: Sequence[str]) -> list[tables.Pair]:
+    """The pairs among these drugs that the eighteen oppositions (十八反) or the nineteen fears (十九畏) forbid."""
+    present = {canonical(name) for name in names}
+    return [pair for pair in tables.pairs() if {pair.first, pair.second} <= present]
+
+
+@cache
+def _by_name() -> dict[str, tables.Herb]:
+    own = {herb.names.zh: herb for herb in tables.herbs()}
+    both = {synonym: herb for herb in tables.herbs() for synonym in herb.synonyms} | own
+    return dict(zip(all_simplified(list(both)), both.values(), strict=True))

@@ -1,0 +1,102 @@
+"""Splits what a caller writes of a patient into phrases, and tells what is denied from what is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from runners.models.tcm.lexicon import Lexicon
+from runners.models.tcm.script import simplified
+
+LEADS: Final = 4  # words before a symptom that are taken away
+LONGEST: Final = 40
+"""Characters of a phrase; more is no symptom, and what stands beyond is read as a phrase of its own."""
+
+_CLAUSES: Final = re.compile(r"[，,。．；;：:！!？?\n\r\t()（）\[\]【】“”\"]|\.(?=\s|$|[\u3400-\u9fff])")
+_ITEMS: Final = re.compile(r"[、/／]")
+_DENIAL: Final = re.compile(
+    r"(?:否认有?|未见明显|无明显|未觉|未见|未有|未诉|并无|没有|没|无(?![论时名故须需])|未(?![婚成])|不伴有?"
+    r"|no |not |without |pas de |pas d'|sans )"
+)
+_LEAD: Final = re.compile(
+    r"(?P<there>目前|现|尚|仍|但|伴有|伴|时有|偶有|常有|常|兼见|兼有|兼|症见|有|with )"
+    r"|(?:患者|自觉|及|和|或|且|并|而|又|and |avec |et )"
+)
+"""Words before a symptom; those of ``there`` say that it is there, whatever was denied before."""
+_BEFORE_DENIAL: Final = re.compile(r"(?:目前|尚|但|而|并|仍|也|亦)$")
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A piece of what was written: ``text`` as the tables write it, ``denied`` where the patient has it not."""
+
+    text: str
+    denied: bool = False
+
+
+def phrases(texts: Iterable[str], lexicon: Lexicon) -> list[Phrase]:
+    """The phrases of a list of symptoms or of running text, each once, in order.
+
+    "无X、Y" denies both; a term that begins with a denial (无汗, 不寐) is a symptom like any other.
+    """
+    return list(dict.fromkeys(one for text in texts for one in _of(simplified(text), lexicon)))
+
+
+def _of(text: str, lexicon: Lexicon) -> Iterator[Phrase]:
+    for clause in _CLAUSES.split(text):
+        denied = False  # what a denial says holds for the rest of its clause, or until something is said to be there
+        for item in _ITEMS.split(clause):
+            trimmed, there = _trimmed(item.strip(), lexicon)
+            for piece in _pieces(trimmed, lexicon):
+                phrase = _read(piece, lexicon)
+                denied = phrase.denied or (denied and not there and not _begins_with_denial(piece))
+                yield Phrase(phrase.text, denied)
+
+
+def _read(piece: str, lexicon: Lexicon) -> Phrase:
+    if lexicon.exact(piece) is not None:
+        return Phrase(piece)
+    denial = _DENIAL.match(piece)
+    rest = piece[denial.end() :].strip() if denial else ""
+    if lexicon.begins(rest):
+        return Phrase(rest, denied=True)
+    if piece.startswith("不") and lexicon.exact(piece[1:]) is not None:
+        return Phrase(piece[1:], denied=True)
+    return Phrase(piece)
+
+
+def _begins_with_denial(piece: str) -> bool:
+    return piece.startswith("不") or _DENIAL.match(piece) is not None
+
+
+def _pieces(item: str, lexicon: Lexicon) -> Iterator[str]:
+    """An item in two where a denial stands inside (头痛无发热), and cut where it is long."""
+    for start in range(0, len(item), LONGEST):
+        piece = item[start : start + LONGEST]
+        cut = _inner_denial(piece, lexicon)
+        yield from (piece[:cut], piece[cut:]) if cut else (piece,)
+
+
+def _trimmed(item: str, lexicon: Lexicon) -> tuple[str, bool]:
+    """An item without the words before it, and whether one of them says that what follows is there."""
+    there = False
+    for _ in range(LEADS):
+        lead = _LEAD.match(item)
+        if lead is None or lexicon.exact(item) is not None:
+            break
+        there = there or lead["there"] is not None
+        item = item[lead.end() :].strip()
+    return item, there
+
+
+def _inner_denial(piece: str, lexicon: Lexicon) -> int:
+    """Where a denial begins behind a symptom and before another; 0 where there is none."""
+    if lexicon.exact(piece) is not None:
+        return 0
+    for found in _DENIAL.finditer(piece, 1):
+        left = _BEFORE_DENIAL.sub("", piece[: found.start()]).strip()
+        if lexicon.exact(left) is not None and lexicon.begins(piece[found.end() :].strip()):
+            return found.start()
+    return 0

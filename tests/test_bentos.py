@@ -1,0 +1,127 @@
+"""The Bentos of the models without torch: built, and served where nothing but their own dependencies is installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests import clean_environment
+from tests.servers import ROOT, free_port
+
+MOST_MEMORY = 200e6  # bytes, resident, of the process that serves
+CALLS = {
+    "tcm-diagnosis": ("/diagnose", {"symptoms": ["头痛", "乏力", "食欲不振"]}, "syndromes"),
+    "tcm-treatment": ("/treat", {"symptoms": ["恶寒", "发热", "咳嗽"]}, "herbs"),
+}
+HEAVY = ("torch", "torchvision", "transformers", "PIL", "scipy", "sklearn", "onnx", "lxml", "cv2")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A Bento in the tests' store, and a Python that has its dependencies alone."""
+
+    name: str
+    tag: str
+    folder: Path
+    python: Path
+
+    def environment(self, home: Path) -> dict[str, str]:
+        """Of a process that knows the store, and not where the project lies."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": os.environ.get("HOME", "/root"),
+            "BENTOML_HOME": str(home),
+            "BENTOML_DO_NOT_TRACK": "True",
+        }
+
+
+@pytest.fixture(scope="module", params=sorted(CALLS))
+def built(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    name: str = request.param
+    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", "--bentofile", f"bentos/{name}.yaml", "."]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tag = printed.strip().splitlines()[-1].removeprefix("__tag__:")
+    folder = store / "bentos" / tag.replace(":", "/")
+    requirements = (folder / "env" / "python" / "requirements.txt").read_text()
+    return Built(name, tag, folder, clean_environment.make(tmp_path_factory.mktemp(name), requirements))
+
+
+@contextmanager
+def served(built: Built, home: Path) -> Iterator[tuple[httpx.Client, psutil.Process]]:
+    """The Bento by ``bentoml serve``, from a folder that holds nothing of the project."""
+    port = free_port()
+    command = [str(built.python), "-m", "bentoml", "serve", built.tag, "--host", "127.0.0.1", "--port", str(port)]
+    with (home / f"{built.name}.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd="/", env=built.environment(home), stdout=log, stderr=log)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            _await_ready(client, process)
+            yield client, psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def _await_ready(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        if process.poll() is not None:
+            break
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        try:
+            process.wait(timeout=0.1)
+        except subprocess.TimeoutExpired:
+            continue
+    raise RuntimeError("the Bento does not become ready")
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+def test_a_bentos_environment_lacks_what_other_models_need(built: Built, heavy: str, store: Path) -> None:
+    command = [str(built.python), "-c", f"import {heavy}"]
+    found = subprocess.run(command, cwd="/", env=built.environment(store), capture_output=True, check=False)
+    assert found.returncode != 0
+    assert f"No module named '{heavy}'".encode() in found.stderr
+
+
+def test_a_bento_answers_with_nothing_but_its_own_files_and_dependencies(built: Built, store: Path) -> None:
+    path, body, field = CALLS[built.name]
+    with served(built, store) as (client, process):
+        answer = client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()[field]
+        item = {"requests": [{"input_data": body}]}
+        assert client.post("/infer", json=item).json()[0]["error"] is None
+        assert client.get("/health").json()["model_loaded"] is True
+        resident = [one.memory_info().rss for one in (process, *process.children(recursive=True))]
+    assert max(resident) < MOST_MEMORY
+
+
+def test_a_bento_holds_no_other_models_files(built: Built) -> None:
+    held = {path.relative_to(built.folder / "src") for path in (built.folder / "src").rglob("*.py")}
+    for other in ("satellite", "embedding", "summarization", "images", "engine", "launch"):
+        assert Path(f"runners/{other}.py") not in held
+    assert not any("documents" in path.parts or "summarizers" in path.parts for path in held)
+    assert not list(built.folder.rglob("*.safetensors"))
+
+
+def test_the_front_doors_bento_has_every_file_that_it_imports(store: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", "."]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tag = printed.strip().splitlines()[-1].removeprefix("__tag__:")
+    folder = store / "bentos" / tag.replace(":", "/") / "src"
+    environment = {**os.environ, "BENTOML_HOME": str(store), "PYTHONPATH": str(folder)}
+    tables = "from runners.models.tcm import tables; assert tables.symptoms() and tables.herbs() and tables.wording()"
+    subprocess.run([sys.executable, "-c", f"import service; {tables}"], cwd=tmp_path, env=environment, check=True)
