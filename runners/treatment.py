@@ -155,15 +155,16 @@ def syndromes_of(value: object) -> tuple[tuple[str, float], ...]:
 def _ranked(value: object) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, list) or not value or len(value) > MAX_NAMES:
         raise InvalidInput("diagnosis must be a name, a list of names, or have a list of syndromes")
-    return tuple(_one_ranked(one) for one in value)
+    # The last of a long answer of the diagnosis model are so unlikely that they are told as 0.
+    return tuple(one for one in map(_one_ranked, value) if one[1] > 0)
 
 
 def _one_ranked(one: object) -> tuple[str, float]:
     name, likely = (one.get("name"), one.get("probability", 1.0)) if isinstance(one, dict) else (None, None)
     if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME:
         raise InvalidInput(f"each of the diagnosis's syndromes has a name of up to {MAX_NAME} characters")
-    if not is_number(likely) or not 0 < likely <= 1:
-        raise InvalidInput("a syndrome's probability must be a number above 0, and 1 at most")
+    if not is_number(likely) or not 0 <= likely <= 1:
+        raise InvalidInput("a syndrome's probability must be a number from 0 to 1")
     return name.strip(), float(likely)
 
 

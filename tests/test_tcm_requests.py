@@ -390,6 +390,10 @@ DIAGNOSES: dict[str, tuple[object, tuple[tuple[str, float], ...]]] = {
         {"syndromes": [{"name": "脾气虚", "probability": 0.5, "elements": []}], "model": "a"},
         (("脾气虚", 0.5),),
     ),
+    "a syndrome that is told as 0": (
+        {"syndromes": [{"name": "脾气虚", "probability": 0.1}, {"name": "气虚", "probability": 0.0}]},
+        (("脾气虚", 0.1),),
+    ),
     "a syndrome without a probability": ({"syndromes": [{"name": "脾气虚"}]}, (("脾气虚", 1.0),)),
 }
 
