@@ -275,6 +275,8 @@ async def test_a_process_that_is_killed_while_idle_is_replaced() -> None:
         await found.read(page(), "", seconds=SECONDS)
         (process,) = children()
         os.kill(process.pid, signal.SIGKILL)
+        # It is a zombie before its last threads are gone, and can be waited for only after them.
+        await until(lambda: len(os.listdir(f"/proc/{process.pid}/task")) == 1)
         await until(lambda: process.status() == psutil.STATUS_ZOMBIE)
         assert await found.read(page(), "", seconds=SECONDS)
 
