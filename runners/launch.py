@@ -31,8 +31,8 @@ EXAMPLES: Final = """
   curl -F image=@examples/forest.jpg "{url}/classify?lang=en"
   curl -F image=@examples/sea.jpg {url}/embed
   curl -F file=@README.md {url}/summarize/file
-  curl --json '{{"symptoms": ["头痛", "乏力", "食欲不振"]}}' {url}/diagnose
-  curl --json '{{"symptoms": ["恶寒", "发热", "咳嗽"]}}' {url}/treat
+  curl -H "Content-Type: application/json" -d '{{"symptoms": ["头痛", "乏力", "食欲不振"]}}' {url}/diagnose
+  curl -H "Content-Type: application/json" -d '{{"symptoms": ["恶寒", "发热", "咳嗽"]}}' {url}/treat
   curl {url}/health
 """
 

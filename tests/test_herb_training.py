@@ -256,6 +256,13 @@ def test_the_program_writes_a_model_that_explains_itself_and_prescribes(
     assert set(figures) == {"ridge regression", "one network", "six networks", "all"}
     assert all(0 <= one["mean"] <= 1 for row in figures.values() for one in row.values())
     assert "split 13, all: precision" in capsys.readouterr().out
+    monkeypatch.setattr(treatment, "SHIPPED", tmp_path / "new" / "tcm-treatment-1.0.0.onnx")
+    run(monkeypatch, data, tmp_path / "new", "--test", "train.txt")
+    (scores,) = OnnxFile(treatment.SHIPPED)(symptoms=read(data).symptoms)
+    measured = herb_measures.measure(scores, read(data).herbs)
+    ridge, shipped = capsys.readouterr().out.splitlines()
+    assert ridge.startswith("ridge regression: precision")
+    assert shipped == f"tcm-treatment-1.0.0.onnx: {treatment.shown(measured)}"
     known_to_it, told, unknown = prescribe([Sick(("咳嗽，恶寒",)), Sick(syndromes=(("肾阳虚", 0.9),)), Sick()])
     assert known_to_it.by == "symptoms"
     assert {name for name, _ in known_to_it.herbs} == set(HERBS)

@@ -278,7 +278,7 @@ def test_a_ranking_is_learned_from_what_is_outside_the_part() -> None:
     part = torch.arange(40) % 10
     learned = syndrome_measures.ranking_of(options(40), part, without=2)
     assert learned.weights[1] == max(learned.weights)
-    firsts = [syndrome_ranking.first_of_options(one, learned.likely(one)) for one in options(40)]
+    firsts = [syndrome_ranking.first_of_options(one, learned) for one in options(40)]
     assert sum(right for _, right in firsts) >= 36
     turned = options(40, turned=range(2, 40, 10))
     assert syndrome_measures.ranking_of(turned, part, without=2) == learned
@@ -289,7 +289,8 @@ def test_serving_weighs_candidates_as_training_did() -> None:
     choice = options(1)[0]
     learned = syndrome_measures.ranking_of(options(40, turned=range(2, 40, 10)), torch.arange(40))
     served = ranking.Ranking.from_dict(json.loads(json.dumps(asdict(learned))))
-    assert served(choice.numbers.numpy()) == pytest.approx(learned.likely(choice).numpy(), abs=1e-5)
+    assert served == learned
+    assert served(choice.numbers.numpy()).argmax() == 0
     assert learned.slope != pytest.approx(1, abs=0.01)
 
 
@@ -327,13 +328,15 @@ def test_what_comes_first_is_measured_by_its_elements() -> None:
     catalogue = tables.syndromes()
     best = next(place for place, one in enumerate(catalogue) if one.elements == {"心", "气虚"})
     others = [place for place in range(len(catalogue)) if place != best]
-    likely = torch.zeros(len(catalogue))
-    likely[[best, *others[:5]]] = torch.tensor([0.6, 0.5, 0.4, 0.3, 0.2, 0.1])
+    numbers = torch.zeros(len(catalogue), len(ranking.FITS))
+    numbers[[best, *others[:5]], 0] = torch.tensor([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    first_alone = ranking.Ranking((1.0, *[0.0] * (len(ranking.FITS) - 1)), 1.0, 0.0)
+    share = float(numbers[:, 0].softmax(dim=0)[best])
     entry = Entry("", "", "", frozenset({"心", "气虚", "痰"}), "", "", ())
     for place, among in ((others[3], True), (others[4], False)):  # the fifth and the sixth
-        choice = Choice(torch.zeros(len(catalogue), 7), tuple(one == place for one in range(len(catalogue))))
-        found = syndrome_ranking.first_of_catalogue(choice, likely, entry)
-        assert found.said == pytest.approx(0.6)
+        choice = Choice(numbers, tuple(one == place for one in range(len(catalogue))))
+        found = syndrome_ranking.first_of_catalogue(choice, first_alone, entry)
+        assert found.said == pytest.approx(share, abs=1e-5)
         assert (found.right, found.among_five, found.exact) == (False, among, False)
         assert (found.precision, found.recall, found.likeness) == pytest.approx((1, 2 / 3, 2 / 3))
 

@@ -399,9 +399,9 @@ def test_shares_of_candidates_sum_to_one_and_survive_great_numbers() -> None:
     weights = np.ones(len(FITS), np.float32)
     numbers = np.array([[1000] * len(FITS), [0] * len(FITS), [1000] * len(FITS)], np.float32)
     assert probabilities(numbers, weights).tolist() == pytest.approx([0.5, 0, 0.5])
-    said = Ranking(weights, 1.0, 0.0)(numbers)
+    said = Ranking(tuple(weights.tolist()), 1.0, 0.0)(numbers)
     assert said.tolist() == pytest.approx([0.5, 1e-6, 0.5], abs=1e-6)
-    assert np.isfinite(Ranking(weights, 5.0, -1.0)(numbers[:1])).all()
+    assert np.isfinite(Ranking(tuple(weights.tolist()), 5.0, -1.0)(numbers[:1])).all()
 
 
 def test_the_weights_explain_themselves(doctor: Diagnostician) -> None:

@@ -39,12 +39,12 @@ class Prescriptions:
         return self.of(rows[cut:]), self.of(rows[:cut])
 
 
-def read(folder: Path) -> Prescriptions:
-    """The training prescriptions. Raises FileNotFoundError, and says where they can be had."""
-    if not (folder / "train.txt").is_file():
-        raise FileNotFoundError(f"no {folder / 'train.txt'}. {__doc__}")
+def read(folder: Path, name: str = "train.txt") -> Prescriptions:
+    """The prescriptions of a file. Raises FileNotFoundError, and says where they can be had."""
+    if not (folder / name).is_file():
+        raise FileNotFoundError(f"no {folder / name}. {__doc__}")
     symptoms, herbs = _names(folder / "sym_mapping.txt"), _names(folder / "herb_mapping.txt")
-    lines = [line.split("\t") for line in (folder / "train.txt").read_text().splitlines() if line.strip()]
+    lines = [line.split("\t") for line in (folder / name).read_text().splitlines() if line.strip()]
     columns = zip(*((_numbers(left), _numbers(right)) for left, right in lines), strict=True)
     given, taken = columns
     return Prescriptions(_dense(given, len(symptoms)), _dense(taken, len(herbs)), symptoms, herbs)

@@ -18,6 +18,7 @@ from runners.models.tcm import tables
 from runners.models.tcm.differentiation import Evidence
 from runners.models.tcm.lexicon import Lexicon
 from runners.models.tcm.phrases import phrases
+from runners.models.tcm.ranking import Ranking
 from training import calibration, syndrome_ranking, syndrome_report
 from training.syndrome_data import Case, Entry
 from training.syndrome_ranking import Choice, First
@@ -130,26 +131,13 @@ def calibrated(folds: Folds, without: int | None = None) -> tuple[float, float]:
     return calibration.fit_logistic(folds.logits[rows], folds.right[rows])
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """How candidates are weighed, and the slope and offset that make a probability of what their softmax says."""
-
-    weights: list[float]
-    slope: float
-    offset: float
-
-    def likely(self, choice: Choice) -> Tensor:
-        """How likely each candidate is to be right; several may be, so the sum need not be one."""
-        return (self.slope * torch.logit(choice.likely(self.weights)) + self.offset).sigmoid()
-
-
 def ranking_of(choices: Sequence[Choice], part: Tensor, without: int | None = None) -> Ranking:
     """What every choice outside a part teaches about ranking."""
     seen = [one for one, of in zip(choices, part.tolist(), strict=True) if of != without]
     weights = syndrome_ranking.fit(seen)
     said = torch.cat([torch.logit(one.likely(weights)) for one in seen])
     right = torch.cat([torch.tensor(one.right) for one in seen])
-    return Ranking(weights, *calibration.fit_logistic(said, right))
+    return Ranking(tuple(weights), *calibration.fit_logistic(said, right))
 
 
 def threshold_of(likely: Tensor, right: Tensor) -> float:
@@ -198,7 +186,7 @@ def _firsts(entries: Folds) -> dict[str, float]:
         ranking = ranking_of(choices, entries.part, without=part)
         for record, choice, of in zip(entries.records, choices, entries.part.tolist(), strict=True):
             if of == part and isinstance(record.told, Entry):
-                firsts.append(syndrome_ranking.first_of_catalogue(choice, ranking.likely(choice), record.told))
+                firsts.append(syndrome_ranking.first_of_catalogue(choice, ranking, record.told))
     said, right = torch.tensor([one.said for one in firsts]), torch.tensor([one.right for one in firsts])
     return {
         "elements_right_of_those_named": mean(one.precision for one in firsts),
@@ -220,9 +208,7 @@ def _options(study: Study, cases: Folds) -> dict[str, float]:
         both = study.marked.choices(slope, offset, prior) + study.running.choices(slope, offset, prior)
         ranking = ranking_of(both, torch.cat([study.marked.part, study.running.part]), without=part)
         choices = zip(cases.choices(slope, offset, prior), cases.part.tolist(), strict=True)
-        firsts += [
-            syndrome_ranking.first_of_options(choice, ranking.likely(choice)) for choice, of in choices if of == part
-        ]
+        firsts += [syndrome_ranking.first_of_options(choice, ranking) for choice, of in choices if of == part]
     said, right = torch.tensor([one for one, _ in firsts]), torch.tensor([one for _, one in firsts])
     return {
         "right": float(right.float().mean()),

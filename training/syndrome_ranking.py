@@ -12,7 +12,7 @@ from torch import Tensor
 
 from runners.models.tcm import naming, ranking, tables
 from runners.models.tcm.differentiation import Evidence
-from runners.models.tcm.ranking import FITS, fits, membership, shared
+from runners.models.tcm.ranking import FITS, Ranking, fits, membership, shared
 from training.syndrome_data import Case, Entry
 
 PENALTY: Final = 0.02  # of the squared weights of standardised numbers
@@ -42,15 +42,10 @@ def among_catalogue(evidence: Evidence, phrases: Sequence[str], entry: Entry) ->
     """The whole catalogue; right is the entry's own syndrome, or where that is not in it, the likest by elements."""
     catalogue = tables.syndromes()
     own = naming.syndrome_of(entry.syndrome)
-    alike = [likeness(one.elements, entry.elements) for one in catalogue]
+    alike = [naming.likeness(one.elements, entry.elements) for one in catalogue]
     right = tuple(one is own if own else alike[row] == max(alike) for row, one in enumerate(catalogue))
     member = membership([one.elements for one in catalogue])
     return Choice(torch.from_numpy(fits(evidence, member, shared([one.names.zh for one in catalogue], phrases))), right)
-
-
-def likeness(one: frozenset[str], other: frozenset[str]) -> float:
-    """The share of all elements of two syndromes that both have (Jaccard)."""
-    return len(one & other) / max(1, len(one | other))
 
 
 def fit(choices: Sequence[Choice]) -> list[float]:
@@ -86,9 +81,10 @@ class First:
     likeness: float
 
 
-def first_of_catalogue(choice: Choice, likely: Tensor, entry: Entry) -> First:
-    """The first syndrome of the catalogue, by how ``likely`` each is, against a textbook's own."""
-    order = likely.argsort(descending=True, stable=True).tolist()
+def first_of_catalogue(choice: Choice, rank: Ranking, entry: Entry) -> First:
+    """The first syndrome of the catalogue against a textbook's own."""
+    likely = rank(choice.numbers.numpy())
+    order = np.argsort(-likely, kind="stable").tolist()
     said = tables.syndromes()[order[0]].elements
     return First(
         float(likely[order[0]]),
@@ -97,11 +93,12 @@ def first_of_catalogue(choice: Choice, likely: Tensor, entry: Entry) -> First:
         said == entry.elements,
         len(said & entry.elements) / max(1, len(said)),
         len(said & entry.elements) / max(1, len(entry.elements)),
-        likeness(said, entry.elements),
+        naming.likeness(said, entry.elements),
     )
 
 
-def first_of_options(choice: Choice, likely: Tensor) -> tuple[float, bool]:
+def first_of_options(choice: Choice, rank: Ranking) -> tuple[float, bool]:
     """How likely the first of a case's ten syndromes was said to be, and whether it is right."""
+    likely = rank(choice.numbers.numpy())
     best = int(likely.argmax())
     return float(likely[best]), choice.right[best]

@@ -21,11 +21,13 @@ from typing import Any, Final
 
 import torch
 
+from runners.models.tcm.onnx_file import OnnxFile
 from training import herb_data, herb_measures, herb_networks, onnx_export, syndrome_data
 from training.herb_data import Floats, Prescriptions
 from training.herb_networks import Blend, Herbs, Learning, Member
 
 FILE: Final = "tcm-treatment-1.0.0.onnx"
+SHIPPED: Final = Path("runners/weights") / FILE
 MEMBERS: Final = 6
 CHOOSING: Final = 5
 REPORTING: Final = (11, 12, 13)
@@ -54,7 +56,7 @@ def choose(data: Prescriptions, learning: Learning) -> None:
     for share, prior in product((0.0, 0.15, 0.3), (0.0, 20.0, 40.0, 80.0, 160.0)):
         blend = Blend(ridge_share=share, lone_prior=prior or float("inf"))
         figures = herb_measures.measure(scores_of(Herbs(members, known, blend), held.symptoms), held.herbs)
-        print(f"ridge {share:.2f}, alone {prior:5.0f}: " + _shown(figures), flush=True)
+        print(f"ridge {share:.2f}, alone {prior:5.0f}: " + shown(figures), flush=True)
 
 
 def report(data: Prescriptions, learning: Learning) -> dict[str, Any]:
@@ -73,8 +75,16 @@ def report(data: Prescriptions, learning: Learning) -> dict[str, Any]:
         scores |= {name: scores_of(network, held.symptoms) for name, network in networks.items()}
         for name, said in scores.items():
             rows[name].append(herb_measures.measure(said, held.herbs))
-            print(f"split {seed}, {name}: " + _shown(rows[name][-1]), flush=True)
+            print(f"split {seed}, {name}: " + shown(rows[name][-1]), flush=True)
     return {name: _summary(found) for name, found in rows.items()}
+
+
+def measure_shipped(data: Prescriptions, official: Prescriptions, shipped: Path) -> None:
+    """Prints the figures of a model file, and of ridge regression, on a part that nothing was learned from."""
+    weights, offset = herb_measures.ridge(data.symptoms, data.herbs, Blend().ridge_penalty)
+    (scores,) = OnnxFile(shipped)(symptoms=official.symptoms)
+    for name, said in (("ridge regression", official.symptoms @ weights + offset), (shipped.name, scores)):
+        print(f"{name}: " + shown(herb_measures.measure(said, official.herbs)))
 
 
 def _summary(found: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -84,7 +94,8 @@ def _summary(found: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _shown(figures: dict[str, float]) -> str:
+def shown(figures: dict[str, float]) -> str:
+    """Figures as a line of text."""
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
@@ -120,6 +131,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.txt and the two mappings")
     parser.add_argument("--textbook", type=Path, required=True, help="folder with textbook.jsonl")
     parser.add_argument("--out", type=Path, default=Path("build/treatment"), help="folder (default: %(default)s)")
+    parser.add_argument("--test", metavar="NAME", help="measure the shipped file on this file of DIR, and end")
     parser.add_argument("--choose", action="store_true", help="print what the numbers were chosen from, and end")
     parser.add_argument("--epochs", type=int, default=Learning().epochs, help="of each network (default: %(default)s)")
     return parser.parse_args()
@@ -132,10 +144,14 @@ def main() -> None:
     learning = Learning(epochs=arguments.epochs)
     try:
         data, textbook = herb_data.read(arguments.data), formulae(arguments.textbook)
+        official = herb_data.read(arguments.data, arguments.test or "train.txt")
     except FileNotFoundError as error:
         sys.exit(str(error))
     if arguments.choose:
         choose(data, learning)
+        return
+    if arguments.test:
+        measure_shipped(data, official, SHIPPED)
         return
     figures = report(data, learning)
     told = {

@@ -25,6 +25,11 @@ def elements_of(name: str) -> frozenset[str]:
     return known.elements if known else read(_plain(name))
 
 
+def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """The share of all elements of two syndromes that both have (Jaccard), in [0, 1]."""
+    return len(one & other) / max(1, len(one | other))
+
+
 def read(name: str) -> frozenset[str]:
     """The elements that the words of a name say: the longest patterns from left to right, each character once."""
     patterns, longest = tables.wording(), max(map(len, tables.wording()))

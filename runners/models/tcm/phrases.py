@@ -17,7 +17,7 @@ LONGEST: Final = 40
 _CLAUSES: Final = re.compile(r"[，,。．；;：:！!？?\n\r\t()（）\[\]【】“”\"]|\.(?=\s|$|[\u3400-\u9fff])")
 _ITEMS: Final = re.compile(r"[、/／]")
 _DENIAL: Final = re.compile(
-    r"(?:否认有?|未见明显|无明显|未觉|未见|未有|未诉|并无|没有|没|无(?![论时名故须需])|未(?![婚成])|不伴有?"
+    r"(?:否认有?|未见明显|无明显|未觉|未见|未有|未诉|并无|没有|没|无|未|不伴有?"
     r"|no |not |without |pas de |pas d'|sans )"
 )
 _LEAD: Final = re.compile(

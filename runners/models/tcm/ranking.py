@@ -66,17 +66,17 @@ def probabilities(numbers: Floats, weights: Floats) -> Floats:
 class Ranking:
     """How candidates are weighed, and the logistic slope and offset that make a softmax's shares true."""
 
-    weights: Floats
+    weights: tuple[float, ...]  # of FITS
     slope: float
     offset: float
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Ranking:
         """Of a model file's facts."""
-        return cls(np.asarray(facts["weights"], dtype=np.float32), float(facts["slope"]), float(facts["offset"]))
+        return cls(tuple(map(float, facts["weights"])), float(facts["slope"]), float(facts["offset"]))
 
     def __call__(self, numbers: Floats) -> Floats:
         """How likely each candidate is to be right, [C]; several may be, so the sum need not be one."""
-        shares = probabilities(numbers, self.weights).clip(LEAST, 1 - LEAST)
+        shares = probabilities(numbers, np.asarray(self.weights, dtype=np.float32)).clip(LEAST, 1 - LEAST)
         logits = self.slope * np.log(shares / (1 - shares)) + self.offset
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)

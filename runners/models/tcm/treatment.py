@@ -137,8 +137,7 @@ def _has(gender: str | None, disease: str) -> bool:
 def _likeness(name: str, formula: Formula) -> float:
     if name == formula.syndrome:
         return 1.0
-    elements = naming.elements_of(name)
-    return len(elements & formula.elements) / max(1, len(elements | formula.elements))
+    return naming.likeness(naming.elements_of(name), formula.elements)
 
 
 def _principle(syndromes: Sequence[tuple[str, float]], formulae: Sequence[tuple[Formula, float]]) -> str:
