@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from runners import strict_json
 from runners.contract import InferenceResult
-from runners.error_shape import shape
 from runners.errors import InvalidInput, RunnerError
+from web.answers import JSONAnswer
+from web.error_shape import shape
 
 RETRY_SECONDS: Final = 2
 """When to ask again a model that is starting, or busy with others."""
-
-
-class JSONAnswer(Response):
-    """JSON as UTF-8 text that never holds NaN or Infinity."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        """The body."""
-        return strict_json.dumps(content)
 
 
 def answered(result: InferenceResult) -> JSONAnswer:
@@ -56,8 +45,3 @@ def _answer_error(_: Request, error: Exception) -> Response:
 
 def _answer_invalid(request: Request, _: Exception) -> Response:
     return _answer_error(request, InvalidInput("the request is not valid"))
-
-
-def timestamp() -> str:
-    """Now, in UTC, as ISO 8601 with a Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

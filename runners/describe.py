@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from runners.contract import MAX_ITEMS
-from runners.error_shape import shape
 from runners.errors import (
     InvalidInput,
     ModelUnavailable,
@@ -19,6 +18,7 @@ from runners.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
+from web.error_shape import shape
 
 EXAMPLE_URL: Final = "https://res.cloudinary.com/demo/image/upload/sample.jpg"
 EXAMPLE_IMAGE: Final = (

@@ -9,7 +9,7 @@ import bentoml
 from fastapi import APIRouter, Request
 
 from runners import describe
-from runners.answers import JSONAnswer, answered, listed
+from runners.answers import answered, listed
 from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
 from runners.download import Downloader
 from runners.front import application
@@ -17,6 +17,7 @@ from runners.mounted import Mounted
 from runners.reading import many_images, one_image
 from runners.serving import configuration, own_about, own_infer, resources, threads
 from runners.vision import decoded, sample, see
+from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
     from PIL.Image import Image

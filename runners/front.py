@@ -11,22 +11,32 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from runners.answers import JSONAnswer, install_error_handlers, timestamp
+from runners.answers import install_error_handlers
 from runners.describe import ERRORS
 from runners.download import Downloader
-from runners.error_shape import shape
 from runners.errors import ModelUnavailable
-from runners.mounted import Mounted
+from runners.mounted import About, Mounted
 from runners.native import native_router
 from runners.settings import settings
+from web.answers import JSONAnswer, timestamp
+from web.error_shape import shape
 
 HEALTH_SECONDS: Final = 0.8
 
+States = Mapping[str, dict[str, Any] | None]
+
 
 def application(
-    title: str, description: str, models: Mapping[str, Mounted], downloader: Downloader | None = None
+    title: str,
+    description: str,
+    models: Mapping[str, Mounted],
+    downloader: Downloader | None = None,
+    beside: Mapping[str, About] | None = None,
 ) -> FastAPI:
-    """The FastAPI application over these models, in this process or in others; it closes its downloader at its end."""
+    """The FastAPI application over these models, in this process or in others; it closes its downloader at its end.
+
+    What stands ``beside`` them must be ready for ``/health`` as they must, and is told of under its name.
+    """
     downloads = downloader or Downloader(settings())
 
     @asynccontextmanager
@@ -39,7 +49,7 @@ def application(
     for model in models.values():
         app.include_router(model.router(model.infer, downloads))
     app.include_router(native_router(models, downloads))
-    app.include_router(_health_router(models))
+    app.include_router(_health_router(models, beside or {}))
     app.include_router(_documentation_router(title))
     return app
 
@@ -65,7 +75,7 @@ def _documentation_router(title: str) -> APIRouter:
     return router
 
 
-def _health_router(models: Mapping[str, Mounted]) -> APIRouter:
+def _health_router(models: Mapping[str, Mounted], beside: Mapping[str, About]) -> APIRouter:
     router = APIRouter(tags=["health"])
     healthy = {"status": "healthy", "model_loaded": True, "timestamp": "2026-01-01T12:00:00.000Z"}
     responses: dict[int | str, dict[str, Any]] = {
@@ -75,19 +85,21 @@ def _health_router(models: Mapping[str, Mounted]) -> APIRouter:
 
     @router.get("/health", summary="Is every model loaded and answering?", responses=responses)
     async def health() -> JSONAnswer:
-        answers = await asyncio.gather(*map(_answers_soon, models.values()))
-        down = None in answers
-        return JSONAnswer(_health(dict(zip(models, answers, strict=True))), status_code=503 if down else 200)
+        asked = [model.about for model in models.values()] + list(beside.values())
+        answers = await asyncio.gather(*map(_answers_soon, asked))
+        own, others = answers[: len(models)], answers[len(models) :]
+        told = _health(dict(zip(models, own, strict=True)), dict(zip(beside, others, strict=True)))
+        return JSONAnswer(told, status_code=503 if None in answers else 200)
 
     return router
 
 
-def _health(states: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
-    """``states`` has what each model says of itself, and None for one that is down."""
-    down = [name for name, said in states.items() if said is None]
+def _health(states: States, beside: States) -> dict[str, Any]:
+    """What each model says of itself, and what stands beside them; None of what is down."""
+    down = [name for name, said in (*states.items(), *beside.items()) if said is None]
     answer: dict[str, Any] = {
         "status": "unhealthy" if down else "healthy",
-        "model_loaded": not down,
+        "model_loaded": None not in states.values(),
         "timestamp": timestamp(),
     }
     if len(states) > 1:
@@ -95,12 +107,13 @@ def _health(states: Mapping[str, dict[str, Any] | None]) -> dict[str, Any]:
         answer |= {name: said for name, said in states.items() if said}
     else:
         answer |= {key: value for said in states.values() if said for key, value in said.items()}
+    answer |= {name: said for name, said in beside.items() if said is not None}
     return {**answer, **shape(f"not ready: {', '.join(down)}", ModelUnavailable.code)} if down else answer
 
 
-async def _answers_soon(model: Mounted) -> dict[str, Any] | None:
+async def _answers_soon(about: About) -> dict[str, Any] | None:
     # BentoML's own readiness waits its whole traffic timeout for a frozen model, and raises what it likes.
     try:
-        return await asyncio.wait_for(model.about(), HEALTH_SECONDS)
-    except Exception:  # whatever it is, the model does not answer
+        return await asyncio.wait_for(about(), HEALTH_SECONDS)
+    except Exception:  # whatever it is, nobody answers
         return None

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runners import describe
-from runners.answers import JSONAnswer
 from runners.contract import MAX_ITEMS, InferenceRequest, ask
 from runners.download import Downloader
 from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
 from runners.mounted import Mounted, Prepare
 from runners.reading import json_body, media_type, resolved
+from web.answers import JSONAnswer
 
 INFER: Final = "/infer"
 CHECKED_INFER: Final = "/checked/infer"

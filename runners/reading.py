@@ -15,11 +15,11 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from runners import strict_json
 from runners.contract import MAX_ITEMS
 from runners.download import Downloader
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.image_limits import check_bytes
+from web import strict_json
 
 MAX_FIELDS: Final = 8
 MAX_FIELD_BYTES: Final = 4096
@@ -107,9 +107,12 @@ def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | R
 async def json_body(request: Request) -> Any:
     """The request's body as JSON, strictly. A large one is parsed beside the event loop. Raises InvalidInput."""
     body = await request.body()
-    if len(body) < LARGE_BODY:
-        return strict_json.loads(body)
-    return await asyncio.to_thread(strict_json.loads, body)
+    try:
+        if len(body) < LARGE_BODY:
+            return strict_json.loads(body)
+        return await asyncio.to_thread(strict_json.loads, body)
+    except strict_json.InvalidJSON as error:
+        raise InvalidInput(error.message) from None
 
 
 def media_type(request: Request) -> str:

@@ -16,15 +16,15 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
 from runners.contract import Infer, InferenceRequest, InferenceResult
-from runners.departure import while_awaited
-from runners.edge import Edge, Limits, configure_access_log
 from runners.errors import ModelTimeout, ModelUnavailable
 from runners.machine import cores, gpus
 from runners.mounted import About
 from runners.native import CHECKED_INFER, INFER
 from runners.reading import MAX_REQUEST_BYTES
 from runners.settings import settings
-from runners.slow_headers import limit_header_time
+from web.departure import while_awaited
+from web.edge import Edge, Guard, Limits, Section, configure_access_log
+from web.slow_headers import limit_header_time
 
 # Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -53,6 +53,14 @@ Call = Callable[..., Awaitable[Any]]
 class EdgedService(Service[Any]):  # type: ignore[misc]
     """A BentoML service inside our outermost layer, instead of behind BentoML's metrics and timeout layers."""
 
+    def sections(self) -> Sequence[Section]:
+        """Parts of the paths that other applications serve beside this one. A subclass may have some."""
+        return ()
+
+    def guard(self) -> Guard | None:
+        """The service's own door. A subclass may have one."""
+        return None
+
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that ``bentoml serve`` runs; a service that another one depends on is not ``is_main``."""
         configure_access_log()
@@ -66,6 +74,8 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
             rewrites={INFER: CHECKED_INFER},
             hidden=frozenset({CHECKED_INFER, READ, SUMMARIZE, ABOUT}),
             trusted=not is_main,
+            sections=self.sections() if is_main else (),
+            guard=self.guard() if is_main else None,
         )
 
 
@@ -96,10 +106,10 @@ def _routes_of(app: Any) -> Callable[[Scope], bool]:
     return known
 
 
-def configuration(port: int) -> dict[str, Any]:
+def configuration(port: int, service_class: type[EdgedService] = EdgedService) -> dict[str, Any]:
     """The arguments of ``@bentoml.service`` that all our services share."""
     return {
-        "service_class": EdgedService,
+        "service_class": service_class,
         "http": {"port": port},
         # Our own deadline answers first; BentoML's would leave the work running and its slot free.
         "traffic": {"timeout": int(_document_seconds() + settings().body_seconds) + 60},

@@ -12,7 +12,6 @@ import bentoml
 
 from runners.artifacts import SUMMARIZATION
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError
-from runners.departure import while_awaited
 from runners.errors import InvalidInput, RunnerError, told
 from runners.front import application
 from runners.mounted import Mounted, Prepare
@@ -35,6 +34,7 @@ from runners.settings import settings
 from runners.summary_model import SHAPES, SummarizationModel
 from runners.summary_requests import options_of
 from runners.summary_routes import EXAMPLE, EXAMPLE_INPUT, summary_router
+from web.departure import while_awaited
 
 if TYPE_CHECKING:
     from runners.documents.document import Document

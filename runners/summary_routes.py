@@ -8,15 +8,15 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from runners import describe
-from runners.answers import JSONAnswer, timestamp
 from runners.contract import Infer, InferenceRequest, InferenceResult, ask
 from runners.download import Downloader
-from runners.error_shape import shape
 from runners.errors import told
 from runners.models.summarizers.base import LONGEST_SUMMARY
 from runners.mounted import About, Prepare
 from runners.summary_model import ratio
 from runners.summary_requests import HOTTEST, MAX_TEXTS, Options, Upload, many_texts, one_text, upload
+from web.answers import JSONAnswer, timestamp
+from web.error_shape import shape
 
 LENGTHS: Final = ("original_length", "summary_length", "compression_ratio")
 ADDED: Final = ("engine", "model", "language", "ignored_parameters")

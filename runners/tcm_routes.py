@@ -7,10 +7,10 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from runners import describe
-from runners.answers import JSONAnswer, timestamp
 from runners.contract import Infer, InferenceRequest
 from runners.errors import InvalidInput, UnknownSymptoms, UnsupportedMediaType, told
 from runners.reading import json_body, media_type
+from web.answers import JSONAnswer, timestamp
 
 PARAMETERS: Final = "parameters"
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from runners.access_log import PROBES, configure_access_log, logger
-from runners.edge import Edge, Limits
 from tests.asgi import Answers, Client, Echoes, Headers, ask
+from web.access_log import PROBES, configure_access_log, logger
+from web.edge import Edge, Limits
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
 

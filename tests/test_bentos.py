@@ -1,4 +1,4 @@
-"""The Bentos of the models without torch: built, and served where nothing but their own dependencies is installed."""
+"""The Bentos: built, and served from their own files; those without torch with nothing but their own dependencies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from tests import clean_environment
+from tests.conftest import encoded
 from tests.servers import ROOT, free_port
 
 MOST_MEMORY = 200e6  # bytes, resident, of the process that serves
@@ -23,6 +25,21 @@ CALLS = {
     "tcm-diagnosis": ("/diagnose", {"symptoms": ["头痛", "乏力", "食欲不振"]}, "syndromes"),
     "tcm-treatment": ("/treat", {"symptoms": ["恶寒", "发热", "咳嗽"]}, "herbs"),
 }
+WITH_TORCH = {
+    "satellite": ({"image": b64encode(encoded()).decode()}, "label"),
+    "embedding": ({"image": b64encode(encoded()).decode()}, "embedding"),
+    "summarization": ({"text": "The harbour is rebuilt. The council voted for it on Tuesday. It rained."}, "summary"),
+}
+OTHERS = {  # how files and folders begin that are not for a Bento of it
+    "satellite": ("embedding", "summar", "diagnosis", "treatment", "documents", "tcm", "launch"),
+    "embedding": ("summar", "diagnosis", "treatment", "documents", "tcm", "launch"),
+    "summarization": ("satellite", "embedding", "engine", "vision", "diagnosis", "treatment", "tcm", "launch"),
+}
+SERVE = """
+import bentoml, sys, uvicorn
+service = bentoml.load(sys.argv[1])
+uvicorn.run(service.to_asgi(is_main=True), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")
+"""
 HEAVY = ("torch", "torchvision", "transformers", "PIL", "scipy", "sklearn", "onnx", "lxml", "cv2")
 
 
@@ -45,12 +62,18 @@ class Built:
         }
 
 
+def built_tag(file: str) -> str:
+    # Not by the command line, which prints the ":satellite:" of a tag as a picture of one.
+    code = "import bentoml, sys; print(bentoml.bentos.build_bentofile(sys.argv[1], build_ctx='.').tag)"
+    command = [sys.executable, "-c", code, file]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return printed.strip().splitlines()[-1]
+
+
 @pytest.fixture(scope="module", params=sorted(CALLS))
 def built(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     name: str = request.param
-    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", "--bentofile", f"bentos/{name}.yaml", "."]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    tag = printed.strip().splitlines()[-1].removeprefix("__tag__:")
+    tag = built_tag(f"bentos/{name}.yaml")
     folder = store / "bentos" / tag.replace(":", "/")
     requirements = (folder / "env" / "python" / "requirements.txt").read_text()
     return Built(name, tag, folder, clean_environment.make(tmp_path_factory.mktemp(name), requirements))
@@ -61,8 +84,16 @@ def served(built: Built, home: Path) -> Iterator[tuple[httpx.Client, psutil.Proc
     """The Bento by ``bentoml serve``, from a folder that holds nothing of the project."""
     port = free_port()
     command = [str(built.python), "-m", "bentoml", "serve", built.tag, "--host", "127.0.0.1", "--port", str(port)]
-    with (home / f"{built.name}.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd="/", env=built.environment(home), stdout=log, stderr=log)
+    with running(command, port, built.environment(home), home / f"{built.name}.log") as found:
+        yield found
+
+
+@contextmanager
+def running(
+    command: list[str], port: int, environment: dict[str, str], log_file: Path
+) -> Iterator[tuple[httpx.Client, psutil.Process]]:
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
             _await_ready(client, process)
@@ -117,11 +148,22 @@ def test_a_bento_holds_no_other_models_files(built: Built) -> None:
     assert not list(built.folder.rglob("*.safetensors"))
 
 
+@pytest.mark.parametrize("name", WITH_TORCH)
+def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(name: str, store: Path) -> None:
+    tag, port = built_tag(f"bentos/{name}.yaml"), free_port()
+    asked, field = WITH_TORCH[name]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [sys.executable, "-c", SERVE, tag, str(port)]
+    with running(command, port, environment, store / f"{name}.log") as (client, _):
+        (answer,) = client.post("/infer", json={"requests": [{"input_data": asked}]}).json()
+    assert answer["error"] is None
+    assert answer["output_data"][field]
+    files = store / "bentos" / tag.replace(":", "/") / "src"
+    assert not [other for other in OTHERS[name] if list((files / "runners").rglob(f"{other}*"))]
+
+
 def test_the_front_doors_bento_has_every_file_that_it_imports(store: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bentoml", "build", "--output", "tag", "."]
-    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    tag = printed.strip().splitlines()[-1].removeprefix("__tag__:")
-    folder = store / "bentos" / tag.replace(":", "/") / "src"
+    folder = store / "bentos" / built_tag("bentofile.yaml").replace(":", "/") / "src"
     environment = {**os.environ, "BENTOML_HOME": str(store), "PYTHONPATH": str(folder)}
     tables = "from runners.models.tcm import tables; assert tables.symptoms() and tables.herbs() and tables.wording()"
     subprocess.run([sys.executable, "-c", f"import service; {tables}"], cwd=tmp_path, env=environment, check=True)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runners.edge import Edge, Limits, request_id
-from runners.exchange import CutShortError
 from tests.asgi import END, PIECE, START, Answers, Client, Detaches, Echoes, Raises, Swallows, ask
+from web.edge import Edge, Limits, request_id
+from web.exchange import CutShortError
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60, body_bytes_of={"/large": 1000})
 

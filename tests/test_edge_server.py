@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 from starlette.types import ASGIApp
 
-from runners.edge import Edge, Limits
 from tests.asgi import PIECE, START, Detaches, Echoes, Raises, serving
+from web.edge import Edge, Limits
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -9,9 +9,9 @@ import logging
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runners.departure import while_awaited
-from runners.edge import Edge, Limits
 from tests.asgi import PIECE, START, Client, Detaches, Echoes, Hangs, Resists, Swallows, ask, read, respond
+from web.departure import while_awaited
+from web.edge import Edge, Limits
 
 SOON, NEVER = 0.02, 60.0
 

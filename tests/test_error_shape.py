@@ -8,10 +8,10 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runners.edge import Edge, Limits
-from runners.error_shape import ERRORS, refusal, reshaped
-from runners.exchange import HELD_BYTES
 from tests.asgi import END, START, Answers, ask
+from web.edge import Edge, Limits
+from web.error_shape import ERRORS, refusal, reshaped
+from web.exchange import HELD_BYTES
 
 JSON, TEXT, HTML = b"application/json", b"text/plain; charset=utf-8", b"text/html"
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode, encodebytes
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.download import Downloader
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
 from runners.front import application
-from runners.mounted import Mounted
+from runners.mounted import About, Mounted
 from runners.settings import Settings
 from tests.conftest import encoded
 
@@ -56,7 +57,7 @@ class OneHost(Downloader):
         return IMAGE
 
 
-def app(model: Any) -> FastAPI:
+def app(model: Any, beside: Mapping[str, About] | None = None) -> FastAPI:
     downloader = OneHost()
 
     async def about() -> dict[str, Any] | None:
@@ -73,6 +74,7 @@ def app(model: Any) -> FastAPI:
             "embedding": Mounted(model, frozen if isinstance(model, Down) else about, embedding.router, {}),
         },
         downloader,
+        beside,
     )
 
 
@@ -265,6 +267,29 @@ async def test_a_model_that_is_down_is_a_503_everywhere() -> None:
     assert health.json()["status"] == "unhealthy"
     assert health.json()["models"] == {"satellite": False, "embedding": False}
     assert {"model_loaded", "timestamp", "error", "code"} <= health.json().keys()
+
+
+async def test_what_stands_beside_the_models_is_told_of_by_health_and_must_be_ready_too() -> None:
+    async def ready() -> dict[str, Any] | None:
+        return {"models": 3}
+
+    async def late() -> dict[str, Any] | None:
+        await asyncio.sleep(60)
+        return {}
+
+    async def health_of(**beside: About) -> httpx.Response:
+        transport = httpx.ASGITransport(app(Echo(), beside))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get("/health")
+
+    good = await health_of(management=ready)
+    assert (good.status_code, good.json()["management"]) == (200, {"models": 3})
+    assert good.json()["models"] == {"satellite": True, "embedding": True}
+    bad = await health_of(management=late, other=ready)
+    assert (bad.status_code, bad.json()["error"]) == (503, "not ready: management")
+    assert bad.json()["status"] == "unhealthy"
+    assert bad.json()["model_loaded"] is True
+    assert "management" not in bad.json()
 
 
 async def test_every_route_is_documented_with_an_example(client: httpx.AsyncClient) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from runners import slow_headers
-from runners.slow_headers import HeaderDeadline, limit_header_time
 from tests.asgi import serving
+from web import slow_headers
+from web.slow_headers import HeaderDeadline, limit_header_time
 
 SECONDS = 0.4
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

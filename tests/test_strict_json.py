@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runners import strict_json
-from runners.errors import InvalidInput
+from web import strict_json
+from web.strict_json import InvalidJSON
 
 REFUSED = {
     "bytes that are not UTF-8": (b'{"a": "\xff"}', "JSON is not UTF-8 at byte 7"),
@@ -54,7 +54,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("data", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused_is_refused_with_its_reason(data: bytes, message: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
+    with pytest.raises(InvalidJSON) as caught:
         strict_json.loads(data)
     assert caught.value.message == message
     assert caught.value.__cause__ is None
@@ -101,7 +101,7 @@ def test_whatever_python_can_write_is_read_back(value: Any, ascii_only: bool) ->
 def test_whatever_comes_is_read_as_python_reads_it_or_refused(data: bytes) -> None:
     try:
         value = strict_json.loads(data)
-    except InvalidInput:
+    except InvalidJSON:
         return
     assert value == json.loads(data)
 
@@ -111,7 +111,7 @@ def test_no_string_hides_levels_or_makes_any(content: str) -> None:
     deep, flat = "[" * 65 + "]" * 65, "[" * 30 + "]" * 30
     text = json.dumps(content + "[" * 70)
     assert strict_json.loads(f"[{text}, {flat}, {text}]".encode())
-    with pytest.raises(InvalidInput, match="deeper"):
+    with pytest.raises(InvalidJSON, match="deeper"):
         strict_json.loads(f"[{text}, {deep}, {text}]".encode())
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runners import strict_json
 from runners.contract import InferenceRequest, InferenceResult
 from runners.diagnosis import DiagnosisModel
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError
 from runners.tcm_requests import PatientInfo, names_of, options_of, patient_of, tells_pregnancy, texts_of
 from runners.treatment import TreatmentModel, syndromes_of
+from web import strict_json
 
 MODELS: dict[str, Any] = {"diagnosis": cache(DiagnosisModel), "treatment": cache(TreatmentModel)}
 

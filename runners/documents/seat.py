@@ -9,6 +9,7 @@ import sys
 import threading
 from concurrent.futures import Future
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from runners.documents import wire
@@ -26,6 +27,9 @@ PASSED: Final = frozenset(
     ["HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH", "TEMP", "TMP", "TMPDIR", "TZ"]
 )
 """What a reading process is given of the environment, besides ``LC_*``: tokens and keys are nothing for parsers."""
+
+OURS: Final = str(Path(__file__).parents[2])
+"""Where this package lies: ``bentoml.load`` takes a Bento's files off ``sys.path`` once the service is imported."""
 
 
 class Job:
@@ -142,7 +146,7 @@ def _started(ocr: str, threads: int) -> subprocess.Popen[bytes]:
 
 def _environment() -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if name in PASSED or name.startswith("LC_")}
-    return {**passed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return {**passed, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path, OURS]))}
 
 
 def _ask(process: subprocess.Popen[bytes], job: Job) -> tuple[dict[str, Any], list[bytes]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
-from runners import strict_json
-from runners.errors import InvalidInput
+from starlette.types import Scope
+
+from web import strict_json
 
 LONGEST_TEXT: Final = 200
 """Characters of a plain text answer that may become the message."""
@@ -40,10 +41,19 @@ class Refusal(NamedTuple):
     status: int
     message: str
     code: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """What goes out with it, such as ``www-authenticate``."""
 
     def body(self) -> bytes:
         """As it leaves."""
         return strict_json.dumps(shape(self.message, self.code))
+
+
+class Voice(Protocol):
+    """How a part with error answers of its own words those that the outermost layer gives in it."""
+
+    def refused(self, refusal: Refusal, scope: Scope) -> bytes:
+        """The JSON of the answer; ``scope`` is the application's, with what a guard has put into it."""
 
 
 def refusal(status: int, message: str | None = None, code: str | None = None) -> Refusal:
@@ -73,7 +83,7 @@ def _parsed(inner: bytes) -> dict[str, Any]:
     """The object, also out of the list of one that BentoML sends by mistake; empty when there is none."""
     try:
         value = strict_json.loads(inner)
-    except InvalidInput:
+    except strict_json.InvalidJSON:
         return {}
     if isinstance(value, list) and len(value) == 1:
         value = value[0]

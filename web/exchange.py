@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
-from runners.access_log import request_id
-from runners.error_shape import Refusal, refusal, reshaped
+from web.access_log import request_id
+from web.error_shape import Refusal, Voice, refusal, reshaped
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +77,26 @@ class Exchange:
 
     The application runs in a task of its own. A refusal that comes while it runs is answered at once, whatever the
     application does about it: from then on what it sends is dropped and what it waits for is cancelled.
+
+    A ``voice`` words our refusals for an application whose own error answers pass as they are, piece by piece. Without
+    one, both are in our shape.
     """
 
-    def __init__(self, serve: Serve, scope: Scope, receive: Receive, send: Send, allowance: Allowance) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        serve: Serve,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        allowance: Allowance,
+        *,
+        voice: Voice | None = None,
+    ) -> None:
         self.status = CLIENT_LEFT
         self.bytes_in = 0
         self.bytes_out = 0
         self._serve, self._scope, self._receive, self._send, self._allowance = serve, scope, receive, send, allowance
+        self._voice = voice
         self._id = request_id.get()
         self._began_at = time.monotonic()
         self._refused: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
@@ -190,13 +203,13 @@ class Exchange:
     # What goes out
 
     async def send(self, message: Message) -> None:
-        """Lets good answers through piece by piece, and keeps bad ones back to put them into our shape."""
+        """Lets good answers through piece by piece, and keeps bad ones back to put them into our shape, if any."""
         if self._gone:
             raise asyncio.CancelledError
         self._stop_if_refused()
         if self._ended:
             return
-        if message["type"] == "http.response.start" and message["status"] >= 400:
+        if message["type"] == "http.response.start" and message["status"] >= 400 and self._voice is None:
             self._held = HeldAnswer(message)
         elif message["type"] == "http.response.start":
             await self._begin(message["status"], message.get("headers", []))
@@ -252,7 +265,8 @@ class Exchange:
             raise CutShortError(f"request {self._id}: the answer could not be completed")
         refused = self._refused.result()
         # A client that was too slow with its body must not go on sending it on this connection.
-        await self._answer(refused.status, refused.body(), [CLOSE] if refused.status == 408 else [])
+        body = refused.body() if self._voice is None else self._voice.refused(refused, self._scope)
+        await self._answer(refused.status, body, [*refused.headers, *([CLOSE] if refused.status == 408 else [])])
 
 
 _dismissed: Final[set[asyncio.Future[Any]]] = set()

@@ -12,8 +12,6 @@ import re
 from itertools import accumulate
 from typing import Any, Final
 
-from runners.errors import InvalidInput
-
 MAX_DEPTH: Final = 64
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
@@ -26,14 +24,22 @@ _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
+class InvalidJSON(ValueError):
+    """The bytes are no JSON; ``message`` is written for whoever sent them."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
 def loads(data: bytes) -> Any:
-    """The value. Raises InvalidInput, whose message says what is wrong and where."""
+    """The value. Raises InvalidJSON, whose message says what is wrong and where."""
     text = _text(data)
     _check_depth(data)
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as exc:
-        raise InvalidInput(f"JSON is malformed at line {exc.lineno}, column {exc.colno}") from None
+        raise InvalidJSON(f"JSON is malformed at line {exc.lineno}, column {exc.colno}") from None
     if _SURROGATE.search(data):
         _check_surrogates(value)
     return value
@@ -46,11 +52,11 @@ def dumps(value: object) -> bytes:
 
 def _text(data: bytes) -> str:
     if data.startswith(b"\xef\xbb\xbf"):
-        raise InvalidInput("JSON begins with a byte order mark")
+        raise InvalidJSON("JSON begins with a byte order mark")
     try:
         return data.decode()
     except UnicodeDecodeError as exc:
-        raise InvalidInput(f"JSON is not UTF-8 at byte {exc.start}") from None
+        raise InvalidJSON(f"JSON is not UTF-8 at byte {exc.start}") from None
 
 
 def _check_depth(data: bytes) -> None:
@@ -60,7 +66,7 @@ def _check_depth(data: bytes) -> None:
     plain = data.replace(rb"\\", b"").replace(rb"\"", b"")  # every quote left is one that begins or ends a string
     brackets = _STRING.sub(b"", plain.translate(None, _NOT_STRUCTURE).replace(b'""', b""))
     if any(depth > MAX_DEPTH for depth in accumulate(map(_STEPS.__getitem__, brackets))):
-        raise InvalidInput(f"JSON nests deeper than {MAX_DEPTH} levels")
+        raise InvalidJSON(f"JSON nests deeper than {MAX_DEPTH} levels")
 
 
 def _check_surrogates(value: object) -> None:
@@ -68,13 +74,13 @@ def _check_surrogates(value: object) -> None:
     try:
         dumps(value)
     except UnicodeEncodeError:
-        raise InvalidInput("JSON holds half of a surrogate pair") from None
+        raise InvalidJSON("JSON holds half of a surrogate pair") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise InvalidInput(f"JSON gives the key {_repeated(pairs)[:40]!a} twice")
+        raise InvalidJSON(f"JSON gives the key {_repeated(pairs)[:40]!a} twice")
     return value
 
 
@@ -85,19 +91,19 @@ def _repeated(pairs: list[tuple[str, Any]]) -> str:
 
 def _integer(digits: str) -> int:
     if len(digits) > _LONGEST_INTEGER or not _SMALLEST <= (value := int(digits)) <= _LARGEST:
-        raise InvalidInput("JSON holds an integer of more than 64 bits")
+        raise InvalidJSON("JSON holds an integer of more than 64 bits")
     return value
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise InvalidInput("JSON holds a number too large for a double")
+        raise InvalidJSON("JSON holds a number too large for a double")
     return value
 
 
 def _constant(name: str) -> None:
-    raise InvalidInput(f"JSON has no {name.lstrip('-')}")
+    raise InvalidJSON(f"JSON has no {name.lstrip('-')}")
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)

@@ -2,32 +2,36 @@
 
 It stands outside BentoML's own application, whose timeout layer keeps a caller waiting when something under it
 raises, and which has no limit on bodies. A request passes a ladder of checks, then the application, with this layer
-between the application and the connection in both directions; see ``runners.exchange`` for that part.
+between the application and the connection in both directions; see ``web.exchange`` for that part.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runners import access_log
-from runners.access_log import configure_access_log, request_id
-from runners.departure import departed
-from runners.error_shape import Refusal, refusal, too_large
-from runners.exchange import Allowance, Exchange
+from web import access_log, lifespans
+from web.access_log import configure_access_log, request_id
+from web.departure import departed
+from web.error_shape import Refusal, Voice, refusal, too_large
+from web.exchange import Allowance, Exchange
 
-__all__ = ["Edge", "Limits", "configure_access_log", "request_id"]
+__all__ = ["Edge", "Guard", "Limits", "Refusal", "Section", "Voice", "configure_access_log", "request_id"]
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
 
 Headers = list[tuple[bytes, bytes]]
+
+Guard = Callable[[Scope], Awaitable[Refusal | None]]
+"""The door: who may not come in is refused. It judges by the scope that the application sees, whose ``edge.path`` is
+the path that the caller wrote, and may put what it learns into ``scope["state"]``."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,38 @@ class Limits:
     """Seconds of single probes such as ``/readyz``, which answer 503 when they are late."""
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the paths that another application serves, with limits, error shape and door of its own.
+
+    The application sees the path as it came, answers its own 404s, and its error answers pass as they are.
+    """
+
+    prefix: str
+    """Such as ``/api/v1``: it and everything below it."""
+
+    app: ASGIApp
+
+    limits: Callable[[str], Limits]
+    """How much and how long a caller may ask on a path of the section; such paths hold ids, and cannot be listed."""
+
+    voice: Voice
+    """How the edge's own refusals are worded."""
+
+    guard: Guard | None = None
+
+    def has(self, path: str) -> bool:
+        """Whether the path is the section's."""
+        return path == self.prefix or path.startswith(f"{self.prefix}/")
+
+
 class Edge:
     """An ASGI application around another one, which callers reach through it only.
 
     ``routes`` says whether any route of the application has the path: others get 404 here, before BentoML makes a
     metric's label of them. ``rewrites`` leads a path to another one inside; ``hidden`` paths exist inside only.
     A ``trusted`` application is reached through a unix socket by our own front door alone: every path passes as it is,
-    and so does pickle.
+    and so does pickle. ``guard`` is the application's; nothing of all this is for ``sections`` but their own.
     """
 
     def __init__(  # noqa: PLR0913
@@ -75,6 +104,8 @@ class Edge:
         rewrites: Mapping[str, str] | None = None,
         hidden: frozenset[str] = frozenset(),
         trusted: bool = False,
+        sections: Sequence[Section] = (),
+        guard: Guard | None = None,
     ) -> None:
         self.app = app
         self.name = name
@@ -83,44 +114,63 @@ class Edge:
         self.rewrites = {} if trusted else dict(rewrites or {})
         self.hidden = hidden
         self.trusted = trusted
+        self.sections = tuple(sections)
+        self.guard = guard
+        self._states: dict[str, dict[str, Any]] = {section.prefix: {} for section in self.sections}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves HTTP, lets the lifespan through and refuses websockets, which no service of ours speaks."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
+            await self._live(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The applications begin and end together; what each keeps for its requests is its own."""
+        if self.sections:
+            others = ((one.app, {**scope, "state": self._states[one.prefix]}) for one in self.sections)
+            await lifespans.run([(self.app, scope), *others], receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _section(self, path: str) -> Section | None:
+        return next((section for section in self.sections if section.has(path)), None)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         identity = _request_id(scope["headers"])
         token = request_id.set(identity)
-        exchange = Exchange(self._judged, self._inside(scope, identity), receive, send, self._allowance(scope["path"]))
+        section = self._section(scope["path"])
+        inside, allowance = self._inside(scope, identity), self._allowance(scope["path"])
+        exchange = Exchange(self._judged, inside, receive, send, allowance, voice=section.voice if section else None)
         leaving = departed.set(exchange.left)
         try:
             await exchange.run()
         finally:
             departed.reset(leaving)
-            if not self.trusted:  # the front door has a line for it, and a batch is nobody's single request
+            if section or not self.trusted:  # the front door has a line for it, and a batch is nobody's single request
                 self._log(scope, exchange)
             request_id.reset(token)
 
     def _inside(self, scope: Scope, identity: str) -> Scope:
         """The scope that the application sees. Its path is decoded, so the raw one is made from it where it changes."""
+        section = self._section(scope["path"])
+        state = self._states[section.prefix] if section else scope.get("state", {})
         headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
         inside = {
             **scope,
             "headers": [*headers, (b"x-request-id", identity.encode())],
-            "state": {**scope.get("state", {}), "request_id": identity},
+            "state": {**state, "request_id": identity},
             "edge.path": scope["path"],
         }
-        if target := self.rewrites.get(scope["path"]):
+        if not section and (target := self.rewrites.get(scope["path"])):
             inside |= {"path": target, "raw_path": quote(target).encode()}
         return inside
 
     def _allowance(self, path: str) -> Allowance:
-        limits = self.limits
+        section = self._section(path)
+        limits = section.limits(path) if section else self.limits
         probe = limits.probe_seconds_of.get(path)
         late = refusal(504) if probe is None else refusal(503, "Not ready in time", "MODEL_UNAVAILABLE")
         body_bytes = limits.body_bytes_of.get(path, limits.body_bytes)
@@ -134,25 +184,22 @@ class Edge:
 
     async def _judged(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
         """Runs the application, unless a step of the ladder refuses the request."""
-        refused = self._wrong_path(scope) or self._wrong_kind(scope["headers"]) or self._wrong_length(scope)
+        section = self._section(scope["edge.path"])
+        app, guard = (section.app, section.guard) if section else (self.app, self.guard)
+        trusted = self.trusted and not section
+        refused = None if section or trusted else self._wrong_path(scope)
+        refused = refused or _wrong_kind(scope["headers"], trusted=trusted) or self._wrong_length(scope)
+        if refused is None and guard is not None:
+            refused = await guard(scope)
         if refused is None:
-            await self.app(scope, receive, send)
+            await app(scope, receive, send)
         return refused
 
-    # Authentication, when there is any, is one more step after this one, judged on scope["edge.path"] as well: a URL
-    # that is put together from the Host header says what the caller wants it to say.
+    # A guard judges on scope["edge.path"] as well: a URL that is put together from the Host header says what the
+    # caller wants it to say.
     def _wrong_path(self, scope: Scope) -> Refusal | None:
-        if self.trusted or (scope["edge.path"] not in self.hidden and self.routes(scope)):
-            return None
-        return refusal(404)
-
-    def _wrong_kind(self, headers: Headers) -> Refusal | None:
-        """Pickle runs code when it is read; a compressed body would pass the byte limit small and unfold behind it."""
-        if not self.trusted and any(b"pickle" in value.lower() for value in _values(headers, b"content-type")):
-            return refusal(415)
-        if any(value.strip().lower() not in {b"", b"identity"} for value in _values(headers, b"content-encoding")):
-            return refusal(415, "Compressed bodies are not read here")
-        return None
+        known = scope["edge.path"] not in self.hidden and self.routes(scope)
+        return None if known else refusal(404)
 
     def _wrong_length(self, scope: Scope) -> Refusal | None:
         lengths = {value.strip() for value in _values(scope["headers"], b"content-length")}
@@ -176,6 +223,15 @@ class Edge:
             bytes_out=exchange.bytes_out,
             client=client[0] if client else None,
         )
+
+
+def _wrong_kind(headers: Headers, *, trusted: bool) -> Refusal | None:
+    """Pickle runs code when it is read; a compressed body would pass the byte limit small and unfold behind it."""
+    if not trusted and any(b"pickle" in value.lower() for value in _values(headers, b"content-type")):
+        return refusal(415)
+    if any(value.strip().lower() not in {b"", b"identity"} for value in _values(headers, b"content-encoding")):
+        return refusal(415, "Compressed bodies are not read here")
+    return None
 
 
 def _values(headers: Headers, wanted: bytes) -> list[bytes]:
