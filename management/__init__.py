@@ -1,0 +1,1 @@
+"""Which models run where? One API to deploy, call, scale, update and delete them."""

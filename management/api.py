@@ -1,0 +1,221 @@
+"""The documented routes: parse, make one call, answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import APIRouter, Request
+
+from management import describe, schemas, views
+from management.changes import Change
+from management.errors import InvalidModelConfig, ItemRefused, ModelNotFound
+from management.gateway import Terms
+from management.reading import body, language, query
+from management.records import Deployment, Replica
+from management.replica_client import Result, code_of, message_of
+from management.routing import Priority
+from management.store import Session
+from web.answers import JSONAnswer, timestamp
+from web.departure import while_awaited
+
+if TYPE_CHECKING:
+    from management.app import Platform
+
+PREFIX: Final = "/api/v1"
+PRIORITIES: Final = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
+
+
+def router(platform: Platform) -> APIRouter:
+    """Every route below ``PREFIX``."""
+    api = APIRouter(prefix=PREFIX)
+    _add_changes(api, platform)
+    _add_views(api, platform)
+    _add_inference(api, platform)
+    return api
+
+
+def _add_changes(api: APIRouter, platform: Platform) -> None:
+    @api.post("/models/deploy", **describe.change("Deploy a model", schemas.DeployBody, describe.DEPLOY))
+    async def deploy(request: Request) -> JSONAnswer:
+        asked = await body(request, schemas.DeployBody, InvalidModelConfig)
+        change = Change(
+            lambda session, caller: platform.wishes.deploy(session, asked.config, caller),
+            "deploying",
+            "deployed",
+            _deployment,
+        )
+        return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
+
+    @api.put("/models/{model_id}", **describe.change("Update a model", schemas.UpdateBody, describe.UPDATE))
+    async def update(model_id: str, request: Request) -> JSONAnswer:
+        asked = await body(request, schemas.UpdateBody, InvalidModelConfig)
+        change = Change(
+            lambda session, caller: platform.wishes.update(session, model_id, asked.config, caller),
+            "updating",
+            "updated",
+            _deployment,
+        )
+        return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
+
+    @api.post("/models/{model_id}/scale", **describe.change("Scale a model", schemas.ScaleBody, describe.SCALE))
+    async def scale(model_id: str, request: Request) -> JSONAnswer:
+        asked = await body(request, schemas.ScaleBody, InvalidModelConfig)
+        current = 0
+
+        def work(session: Session, caller: Any) -> Deployment:
+            nonlocal current
+            changed = platform.wishes.scale(session, model_id, asked.replicas, caller)
+            current = sum(one.state.alive for one in session.replicas.of([changed.id]))
+            return changed
+
+        def tell(deployment: Deployment, message: str) -> dict[str, Any]:
+            return {"message": message, "current_replicas": current, "target_replicas": deployment.replicas}
+
+        change = Change(work, "scaling", "scaled", tell)
+        return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
+
+    @api.delete("/models/{model_id}", **describe.change("Delete a model", None, schemas.DeleteQuery))
+    async def delete(model_id: str, request: Request) -> JSONAnswer:
+        asked = query(request, schemas.DeleteQuery)
+        change = Change(
+            lambda session, caller: platform.wishes.delete(session, model_id, force=asked.force, caller=caller),
+            "deleting",
+            "deleted",
+            lambda _, message: {"message": message},
+            ends=True,
+            lasting=False,
+        )
+        return await platform.changes.make(request, change, asked.wait)
+
+
+def _add_views(api: APIRouter, platform: Platform) -> None:
+    @api.get("/models", **describe.view("List models", describe.LISTED, schemas.ListQuery))
+    async def models(request: Request) -> JSONAnswer:
+        asked = query(request, schemas.ListQuery)
+
+        def work(session: Session) -> tuple[list[dict[str, Any]], int]:
+            page = session.deployments.page(**asked.model_dump())
+            replicas = _by_deployment(session.replicas.of(one.id for one in page.items))
+            return [views.listed(one, replicas.get(one.id, [])) for one in page.items], page.total
+
+        listed, total = await platform.store.read(work)
+        headers = {"X-Total-Count": str(total), **_links(request, asked, total)}
+        return JSONAnswer(listed, headers=headers)
+
+    @api.get("/models/{model_id}/status", **describe.view("A model's status", describe.STATUS))
+    async def status(model_id: str, request: Request) -> JSONAnswer:
+        deployment, replicas = await platform.store.read(lambda session: _found(session, model_id))
+        url = platform.settings.public_url.rstrip("/") + PREFIX
+        return JSONAnswer(views.status(deployment, replicas, url, language(request)))
+
+    @api.get(
+        "/models/{model_id}/logs", **describe.view("The last lines of a model's logs", describe.LOGS, schemas.LogsQuery)
+    )
+    async def logs(model_id: str, request: Request) -> JSONAnswer:
+        tail = query(request, schemas.LogsQuery).tail
+        _, replicas = await platform.store.read(lambda session: _found(session, model_id))
+        parts = [
+            {"replica_id": one.id, "state": one.state.value, "lines": await platform.launcher.log(one.id, tail)}
+            for one in replicas
+        ]
+        return JSONAnswer({"model_id": model_id, "replicas": parts})
+
+    @api.get("/models/{model_id}/events", **describe.view("Who changed what", describe.EVENTS, schemas.EventsQuery))
+    async def events(model_id: str, request: Request) -> JSONAnswer:
+        limit = query(request, schemas.EventsQuery).limit
+        found = await platform.store.read(lambda session: session.events.of(model_id, limit))
+        if not found:
+            raise ModelNotFound({"model_id": model_id})
+        return JSONAnswer([views.event(one) for one in found])
+
+    @api.get("/health", **describe.health())
+    async def health() -> JSONAnswer:
+        said = await platform.health()
+        return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
+
+
+def _add_inference(api: APIRouter, platform: Platform) -> None:
+    # Who leaves frees the place: the work is given up with its caller.
+    @api.post("/models/{model_id}/inference", **describe.inference("One inference", schemas.InferenceBody, batch=False))
+    async def inference(model_id: str, request: Request) -> JSONAnswer:
+        started = time.perf_counter()
+        asked = await body(request, schemas.InferenceBody)
+        item = {"input_data": asked.input_data, "parameters": asked.parameters}
+        (result,) = await while_awaited(platform.gateway.infer(model_id, [item], _terms(request, asked)))
+        if (error := result.get("error")) is not None:
+            raise ItemRefused(code_of(error.get("code")), message_of(error.get("message")))
+        return JSONAnswer(_answer(_request_id(request), model_id, result, started))
+
+    @api.post("/models/{model_id}/batch_inference", **describe.inference("A batch", schemas.BatchBody, batch=True))
+    async def batch_inference(model_id: str, request: Request) -> JSONAnswer:
+        started = time.perf_counter()
+        asked = await body(request, schemas.BatchBody)
+        items = [{"input_data": one.input_data, "parameters": one.parameters} for one in asked.requests]
+        results = await while_awaited(platform.gateway.infer(model_id, items, _terms(request, asked)))
+        own_id = _request_id(request)
+        return JSONAnswer(
+            [_batch_answer(f"{own_id}.{number}", model_id, one, started) for number, one in enumerate(results)]
+        )
+
+
+def _terms(request: Request, asked: schemas.InferenceBody | schemas.BatchBody) -> Terms:
+    return Terms(PRIORITIES[asked.priority], asked.timeout, _request_id(request))
+
+
+def _answer(request_id: str, model_id: str, result: Result, started: float) -> dict[str, Any]:
+    return {
+        "request_id": request_id,
+        "model_id": model_id,
+        "output_data": result.get("output_data"),
+        "confidence": result.get("confidence"),
+        "processing_time": round(time.perf_counter() - started, 6),
+        "timestamp": timestamp(),
+    }
+
+
+def _batch_answer(request_id: str, model_id: str, result: Result, started: float) -> dict[str, Any]:
+    error = result.get("error")
+    told = {} if error is None else {"code": code_of(error.get("code")), "message": message_of(error.get("message"))}
+    return {**_answer(request_id, model_id, result, started), **({"error": told} if told else {})}
+
+
+def _deployment(deployment: Deployment, message: str) -> dict[str, Any]:
+    return {"deployment_id": deployment.id, "message": message}
+
+
+def _request_id(request: Request) -> str:
+    found: str = request.scope["state"]["request_id"]
+    return found
+
+
+def _found(session: Session, model_id: str) -> tuple[Deployment, list[Replica]]:
+    deployment = session.deployments.get(model_id)
+    if deployment is None:
+        raise ModelNotFound({"model_id": model_id})
+    return deployment, session.replicas.of([deployment.id])
+
+
+def _by_deployment(replicas: Sequence[Replica]) -> dict[str, list[Replica]]:
+    found: dict[str, list[Replica]] = {}
+    for one in replicas:
+        found.setdefault(one.deployment_id, []).append(one)
+    return found
+
+
+def _links(request: Request, asked: schemas.ListQuery, total: int) -> dict[str, str]:
+    """RFC 8288, relative to this server: nothing is made of the Host header."""
+    filters = "".join(
+        f"&{name}={value}" for name in ("status", "model_type") if (value := request.query_params.get(name)) is not None
+    )
+    steps = {
+        "next": asked.offset + asked.limit if asked.offset + asked.limit < total else None,
+        "prev": max(0, asked.offset - asked.limit) if asked.offset > 0 else None,
+    }
+    links = [
+        f'<{PREFIX}/models?limit={asked.limit}&offset={offset}{filters}>; rel="{name}"'
+        for name, offset in steps.items()
+        if offset is not None
+    ]
+    return {"Link": ", ".join(links)} if links else {}

@@ -1,0 +1,239 @@
+"""The composition root: the only file that knows every part of the management, and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from management import api, capacity
+from management.access import Door, Failures, Keyring, role_for_api, role_for_models
+from management.answers import ApiVoice, install_error_handlers
+from management.backends.process import ProcessLauncher
+from management.bentos import BentoStore
+from management.changes import Changes
+from management.errors import StoreUnavailable
+from management.first_key import first_key
+from management.gateway import Gateway
+from management.records import Status, status_of
+from management.schemas import LONGEST_TIMEOUT
+from management.settings import Settings, settings
+from management.store import Session, Store
+from management.supervisor import Supervisor
+from management.wishes import Wishes
+from web.answers import timestamp
+from web.edge import Limits, Section
+
+MIB: Final = 1024 * 1024
+CONTROL_BYTES: Final = MIB
+INFERENCE_BYTES: Final = 24 * MIB
+BATCH_BYTES: Final = 64 * MIB
+BODY_SECONDS: Final = 60.0
+SPARE_SECONDS: Final = 30.0  # beyond the longest that a caller may wait for: our own deadlines are first
+USES_SECONDS: Final = 10.0  # between two notes of when keys were used
+OPEN: Final = frozenset({f"{api.PREFIX}/{path}" for path in ("health", "docs", "openapi.json")})
+
+logger = logging.getLogger(__name__)
+
+
+class Platform:
+    """One worker of the management: its store, its gateway, its supervisor, and the routes over them.
+
+    Nothing is opened or started before ``start``; whoever imports a server's module must not begin to manage.
+    """
+
+    def __init__(self, read_settings: Callable[[], Settings] = settings) -> None:
+        self._read_settings = read_settings
+        self.keyring = Keyring()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._seen = -1
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Read when they are first needed."""
+        return self._read_settings()
+
+    @cached_property
+    def store(self) -> Store:
+        """The database."""
+        return Store(self.settings.database)
+
+    @cached_property
+    def launcher(self) -> ProcessLauncher:
+        """What starts replicas."""
+        return ProcessLauncher(self.settings)
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """The way to the models."""
+        return Gateway(self.settings, self._refresh)
+
+    @cached_property
+    def supervisor(self) -> Supervisor:
+        """What makes wishes true."""
+        return Supervisor(self.store, self.launcher, self.wishes.capacity, self.settings)
+
+    @cached_property
+    def wishes(self) -> Wishes:
+        """What requests change."""
+        return Wishes(capacity.of_machine(self.settings), BentoStore(self.settings.bentoml_home))
+
+    @cached_property
+    def changes(self) -> Changes:
+        """How they change it."""
+        return Changes(self.store, self.supervisor.wake)
+
+    async def start(self) -> None:
+        """Opens the database, makes the first key, learns what there is, and begins to supervise."""
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await asyncio.to_thread(self.store.migrate)
+        await self.store.write(lambda session: first_key(session, self.settings))
+        await self._refresh()
+        self._tasks = [asyncio.create_task(one) for one in (self.supervisor.run(), self._watch(), self._note_uses())]
+
+    async def close(self) -> None:
+        """Ends what ``start`` began; replicas too, unless they are to be kept."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.supervisor.close(stop_replicas=not self.settings.keep_replicas)
+        await self.gateway.close()
+        with suppress(StoreUnavailable):
+            await self.keyring.write_uses(self.store)
+        self.store.close()
+
+    async def health(self) -> dict[str, Any]:
+        """Database, lease, backend, and how many models are ready of those wanted."""
+        try:
+            lease, wanted, ready = await self.store.read(_state)
+        except StoreUnavailable:
+            return {"status": "unhealthy", "database": "unavailable", "backend": "process", "timestamp": timestamp()}
+        held = lease is not None and lease.held_until > time.time()
+        return {
+            "status": "healthy" if held and ready == wanted else "degraded",
+            "database": "ok",
+            "lease": "held" if held else "free",
+            "backend": "process",
+            "models": {"wanted": wanted, "ready": ready},
+            "timestamp": timestamp(),
+        }
+
+    async def about(self) -> dict[str, Any] | None:
+        """``health`` as a front door shows it beside its models; None when the management does not work."""
+        said = await self.health()
+        return None if said["status"] == "unhealthy" else said
+
+    async def _watch(self) -> None:
+        """Looks for what any worker changed, and learns it within a second."""
+        while True:
+            await asyncio.sleep(self.settings.refresh_seconds)
+            try:
+                await self._refresh()
+            except StoreUnavailable:
+                logger.warning("the database is not available; routes and keys stay as they were")
+            except Exception:  # one bad look must not be the last one
+                logger.exception("routes and keys cannot be read")
+
+    async def _refresh(self) -> None:
+        changes = await self.store.read(lambda session: session.changes())
+        if changes == self._seen:
+            return
+        deployments, ready, keys = await self.store.read(
+            lambda session: (session.deployments.all(), session.replicas.ready(), session.keys.all())
+        )
+        self.gateway.learn(deployments, ready)
+        self.keyring.learn(keys)
+        self.supervisor.wake()
+        self._seen = changes
+
+    async def _note_uses(self) -> None:
+        while True:
+            await asyncio.sleep(USES_SECONDS)
+            with suppress(StoreUnavailable):
+                await self.keyring.write_uses(self.store)
+
+    # As an application
+
+    def section(self) -> Section:
+        """The API as a part of a server's paths."""
+        door = Door(self.keyring, Failures(self.settings.failed_logins), role_for_api(OPEN, f"{api.PREFIX}/static/"))
+        return Section(api.PREFIX, self.application(), _limits, ApiVoice(), door)
+
+    def door_for_models(self, open_paths: frozenset[str]) -> Door | None:
+        """The door of the models' own endpoints, if they are to have one."""
+        if not self.settings.keys_for_models:
+            return None
+        return Door(self.keyring, Failures(self.settings.failed_logins), role_for_models(open_paths))
+
+    def application(self) -> FastAPI:
+        """The API's routes; its lifespan is the platform's."""
+
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            await self.start()
+            try:
+                yield
+            finally:
+                await self.close()
+
+        app = FastAPI(
+            title="Atelier: model management",
+            description="Deploy, call, scale, update and delete models. 模型管理 API.",
+            version="1",
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=f"{api.PREFIX}/openapi.json",
+            redirect_slashes=False,
+            lifespan=lifespan,
+        )
+        install_error_handlers(app)
+        app.include_router(api.router(self))
+        _add_documentation(app)
+        return app
+
+
+def _state(session: Session) -> tuple[Any, int, int]:
+    """The lease, the models that are wanted, and those of them that run."""
+    running: dict[str, list[Any]] = {}
+    for one in session.replicas.ready():
+        running.setdefault(one.deployment_id, []).append(one)
+    states = [status_of(one, running.get(one.id, [])) for one in session.deployments.all()]
+    wanted = [one for one in states if one is not Status.STOPPED]
+    return session.leases.get(), len(wanted), sum(one is Status.RUNNING for one in wanted)
+
+
+def _limits(path: str) -> Limits:
+    """Inference takes pictures; everything else is small."""
+    size = {"inference": INFERENCE_BYTES, "batch_inference": BATCH_BYTES}.get(path.rsplit("/", 1)[-1], CONTROL_BYTES)
+    return Limits(body_bytes=size, request_seconds=LONGEST_TIMEOUT + SPARE_SECONDS, body_seconds=BODY_SECONDS)
+
+
+def _add_documentation(app: FastAPI) -> None:
+    """Swagger UI, from the files that BentoML brings: nothing comes from the internet."""
+    static = f"{api.PREFIX}/static"
+    spec = find_spec("bentoml")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    files = Path(spec.submodule_search_locations[0]) / "_internal" / "server" / "static_content"
+    app.mount(static, StaticFiles(directory=files, check_dir=False))
+
+    @app.get(f"{api.PREFIX}/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=f"{api.PREFIX}/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{static}/swagger-ui-bundle.js",
+            swagger_css_url=f"{static}/swagger-ui.css",
+            swagger_favicon_url=f"{static}/favicon-light-32x32.png",
+        )

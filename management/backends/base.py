@@ -1,0 +1,92 @@
+"""What every launcher does for the supervisor: start, look at, and end single replicas."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from management.records import Resources
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What is to be started. Its id is unique for ever, and is how everything else names the replica."""
+
+    replica_id: str
+    model_id: str
+    docker_image: str
+    resources: Resources
+    environment: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[int, ...] = ()
+
+
+class Phase(Enum):
+    """What is seen of a replica from outside."""
+
+    ABSENT = auto()
+    """Nothing of it is there: it was never started, or was cleaned up."""
+    STARTING = auto()
+    """It runs, and does not answer yet."""
+    READY = auto()
+    """It runs, proved that it is ours, and says that it is ready."""
+    SILENT = auto()
+    """It was ready once, runs, and does not answer now."""
+    EXITED = auto()
+    """It ended."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A look at one replica."""
+
+    phase: Phase
+    address: str = ""
+    """Where a READY one is reached: ``unix:/path`` or ``http://host:port``."""
+    in_flight: int = 0
+    """Requests that a READY one is working on."""
+    cpu_seconds: float = 0.0
+    """CPU time that it has used so far."""
+    memory_bytes: int = 0
+    """Memory that it holds now."""
+    reason: str = ""
+    """Why it EXITED, as far as it is known."""
+
+
+class LaunchRefusedError(Exception):
+    """This launch cannot be made here; the text says why, for whoever deployed it."""
+
+
+class Launcher(ABC):
+    """Starts, observes and ends replicas. Nothing is remembered but by what runs and by what lies on disk.
+
+    A control plane that is killed at any instant, and starts again, finds with the same ids what it left.
+    """
+
+    @abstractmethod
+    async def start(self, launch: Launch) -> None:
+        """Begins to start it and returns at once; done twice is the same as once.
+
+        Raises LaunchRefusedError when it cannot even be begun.
+        """
+
+    @abstractmethod
+    async def observe(self, replica_id: str) -> Observation:
+        """A look at it, in about a second at most. An unknown id is ABSENT."""
+
+    @abstractmethod
+    async def stop(self, replica_id: str, grace_seconds: float) -> None:
+        """Asks it to end, waits so long, ends it by force. At return nothing of it runs; a gone one is no error."""
+
+    @abstractmethod
+    async def running(self) -> list[str]:
+        """The ids of all that run, whoever started them: what no record knows is an orphan."""
+
+    @abstractmethod
+    async def log(self, replica_id: str, lines: int) -> list[str]:
+        """The last lines it wrote, also after its end; none of a replica whose files are gone."""
+
+    @abstractmethod
+    async def clean(self, replica_id: str) -> None:
+        """Removes what an ended replica left on disk; a gone one is no error."""

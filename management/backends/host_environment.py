@@ -1,0 +1,43 @@
+"""The environment of a replica: what is on the allow-list, what it was deployed with, and where its own things lie."""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+from pathlib import Path
+from typing import Final
+
+from management.backends.base import Launch
+from management.settings import Settings
+
+MARKER: Final = "ATELIER_REPLICA_ID"
+"""The variable by which a process, and all that it starts, is known to belong to a replica."""
+
+PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+LONGEST_TIMEOUT: Final = 600  # seconds that a caller may give a model; its own limits must not end it before
+
+
+def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, str]:
+    """Nothing of the control plane's own environment but ``PASSED``: no secret of it is a model's business."""
+    threads = str(max(1, ceil(launch.resources.cpu_millicores / 1000)))
+    return {
+        **{name: os.environ[name] for name in PASSED if name in os.environ},
+        "ATELIER_REQUEST_SECONDS": str(LONGEST_TIMEOUT + 10),
+        "ATELIER_DOCUMENT_SECONDS": str(LONGEST_TIMEOUT),
+        "ATELIER_THREADS": threads,
+        "OMP_NUM_THREADS": threads,
+        **launch.environment,
+        "HOME": str(folder),
+        "TMPDIR": str(_made(folder / "tmp")),
+        "BENTOML_HOME": str(settings.bentoml_home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "PROMETHEUS_MULTIPROC_DIR": str(_made(folder / "metrics")),
+        "PYTHONUNBUFFERED": "1",
+        "CUDA_VISIBLE_DEVICES": ",".join(map(str, launch.gpus)),
+        MARKER: launch.replica_id,
+    }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    return folder

@@ -1,0 +1,256 @@
+"""Replicas as processes of this machine: one each, with a folder, an environment and a socket of its own.
+
+A replica's folder holds a lock that is taken before the process begins and handed over to it: who holds it lives, and
+nothing else needs to be believed, no process id and no port. A replica outlives the control plane and is found again
+by its folder. Whatever it started itself carries its id in its environment and is ended with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import psutil
+
+from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase
+from management.backends.host_environment import MARKER, environment
+from management.bentos import tag_of
+from management.settings import Settings
+
+HOST: Final = Path(__file__).with_name("replica_host.py")
+LONGEST_SOCKET: Final = 100
+"""Bytes of a unix socket's path; the system allows 108."""
+PROBE_SECONDS: Final = 1.5
+TAIL_BYTES: Final = 256 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class ProcessLauncher(Launcher):
+    """The launcher of the process backend."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._home = settings.replicas
+        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if len(str(self._home)) + 38 > LONGEST_SOCKET:
+            raise ValueError(f"ATELIER_HOME is too long for the replicas' sockets: {settings.home.absolute()}")
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._probes: aiohttp.ClientSession | None = None
+        self._processes: dict[int, psutil.Process] = {}
+
+    async def start(self, launch: Launch) -> None:
+        """As the contract says; the Bento must be in the store."""
+        await asyncio.to_thread(self._start, launch)
+
+    def _start(self, launch: Launch) -> None:
+        folder = self._home / launch.replica_id
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with (folder / "lock").open("ab") as lock:
+                if not _taken(lock.fileno()):
+                    self._spawn(launch, folder, lock.fileno())
+        except OSError as error:
+            raise LaunchRefusedError(f"the process cannot be started ({error.strerror})") from error
+
+    def _spawn(self, launch: Launch, folder: Path, lock: int) -> None:
+        told = {
+            "bento": str(tag_of(launch.docker_image)),
+            "lock_fd": lock,
+            "log_bytes": self._settings.log_bytes,
+            "stop_seconds": self._settings.stop_seconds,
+        }
+        (folder / "launch.json").write_text(json.dumps(told))
+        token = os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(token, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        with (folder / "log").open("ab") as log:
+            child = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", str(HOST), str(folder)],
+                cwd=folder,
+                env=environment(launch, folder, self._settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
+            )
+        (folder / "pid").write_text(str(child.pid))
+        self._children[launch.replica_id] = child
+
+    async def observe(self, replica_id: str) -> Observation:
+        """As the contract says."""
+        folder = self._home / replica_id
+        child = self._children.get(replica_id)
+        exit_code = None if child is None else child.poll()  # also spares us a zombie
+        if not folder.is_dir():
+            return Observation(Phase.ABSENT)
+        if not _alive(folder):
+            started = (folder / "launch.json").exists()
+            return Observation(Phase.EXITED, reason=_reason(exit_code)) if started else Observation(Phase.ABSENT)
+        cpu_seconds, memory_bytes = await asyncio.to_thread(self._usage, folder)
+        if not (folder / "http.sock").exists():
+            return Observation(Phase.STARTING, cpu_seconds=cpu_seconds, memory_bytes=memory_bytes)
+        state = await self._state(folder)
+        phase = Phase.SILENT if state is None else Phase.READY if state["ready"] else Phase.STARTING
+        return Observation(
+            phase,
+            address=f"unix:{folder / 'http.sock'}",
+            in_flight=state["in_flight"] if state else 0,
+            cpu_seconds=cpu_seconds,
+            memory_bytes=memory_bytes,
+        )
+
+    async def _state(self, folder: Path) -> dict[str, Any] | None:
+        """What the replica says of itself, if it proves that it is the one."""
+        nonce = secrets.token_hex(16)
+        connector = aiohttp.UnixConnector(str(folder / "http.sock"))
+        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+                session.get("http://replica/.atelier/state", params={"nonce": nonce}) as answer,
+            ):
+                state: dict[str, Any] = await answer.json()
+            token = (folder / "token").read_bytes()
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+        proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
+        return state if hmac.compare_digest(str(state.get("proof")), proof) else None
+
+    def _usage(self, folder: Path) -> tuple[float, int]:
+        """CPU seconds and resident bytes of the process and all that it started."""
+        try:
+            process = psutil.Process(int((folder / "pid").read_text()))
+            family = [process, *process.children(recursive=True)]
+        except (OSError, ValueError, psutil.Error):
+            return 0.0, 0
+        seconds, memory = 0.0, 0
+        for one in family:
+            try:
+                times = one.cpu_times()
+                seconds += times.user + times.system
+                memory += one.memory_info().rss
+            except psutil.Error:
+                continue
+        return seconds, memory
+
+    async def stop(self, replica_id: str, grace_seconds: float) -> None:
+        """As the contract says."""
+        folder = self._home / replica_id
+        if grace_seconds > 0 and _alive(folder) and _signal(folder, replica_id, signal.SIGTERM):
+            await self._until_dead(replica_id, grace_seconds)
+        if _alive(folder):
+            _signal(folder, replica_id, signal.SIGKILL)
+            await self._until_dead(replica_id, self._settings.stop_seconds)
+        await asyncio.to_thread(_sweep, replica_id)
+        child = self._children.pop(replica_id, None)
+        if child is not None:
+            child.poll()
+
+    async def _until_dead(self, replica_id: str, seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while _alive(self._home / replica_id) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.02)
+            if child := self._children.get(replica_id):
+                child.poll()
+
+    async def running(self) -> list[str]:
+        """As the contract says: processes without a host that lives are swept, not listed."""
+        return [folder.name for folder in self._home.iterdir() if folder.is_dir() and _alive(folder)]
+
+    async def log(self, replica_id: str, lines: int) -> list[str]:
+        """As the contract says."""
+        return await asyncio.to_thread(_tail, self._home / replica_id, lines)
+
+    async def clean(self, replica_id: str) -> None:
+        """As the contract says."""
+        await asyncio.to_thread(shutil.rmtree, self._home / replica_id, ignore_errors=True)
+
+
+def _taken(lock: int) -> bool:
+    """Takes the lock for whoever holds this file open; True when somebody else has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
+def _alive(folder: Path) -> bool:
+    """Whether the replica of this folder holds its lock."""
+    try:
+        with (folder / "lock").open("rb") as lock:
+            return _taken(lock.fileno())
+    except OSError:
+        return False
+
+
+def _signal(folder: Path, replica_id: str, number: signal.Signals) -> bool:
+    """Whether the signal was sent; never to another process that got the same id since."""
+    try:
+        handle = os.pidfd_open(int((folder / "pid").read_text()))
+    except (OSError, ValueError):
+        return False
+    try:
+        if _marker(int((folder / "pid").read_text())) == replica_id:
+            signal.pidfd_send_signal(handle, number)
+            return True
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+    return False
+
+
+def _marker(pid: int) -> str | None:
+    """The replica that a process belongs to."""
+    try:
+        return psutil.Process(pid).environ().get(MARKER)
+    except psutil.Error:
+        return None
+
+
+def _sweep(replica_id: str) -> None:
+    """Ends every process that carries the replica's id: those of a tree have sessions of their own."""
+    for process in psutil.process_iter():
+        if _marker(process.pid) == replica_id:
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+
+
+def _reason(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "the process ended"
+    if exit_code < 0:
+        return f"the process was ended by {signal.Signals(-exit_code).name}"
+    return f"the process ended with exit status {exit_code}"
+
+
+def _tail(folder: Path, lines: int) -> list[str]:
+    """The last lines of both parts of the log."""
+    kept: deque[str] = deque(maxlen=lines)
+    for name in ("log.1", "log"):
+        try:
+            with (folder / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+                kept.extend(file.read().decode(errors="replace").splitlines())
+        except OSError:
+            continue
+    return list(kept)

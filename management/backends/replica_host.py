@@ -1,0 +1,230 @@
+"""One replica: a Bento in a process of its own, on a unix socket in its own folder. Started by ``process.py``.
+
+It stands alone on purpose: it imports nothing of this project, because a Bento brings modules of the same names, and
+is run by path with ``python -P``. Its arguments lie in its folder, none of them on its command line.
+
+    launch.json   the Bento's tag and the numbers below
+    token         what proves that it is the replica it claims to be; never sent, see ``_proof``
+    lock          held for as long as this process lives; it was locked before the process began
+    http.sock     where it answers, once it is ready
+    log           what it writes; begun anew at a size, with one older part kept
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+STATE: Final = "/.atelier/state"
+LOG_LOOK_SECONDS: Final = 2.0
+KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
+READY_SECONDS: Final = 1.0
+HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
+
+
+class Watched:
+    """An ASGI application that counts what is in flight in it, and tells the control plane of its state."""
+
+    def __init__(self, app: Any, token: bytes) -> None:
+        self._app = app
+        self._token = token
+        self._in_flight = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers ``STATE`` itself; everything else is the application's."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] == STATE:
+            await self._tell(scope, send)
+        else:
+            self._in_flight += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._in_flight -= 1
+
+    async def _tell(self, scope: Any, send: Any) -> None:
+        nonce = parse_qs(scope["query_string"]).get(b"nonce", [b""])[0]
+        state = {
+            "proof": _proof(self._token, nonce),
+            "ready": await _is_ready(self._app),
+            "in_flight": self._in_flight,
+        }
+        body = json.dumps(state).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def _proof(token: bytes, nonce: bytes) -> str:
+    return hmac.new(token, nonce, hashlib.sha256).hexdigest()
+
+
+async def _is_ready(app: Any) -> bool:
+    """What the application's own ``/readyz`` says, in time."""
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    scope = {
+        **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http"},
+        **{"path": "/readyz", "raw_path": b"/readyz", "query_string": b"", "root_path": ""},
+        **{"headers": [(b"host", b"replica")], "client": None, "server": None, "state": {}},
+    }
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await app(scope, receive, send)
+    except Exception:  # whatever it is, it is not ready
+        return False
+    return status == 200
+
+
+class Forwarder:
+    """An ASGI application in front of a server of this machine: for Bentos made of several services."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._session: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Passes requests on as they are, and their answers back."""
+        import aiohttp
+
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in _end_to_end(scope["headers"])]
+        url = f"http://127.0.0.1:{self._port}{scope['path']}"
+        try:
+            async with self._session.request(
+                scope["method"], url, data=body, headers=headers, params=scope["query_string"].decode("latin-1")
+            ) as answer:
+                content, status = await answer.read(), answer.status
+                passed = _end_to_end((key.lower(), value) for key, value in answer.raw_headers)
+        except aiohttp.ClientError:
+            content, status, passed = b"", 503, []
+        passed = [*((key, value) for key, value in passed if key != b"content-length")]
+        passed.append((b"content-length", str(len(content)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": passed})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        import aiohttp
+
+        await receive()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(), auto_decompress=False
+        )
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._session.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:
+    return [(key, value) for key, value in headers if key not in HOP_BY_HOP and key != b"host"]
+
+
+def main() -> None:
+    """Serves the Bento of the folder that is the only argument."""
+    folder = Path(sys.argv[1])
+    launch = json.loads((folder / "launch.json").read_text())
+    os.set_inheritable(launch["lock_fd"], False)  # ours alone: a child must not keep it when we are gone
+    threading.Thread(target=_keep_log_small, args=(folder, launch["log_bytes"]), daemon=True).start()
+    import bentoml
+    import uvicorn
+
+    service: Any = bentoml.load(launch["bento"])
+    tree = None
+    if service.dependencies:
+        port = _free_port()
+        tree = _serve_tree(launch["bento"], port)
+        app: Any = Forwarder(port)
+    else:
+        app = service.to_asgi(is_main=True)
+    socket_file = folder / "http.sock"
+    socket_file.unlink(missing_ok=True)
+    try:
+        uvicorn.run(
+            Watched(app, (folder / "token").read_bytes()),
+            uds=str(socket_file),
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=launch["stop_seconds"],
+        )
+    finally:
+        socket_file.unlink(missing_ok=True)
+        if tree is not None:
+            _end_tree(tree, launch["stop_seconds"])
+
+
+def _serve_tree(bento: str, port: int) -> subprocess.Popen[bytes]:
+    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
+    command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
+    tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"])  # noqa: S603
+    threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
+    return tree
+
+
+def _end_with(tree: subprocess.Popen[bytes]) -> None:
+    tree.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_tree(tree: subprocess.Popen[bytes], seconds: float) -> None:
+    """The arbiter ends its workers; what is left of them carries our id in its environment, and is swept by it."""
+    tree.terminate()
+    try:
+        tree.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        tree.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _keep_log_small(folder: Path, most: int) -> None:
+    """Copies and truncates, as logrotate does: whoever writes goes on writing to the same file, at its new end."""
+    log = folder / "log"
+    while True:
+        time.sleep(LOG_LOOK_SECONDS)
+        try:
+            if log.stat().st_size > most:
+                shutil.copyfile(log, folder / "log.1")
+                os.truncate(log, 0)
+        except OSError:  # the folder is being removed, or the disk is full
+            continue
+
+
+if __name__ == "__main__":
+    main()

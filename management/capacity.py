@@ -1,0 +1,95 @@
+"""What this machine has for replicas, what they asked for, and whether more fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from management import quantities
+from management.errors import InsufficientResources
+from management.records import NOTHING, Deployment, Resources
+from management.settings import Settings
+
+_CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_NVIDIA: Final = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What all replicas together may ask for: cores and memory several times over, GPUs once."""
+
+    limit: Resources
+
+    def check(self, others: Iterable[Deployment], wanted: Resources) -> None:
+        """Raises InsufficientResources when ``wanted`` does not fit beside what the other deployments ask for."""
+        taken = sum((_asked(one) for one in others), start=NOTHING)
+        if not (taken + wanted).within(self.limit):
+            available = Resources(
+                max(0, self.limit.cpu_millicores - taken.cpu_millicores),
+                max(0, self.limit.memory_bytes - taken.memory_bytes),
+                max(0, self.limit.gpus - taken.gpus),
+            )
+            raise InsufficientResources({"requested": shown(wanted), "available": shown(available)})
+
+
+def of_machine(settings: Settings) -> Capacity:
+    """The machine's, as far as the settings say nothing else."""
+    cores = settings.cpus if settings.cpus is not None else float(_cores())
+    memory = quantities.memory_bytes(settings.memory) if settings.memory else _memory()
+    return Capacity(
+        Resources(
+            round(cores * 1000 * settings.overcommit),
+            round(memory * settings.overcommit),
+            settings.gpus if settings.gpus is not None else _gpus(),
+        )
+    )
+
+
+def free_gpus(limit: int, taken: Iterable[int]) -> list[int]:
+    """The numbers of the GPUs that no replica has."""
+    return sorted(set(range(limit)) - set(taken))
+
+
+def shown(resources: Resources) -> dict[str, Any]:
+    """As a request writes it."""
+    return {
+        quantities.CPU: quantities.shown_cpu(resources.cpu_millicores),
+        quantities.MEMORY: quantities.shown_memory(resources.memory_bytes),
+        quantities.GPU: str(resources.gpus),
+    }
+
+
+def _asked(deployment: Deployment) -> Resources:
+    """A model that is being deleted gives back what it has."""
+    if deployment.removal:
+        return NOTHING
+    return deployment.wanted.config.resources * deployment.replicas
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _memory() -> int:
+    """Bytes of this machine, or of the container that this runs in."""
+    limits = [psutil.virtual_memory().total]
+    for file in _CGROUP_MEMORY:
+        try:
+            limits.append(int(file.read_text()))
+        except (OSError, ValueError):  # no such limit, or the word "max"
+            continue
+    return min(limits)
+
+
+def _gpus() -> int:
+    try:
+        return sum(1 for _ in _NVIDIA.iterdir())
+    except OSError:
+        return 0

@@ -1,0 +1,186 @@
+"""A change of a wish, from the request to its answer: once for each Idempotency-Key, and with the outcome if asked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from management import messages
+from management.answers import of_error
+from management.clock import now
+from management.errors import DeploymentFailed, InvalidRequest, KeyReused, ManagementError, RequestRunning
+from management.keys import Key
+from management.messages import problem
+from management.reading import language
+from management.records import Deployment, Replica, ReplicaState
+from management.store import Session, Store
+from management.wishes import Caller
+from web.answers import JSONAnswer
+
+LOOK_SECONDS: Final = 0.05
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
+
+Work = Callable[[Session, Caller], Deployment]
+"""Changes the wish and returns it."""
+
+Tell = Callable[[Deployment, str], dict[str, Any]]
+"""The answer's body, from the deployment and the message."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is asked for: the work, its two messages (under way, done), and what the answer tells."""
+
+    work: Work
+    under_way: str
+    done: str
+    tell: Tell
+    ends: bool = False
+    """Whether it is done when the deployment is no more."""
+    lasting: bool = True
+    """Whether an Idempotency-Key is heeded; to delete twice is harmless without one."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    status: int
+    body: dict[str, Any]
+
+
+class Changes:
+    """Carries changes out."""
+
+    def __init__(self, store: Store, wake: Callable[[], None]) -> None:
+        self._store, self._wake = store, wake
+
+    async def make(self, request: Request, change: Change, wait: float | None) -> JSONAnswer:
+        """The answer: 202, or after a wait 200 when it is done and 202 when not yet. Raises ManagementError."""
+        spoken = language(request)
+        key: Key = request.scope["state"]["key"]
+        caller = Caller(key.name, spoken)
+        once = await _once(request, key) if change.lasting else None
+        said, deployment = await self._begin(change, caller, once, waits=bool(wait))
+        if deployment is None:
+            return JSONAnswer(said.body, status_code=said.status, headers={"Idempotency-Replayed": "true"})
+        self._wake()
+        if wait:
+            said = await self._outcome(change, deployment, caller, said, wait)
+            if once is not None:
+                await self._store.write(
+                    lambda session: session.answers.answer(*once.who, said.status, said.body), counted=False
+                )
+        return JSONAnswer(said.body, status_code=said.status)
+
+    async def _begin(
+        self, change: Change, caller: Caller, once: _Once | None, *, waits: bool
+    ) -> tuple[_Said, Deployment | None]:
+        """Changes the wish and notes the answer in one transaction; without a deployment it is an earlier answer."""
+
+        def write(session: Session) -> tuple[_Said, Deployment | None]:
+            if once is not None and (before := session.answers.begin(*once.who, once.request, now())) is not None:
+                if before.request != once.request:
+                    raise KeyReused
+                if before.running:
+                    raise RequestRunning(retry_after=1)
+                return _Said(before.status, before.body), None
+            deployment = change.work(session, caller)
+            said = _Said(202, self._told(change, change.under_way, deployment, caller))
+            if once is not None:
+                session.answers.answer(*once.who, said.status, said.body, running=waits)
+            return said, deployment
+
+        try:
+            return await self._store.write(write)
+        except (KeyReused, RequestRunning):
+            raise
+        except ManagementError as error:
+            if once is not None and error.status < 500:
+                await self._note_refusal(once, error, caller)
+            raise
+
+    async def _note_refusal(self, once: _Once, error: ManagementError, caller: Caller) -> None:
+        """The same request is refused the same way again; one that lacked resources may be tried again."""
+        status, body = of_error(error, caller.language)
+
+        def write(session: Session) -> None:
+            if session.answers.begin(*once.who, once.request, now()) is None:
+                session.answers.answer(*once.who, status, body)
+
+        await self._store.write(write, counted=False)
+
+    async def _outcome(self, change: Change, deployment: Deployment, caller: Caller, said: _Said, wait: float) -> _Said:
+        """What it came to within so many seconds."""
+        try:
+            async with asyncio.timeout(wait):
+                while not await self._is_done(change, deployment):  # noqa: ASYNC110 - another process may do it
+                    await asyncio.sleep(LOOK_SECONDS)
+        except TimeoutError:
+            return said
+        except DeploymentFailed as error:
+            return _Said(*of_error(error, caller.language))
+        return _Said(200, self._told(change, change.done, deployment, caller))
+
+    async def _is_done(self, change: Change, wish: Deployment) -> bool:
+        def look(session: Session) -> tuple[Deployment | None, list[Replica]]:
+            current = session.deployments.get(wish.model_id)
+            return current, session.replicas.of([wish.id])
+
+        current, replicas = await self._store.read(look)
+        if current is None or current.id != wish.id:
+            if change.ends:
+                return True
+            raise DeploymentFailed({"model_id": wish.model_id, "reason": "deleted", "log": []})
+        if change.ends:
+            return False
+        if current.gave_up or current.wanted.number < wish.wanted.number:
+            raise _failure(current, wish, replicas)
+        return _is_true(current, replicas)
+
+    def _told(self, change: Change, key: str, deployment: Deployment, caller: Caller) -> dict[str, Any]:
+        values = {"model_id": deployment.model_id, "replicas": deployment.replicas}
+        return change.tell(deployment, messages.text(messages.DONE, key, caller.language, **values))
+
+
+@dataclass(frozen=True)
+class _Once:
+    """A caller's Idempotency-Key, and the digest of the request that came with it."""
+
+    who: tuple[str, str]
+    request: str
+
+
+async def _once(request: Request, key: Key) -> _Once | None:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.match(given[0]):
+        raise InvalidRequest({"problems": [problem("Idempotency-Key", "header", language(request))]})
+    scope = request.scope
+    told = f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n" + await request.body()
+    return _Once((key.id, given[0]), hashlib.sha256(told).hexdigest())
+
+
+def _is_true(wish: Deployment, replicas: list[Replica]) -> bool:
+    """Whether as many replicas of the wanted revision serve as wished, and no others get requests."""
+    serving = [one for one in replicas if one.state in (ReplicaState.STARTING, ReplicaState.READY)]
+    fresh = [one for one in serving if one.revision.number == wish.wanted.number]
+    ready = [one for one in fresh if one.state is ReplicaState.READY]
+    return len(ready) == len(serving) == wish.replicas
+
+
+def _failure(current: Deployment, wish: Deployment, replicas: list[Replica]) -> DeploymentFailed:
+    failed = [one for one in replicas if one.state is ReplicaState.FAILED and one.revision.number == wish.wanted.number]
+    return DeploymentFailed(
+        {
+            "model_id": wish.model_id,
+            "reason": current.reason,
+            "log": failed[-1].log_tail.splitlines() if failed else [],
+            "serving": current.wanted.config.version if current.wanted.number != wish.wanted.number else None,
+        }
+    )

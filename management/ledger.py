@@ -1,0 +1,151 @@
+"""What the supervisor writes down. Every write holds only while the lease does, in the same transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+from uuid import uuid4
+
+from management.capacity import Capacity, free_gpus
+from management.clock import now
+from management.errors import StoreUnavailable
+from management.records import Deployment, Event, Replica, ReplicaState
+from management.settling import Settled
+from management.store import Session, Store
+
+T = TypeVar("T")
+
+ACTOR: Final = "supervisor"
+GOODBYE_SECONDS: Final = 2.0
+"""For which an ending supervisor's lease runs on: another worker that is about to end, too, must not take it."""
+
+
+class LeaseLostError(StoreUnavailable):
+    """Another worker acts now: this one slept longer than its lease."""
+
+
+class Ledger:
+    """The records as one supervisor writes them."""
+
+    def __init__(self, store: Store, capacity: Capacity, holder: str, lease_seconds: float) -> None:
+        self._store, self._capacity, self._holder, self._lease_seconds = store, capacity, holder, lease_seconds
+
+    async def lead(self) -> bool:
+        """Takes or renews the lease; whether it is ours."""
+        return await self._store.write(
+            lambda session: session.leases.take(self._holder, time.time(), self._lease_seconds), counted=False
+        )
+
+    async def read(self) -> tuple[list[Deployment], list[Replica]]:
+        """Everything, at one moment."""
+        return await self._store.read(lambda session: (session.deployments.all(), session.replicas.all()))
+
+    async def free_gpus(self) -> list[int]:
+        """The GPUs that no replica has."""
+        return await self._store.read(self._free_gpus)
+
+    async def started(self, deployment: Deployment) -> Replica | None:
+        """A new replica of the wanted revision; None when the wish has changed, or its GPUs are taken."""
+
+        def write(session: Session) -> Replica | None:
+            needed = deployment.wanted.config.resources.gpus
+            gpus = tuple(self._free_gpus(session)[:needed])
+            if self._current(session, deployment) is None or len(gpus) < needed:
+                return None
+            at = now()
+            starting = ReplicaState.STARTING
+            replica = Replica(uuid4().hex, deployment.id, deployment.wanted, starting, at, at, gpus=gpus)
+            session.replicas.add(replica)
+            return replica
+
+        return await self._write(write)
+
+    async def settled(
+        self, deployment: Deployment, settled: Settled, tails: Mapping[str, Sequence[str]]
+    ) -> Sequence[str]:
+        """Writes down what was seen and returns the ids of failed replicas that are forgotten for it."""
+
+        def write(session: Session) -> Sequence[str]:
+            current = session.deployments.get(deployment.model_id)
+            if current is None or current.id != deployment.id:
+                return ()
+            for one in settled.news:
+                session.replicas.move(one.replica, one.state, one.at, **one.more(tails))
+            if settled.changed is not None:
+                session.deployments.put(settled.changed(current))
+            for event in settled.events(deployment.model_id, ACTOR):
+                session.events.add(event)
+            return session.replicas.forget_failed(deployment.id)
+
+        return await self._write(write)
+
+    async def draining(self, replica: Replica) -> None:
+        """The replica gets nothing new from now on."""
+        await self._write(lambda session: session.replicas.move(replica, ReplicaState.DRAINING, now()))
+
+    async def changed(self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str) -> None:
+        """A decision of the supervisor's own about a deployment whose wish is still the same."""
+
+        def write(session: Session) -> None:
+            current = self._current(session, deployment)
+            if current is not None:
+                session.deployments.put(change(current))
+                details = {"version": deployment.wanted.config.version, "reason": deployment.reason}
+                session.events.add(Event(now(), deployment.model_id, deployment.id, ACTOR, action, details))
+
+        await self._write(write)
+
+    async def erased(self, deployment: Deployment) -> None:
+        """The deployment is no more; its id is free."""
+
+        def write(session: Session) -> None:
+            session.deployments.remove(deployment.id)
+            session.events.add(Event(now(), deployment.model_id, deployment.id, ACTOR, "deleted", {}))
+
+        await self._write(write)
+
+    async def measured(self, used: Mapping[str, tuple[int, int]]) -> None:
+        """Millicores and bytes of replicas; nobody keeps copies of that."""
+
+        def write(session: Session) -> None:
+            for replica_id, (cpu_millicores, memory_bytes) in used.items():
+                session.replicas.measured(replica_id, cpu_millicores, memory_bytes)
+
+        await self._write(write, counted=False)
+
+    async def let_go(self) -> list[str]:
+        """Forgets every replica, because the server ends in good order, and returns their ids; the wishes stay."""
+
+        def write(session: Session) -> list[str]:
+            alive = [one for one in session.replicas.all() if one.state.alive]
+            for one in alive:
+                session.replicas.move(one, ReplicaState.GONE, now())
+            session.leases.take(self._holder, time.time(), GOODBYE_SECONDS)
+            return [one.id for one in alive]
+
+        return await self._write(write)
+
+    async def _write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
+        def guarded(session: Session) -> T:
+            if not session.leases.holds(self._holder, time.time()):
+                raise LeaseLostError(retry_after=1)
+            return work(session)
+
+        return await self._store.write(guarded, counted=counted)
+
+    def _current(self, session: Session, deployment: Deployment) -> Deployment | None:
+        """The deployment as it is now, if it wishes what it did when it was read."""
+        current = session.deployments.get(deployment.model_id)
+        if current is None or current.id != deployment.id:
+            return None
+        same = (current.wanted, current.replicas, current.removal) == (
+            deployment.wanted,
+            deployment.replicas,
+            deployment.removal,
+        )
+        return current if same else None
+
+    def _free_gpus(self, session: Session) -> list[int]:
+        taken = [gpu for one in session.replicas.all() if one.state.alive for gpu in one.gpus]
+        return free_gpus(self._capacity.limit.gpus, taken)

@@ -1,0 +1,249 @@
+"""What people read: the API's messages and errors in Chinese, French and English. Codes never change.
+
+Chinese is the default, as in the document that this API mirrors; a request's Accept-Language chooses another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal
+
+Language = Literal["zh", "fr", "en"]
+DEFAULT: Final[Language] = "zh"
+MOST_CHOICES: Final = 20  # entries of an Accept-Language header that are read
+
+Texts = tuple[str, str, str]
+"""Chinese, French, English."""
+
+ERRORS: Final[Mapping[str, Texts]] = {
+    "INTERNAL_ERROR": ("服务器内部错误", "Erreur interne du serveur", "Internal server error"),
+    "INVALID_REQUEST": ("请求无效", "La requête n'est pas valide", "The request is not valid"),
+    "INVALID_MODEL_CONFIG": (
+        "模型配置无效",
+        "La configuration du modèle n'est pas valide",
+        "The model's configuration is not valid",
+    ),
+    "UNAUTHORIZED": (
+        "需要有效的 API 密钥（X-API-Key）",
+        "Une clé d'API valide est requise (X-API-Key)",
+        "A valid API key is required (X-API-Key)",
+    ),
+    "FORBIDDEN": (
+        "此 API 密钥无权执行该操作",
+        "Cette clé d'API ne permet pas cette opération",
+        "This API key does not allow that",
+    ),
+    "NOT_FOUND": ("路径不存在", "Aucune route de ce nom", "There is no such path"),
+    "MODEL_NOT_FOUND": ("指定的模型不存在", "Le modèle indiqué n'existe pas", "There is no such model"),
+    "METHOD_NOT_ALLOWED": ("不支持该请求方法", "Méthode non permise ici", "This method is not allowed here"),
+    "INFERENCE_TIMEOUT": ("推理超时", "L'inférence a pris trop de temps", "The inference took too long"),
+    "REQUEST_TIMEOUT": (
+        "请求体未及时到达",
+        "Le corps de la requête n'est pas arrivé à temps",
+        "The body did not arrive in time",
+    ),
+    "TIMEOUT": ("请求处理超时", "La requête a pris trop de temps", "The request took too long"),
+    "MODEL_ALREADY_EXISTS": ("模型已存在", "Ce modèle existe déjà", "The model exists already"),
+    "REQUEST_RUNNING": (
+        "使用同一 Idempotency-Key 的请求仍在处理中",
+        "Une requête avec cette Idempotency-Key est encore en cours",
+        "A request with this Idempotency-Key is still running",
+    ),
+    "PAYLOAD_TOO_LARGE": ("请求体过大", "Le corps de la requête est trop grand", "The body is too large"),
+    "UNSUPPORTED_MEDIA_TYPE": (
+        "请以 application/json 发送请求体",
+        "Envoyez le corps en application/json",
+        "Send the body as application/json",
+    ),
+    "IDEMPOTENCY_KEY_REUSED": (
+        "该 Idempotency-Key 已用于另一个请求",
+        "Cette Idempotency-Key a déjà servi à une autre requête",
+        "This Idempotency-Key was used for another request",
+    ),
+    "TOO_MANY_REQUESTS": (
+        "密钥错误次数过多，请稍后再试",
+        "Trop de clés erronées, réessayez plus tard",
+        "Too many wrong keys, try again later",
+    ),
+    "DEPLOYMENT_FAILED": ("部署失败", "Le déploiement a échoué", "The deployment failed"),
+    "MODEL_FAILED": (
+        "模型处理该请求时出错",
+        "Le modèle a échoué sur cette requête",
+        "The model failed on this request",
+    ),
+    "INSUFFICIENT_RESOURCES": ("资源不足", "Ressources insuffisantes", "Not enough resources"),
+    "MODEL_NOT_READY": (
+        "模型尚无就绪的副本",
+        "Aucune réplique du modèle n'est prête",
+        "No replica of the model is ready",
+    ),
+    "STORE_UNAVAILABLE": ("数据库暂时不可用", "La base de données n'est pas disponible", "The database is unavailable"),
+}
+
+DONE: Final[Mapping[str, Texts]] = {
+    "deploying": (
+        "模型 {model_id} 正在部署",
+        "Le modèle {model_id} est en cours de déploiement",
+        "Model {model_id} is being deployed",
+    ),
+    "deployed": ("模型 {model_id} 已部署", "Le modèle {model_id} est déployé", "Model {model_id} is deployed"),
+    "updating": (
+        "模型 {model_id} 正在更新",
+        "Le modèle {model_id} est en cours de mise à jour",
+        "Model {model_id} is being updated",
+    ),
+    "updated": ("模型 {model_id} 已更新", "Le modèle {model_id} est à jour", "Model {model_id} is updated"),
+    "unchanged": (
+        "模型 {model_id} 的配置没有变化",
+        "La configuration du modèle {model_id} ne change pas",
+        "The configuration of model {model_id} does not change",
+    ),
+    "scaling": (
+        "模型 {model_id} 正在调整到 {replicas} 个副本",
+        "Le modèle {model_id} passe à {replicas} répliques",
+        "Model {model_id} is being scaled to {replicas} replicas",
+    ),
+    "scaled": (
+        "模型 {model_id} 已调整到 {replicas} 个副本",
+        "Le modèle {model_id} a {replicas} répliques",
+        "Model {model_id} has {replicas} replicas",
+    ),
+    "deleting": (
+        "模型 {model_id} 正在删除",
+        "Le modèle {model_id} est en cours de suppression",
+        "Model {model_id} is being deleted",
+    ),
+    "deleted": ("模型 {model_id} 已删除", "Le modèle {model_id} est supprimé", "Model {model_id} is deleted"),
+}
+
+STATES: Final[Mapping[str, Texts]] = {
+    "ready": (
+        "{ready}/{wanted} 个副本就绪",
+        "{ready} réplique(s) prête(s) sur {wanted}",
+        "{ready} of {wanted} replicas ready",
+    ),
+    "starting": (
+        "正在启动：{ready}/{wanted} 个副本就绪",
+        "Démarrage : {ready} réplique(s) prête(s) sur {wanted}",
+        "Starting: {ready} of {wanted} replicas ready",
+    ),
+    "retrying": (
+        "{ready}/{wanted} 个副本就绪；正在重试：{reason}",
+        "{ready} réplique(s) prête(s) sur {wanted} ; nouvel essai : {reason}",
+        "{ready} of {wanted} replicas ready; trying again: {reason}",
+    ),
+    "rolling": (
+        "正在滚动更新到 {version}",
+        "Mise à jour progressive vers {version}",
+        "Rolling out {version}",
+    ),
+    "rolled_back": (
+        "更新到 {abandoned} 失败（{reason}），继续由 {version} 提供服务",
+        "La mise à jour vers {abandoned} a échoué ({reason}) ; {version} continue de servir",
+        "The update to {abandoned} failed ({reason}); {version} serves on",
+    ),
+    "gave_up": (
+        "多次启动失败，已放弃：{reason}",
+        "Abandonné après plusieurs essais : {reason}",
+        "Given up after several tries: {reason}",
+    ),
+    "stopped": ("已停止", "Arrêté", "Stopped"),
+    "removed": ("正在删除", "Suppression en cours", "Being deleted"),
+}
+
+PROBLEMS: Final[Mapping[str, Texts]] = {
+    "missing": ("缺少该字段", "champ manquant", "is missing"),
+    "unknown": ("未知字段", "champ inconnu", "is not a known field"),
+    "type": ("类型应为 {expected}", "doit être de type {expected}", "must be {expected}"),
+    "choice": ("必须是以下之一：{expected}", "doit être l'un de : {expected}", "must be one of: {expected}"),
+    "pattern": (
+        "必须匹配 {expected}",
+        "doit correspondre à {expected}",
+        "must match {expected}",
+    ),
+    "range": ("必须在 {expected} 之间", "doit être dans {expected}", "must be within {expected}"),
+    "length": (
+        "长度必须在 {expected} 之间",
+        "la longueur doit être dans {expected}",
+        "length must be within {expected}",
+    ),
+    "quantity": (
+        "不是有效的资源数量（例如 {expected}）",
+        "n'est pas une quantité (par exemple {expected})",
+        "is not a quantity (such as {expected})",
+    ),
+    "control": (
+        "不能包含控制字符",
+        "ne doit pas contenir de caractères de contrôle",
+        "must have no control characters",
+    ),
+    "scaling": (
+        "必须满足 0 <= min_replicas <= max_replicas <= 64",
+        "doit satisfaire 0 <= min_replicas <= max_replicas <= 64",
+        "must satisfy 0 <= min_replicas <= max_replicas <= 64",
+    ),
+    "beyond": (
+        "不能超过 max_replicas（{expected}）",
+        "ne peut pas dépasser max_replicas ({expected})",
+        "must not be more than max_replicas ({expected})",
+    ),
+    "variable": (
+        "该环境变量名不允许",
+        "ce nom de variable d'environnement n'est pas permis",
+        "is not an allowed environment variable",
+    ),
+    "image": (
+        "必须以确切的版本命名镜像，例如 {expected}",
+        "doit nommer une image avec sa version exacte, par exemple {expected}",
+        "must name an image with its exact version, such as {expected}",
+    ),
+    "bento": (
+        "Bento 库中没有 {wanted}；现有：{found}。构建方法：{command}",
+        "{wanted} n'est pas dans le dépôt de Bentos ; présents : {found}. Pour le construire : {command}",
+        "{wanted} is not in the Bento store; it has: {found}. To build it: {command}",
+    ),
+    "json": ("JSON 无效：{expected}", "JSON non valide : {expected}", "invalid JSON: {expected}"),
+    "header": ("请求头无效", "en-tête non valide", "is not a valid header value"),
+}
+
+
+def language_of(accept: str | None) -> Language:
+    """The language of ours that an Accept-Language header likes best (RFC 9110, 12.5.4); Chinese where it has none."""
+    best, choice = 0.0, DEFAULT
+    for entry in (accept or "").split(",")[:MOST_CHOICES]:
+        tag, _, weight = entry.strip().lower().partition(";")
+        quality = _quality(weight)
+        found = _ours(tag.strip())
+        if found is not None and quality > best:
+            best, choice = quality, found
+    return choice
+
+
+def text(texts: Mapping[str, Texts], key: str, language: Language, **values: object) -> str:
+    """The text under ``key``, its placeholders filled."""
+    said = texts[key][("zh", "fr", "en").index(language)]
+    return said.format(**values) if values else said
+
+
+def problem(field: str, kind: str, language: Language, **values: object) -> dict[str, str]:
+    """An entry of an error's ``details["problems"]``: which field, what is wrong with it, in a code and in words."""
+    return {"field": field, "problem": kind, "message": text(PROBLEMS, kind, language, **values)}
+
+
+def _ours(tag: str) -> Language | None:
+    primary = tag.partition("-")[0]
+    if primary == "zh":
+        return "zh"
+    if primary == "fr":
+        return "fr"
+    return "en" if primary == "en" else None
+
+
+def _quality(weight: str) -> float:
+    name, _, value = weight.strip().partition("=")
+    if not weight:
+        return 1.0
+    try:
+        return min(1.0, float(value)) if name.strip() == "q" else 0.0
+    except ValueError:
+        return 0.0

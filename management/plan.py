@@ -1,0 +1,134 @@
+"""What to do next for one deployment: wish against actual, as data. No clock, no database, no process in here.
+
+An update never takes a ready replica away before a new one is ready in its place: of new replicas at most one more
+than wished is started at a time while old ones serve, and an old one is drained for each new one that became ready.
+The one exception is a machine on which there is no room for one more (its GPUs are all taken): there an old replica
+makes place first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from management.records import Deployment, Removal, Replica, ReplicaState
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start one replica of the wanted revision."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """Send this replica nothing more, and end it when it is idle."""
+
+    replica_id: str
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End this replica at once: it serves nobody, or was to be forced."""
+
+    replica_id: str
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Want again the revision that served before: the wanted one does not become ready."""
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Start nothing more until the wish changes."""
+
+
+@dataclass(frozen=True)
+class Erase:
+    """Forget the deployment: it was deleted, and nothing of it runs."""
+
+
+Action = Start | Drain | Stop | RollBack | GiveUp | Erase
+
+
+def plan(deployment: Deployment, replicas: Sequence[Replica], *, now: float, attempts: int, room: int) -> list[Action]:
+    """The actions for one deployment.
+
+    Args:
+        deployment: its wish.
+        replicas: those of this deployment, oldest first.
+        now: Unix time in seconds.
+        attempts: failures in a row after which a revision that was never ready is given up.
+        room: how many more replicas of the wanted revision the machine has exclusive devices for.
+    """
+    alive = [one for one in replicas if one.state.alive]
+    if deployment.removal:
+        return _removal(deployment.removal, alive)
+    if deployment.replicas == 0:
+        return _ending(alive)
+    if _hopeless(deployment, attempts):
+        return [RollBack()] if deployment.served else [GiveUp()]
+    fresh, old = _parted(deployment, [one for one in alive if one.state is not ReplicaState.DRAINING])
+    return [*_fewer(deployment, fresh, old, room), *_more(deployment, fresh, old, now, room)]
+
+
+def _removal(removal: Removal, alive: Sequence[Replica]) -> list[Action]:
+    if not alive:
+        return [Erase()]
+    if removal is Removal.FORCE:
+        return [Stop(one.id) for one in alive]
+    return _ending(alive)
+
+
+def _ending(alive: Sequence[Replica]) -> list[Action]:
+    return [_end(one) for one in alive if one.state is not ReplicaState.DRAINING]
+
+
+def _end(replica: Replica) -> Action:
+    return Drain(replica.id) if replica.state is ReplicaState.READY else Stop(replica.id)
+
+
+def _hopeless(deployment: Deployment, attempts: int) -> bool:
+    """Whether the wanted revision failed too often to be tried again; one that has been ready is always tried again."""
+    return not deployment.proven and not deployment.gave_up and deployment.failures >= attempts
+
+
+def _parted(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
+    fresh = [one for one in replicas if one.revision.number == deployment.wanted.number]
+    return fresh, [one for one in replicas if one.revision.number != deployment.wanted.number]
+
+
+def _fewer(deployment: Deployment, fresh: list[Replica], old: list[Replica], room: int) -> list[Action]:
+    """Ends what is too much: old replicas that never came to serve, old ones that are replaced, then the newest."""
+    waiting = [one for one in old if one.state is ReplicaState.STARTING]
+    serving = [one for one in old if one.state is ReplicaState.READY]
+    surplus = _ready(fresh) + len(serving) - deployment.replicas
+    if serving and surplus <= 0 and room <= 0 and len(fresh) < deployment.replicas and not deployment.gave_up:
+        surplus = 1 if not _starting(fresh) else 0  # no room for one more: an old one makes place
+    replaced = serving[: max(0, surplus)]
+    return [*map(_end, (*waiting, *replaced)), *map(_end, _excess(deployment, fresh))]
+
+
+def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
+    """Those beyond the wish: first what is still starting, the newest first."""
+    by_worth = sorted(fresh, key=lambda one: one.state is not ReplicaState.READY)  # stable: oldest first in each
+    return by_worth[deployment.replicas :][::-1]
+
+
+def _more(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float, room: int) -> list[Action]:
+    missing = deployment.replicas - len(fresh)
+    if missing <= 0 or deployment.gave_up or now < (deployment.retry_at or 0):
+        return []
+    if deployment.failures:
+        missing = 1 if not _starting(fresh) else 0  # what failed before is tried with one
+    elif any(one.state is ReplicaState.READY for one in old):
+        missing = min(missing, 1 - _starting(fresh))  # one after the other while old ones serve
+    return [Start()] * max(0, min(missing, room))
+
+
+def _ready(replicas: Sequence[Replica]) -> int:
+    return sum(one.state is ReplicaState.READY for one in replicas)
+
+
+def _starting(replicas: Sequence[Replica]) -> int:
+    return sum(one.state is ReplicaState.STARTING for one in replicas)

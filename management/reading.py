@@ -1,0 +1,104 @@
+"""Requests into bodies and parameters; whatever is wrong with them is said at once, field by field."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import Request
+
+from management import messages
+from management.errors import InvalidRequest, UnsupportedMediaType
+from management.messages import Language, language_of, problem
+from web import strict_json
+from web.strict_json import InvalidJSON
+
+MOST_PROBLEMS: Final = 50
+LARGE_BODY: Final = 256 * 1024  # bytes; beyond it parsing would hold up others
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def body(request: Request, model: type[Model], error: type[InvalidRequest] = InvalidRequest) -> Model:
+    """The JSON body. Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType
+    data = await request.body()
+    if len(data) < LARGE_BODY:
+        return _parsed(data, model, error, language(request))
+    return await asyncio.to_thread(_parsed, data, model, error, language(request))
+
+
+def query(request: Request, model: type[Model]) -> Model:
+    """The query parameters. Raises InvalidRequest."""
+    given: dict[str, Any] = {}
+    for key, value in request.query_params.multi_items():
+        given[key] = value if key not in given else [given[key], value]  # twice is never right, and is said so
+    return _validated(given, model, InvalidRequest, language(request))
+
+
+def language(request: Request) -> Language:
+    """The language of the answer."""
+    return language_of(request.headers.get("accept-language"))
+
+
+def _parsed(data: bytes, model: type[Model], error: type[InvalidRequest], spoken: Language) -> Model:
+    try:
+        value = strict_json.loads(data)
+    except InvalidJSON as wrong:
+        raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
+    return _validated(value, model, error, spoken)
+
+
+def _validated(value: Any, model: type[Model], error: type[InvalidRequest], spoken: Language) -> Model:
+    try:
+        return model.model_validate(value)
+    except ValidationError as wrong:
+        found = wrong.errors(include_url=False, include_input=False)
+        raise error({"problems": list(_problems(found, spoken))[:MOST_PROBLEMS]}) from None
+
+
+def _problems(found: list[ErrorDetails], spoken: Language) -> Iterator[dict[str, str]]:
+    for one in found:
+        field = ".".join(str(part) for part in one["loc"])
+        context = one.get("ctx", {})
+        if key := context.get("key"):
+            field = f"{field}.{key}"
+        kind, values = _said(one["type"], context)
+        yield problem(_cleaned(field), kind, spoken, **values)
+
+
+def _cleaned(field: str) -> str:
+    """A field's name as it may be shown: it can be anything that a caller wrote."""
+    return "".join(letter if letter.isprintable() else "?" for letter in field[:200])
+
+
+_KINDS: Final = {
+    "missing": "missing",
+    "extra_forbidden": "unknown",
+    "literal_error": "choice",
+    "enum": "choice",
+    "string_pattern_mismatch": "pattern",
+}
+
+
+def _said(kind: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """pydantic's kind of problem as one of ours, and the values of its text."""
+    if kind in messages.PROBLEMS:
+        return kind, context
+    if kind in _KINDS:
+        return _KINDS[kind], {"expected": context.get("expected", context.get("pattern", ""))}
+    if "than" in kind:
+        return "range", {"expected": _bounds(context, ("ge", "gt"), ("le", "lt"))}
+    if kind.endswith(("too_short", "too_long")):
+        return "length", {"expected": _bounds(context, ("min_length",), ("max_length",))}
+    return "type", {"expected": kind.removesuffix("_type").removesuffix("_parsing").replace("_", " ")}
+
+
+def _bounds(context: dict[str, Any], low: tuple[str, ...], high: tuple[str, ...]) -> str:
+    least = next((context[name] for name in low if name in context), "")
+    most = next((context[name] for name in high if name in context), "")
+    return f"{least}..{most}"

@@ -1,0 +1,211 @@
+"""What is known of a deployment and of its replicas: their states, the legal moves, and what is derived from both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Status(StrEnum):
+    """A deployment's status, derived from its wish and its replicas; never stored."""
+
+    PENDING = "pending"
+    """Wanted, and no replica is ready yet."""
+    RUNNING = "running"
+    """At least one replica is ready."""
+    FAILED = "failed"
+    """Given up: no replica became ready in several tries."""
+    STOPPED = "stopped"
+    """No replica is wanted, or the model is being deleted."""
+
+
+class ReplicaState(StrEnum):
+    """A replica's state."""
+
+    STARTING = "starting"
+    """Recorded, and on its way to ready."""
+    READY = "ready"
+    """It answers, and requests are sent to it."""
+    DRAINING = "draining"
+    """It gets no new requests and ends when those in flight are answered."""
+    FAILED = "failed"
+    """It ended, or was ended, though it was wanted."""
+    GONE = "gone"
+    """It ended because it was not wanted any more."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process may stand behind it."""
+        return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING)
+
+
+MOVES: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
+    {
+        ReplicaState.STARTING: frozenset(
+            {ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
+        ),
+        ReplicaState.READY: frozenset({ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}),
+        ReplicaState.DRAINING: frozenset({ReplicaState.GONE}),
+        ReplicaState.FAILED: frozenset(),
+        ReplicaState.GONE: frozenset(),
+    }
+)
+"""Every legal move of a replica; the store refuses others."""
+
+
+class Removal(StrEnum):
+    """How a deployment is being deleted."""
+
+    DRAIN = "drain"
+    """Requests in flight are answered first."""
+    FORCE = "force"
+    """At once."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one replica may use."""
+
+    cpu_millicores: int
+    memory_bytes: int
+    gpus: int
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(
+            self.cpu_millicores + other.cpu_millicores,
+            self.memory_bytes + other.memory_bytes,
+            self.gpus + other.gpus,
+        )
+
+    def __mul__(self, times: int) -> Resources:
+        return Resources(self.cpu_millicores * times, self.memory_bytes * times, self.gpus * times)
+
+    def within(self, limit: Resources) -> bool:
+        """Whether no part of it is more than the limit's."""
+        return (
+            self.cpu_millicores <= limit.cpu_millicores
+            and self.memory_bytes <= limit.memory_bytes
+            and self.gpus <= limit.gpus
+        )
+
+
+NOTHING: Final = Resources(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Between how many replicas a model is kept, and at which use of its CPU (percent) it is scaled."""
+
+    min_replicas: int = 1
+    max_replicas: int = 1
+    target_cpu_utilization: int = 80
+
+    def clamped(self, replicas: int) -> int:
+        """The nearest number of replicas that is allowed."""
+        return max(self.min_replicas, min(replicas, self.max_replicas))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is deployed. Quantities stay as they were written (``"8Gi"``); ``Resources`` is what they mean."""
+
+    name: str
+    version: str
+    model_type: str
+    framework: str
+    docker_image: str
+    resource_requirements: Mapping[str, str]
+    scaling: Scaling
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    resources: Resources = NOTHING
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A numbered config; a replica runs one."""
+
+    number: int
+    config: ModelConfig
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model that somebody wants to run, and how its start has gone so far."""
+
+    id: str
+    model_id: str
+    wanted: Revision
+    replicas: int
+    """How many are wish; 0 stops the model."""
+    created_at: datetime
+    updated_at: datetime
+    served: Revision | None = None
+    """The last revision of which a replica became ready: what a failed update falls back to."""
+    latest: int = 1
+    """The highest revision number ever given; a failed one's is never given again."""
+    failures: int = 0
+    """Replicas that ended in a row, since one was last ready for a while."""
+    retry_at: float | None = None
+    """Unix time before which no replica is started."""
+    gave_up: bool = False
+    """No replica is started until somebody changes the wish."""
+    abandoned: str = ""
+    """The version of the last update, where it did not become ready and the one before it serves on."""
+    reason: str = ""
+    """Why the last replica failed."""
+    removal: Removal | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether a replica of the wanted revision has ever been ready."""
+        return self.served is not None and self.served.number == self.wanted.number
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process, or container, that runs a revision of a deployment."""
+
+    id: str
+    deployment_id: str
+    revision: Revision
+    state: ReplicaState
+    created_at: datetime
+    changed_at: datetime
+    """When it came into its state."""
+    ready_at: datetime | None = None
+    address: str = ""
+    """Where it is reached, once it is ready: ``unix:/path`` or ``http://host:port``."""
+    gpus: tuple[int, ...] = ()
+    """The GPUs that it has for itself."""
+    reason: str = ""
+    """Why it failed."""
+    log_tail: str = ""
+    """The last lines it wrote before it failed."""
+    cpu_millicores: int = 0
+    memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """Who changed what, when."""
+
+    at: datetime
+    model_id: str
+    deployment_id: str
+    actor: str
+    """A key's name, or ``supervisor``."""
+    action: str
+    details: Mapping[str, object]
+
+
+def status_of(deployment: Deployment, replicas: Iterable[Replica]) -> Status:
+    """The status, from the wish and the replicas of this deployment."""
+    if deployment.removal or deployment.replicas == 0:
+        return Status.STOPPED
+    if any(one.state is ReplicaState.READY for one in replicas):
+        return Status.RUNNING
+    return Status.FAILED if deployment.gave_up else Status.PENDING

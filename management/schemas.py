@@ -1,0 +1,237 @@
+"""The bodies and query parameters of the API, as pydantic reads them and as OpenAPI shows them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from management import quantities
+from management.bentos import tag_of
+from management.records import Scaling, Status
+
+MODEL_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
+MOST_REPLICAS: Final = 64
+MOST_VARIABLES: Final = 64
+LONGEST_VALUE: Final = 4096  # bytes
+MOST_ITEMS: Final = 64
+LONGEST_TIMEOUT: Final = 600  # seconds
+DEFAULT_TIMEOUT: Final = 30  # seconds
+
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z", re.ASCII)
+_REFUSED_VARIABLE: Final = re.compile(
+    r"(LD|DYLD|PYTHON|PIP|UV|GIT|SSH|DOCKER|AWS|GOOGLE|AZURE|OTEL|HF|CUDA|NVIDIA|BENTOML|BENTO_CLOUD|BENTOCLOUD|YATAI"
+    r"|PROMETHEUS|SSL_CERT)_.*\Z|(PYTHON|KUBE).*\Z|.*(_PROXY|_CA_BUNDLE)\Z"
+    r"|(GLIBC_TUNABLES|PATH|HOME|SHELL|BASH_ENV|TMPDIR|PORT|ATELIER_REPLICA_ID)\Z",
+    re.ASCII,
+)
+
+
+def _quantity(parse: Any, example: str) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except ValueError:
+            raise PydanticCustomError("quantity", "no quantity", {"expected": example}) from None
+        return text
+
+    return AfterValidator(check)
+
+
+def _image(text: str) -> str:
+    try:
+        tag_of(text)
+    except ValueError:
+        raise PydanticCustomError("image", "no image", {"expected": "suoke/tcm-diagnosis:2.0.0"}) from None
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("control", "control characters")
+    return text
+
+
+def _variables(variables: dict[str, Any]) -> dict[str, Any]:
+    for name, value in variables.items():
+        if not _VARIABLE.match(name) or _REFUSED_VARIABLE.match(name):
+            raise PydanticCustomError("variable", "not allowed", {"key": name[:80]})
+        if isinstance(value, str) and (len(value.encode()) > LONGEST_VALUE or any(c in value for c in "\0\n\r")):
+            raise PydanticCustomError("control", "bad value", {"key": name})
+    return variables
+
+
+def _ordered(scaling: Any) -> Any:
+    low, high = scaling.min_replicas, scaling.max_replicas
+    if low is not None and high is not None and low > high:
+        raise PydanticCustomError("scaling", "min over max")
+    return scaling
+
+
+class Body(BaseModel):
+    """What all bodies have in common: exact types, and no field that is not known."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+ModelType = Literal[
+    "tcm_diagnosis", "multimodal", "treatment", "image_classification", "image_embedding", "summarization"
+]
+Framework = Literal["tensorflow", "pytorch", "onnx"]
+ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID)]
+Version = Annotated[str, StringConstraints(pattern=VERSION)]
+Image = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_image)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
+Cpu = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.cpu_millicores, "500m")]
+Memory = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.memory_bytes, "8Gi")]
+Gpus = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.gpus, "1")]
+Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
+Utilization = Annotated[int, Field(ge=1, le=100)]
+Variables = Annotated[dict[str, str], Field(max_length=MOST_VARIABLES), AfterValidator(_variables)]
+ChangedVariables = Annotated[dict[str, str | None], Field(max_length=MOST_VARIABLES), AfterValidator(_variables)]
+Priority = Literal["low", "normal", "high"]
+Timeout = Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT, description="Seconds, waiting included.")]
+
+
+class ResourcesBody(Body):
+    """Kubernetes quantities, for each replica."""
+
+    cpu: Cpu = "500m"
+    memory: Memory = "512Mi"
+    gpu: Annotated[Gpus, Field(alias="nvidia.com/gpu")] = "0"
+
+
+class ScalingBody(Body):
+    """Between how many replicas, and at which use of the CPU in percent."""
+
+    min_replicas: Replicas = Scaling.min_replicas
+    max_replicas: Replicas = Scaling.max_replicas
+    target_cpu_utilization: Utilization = Scaling.target_cpu_utilization
+
+
+class ConfigBody(Body):
+    """A model to deploy."""
+
+    model_id: ModelId
+    name: Name
+    version: Version
+    model_type: ModelType
+    framework: Framework
+    docker_image: Image
+    resource_requirements: ResourcesBody = ResourcesBody()
+    scaling_config: Annotated[ScalingBody, AfterValidator(_ordered)] = ScalingBody()
+    environment_variables: Variables = Field(default_factory=dict)
+
+
+class DeployBody(Body):
+    """``POST /models/deploy``."""
+
+    config: ConfigBody
+
+
+class ChangedResourcesBody(Body):
+    """What is left out stays."""
+
+    cpu: Cpu | None = None
+    memory: Memory | None = None
+    gpu: Annotated[Gpus | None, Field(alias="nvidia.com/gpu")] = None
+
+
+class ChangedScalingBody(Body):
+    """What is left out stays."""
+
+    min_replicas: Replicas | None = None
+    max_replicas: Replicas | None = None
+    target_cpu_utilization: Utilization | None = None
+
+
+class ChangedConfigBody(Body):
+    """What is left out stays; an environment variable that is null is removed."""
+
+    version: Version | None = None
+    docker_image: Image | None = None
+    resource_requirements: ChangedResourcesBody = ChangedResourcesBody()
+    scaling_config: Annotated[ChangedScalingBody, AfterValidator(_ordered)] = ChangedScalingBody()
+    environment_variables: ChangedVariables = Field(default_factory=dict)
+
+
+class UpdateBody(Body):
+    """``PUT /models/{model_id}``."""
+
+    config: ChangedConfigBody
+
+
+class ScaleBody(Body):
+    """``POST /models/{model_id}/scale``; 0 stops the model."""
+
+    replicas: Replicas
+
+
+class ItemBody(Body):
+    """What the model is to look at, and how."""
+
+    input_data: dict[str, Any]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class InferenceBody(ItemBody):
+    """``POST /models/{model_id}/inference``."""
+
+    timeout: Timeout = DEFAULT_TIMEOUT
+    priority: Priority = "normal"
+
+
+class BatchBody(Body):
+    """``POST /models/{model_id}/batch_inference``."""
+
+    requests: Annotated[list[ItemBody], Field(min_length=1, max_length=MOST_ITEMS)]
+    timeout: Timeout = DEFAULT_TIMEOUT
+    priority: Priority = "normal"
+
+
+class Query(BaseModel):
+    """Query parameters come as text, and none may be unknown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ListQuery(Query):
+    """Which models are listed."""
+
+    status: Status | None = Field(None, description="Only models of this status.")
+    model_type: ModelType | None = Field(None, description="Only models of this type.")
+    limit: int = Field(50, ge=1, le=500, description="Most models in the answer.")
+    offset: int = Field(0, ge=0, le=1_000_000_000, description="How many are skipped.")
+
+
+class WaitQuery(Query):
+    """Whether the answer waits for the outcome."""
+
+    wait: float | None = Field(
+        None,
+        ge=0,
+        le=LONGEST_TIMEOUT,
+        allow_inf_nan=False,
+        description="Seconds to wait for the outcome; else 202 at once.",
+    )
+
+
+class DeleteQuery(WaitQuery):
+    """How a model is deleted."""
+
+    force: bool = Field(default=False, description="Without waiting for what is in flight.")
+
+
+class LogsQuery(Query):
+    """How much of a log."""
+
+    tail: int = Field(100, ge=1, le=10_000, description="Last lines of each replica.")
+
+
+class EventsQuery(Query):
+    """How many events."""
+
+    limit: int = Field(100, ge=1, le=1000, description="The newest so many.")

@@ -1,0 +1,62 @@
+"""The management alone, on a port of its own: what ``python -m management serve`` runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Scope
+
+from management import api
+from management.app import CONTROL_BYTES, Platform
+from web.access_log import configure_access_log
+from web.answers import JSONAnswer
+from web.edge import Edge, Limits
+from web.slow_headers import limit_header_time
+
+APPLICATION: Final = "management.server:application"
+HEADER_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 5
+PATHS: Final = frozenset({"/", "/health"})
+
+
+def application() -> ASGIApp:
+    """One worker's application."""
+    configure_access_log()
+    limit_header_time(HEADER_SECONDS)
+    logging.getLogger("management").setLevel(logging.INFO)
+    platform = Platform()
+
+    async def health(_: Request) -> JSONAnswer:
+        said = await platform.health()
+        return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
+
+    async def index(_: Request) -> RedirectResponse:
+        return RedirectResponse(f"{api.PREFIX}/docs")
+
+    def routes(scope: Scope) -> bool:
+        return scope["path"] in PATHS
+
+    main = Starlette(routes=[Route("/health", health), Route("/", index)])
+    limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
+    return Edge(main, name="management", routes=routes, limits=limits, sections=(platform.section(),))
+
+
+def serve(host: str, port: int, workers: int) -> None:
+    """Serves until stopped."""
+    uvicorn.run(
+        APPLICATION,
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )

@@ -1,0 +1,113 @@
+"""Every setting of the management, read from the environment once."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """Environment variables begin with ``ATELIER_``."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True)
+
+    home: Path = Path(".atelier")
+    """The folder of everything that is kept: database, first key, replicas with their logs. Made with mode 0700."""
+
+    database_url: str | None = None
+    """An SQLAlchemy URL. Default: the SQLite file ``atelier.db`` in ``home``."""
+
+    api_key: SecretStr | None = None
+    """An admin key of your choice, at least 8 characters. Default: one is made at the first start, and shown once."""
+
+    keys_for_models: bool = False
+    """Whether the models' own endpoints (``/classify``, ``/infer`` ...) want a key, too. Roles operator and admin."""
+
+    public_url: str = "http://localhost:8080"
+    """Where callers reach this server: what ``endpoints`` in a status begins with."""
+
+    overcommit: Annotated[float, Field(ge=1)] = 8.0
+    """How many times the machine's cores and memory may be asked for by all replicas together; GPUs never are."""
+
+    cpus: Annotated[float | None, Field(gt=0)] = None
+    """Cores that replicas may ask for. Default: those of this machine."""
+
+    memory: str | None = None
+    """Memory that replicas may ask for, such as ``16Gi``. Default: that of this machine."""
+
+    gpus: Annotated[int | None, Field(ge=0, le=64)] = None
+    """GPUs that replicas may ask for. Default: those of this machine."""
+
+    start_seconds: Seconds = 180.0
+    """Seconds a replica has to become ready; then it is ended, and counts as failed."""
+
+    start_attempts: Count = 3
+    """Replicas that may fail in a row before a revision that was never ready is given up."""
+
+    retry_seconds: Seconds = 1.0
+    """Seconds before a failed replica's successor is started; doubled with each failure, a minute at most."""
+
+    steady_seconds: Seconds = 30.0
+    """Seconds that a replica must be ready for its predecessors' failures to be forgotten."""
+
+    drain_seconds: Annotated[float, Field(ge=0)] = 60.0
+    """Seconds that requests in flight have when their replica is drained."""
+
+    stop_seconds: Seconds = 5.0
+    """Seconds from the signal to end until a replica is killed."""
+
+    silence_seconds: Seconds = 30.0
+    """Seconds that a ready replica may leave its probes unanswered before it is replaced."""
+
+    keep_replicas: bool = False
+    """Whether replicas run on when the server is stopped in an orderly way. They always outlive its crash."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Requests that one replica gets at a time from each worker; further ones wait in the queue."""
+
+    queue_size: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait for one model in each worker; further ones get 503."""
+
+    ageing_seconds: Seconds = 10.0
+    """Seconds of waiting that are worth one step of priority: low is served before high that came 20 s later."""
+
+    lease_seconds: Seconds = 3.0
+    """Seconds after its last sign that a worker loses the right to start and stop replicas."""
+
+    refresh_seconds: Seconds = 0.2
+    """Seconds between looks for what other workers changed."""
+
+    log_bytes: Annotated[int, Field(ge=4096)] = 10 * 1024 * 1024
+    """Size at which a replica's log begins anew; one older part is kept."""
+
+    failed_logins: Count = 20
+    """Wrong keys from one address in a minute after which further ones are answered 429."""
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'atelier.db'}"
+
+    @property
+    def bentoml_home(self) -> Path:
+        """BentoML's own folder, with the Bento store: ``BENTOML_HOME``, or one beside everything else."""
+        return Path(os.environ.get("BENTOML_HOME") or self.home / "bentoml").absolute()
+
+    @property
+    def replicas(self) -> Path:
+        """The replicas' folders."""
+        return self.home.absolute() / "replicas"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

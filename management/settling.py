@@ -1,0 +1,224 @@
+"""What a look at the replicas means: which moved, what their deployment learns from it. No clock, no database here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from management.backends.base import Observation, Phase
+from management.records import Deployment, Event, Replica, ReplicaState
+from management.settings import Settings
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two tries at most."""
+SHORTEST_DRAIN: Final = timedelta(seconds=1)
+"""Until every worker has seen that a replica drains; none may look idle before."""
+USAGE_SECONDS: Final = 2.0
+"""Between two measurements of what a replica uses."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a look is judged by."""
+
+    at: datetime
+    settings: Settings
+    silences: Mapping[str, float] = field(default_factory=dict)
+    """Seconds for which ready replicas have not answered."""
+    ending: frozenset[str] = frozenset()
+    """Replicas that are being ended."""
+
+
+@dataclass(frozen=True)
+class News:
+    """A replica's move, and what is learnt with it."""
+
+    replica: Replica
+    state: ReplicaState
+    at: datetime
+    address: str = ""
+    reason: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is a failure."""
+        return self.state is ReplicaState.FAILED
+
+    def more(self, tails: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """The replica's fields that change with its state."""
+        if self.state is ReplicaState.READY:
+            return {"address": self.address, "ready_at": self.at}
+        if self.failed:
+            return {"reason": self.reason, "log_tail": "\n".join(tails.get(self.replica.id, ()))}
+        return {}
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What follows from a look at one deployment's replicas."""
+
+    news: tuple[News, ...] = ()
+    changed: Callable[[Deployment], Deployment] | None = None
+    """What the deployment learns."""
+    restart: tuple[Replica, ...] = ()
+    """Recorded replicas whose start was not begun."""
+    end: Mapping[str, float] = field(default_factory=dict)
+    """Draining replicas that are to end now, with the seconds they have for it."""
+
+    def events(self, model_id: str, actor: str) -> list[Event]:
+        """Each piece of news as an event."""
+        return [
+            Event(
+                one.at,
+                model_id,
+                one.replica.deployment_id,
+                actor,
+                f"replica_{one.state.value}",
+                {
+                    "replica_id": one.replica.id,
+                    "revision": one.replica.revision.number,
+                    **({"reason": one.reason} if one.reason else {}),
+                },
+            )
+            for one in self.news
+        ]
+
+
+def settle(
+    deployment: Deployment, replicas: Sequence[Replica], seen: Mapping[str, Observation], context: Context
+) -> Settled:
+    """What the look ``seen``, by replica id, means for this deployment, whose replicas these are."""
+    looked_at = [(one, seen[one.id]) for one in replicas if one.id in seen]
+    news = tuple(found for one, look in looked_at if (found := _moved(one, look, context)) is not None)
+    changes = _learnt(deployment, replicas, news, context)
+    return Settled(
+        news=news,
+        changed=changes,
+        restart=tuple(
+            one for one, look in looked_at if one.state is ReplicaState.STARTING and look.phase is Phase.ABSENT
+        ),
+        end={
+            one.id: context.settings.stop_seconds
+            for one, look in looked_at
+            if one.state is ReplicaState.DRAINING and one.id not in context.ending and _drained(one, look, context)
+        },
+    )
+
+
+def silent(replica: Replica, look: Observation) -> bool:
+    """Whether a replica that should serve does not answer."""
+    return replica.state is ReplicaState.READY and look.phase in (Phase.SILENT, Phase.STARTING)
+
+
+def refused(deployment: Deployment, replica: Replica, reason: str, context: Context) -> Settled:
+    """A start that could not even be begun is a failure like any other."""
+    news = (News(replica, ReplicaState.FAILED, context.at, reason=reason),)
+    return Settled(news, _learnt(deployment, (replica,), news, context))
+
+
+def rolled_back(deployment: Deployment) -> Deployment:
+    """The revision that served before is wanted again."""
+    assert deployment.served is not None, "there is nothing to roll back to"  # noqa: S101
+    abandoned = deployment.wanted.config.version
+    return replace(deployment, wanted=deployment.served, abandoned=abandoned, failures=0, retry_at=None)
+
+
+def given_up(deployment: Deployment) -> Deployment:
+    """Nothing is started until the wish changes."""
+    return replace(deployment, gave_up=True, retry_at=None)
+
+
+def usage(
+    before: dict[str, tuple[float, float]], seen: Mapping[str, Observation], at: float
+) -> dict[str, tuple[int, int]]:
+    """Millicores and bytes of each replica, where the last measurement is old enough.
+
+    ``before`` has the second and the CPU time of each one's last measurement, and is brought up to date.
+    """
+    for gone in before.keys() - seen.keys():
+        del before[gone]
+    used = {}
+    for replica_id, look in seen.items():
+        since, cpu_seconds = before.setdefault(replica_id, (at, look.cpu_seconds))
+        if at - since >= USAGE_SECONDS:
+            rate = max(0.0, look.cpu_seconds - cpu_seconds) / (at - since)
+            used[replica_id] = (round(rate * 1000), look.memory_bytes)
+            before[replica_id] = (at, look.cpu_seconds)
+    return used
+
+
+def _moved(replica: Replica, look: Observation, context: Context) -> News | None:
+    age = context.at - replica.changed_at
+    ended = look.phase in (Phase.EXITED, Phase.ABSENT)
+    if replica.state is ReplicaState.DRAINING:
+        return News(replica, ReplicaState.GONE, context.at) if ended else None
+    if replica.state is ReplicaState.STARTING:
+        return _started(replica, look, age, context)
+    if ended:
+        return News(replica, ReplicaState.FAILED, context.at, reason=look.reason or "the process is gone")
+    if context.silences.get(replica.id, 0.0) > context.settings.silence_seconds:
+        reason = f"it did not answer for {context.settings.silence_seconds:g} s"
+        return News(replica, ReplicaState.FAILED, context.at, reason=reason)
+    return None
+
+
+def _started(replica: Replica, look: Observation, age: timedelta, context: Context) -> News | None:
+    if look.phase is Phase.READY:
+        return News(replica, ReplicaState.READY, context.at, address=look.address)
+    if look.phase is Phase.EXITED:
+        return News(replica, ReplicaState.FAILED, context.at, reason=look.reason)
+    if age.total_seconds() > context.settings.start_seconds:
+        reason = f"it was not ready within {context.settings.start_seconds:g} s"
+        return News(replica, ReplicaState.FAILED, context.at, reason=reason)
+    return None
+
+
+def _drained(replica: Replica, look: Observation, context: Context) -> bool:
+    age = context.at - replica.changed_at
+    idle = look.phase is not Phase.SILENT and look.in_flight == 0 and age > SHORTEST_DRAIN
+    return idle or age.total_seconds() > context.settings.drain_seconds
+
+
+def _learnt(
+    deployment: Deployment, replicas: Sequence[Replica], news: Sequence[News], context: Context
+) -> Callable[[Deployment], Deployment] | None:
+    """How the deployment changes; it is applied to what the database holds then, which may wish something new."""
+    number = deployment.wanted.number
+    own = [one for one in news if one.replica.revision.number == number]
+    became_ready = any(one.state is ReplicaState.READY for one in own)
+    failures = [one for one in own if one.failed]
+    steady = _steady(deployment, replicas, context) and not failures
+    if not (became_ready or failures or steady):
+        return None
+
+    def changed(current: Deployment) -> Deployment:
+        if current.wanted.number != number:
+            return current
+        if became_ready:
+            current = replace(current, served=current.wanted)
+        if steady:
+            current = replace(current, failures=0, retry_at=None)
+        for one in failures:
+            current = _failed(current, one.reason, context)
+        return current
+
+    return changed
+
+
+def _failed(deployment: Deployment, reason: str, context: Context) -> Deployment:
+    count = deployment.failures + 1
+    pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(count - 1, 10))
+    if deployment.proven and count == 1:
+        pause = 0.0  # it served, and something happened to it: its successor starts at once
+    return replace(deployment, failures=count, retry_at=context.at.timestamp() + pause, reason=reason)
+
+
+def _steady(deployment: Deployment, replicas: Sequence[Replica], context: Context) -> bool:
+    """Whether earlier failures are forgotten: something is ready, and nothing has failed for a while."""
+    if not deployment.failures or deployment.retry_at is None:
+        return False
+    calm = context.at.timestamp() - deployment.retry_at > context.settings.steady_seconds
+    ready = any(one.state is ReplicaState.READY and one.revision.number == deployment.wanted.number for one in replicas)
+    return calm and ready

@@ -1,0 +1,57 @@
+"""Answers under an Idempotency-Key, to be given again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from management.store import tables
+
+KEPT: Final = timedelta(hours=24)
+ABANDONED: Final = timedelta(minutes=11)
+"""A request that waits for its outcome for so long died with its server; its first answer stands."""
+
+_columns = tables.answers.c
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A request that was made, and its answer once it has one."""
+
+    request: str
+    running: bool
+    status: int
+    body: Any
+
+
+class Answers:
+    """By caller and key."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def begin(self, caller: str, key: str, request: str, at: datetime) -> Answer | None:
+        """None, and the request is noted as running; or what is known of the same caller's key."""
+        self._forget(at)
+        row = self._connection.execute(select(tables.answers).where(*_of(caller, key))).one_or_none()
+        if row is not None:
+            running = row.running and row.since > at - ABANDONED
+            return Answer(row.request, running, row.status, row.body)
+        values = {"caller": caller, "key": key, "request": request, "since": at}
+        self._connection.execute(insert(tables.answers).values(**values, running=True, status=0))
+        return None
+
+    def answer(self, caller: str, key: str, status: int, body: Any, *, running: bool = False) -> None:
+        """The answer; while the request still waits for the outcome, what it would be answered now."""
+        values = {"status": status, "body": body, "running": running}
+        self._connection.execute(update(tables.answers).where(*_of(caller, key)).values(values))
+
+    def _forget(self, now: datetime) -> None:
+        self._connection.execute(delete(tables.answers).where(_columns.since < now - KEPT))
+
+
+def _of(caller: str, key: str) -> tuple[Any, ...]:
+    return _columns.caller == caller, _columns.key == key

@@ -1,0 +1,100 @@
+"""Deployments: one for each model id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy.sql import ColumnElement
+
+from management.records import Deployment, Removal, ReplicaState, Status
+from management.store import tables
+from management.store.rows import of_revision, to_revision
+
+_columns = tables.deployments.c
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list, and how long the whole is."""
+
+    items: list[Deployment]
+    total: int
+
+
+class Deployments:
+    """In the order of their creation."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self, model_id: str) -> Deployment | None:
+        """The deployment of that model id, deleted ones included while they drain."""
+        row = self._connection.execute(select(tables.deployments).where(_columns.model_id == model_id)).one_or_none()
+        return None if row is None else _record(row)
+
+    def all(self) -> list[Deployment]:
+        """Every one."""
+        return [_record(row) for row in self._connection.execute(select(tables.deployments).order_by(_columns.number))]
+
+    def page(self, *, status: Status | None, model_type: str | None, limit: int, offset: int) -> Page:
+        """Those that have that status and type, so many from that one on."""
+        wanted = [
+            *([] if status is None else [_has(status)]),
+            *([] if model_type is None else [_columns.model_type == model_type]),
+        ]
+        found = select(tables.deployments).where(*wanted).order_by(_columns.number).limit(limit).offset(offset)
+        total = select(func.count()).select_from(tables.deployments).where(*wanted)
+        rows: Sequence[Row[Any]] = self._connection.execute(found).all()
+        return Page([_record(row) for row in rows], self._connection.execute(total).scalar_one())
+
+    def add(self, deployment: Deployment) -> None:
+        """A new one; its model id must be free."""
+        self._connection.execute(insert(tables.deployments).values(_values(deployment)))
+
+    def put(self, deployment: Deployment) -> None:
+        """The one of the same id as it is now."""
+        self._connection.execute(
+            update(tables.deployments).where(_columns.id == deployment.id).values(_values(deployment))
+        )
+
+    def remove(self, deployment_id: str) -> None:
+        """It and its replicas."""
+        self._connection.execute(delete(tables.replicas).where(tables.replicas.c.deployment_id == deployment_id))
+        self._connection.execute(delete(tables.deployments).where(_columns.id == deployment_id))
+
+
+def _has(status: Status) -> ColumnElement[bool]:
+    """``records.status_of`` in SQL; a test holds the two equal."""
+    ready = exists().where(
+        tables.replicas.c.deployment_id == _columns.id, tables.replicas.c.state == ReplicaState.READY.value
+    )
+    stopped = _columns.removal.is_not(None) | (_columns.replicas == 0)
+    return {
+        Status.STOPPED: stopped,
+        Status.RUNNING: ~stopped & ready,
+        Status.FAILED: ~stopped & ~ready & _columns.gave_up,
+        Status.PENDING: ~stopped & ~ready & ~_columns.gave_up,
+    }[status]
+
+
+def _values(deployment: Deployment) -> dict[str, Any]:
+    return {
+        **vars(deployment),
+        "model_type": deployment.wanted.config.model_type,
+        "wanted": of_revision(deployment.wanted),
+        "served": None if deployment.served is None else of_revision(deployment.served),
+        "removal": None if deployment.removal is None else deployment.removal.value,
+    }
+
+
+def _record(row: Row[Any]) -> Deployment:
+    values = dict(row._mapping)
+    for extra in ("number", "model_type"):
+        del values[extra]
+    values["wanted"] = to_revision(values["wanted"])
+    values["served"] = None if values["served"] is None else to_revision(values["served"])
+    values["removal"] = None if values["removal"] is None else Removal(values["removal"])
+    return Deployment(**values)

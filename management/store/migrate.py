@@ -1,0 +1,22 @@
+"""Brings the tables to this version, by Alembic: python -m management does it at every start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine
+
+SCRIPTS: Final = Path(__file__).parent / "migrations"
+
+
+def upgrade(engine: Engine) -> None:
+    """To the newest version; nothing happens where they are there already."""
+    configuration = Config()
+    configuration.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    # One writer at a time: the second of two workers that start finds the tables made.
+    with engine.connect().execution_options(writing=True) as connection, connection.begin():
+        configuration.attributes["connection"] = connection
+        command.upgrade(configuration, "head")

@@ -1,0 +1,152 @@
+"""The database, and the one way into it: transactions that count the changes they make.
+
+A writer holds the database alone from its first statement on, so what it reads stays true until it commits. Whoever
+keeps a copy in memory looks at ``changes`` and reads again when the number moved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, create_engine, event, select, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
+
+from management.errors import StoreUnavailable
+from management.store import tables
+from management.store.answers import Answers
+from management.store.deployments import Deployments
+from management.store.events import Events
+from management.store.keys import Keys
+from management.store.leases import Leases
+from management.store.replicas import Replicas
+
+BUSY_SECONDS: Final = 10  # that one writer waits for another one
+EVERYTHING: Final = "everything"
+
+T = TypeVar("T")
+
+
+@dataclass
+class Session:
+    """One transaction: what can be read and written in it."""
+
+    connection: Connection
+    deployments: Deployments = field(init=False)
+    replicas: Replicas = field(init=False)
+    events: Events = field(init=False)
+    keys: Keys = field(init=False)
+    answers: Answers = field(init=False)
+    leases: Leases = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deployments = Deployments(self.connection)
+        self.replicas = Replicas(self.connection)
+        self.events = Events(self.connection)
+        self.keys = Keys(self.connection)
+        self.answers = Answers(self.connection)
+        self.leases = Leases(self.connection)
+
+    def changes(self) -> int:
+        """How many transactions have changed what others keep copies of."""
+        row = self.connection.execute(select(tables.changes.c.count).where(tables.changes.c.name == EVERYTHING))
+        return int(row.scalar_one())
+
+
+class Store:
+    """The database behind an SQLAlchemy URL. Every method raises StoreUnavailable when it cannot be used."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        sqlite = make_url(url).get_backend_name() == "sqlite"
+        if sqlite:
+            _make_private(make_url(url).database)
+        self._engine = create_engine(
+            url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {}, pool_pre_ping=not sqlite
+        )
+        if sqlite:
+            _speak_sqlite(self._engine)
+
+    def migrate(self) -> None:
+        """Brings the tables to this version; what they hold stays. One process at a time does it."""
+        from management.store.migrate import upgrade
+
+        with translated():
+            upgrade(self._engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A transaction that only reads, and sees one moment."""
+        with translated(), self._engine.connect() as connection:
+            yield Session(connection)
+
+    @contextmanager
+    def writing(self, *, counted: bool = True) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block, and undone when the block raises.
+
+        ``counted`` says that others should look again.
+        """
+        with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+            yield Session(connection)
+            if counted:
+                counter = tables.changes.c
+                connection.execute(
+                    update(tables.changes).where(counter.name == EVERYTHING).values(count=counter.count + 1)
+                )
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """``work`` in a reading transaction, beside the event loop."""
+        return await asyncio.to_thread(self._read, work)
+
+    async def write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
+        """``work`` in a writing transaction, beside the event loop."""
+        return await asyncio.to_thread(self._write, work, counted=counted)
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._engine.dispose()
+
+    def _read(self, work: Callable[[Session], T]) -> T:
+        with self.reading() as session:
+            return work(session)
+
+    def _write(self, work: Callable[[Session], T], *, counted: bool) -> T:
+        with self.writing(counted=counted) as session:
+            return work(session)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The database's own errors as StoreUnavailable; a broken constraint is a fault of ours, and stays what it is."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DatabaseError, DBAPIError) as error:
+        raise StoreUnavailable(retry_after=1) from error
+
+
+def _make_private(database: str | None) -> None:
+    """The file before SQLite makes it: it will hold keys' digests and models' environments."""
+    if database:
+        file = Path(database)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.touch(mode=0o600, exist_ok=True)
+
+
+def _speak_sqlite(engine: Any) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # transactions are begun below, not when the driver guesses one is wanted
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("writing")
+        connection.execute(text("BEGIN IMMEDIATE" if writing else "BEGIN"))

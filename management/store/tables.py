@@ -1,0 +1,139 @@
+"""The database's tables. ``migrations/`` makes them; a test holds the two equal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.types import TypeDecorator
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC: SQLite keeps no time zone, and gives none back."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Without its zone, which is always UTC."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        """With its zone again."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+deployments: Final = Table(
+    "deployments",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),  # the order of creation
+    Column("id", String(32), nullable=False, unique=True),
+    Column("model_id", String(63), nullable=False, unique=True),
+    Column("model_type", String(32), nullable=False, index=True),
+    Column("wanted", JSON, nullable=False),
+    Column("served", JSON),
+    Column("replicas", Integer, nullable=False),
+    Column("latest", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("retry_at", Float),
+    Column("gave_up", Boolean, nullable=False),
+    Column("abandoned", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("removal", String(8)),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+replicas: Final = Table(
+    "replicas",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("deployment_id", ForeignKey(deployments.c.id, ondelete="CASCADE"), nullable=False, index=True),
+    Column("revision", JSON, nullable=False),
+    Column("state", String(8), nullable=False, index=True),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("ready_at", Instant),
+    Column("address", Text, nullable=False),
+    Column("gpus", JSON, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("log_tail", Text, nullable=False),
+    Column("cpu_millicores", Integer, nullable=False),
+    Column("memory_bytes", Integer, nullable=False),
+)
+
+events: Final = Table(
+    "events",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("model_id", String(63), nullable=False, index=True),
+    Column("deployment_id", String(32), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("details", JSON, nullable=False),
+)
+
+keys: Final = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("role", String(8), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    Column("revoked_at", Instant),
+)
+
+answers: Final = Table(
+    "answers",
+    metadata,
+    Column("caller", String(16), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request", String(64), nullable=False),  # SHA-256 of method, path, query and body
+    Column("since", Instant, nullable=False),
+    Column("running", Boolean, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", JSON),
+)
+
+leases: Final = Table(
+    "leases",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("held_by", String(64), nullable=False),
+    Column("held_until", Float, nullable=False),  # Unix time
+)
+
+changes: Final = Table(
+    "changes",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("count", Integer, nullable=False),
+)

@@ -1,0 +1,217 @@
+"""Makes the wishes come true: looks at every replica, plans, acts, and records it all before and after.
+
+One supervisor acts at a time: the one that holds the lease. Every step can be the last before a kill; the next
+supervisor goes on from the records and from what runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Final
+from uuid import uuid4
+
+from management import settling
+from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation
+from management.capacity import Capacity
+from management.clock import now
+from management.errors import StoreUnavailable
+from management.ledger import GOODBYE_SECONDS, LeaseLostError, Ledger
+from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
+from management.records import Deployment, Replica, ReplicaState
+from management.settings import Settings
+from management.settling import Settled
+from management.store import Store
+
+BUSY_SECONDS: Final = 0.05
+"""Between looks while something starts or drains."""
+IDLE_SECONDS: Final = 1.0
+"""Between looks while nothing does; a wake comes at once."""
+TAIL_LINES: Final = 20
+"""Of the log of a replica that failed."""
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """The loop of one worker; it does nothing while another worker holds the lease."""
+
+    def __init__(self, store: Store, launcher: Launcher, capacity: Capacity, settings: Settings) -> None:
+        self.name = uuid4().hex
+        self.leads = False
+        """Whether this worker holds the lease."""
+        self._ledger = Ledger(store, capacity, self.name, settings.lease_seconds)
+        self._launcher, self._settings = launcher, settings
+        self._awake = asyncio.Event()
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._usage: dict[str, tuple[float, float]] = {}
+        self._silent_since: dict[str, float] = {}
+        self._renew_at = 0.0
+
+    def wake(self) -> None:
+        """Something changed: looks at once. Many wakes are one look."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            pause = IDLE_SECONDS
+            try:
+                if await self._lead():
+                    pause = BUSY_SECONDS if await self.look() else IDLE_SECONDS
+                else:
+                    pause = self._settings.lease_seconds / 3
+            except LeaseLostError:
+                self.leads = False
+            except StoreUnavailable:
+                logger.warning("the database is not available; nothing is started or ended meanwhile")
+            except Exception:  # one bad look must not be the last one
+                logger.exception("a look at the replicas failed")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._awake.wait(), pause)
+            self._awake.clear()
+
+    async def _lead(self) -> bool:
+        """Holds the lease, or takes it when it is free. A new holder first ends what no record knows."""
+        if self.leads and time.monotonic() < self._renew_at:
+            return True
+        before, self.leads = self.leads, await self._ledger.lead()
+        self._renew_at = time.monotonic() + self._settings.lease_seconds / 3
+        if self.leads and not before:
+            logger.info("this worker starts and ends replicas from now on")
+            await self._end_orphans()
+        return self.leads
+
+    async def _end_orphans(self) -> None:
+        _, replicas = await self._ledger.read()
+        known = {one.id for one in replicas if one.state.alive}
+        for replica_id in set(await self._launcher.running()) - known:
+            logger.warning("replica %s runs and nothing is recorded of it: it is ended", replica_id)
+            self._end(replica_id, 0.0)
+
+    async def look(self) -> bool:
+        """One look at everything; True when something is on its way and deserves another look soon."""
+        deployments, replicas = await self._ledger.read()
+        alive = [one for one in replicas if one.state.alive]
+        looks = await asyncio.gather(*(self._launcher.observe(one.id) for one in alive))
+        seen = {one.id: look for one, look in zip(alive, looks, strict=True)}
+        busy = False
+        for deployment in deployments:
+            own = [one for one in replicas if one.deployment_id == deployment.id]
+            busy |= await self._look_after(deployment, own, seen)
+        if used := settling.usage(self._usage, seen, time.monotonic()):
+            await self._ledger.measured(used)
+        return busy
+
+    async def _look_after(
+        self, deployment: Deployment, replicas: list[Replica], seen: Mapping[str, Observation]
+    ) -> bool:
+        """Settles what was seen of one deployment's replicas, then does what is planned for it."""
+        silences = self._silences(replicas, seen)
+        settled = settling.settle(deployment, replicas, seen, self._context(silences))
+        if settled.news or settled.changed:
+            await self._record(deployment, settled)
+            return True  # the plan is made from the records, at the next look
+        for replica in settled.restart:
+            await self._launch(deployment, replica)
+        for replica_id, grace_seconds in settled.end.items():
+            self._end(replica_id, grace_seconds)
+        actions = await self._plan(deployment, replicas)
+        for action in actions:
+            await self._act(deployment, replicas, action)
+        moving = any(one.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for one in replicas)
+        return bool(actions) or moving or (deployment.retry_at or 0) > time.time()
+
+    async def _plan(self, deployment: Deployment, replicas: list[Replica]) -> list[Action]:
+        needed = deployment.wanted.config.resources.gpus
+        room = len(await self._ledger.free_gpus()) // needed if needed else deployment.replicas + 1
+        return plan(deployment, replicas, now=time.time(), attempts=self._settings.start_attempts, room=room)
+
+    async def _act(self, deployment: Deployment, replicas: list[Replica], action: Action) -> None:
+        by_id = {one.id: one for one in replicas}
+        match action:
+            case Start():
+                replica = await self._ledger.started(deployment)  # first: one that no record knows is an orphan
+                if replica is not None:
+                    await self._launch(deployment, replica)
+            case Drain(replica_id):
+                await self._ledger.draining(by_id[replica_id])
+            case Stop(replica_id):
+                if by_id[replica_id].state is not ReplicaState.DRAINING:
+                    await self._ledger.draining(by_id[replica_id])
+                self._end(replica_id, 0.0)
+            case RollBack():
+                await self._ledger.changed(deployment, settling.rolled_back, "rolled_back")
+            case GiveUp():
+                await self._ledger.changed(deployment, settling.given_up, "given_up")
+            case Erase():
+                await self._ledger.erased(deployment)
+                for one in replicas:
+                    await self._launcher.clean(one.id)
+
+    async def _launch(self, deployment: Deployment, replica: Replica) -> None:
+        config = replica.revision.config
+        launch = Launch(
+            replica.id,
+            deployment.model_id,
+            config.docker_image,
+            config.resources,
+            config.environment_variables,
+            replica.gpus,
+        )
+        try:
+            await self._launcher.start(launch)
+        except LaunchRefusedError as error:
+            await self._record(deployment, settling.refused(deployment, replica, str(error), self._context()))
+
+    async def _record(self, deployment: Deployment, settled: Settled) -> None:
+        """Writes down what was seen, with the log's last lines of what failed, and cleans up behind it."""
+        failed = [one.replica.id for one in settled.news if one.failed]
+        gone = [one.replica.id for one in settled.news if one.state is ReplicaState.GONE]
+        tails = {replica_id: await self._launcher.log(replica_id, TAIL_LINES) for replica_id in failed}
+        forgotten = await self._ledger.settled(deployment, settled, tails)
+        for replica_id in failed:
+            self._end(replica_id, 0.0)  # what is left of it, and of what it started
+        for replica_id in (*gone, *forgotten):
+            await self._launcher.clean(replica_id)
+
+    def _context(self, silences: Mapping[str, float] | None = None) -> settling.Context:
+        return settling.Context(now(), self._settings, silences or {}, frozenset(self._ending))
+
+    def _silences(self, replicas: Iterable[Replica], seen: Mapping[str, Observation]) -> dict[str, float]:
+        """For how long each ready replica has not answered its probes, in seconds."""
+        at = time.monotonic()
+        silent = {one.id for one in replicas if one.id in seen and settling.silent(one, seen[one.id])}
+        for one in replicas:
+            if one.id not in silent:
+                self._silent_since.pop(one.id, None)
+        return {replica_id: at - self._silent_since.setdefault(replica_id, at) for replica_id in silent}
+
+    def _end(self, replica_id: str, grace_seconds: float) -> None:
+        """In a task of its own: others need not wait for it."""
+        if replica_id not in self._ending:
+            self._ending[replica_id] = asyncio.create_task(self._ended(replica_id, grace_seconds))
+
+    async def _ended(self, replica_id: str, grace_seconds: float) -> None:
+        try:
+            await self._launcher.stop(replica_id, grace_seconds)
+        except Exception:  # it is tried again at the next look
+            logger.exception("replica %s cannot be ended", replica_id)
+        finally:
+            self._ending.pop(replica_id, None)
+            self.wake()
+
+    async def close(self, *, stop_replicas: bool) -> None:
+        """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica."""
+        if self.leads and stop_replicas:
+            with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
+                for replica_id in await self._ledger.let_go():
+                    self._end(replica_id, min(GOODBYE_SECONDS, self._settings.stop_seconds))
+        ended = dict(self._ending)
+        await asyncio.gather(*ended.values(), return_exceptions=True)
+        for replica_id in ended:
+            await self._launcher.clean(replica_id)
+        self.leads = False

@@ -1,0 +1,167 @@
+"""What a request changes: the wish alone, in one transaction. Whatever follows from it is the supervisor's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+from management import quantities
+from management.bentos import BentoStore, tag_of
+from management.capacity import Capacity
+from management.clock import now
+from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelNotFound
+from management.messages import Language, problem
+from management.records import Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
+from management.schemas import ChangedConfigBody, ConfigBody
+from management.store import Session
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and in which language."""
+
+    name: str
+    language: Language
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """Deploy, update, scale and delete. Each raises ManagementError and then changes nothing."""
+
+    capacity: Capacity
+    bentos: BentoStore
+
+    def deploy(self, session: Session, body: ConfigBody, caller: Caller) -> Deployment:
+        """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
+        if session.deployments.get(body.model_id) is not None:
+            raise ModelAlreadyExists({"model_id": body.model_id})
+        config = _config(body)
+        self._check_image(config, caller)
+        at = now()
+        replicas = config.scaling.clamped(1)
+        deployment = Deployment(uuid4().hex, body.model_id, Revision(1, config), replicas, at, at)
+        self._check_room(session, deployment)
+        session.deployments.add(deployment)
+        _note(session, deployment, caller, "deploy", {"version": config.version, "docker_image": config.docker_image})
+        return deployment
+
+    def update(self, session: Session, model_id: str, body: ChangedConfigBody, caller: Caller) -> Deployment:
+        """Merges what is given into the config. Unless it is the scaling alone, that makes a new revision."""
+        deployment = _present(session, model_id)
+        before = deployment.wanted.config
+        config = _merged(before, body)
+        if config.scaling.min_replicas > config.scaling.max_replicas:
+            raise InvalidModelConfig({"problems": [problem("config.scaling_config", "scaling", caller.language)]})
+        self._check_image(config, caller)
+        stays = replace(config, scaling=before.scaling) == before
+        number = deployment.wanted.number if stays else deployment.latest + 1
+        changed = replace(
+            deployment,
+            wanted=Revision(number, config),
+            latest=max(deployment.latest, number),
+            served=Revision(number, config) if stays and deployment.proven else deployment.served,
+            replicas=config.scaling.clamped(deployment.replicas) if deployment.replicas else 0,
+            updated_at=now(),
+            abandoned="",
+            **_tried_anew(),
+        )
+        self._check_room(session, changed)
+        session.deployments.put(changed)
+        _note(session, changed, caller, "update", {"revision": number, "version": config.version})
+        return changed
+
+    def scale(self, session: Session, model_id: str, replicas: int, caller: Caller) -> Deployment:
+        """So many replicas; none stops the model."""
+        deployment = _present(session, model_id)
+        most = deployment.wanted.config.scaling.max_replicas
+        if replicas > most:
+            raise InvalidModelConfig({"problems": [problem("replicas", "beyond", caller.language, expected=most)]})
+        changed = replace(deployment, replicas=replicas, updated_at=now(), **_tried_anew())
+        self._check_room(session, changed)
+        session.deployments.put(changed)
+        _note(session, changed, caller, "scale", {"from": deployment.replicas, "to": replicas})
+        return changed
+
+    def delete(self, session: Session, model_id: str, *, force: bool, caller: Caller) -> Deployment:
+        """Nothing of it is wanted any more. A deletion that waits for requests in flight can be forced afterwards."""
+        deployment = session.deployments.get(model_id)
+        if deployment is None:
+            raise ModelNotFound({"model_id": model_id})
+        removal = Removal.FORCE if force or deployment.removal is Removal.FORCE else Removal.DRAIN
+        changed = replace(deployment, removal=removal, updated_at=now())
+        session.deployments.put(changed)
+        _note(session, changed, caller, "delete", {"force": force})
+        return changed
+
+    def _check_image(self, config: ModelConfig, caller: Caller) -> None:
+        tag = tag_of(config.docker_image)
+        if not self.bentos.has(tag):
+            found = ", ".join(map(str, self.bentos.all())) or "-"
+            command = f"python -m management build {tag.name} --version {tag.version}"
+            told = problem("config.docker_image", "bento", caller.language, wanted=tag, found=found, command=command)
+            raise InvalidModelConfig({"problems": [told]})
+
+    def _check_room(self, session: Session, changed: Deployment) -> None:
+        others = [one for one in session.deployments.all() if one.id != changed.id]
+        self.capacity.check(others, changed.wanted.config.resources * changed.replicas)
+
+
+def _present(session: Session, model_id: str) -> Deployment:
+    deployment = session.deployments.get(model_id)
+    if deployment is None or deployment.removal:
+        raise ModelNotFound({"model_id": model_id})
+    return deployment
+
+
+def _tried_anew() -> dict[str, Any]:
+    """A new wish is tried as if nothing had failed before."""
+    return {"failures": 0, "retry_at": None, "gave_up": False, "reason": ""}
+
+
+def _config(body: ConfigBody) -> ModelConfig:
+    requirements = body.resource_requirements.model_dump(by_alias=True)
+    return ModelConfig(
+        name=body.name,
+        version=body.version,
+        model_type=body.model_type,
+        framework=body.framework,
+        docker_image=body.docker_image,
+        resource_requirements=requirements,
+        scaling=Scaling(**body.scaling_config.model_dump()),
+        environment_variables=dict(body.environment_variables),
+        resources=_resources(requirements),
+    )
+
+
+def _merged(config: ModelConfig, body: ChangedConfigBody) -> ModelConfig:
+    requirements = dict(config.resource_requirements) | _given(body.resource_requirements)
+    variables = {**config.environment_variables, **body.environment_variables}
+    return replace(
+        config,
+        version=body.version or config.version,
+        docker_image=body.docker_image or config.docker_image,
+        resource_requirements=requirements,
+        resources=_resources(requirements),
+        scaling=replace(config.scaling, **_given(body.scaling_config)),
+        environment_variables={name: value for name, value in variables.items() if value is not None},
+    )
+
+
+def _given(body: Any) -> dict[str, Any]:
+    """Null is as good as left out."""
+    given: dict[str, Any] = body.model_dump(by_alias=True, exclude_none=True)
+    return given
+
+
+def _resources(requirements: Mapping[str, str]) -> Resources:
+    return Resources(
+        quantities.cpu_millicores(requirements[quantities.CPU]),
+        quantities.memory_bytes(requirements[quantities.MEMORY]),
+        quantities.gpus(requirements[quantities.GPU]),
+    )
+
+
+def _note(session: Session, deployment: Deployment, caller: Caller, action: str, details: Mapping[str, Any]) -> None:
+    session.events.add(Event(now(), deployment.model_id, deployment.id, caller.name, action, details))
