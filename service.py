@@ -6,27 +6,36 @@ bentoml serve service:Embedding        one alone, on 8000
 bentoml serve service:Summarization    one alone, on 5000
 bentoml serve service:Diagnosis        one alone, on 8002
 bentoml serve service:Treatment        one alone, on 8003
+
+The management API of ``management/`` stands beside the models, below ``/api/v1`` of ``Atelier``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import bentoml
 
+from management.app import Platform
 from runners import diagnosis, embedding, satellite, summarization, treatment
 from runners.diagnosis import Diagnosis
 from runners.embedding import Embedding
 from runners.front import application
 from runners.mounted import Mounted
 from runners.satellite import Satellite
-from runners.serving import configuration, dependency_about, dependency_infer
+from runners.serving import EdgedService, configuration, dependency_about, dependency_infer
 from runners.summarization import Summarization
 from runners.treatment import Treatment
+from web.edge import Guard, Section
 
 __all__ = ["Atelier", "Diagnosis", "Embedding", "Satellite", "Summarization", "Treatment"]
 
 PORT: Final = 8080
+OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz"})
+"""Paths that want no key where the models' endpoints do."""
+
+_platform = Platform()  # opens and starts nothing before the front door's own process serves
 
 _front = application(
     "Atelier",
@@ -40,10 +49,23 @@ _front = application(
         name: Mounted(dependency_infer(name), dependency_about(name), model.router, model.EXAMPLE, model.EXAMPLE_INPUT)
         for name, model in (("diagnosis", diagnosis), ("treatment", treatment))
     },
+    beside={"management": _platform.about},
 )
 
 
-@bentoml.service(name="Atelier", **configuration(PORT))
+class ManagedService(EdgedService):
+    """The front door's service: the models' endpoints, and the management API beside them."""
+
+    def sections(self) -> Sequence[Section]:
+        """The management API."""
+        return (_platform.section(),)
+
+    def guard(self) -> Guard | None:
+        """The keys of the management, if the settings want them for the models, too."""
+        return _platform.door_for_models(OPEN)
+
+
+@bentoml.service(name="Atelier", **configuration(PORT, ManagedService))
 @bentoml.asgi_app(_front, name="front")
 class Atelier:
     """All models on one port; decodes nothing and loads no network itself."""

@@ -179,7 +179,7 @@ def _failure(current: Deployment, wish: Deployment, replicas: list[Replica]) -> 
     return DeploymentFailed(
         {
             "model_id": wish.model_id,
-            "reason": current.reason,
+            "reason": current.reason or current.abandoned_for,
             "log": failed[-1].log_tail.splitlines() if failed else [],
             "serving": current.wanted.config.version if current.wanted.number != wish.wanted.number else None,
         }

@@ -68,8 +68,11 @@ def plan(deployment: Deployment, replicas: Sequence[Replica], *, now: float, att
         return _ending(alive)
     if _hopeless(deployment, attempts):
         return [RollBack()] if deployment.served else [GiveUp()]
-    fresh, old = _parted(deployment, [one for one in alive if one.state is not ReplicaState.DRAINING])
-    return [*_fewer(deployment, fresh, old, room), *_more(deployment, fresh, old, now, room)]
+    staying = [one for one in alive if one.state is not ReplicaState.DRAINING]
+    fresh, old = _parted(deployment, staying)
+    more = _missing(deployment, fresh, old, now)
+    cramped = more > 0 and room <= 0 and len(staying) == len(alive)  # what drains makes place already
+    return [*_fewer(deployment, fresh, old, cramped=cramped), *[Start()] * max(0, min(more, room))]
 
 
 def _removal(removal: Removal, alive: Sequence[Replica]) -> list[Action]:
@@ -98,15 +101,14 @@ def _parted(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[R
     return fresh, [one for one in replicas if one.revision.number != deployment.wanted.number]
 
 
-def _fewer(deployment: Deployment, fresh: list[Replica], old: list[Replica], room: int) -> list[Action]:
+def _fewer(deployment: Deployment, fresh: list[Replica], old: list[Replica], *, cramped: bool) -> list[Action]:
     """Ends what is too much: old replicas that never came to serve, old ones that are replaced, then the newest."""
     waiting = [one for one in old if one.state is ReplicaState.STARTING]
     serving = [one for one in old if one.state is ReplicaState.READY]
-    surplus = _ready(fresh) + len(serving) - deployment.replicas
-    if serving and surplus <= 0 and room <= 0 and len(fresh) < deployment.replicas and not deployment.gave_up:
-        surplus = 1 if not _starting(fresh) else 0  # no room for one more: an old one makes place
-    replaced = serving[: max(0, surplus)]
-    return [*map(_end, (*waiting, *replaced)), *map(_end, _excess(deployment, fresh))]
+    surplus = max(0, _ready(fresh) + len(serving) - deployment.replicas)
+    if cramped and not waiting and not surplus:
+        surplus = 1  # no room for one more: an old one makes place
+    return [*map(_end, (*waiting, *serving[:surplus])), *map(_end, _excess(deployment, fresh))]
 
 
 def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
@@ -115,15 +117,16 @@ def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
     return by_worth[deployment.replicas :][::-1]
 
 
-def _more(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float, room: int) -> list[Action]:
+def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float) -> int:
+    """How many are to be started now, if there is room for them."""
     missing = deployment.replicas - len(fresh)
     if missing <= 0 or deployment.gave_up or now < (deployment.retry_at or 0):
-        return []
+        return 0
     if deployment.failures:
-        missing = 1 if not _starting(fresh) else 0  # what failed before is tried with one
-    elif any(one.state is ReplicaState.READY for one in old):
-        missing = min(missing, 1 - _starting(fresh))  # one after the other while old ones serve
-    return [Start()] * max(0, min(missing, room))
+        return 0 if _starting(fresh) else 1  # what failed before is tried with one
+    if any(one.state is ReplicaState.READY for one in old):
+        return min(missing, 1 - _starting(fresh))  # one after the other while old ones serve
+    return missing
 
 
 def _ready(replicas: Sequence[Replica]) -> int:

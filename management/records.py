@@ -155,6 +155,8 @@ class Deployment:
     """No replica is started until somebody changes the wish."""
     abandoned: str = ""
     """The version of the last update, where it did not become ready and the one before it serves on."""
+    abandoned_for: str = ""
+    """Why it did not."""
     reason: str = ""
     """Why the last replica failed."""
     removal: Removal | None = None

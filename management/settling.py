@@ -121,8 +121,8 @@ def refused(deployment: Deployment, replica: Replica, reason: str, context: Cont
 def rolled_back(deployment: Deployment) -> Deployment:
     """The revision that served before is wanted again."""
     assert deployment.served is not None, "there is nothing to roll back to"  # noqa: S101
-    abandoned = deployment.wanted.config.version
-    return replace(deployment, wanted=deployment.served, abandoned=abandoned, failures=0, retry_at=None)
+    abandoned = {"abandoned": deployment.wanted.config.version, "abandoned_for": deployment.reason}
+    return replace(deployment, wanted=deployment.served, failures=0, retry_at=None, reason="", **abandoned)
 
 
 def given_up(deployment: Deployment) -> Deployment:

@@ -116,5 +116,5 @@ def _message(deployment: Deployment, replicas: Sequence[Replica], language: Lang
         wanted=deployment.replicas,
         version=deployment.wanted.config.version,
         abandoned=deployment.abandoned,
-        reason=deployment.reason,
+        reason=deployment.abandoned_for if key == "rolled_back" else deployment.reason,
     )

@@ -65,6 +65,7 @@ class Wishes:
             replicas=config.scaling.clamped(deployment.replicas) if deployment.replicas else 0,
             updated_at=now(),
             abandoned="",
+            abandoned_for="",
             **_tried_anew(),
         )
         self._check_room(session, changed)

@@ -42,13 +42,16 @@ def main() -> None:
     arguments = _arguments()
     _refuse_used_port(arguments.host, arguments.port)
     _refuse_bad_settings(arguments.service)
-    server = subprocess.Popen(_command(arguments), env={**os.environ, "BENTOML_DO_NOT_TRACK": "True"})
+    url = f"http://{_shown(arguments.host)}:{arguments.port}"
+    server = subprocess.Popen(
+        _command(arguments), env={"ATELIER_PUBLIC_URL": url, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: server.send_signal(received))
     if _healthy(server, arguments.host, arguments.port):
         # A model alone has only its own routes: its documentation shows them.
         said = ANNOUNCEMENT + (EXAMPLES if arguments.service == DEFAULT else "")
-        print(said.format(url=f"http://{_shown(arguments.host)}:{arguments.port}"), flush=True)
+        print(said.format(url=url), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
         server.terminate()

@@ -58,7 +58,13 @@ def serving(service: str, home: Path, **environment: str) -> Iterator[Server]:
         process = subprocess.Popen(
             [sys.executable, "-m", "runners.launch", service, "--port", str(port)],
             cwd=ROOT,
-            env={**os.environ, "BENTOML_HOME": str(own), "PYTHONWARNINGS": "default", **environment},
+            env={
+                **os.environ,
+                "BENTOML_HOME": str(own),
+                "ATELIER_HOME": str(own),
+                "PYTHONWARNINGS": "default",
+                **environment,
+            },
             stdout=out,
             stderr=subprocess.STDOUT,
         )

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -162,7 +163,7 @@ def main() -> None:
     tree = None
     if service.dependencies:
         port = _free_port()
-        tree = _serve_tree(launch["bento"], port)
+        tree = _serve_tree(launch["bento"], port, folder)
         app: Any = Forwarder(port)
     else:
         app = service.to_asgi(is_main=True)
@@ -184,10 +185,19 @@ def main() -> None:
             _end_tree(tree, launch["stop_seconds"])
 
 
-def _serve_tree(bento: str, port: int) -> subprocess.Popen[bytes]:
-    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
+def _serve_tree(bento: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
+    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends.
+
+    In a home of its own with the same store: a second server on one home deletes the first one's metrics.
+    """
+    home = folder / "bentoml"
+    home.mkdir(exist_ok=True)
+    for store in ("bentos", "models"):
+        with suppress(FileExistsError):
+            (home / store).symlink_to(Path(os.environ["BENTOML_HOME"]) / store)
     command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
-    tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"])  # noqa: S603
+    environment = {**os.environ, "BENTOML_HOME": str(home)}
+    tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
     threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
     return tree
 

@@ -61,6 +61,7 @@ deployments: Final = Table(
     Column("retry_at", Float),
     Column("gave_up", Boolean, nullable=False),
     Column("abandoned", String(64), nullable=False),
+    Column("abandoned_for", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("removal", String(8)),
     Column("created_at", Instant, nullable=False),

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("retry_at", sa.Float(), nullable=True),
         sa.Column("gave_up", sa.Boolean(), nullable=False),
         sa.Column("abandoned", sa.String(length=64), nullable=False),
+        sa.Column("abandoned_for", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("removal", sa.String(length=8), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
