@@ -25,14 +25,15 @@ LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-ve
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-serve: models ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that)
+# A part alone deploys nothing, and needs no Bentos.
+serve: models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that)
 	@$(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
 
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
 
-bentos: models ## Build the Bentos of bentos/, each with its own files, models and dependencies
-	@for file in bentos/*.yaml; do $(BIN)/bentoml build --output tag --bentofile $$file . || exit 1; done
+bentos: models ## Build the Bentos of bentos/ that changed, each with its own files, models and dependencies
+	@$(BIN)/python -m management build
 
 test: .venv/dev ## Run the tests
 	$(BIN)/python -m pytest

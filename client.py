@@ -5,44 +5,63 @@
     client = AtelierClient("http://127.0.0.1:8080")
     client.classify("field.jpg", lang="en")["label"]
     client.summarize_file("report.pdf")["summary"]
+    client.deploy({"model_id": "tcm_v2", ...}, wait=120)  # with a key: api_key=... or ATELIER_API_KEY
+    client.infer_model("tcm_v2", {"symptoms": ["头痛", "乏力"]})["output_data"]
 
 An image is a path, bytes, or an http(s) URL that the server fetches. Every method returns the answer's JSON, and raises
 
-    AtelierError                with the answer's status, code and request id
+    AtelierError                with the answer's status, code, details and request id
     ├── AtelierUnreachable      nobody answered, though a lost connection was tried again
     └── AtelierTimeout          an answer began too late
 """
 
 from __future__ import annotations
 
+import os
 import time
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
+from uuid import uuid4
 
 import requests
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ReadTimeoutError
 
 __all__ = ["AtelierClient", "AtelierError", "AtelierTimeout", "AtelierUnreachable", "DeepSynthSummarizerClient"]
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 310.0  # a long document is read and summarized in less
 FIRST_PAUSE: Final = 0.2  # seconds before the second try; each further one waits twice as long
+SPARE_SECONDS: Final = 30.0  # that an answer has beyond the time which the server was given for it
+MODELS: Final = "/api/v1/models"
+PAGE: Final = 500  # the most that the list gives at a time
 
 Image = str | PathLike[str] | bytes
 Answer = dict[str, Any]
 
 
 class AtelierError(Exception):
-    """The server's refusal, or its failure: ``status`` and ``code`` say which, ``request_id`` finds it in its log."""
+    """The server's refusal, or its failure: ``status`` and ``code`` say which, ``request_id`` finds it in its log.
 
-    def __init__(
-        self, message: str, *, code: str = "UNKNOWN", status: int | None = None, request_id: str | None = None
+    ``details`` is for programs; ``retry_after`` are seconds after which to ask again, where the server says so.
+    """
+
+    def __init__(  # noqa: PLR0913 - what an answer tells
+        self,
+        message: str,
+        *,
+        code: str = "UNKNOWN",
+        status: int | None = None,
+        request_id: str | None = None,
+        details: Answer | None = None,
+        retry_after: int | None = None,
     ) -> None:
         super().__init__(message)
         self.message, self.code, self.status, self.request_id = message, code, status, request_id
+        self.details, self.retry_after = details or {}, retry_after
 
     def __str__(self) -> str:
         """The message with what helps to find its cause."""
@@ -58,16 +77,40 @@ class AtelierTimeout(AtelierError):
     """The server took longer than the client's ``timeout``."""
 
 
+class _Session(requests.Session):
+    """Tells the key to nobody whom a redirect leads to; of its own accord requests hides only ``Authorization``."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        before, after = response.request.url or "", prepared_request.url or ""
+        if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
+            prepared_request.headers.pop("X-API-Key", None)
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+
+
 class AtelierClient:
-    """One server of Atelier, or of one of its models alone. Not to be shared between threads."""
+    """One server of Atelier, or of one of its models alone. Not to be shared between threads.
+
+    ``api_key`` is that of ``ATELIER_API_KEY`` unless it is given; ``language`` is that of the management's messages.
+    """
 
     def __init__(
-        self, base_url: str = "http://127.0.0.1:8080", *, timeout: float = ANSWER_SECONDS, retries: int = 2
+        self,
+        base_url: str = "http://127.0.0.1:8080",
+        *,
+        timeout: float = ANSWER_SECONDS,
+        retries: int = 2,
+        api_key: str | None = None,
+        language: str | None = None,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self.retries = retries
-        self._session = requests.Session()
+        self.last_status: int | None = None
+        """The HTTP status of the last answer: 202 says of a change that it is still under way."""
+        self._session = _Session()
+        key = os.environ.get("ATELIER_API_KEY", "") if api_key is None else api_key
+        given = {"X-API-Key": _sendable(key), "Accept-Language": language}
+        self._session.headers.update({name: value for name, value in given.items() if value})
 
     def __enter__(self) -> AtelierClient:
         return self
@@ -127,6 +170,91 @@ class AtelierClient:
         results: list[Answer] = _json(self.request("POST", "/infer", json=body))
         return results
 
+    # The management's models. ``wait`` are seconds to wait for a change's outcome, at most 600; else it goes on alone.
+
+    def deploy(self, config: Answer, *, wait: float | None = None, idempotency_key: str | None = None) -> Answer:
+        """Deploys a model. Like ``scale`` and ``update`` it is done once, however often it is sent under one key.
+
+        Each call has a key of its own unless it is given one.
+        """
+        return self._change("POST", f"{MODELS}/deploy", {"config": config}, wait, idempotency_key)
+
+    def update(
+        self, model_id: str, config: Answer, *, wait: float | None = None, idempotency_key: str | None = None
+    ) -> Answer:
+        """Replaces a model's replicas by ones of another version or configuration; what is left out stays."""
+        return self._change("PUT", _path(model_id), {"config": config}, wait, idempotency_key)
+
+    def scale(
+        self, model_id: str, replicas: int, *, wait: float | None = None, idempotency_key: str | None = None
+    ) -> Answer:
+        """Runs so many replicas; 0 stops the model."""
+        return self._change("POST", _path(model_id, "scale"), {"replicas": replicas}, wait, idempotency_key)
+
+    def delete(self, model_id: str, *, force: bool = False, wait: float | None = None) -> Answer:
+        """Deletes a model; with ``force`` without waiting for what is in flight.
+
+        It is not sent again once it may have arrived: meanwhile somebody may have deployed another one of this name.
+        """
+        params = {**({"force": "true"} if force else {}), **_waiting(wait)}
+        seconds = self._seconds(wait)
+        return self.call("DELETE", _path(model_id), params=params, timeout=seconds, again=False)
+
+    def models(
+        self, status: str | None = None, model_type: str | None = None, limit: int = 50, offset: int = 0
+    ) -> list[Answer]:
+        """One page of the models, the oldest first."""
+        params = {"status": status, "model_type": model_type, "limit": limit, "offset": offset}
+        found: list[Answer] = _json(self.request("GET", MODELS, params=params))
+        return found
+
+    def all_models(self, status: str | None = None, model_type: str | None = None) -> Iterator[Answer]:
+        """Every model, page by page."""
+        offset, page = 0, self.models(status, model_type, PAGE)
+        while page:
+            yield from page
+            offset += len(page)
+            page = self.models(status, model_type, PAGE, offset) if len(page) == PAGE else []
+
+    def status(self, model_id: str) -> Answer:
+        """All that is known of a model: its replicas, what they use, and why one failed."""
+        return self.call("GET", _path(model_id, "status"))
+
+    def logs(self, model_id: str, tail: int = 100) -> Answer:
+        """The last lines of each replica's log."""
+        return self.call("GET", _path(model_id, "logs"), params={"tail": tail})
+
+    def events(self, model_id: str, limit: int = 100) -> list[Answer]:
+        """Who changed what; the model may be deleted already."""
+        found: list[Answer] = _json(self.request("GET", _path(model_id, "events"), params={"limit": limit}))
+        return found
+
+    def infer_model(
+        self,
+        model_id: str,
+        input_data: Answer,
+        parameters: Answer | None = None,
+        *,
+        timeout: int = 30,
+        priority: str = "normal",
+    ) -> Answer:
+        """What a model says of one input, within ``timeout`` seconds, its turn among others included."""
+        body = {"input_data": input_data, "parameters": parameters or {}, "timeout": timeout, "priority": priority}
+        return self.call("POST", _path(model_id, "inference"), json=body, timeout=self._seconds(timeout))
+
+    def infer_batch(
+        self, model_id: str, requests: Sequence[Answer], *, timeout: int = 30, priority: str = "normal"
+    ) -> list[Answer]:
+        """What a model says of up to 64 items as in ``infer``: an answer each, some with an ``error``."""
+        body = {"requests": list(requests), "timeout": timeout, "priority": priority}
+        path = _path(model_id, "batch_inference")
+        answers: list[Answer] = _json(self.request("POST", path, json=body, timeout=self._seconds(timeout)))
+        return answers
+
+    def platform_health(self) -> Answer:
+        """Whether the management works; raises AtelierError with status 503 where it does not."""
+        return self.call("GET", "/api/v1/health")
+
     def call(self, method: str, path: str, **arguments: Any) -> Answer:
         """Any endpoint whose answer is a JSON object; ``arguments`` are those of requests."""
         answer: Answer = _json(self.request(method, path, **arguments))
@@ -139,25 +267,48 @@ class AtelierClient:
             raise _refusal(response)
         return response
 
-    def send(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """The answer, whatever its status. A request whose connection was lost is sent again; no other is."""
+    def send(
+        self, method: str, path: str, *, timeout: float | None = None, again: bool = True, **arguments: Any
+    ) -> requests.Response:
+        """The answer, whatever its status. A request whose connection was lost is sent again; no other is.
+
+        ``timeout`` replaces the client's. Without ``again`` it is sent again only where no connection was made at all.
+        """
         tries = self.retries + 1
+        limits = (CONNECT_SECONDS, self.timeout if timeout is None else timeout)
         for number in range(tries):
             try:
-                return self._session.request(
-                    method, self.base_url + path, timeout=(CONNECT_SECONDS, self.timeout), **arguments
-                )
+                response = self._session.request(method, self.base_url + path, timeout=limits, **arguments)
+                self.last_status = response.status_code
+                return response
             except requests.Timeout as error:
                 raise AtelierTimeout(f"{self.base_url} did not answer in time", code="CLIENT_TIMEOUT") from error
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
                 if _was_late(error):
                     raise AtelierTimeout(f"{self.base_url} broke off in mid-answer", code="CLIENT_TIMEOUT") from error
-                if number + 1 == tries:
+                if number + 1 == tries or not (again or _was_refused(error)):
                     raise AtelierUnreachable(f"{self.base_url} cannot be reached", code="UNREACHABLE") from error
                 time.sleep(FIRST_PAUSE * 2**number)
             except requests.RequestException as error:
                 raise AtelierError(f"the request cannot be sent: {error}", code="CLIENT_ERROR") from error
         raise AssertionError("every try returns or raises")
+
+    def _change(self, method: str, path: str, body: Answer, wait: float | None, key: str | None) -> Answer:
+        """Sends a change under a key; one that is still running, after a lost connection, is asked for again."""
+        headers = {"Idempotency-Key": key or uuid4().hex}
+        arguments = {"json": body, "headers": headers, "params": _waiting(wait), "timeout": self._seconds(wait)}
+        deadline = time.monotonic() + (wait or 0) + SPARE_SECONDS
+        while True:
+            try:
+                return self.call(method, path, **arguments)
+            except AtelierError as error:
+                if error.code != "REQUEST_RUNNING" or time.monotonic() > deadline:
+                    raise
+                time.sleep(error.retry_after or 1)
+
+    def _seconds(self, given: float | None) -> float:
+        """How long to wait for an answer that the server may take so long for."""
+        return max(self.timeout, (given or 0) + SPARE_SECONDS) if given else self.timeout
 
     def _upload(self, field: str, path: str | PathLike[str], options: Answer) -> Answer:
         return self.call("POST", f"/summarize/{field}", files={field: _file(path)}, data=options)
@@ -226,6 +377,30 @@ def _json(response: requests.Response) -> Any:
         raise AtelierError(message, code="NO_JSON", status=response.status_code) from error
 
 
+def _path(model_id: str, what: str = "") -> str:
+    if model_id in ("", ".", ".."):
+        raise ValueError("a model's id is wanted")  # such a path would be another one
+    return f"{MODELS}/{quote(model_id, safe='')}" + (f"/{what}" if what else "")
+
+
+def _waiting(wait: float | None) -> Answer:
+    return {} if wait is None else {"wait": wait}
+
+
+def _sendable(key: str) -> str:
+    """The key as a header may carry it. Raises ValueError, which must not show it."""
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the API key has characters that no header can carry")
+    return key
+
+
+def _was_refused(error: requests.RequestException) -> bool:
+    """Whether no connection was made, so that nothing of the request can have arrived."""
+    reason = error.args[0] if error.args else None
+    return isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError)
+
+
 def _was_late(error: requests.RequestException) -> bool:
     """Whether the answer's body stopped coming, which requests reports as a lost connection."""
     return bool(error.args) and isinstance(error.args[0], ReadTimeoutError)
@@ -237,9 +412,15 @@ def _refusal(response: requests.Response) -> AtelierError:
     except requests.JSONDecodeError:
         told = {}
     told = told if isinstance(told, dict) else {}
+    # The management tells an object, the models' own endpoints a message and a code beside it.
+    inner = told["error"] if isinstance(told.get("error"), dict) else {**told, "message": told.get("error")}
+    details = inner.get("details")
+    after = response.headers.get("Retry-After", "")
     return AtelierError(
-        str(told.get("error", response.reason)),
-        code=str(told.get("code", "UNKNOWN")),
+        str(inner.get("message") or response.reason),
+        code=str(inner.get("code", "UNKNOWN")),
         status=response.status_code,
         request_id=response.headers.get("X-Request-ID"),
+        details=details if isinstance(details, dict) else {},
+        retry_after=int(after) if after.isascii() and after.isdigit() else None,
     )

@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 from management import messages
@@ -18,6 +19,7 @@ from web.error_shape import Refusal
 
 EDGES_CODES: Final = {"INVALID_INPUT": InvalidRequest.code}
 """The outermost layer's codes that have another name here."""
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,4 +72,16 @@ def _answer_http(request: Request, error: Exception) -> Response:
     error = cast("HTTPException", error)
     answer = _answer_error(request, MethodNotAllowed() if error.status_code == 405 else RouteNotFound())
     answer.headers.update(error.headers or {})
+    if error.status_code == 405 and (allowed := _allowed(request)):
+        answer.headers["Allow"] = ", ".join(allowed)
     return answer
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of every route that has the path; the framework names those of the first one only."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # a mount matches any method
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import APIRouter, Request
 
 from management import describe, schemas, views
+from management import describe_answers as answers
+from management import describe_examples as examples
 from management.changes import Change
 from management.errors import InvalidModelConfig, ItemRefused, ModelNotFound
 from management.gateway import Terms
@@ -37,7 +39,10 @@ def router(platform: Platform) -> APIRouter:
 
 
 def _add_changes(api: APIRouter, platform: Platform) -> None:
-    @api.post("/models/deploy", **describe.change("Deploy a model", schemas.DeployBody, describe.DEPLOY))
+    @api.post(
+        "/models/deploy",
+        **describe.change("deploy_model", "Deploy a model", schemas.DeployBody, answers.DeploymentAnswer),
+    )
     async def deploy(request: Request) -> JSONAnswer:
         asked = await body(request, schemas.DeployBody, InvalidModelConfig)
         change = Change(
@@ -48,8 +53,12 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         )
         return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
 
-    @api.put("/models/{model_id}", **describe.change("Update a model", schemas.UpdateBody, describe.UPDATE))
-    async def update(model_id: str, request: Request) -> JSONAnswer:
+    @api.put(
+        "/models/{model_id}",
+        **describe.change("update_model", "Update a model", schemas.UpdateBody, answers.DeploymentAnswer),
+    )
+    async def update(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         asked = await body(request, schemas.UpdateBody, InvalidModelConfig)
         change = Change(
             lambda session, caller: platform.wishes.update(session, model_id, asked.config, caller),
@@ -59,8 +68,12 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         )
         return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
 
-    @api.post("/models/{model_id}/scale", **describe.change("Scale a model", schemas.ScaleBody, describe.SCALE))
-    async def scale(model_id: str, request: Request) -> JSONAnswer:
+    @api.post(
+        "/models/{model_id}/scale",
+        **describe.change("scale_model", "Scale a model", schemas.ScaleBody, answers.ScaleAnswer),
+    )
+    async def scale(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         asked = await body(request, schemas.ScaleBody, InvalidModelConfig)
         current = 0
 
@@ -76,8 +89,9 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         change = Change(work, "scaling", "scaled", tell)
         return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
 
-    @api.delete("/models/{model_id}", **describe.change("Delete a model", None, schemas.DeleteQuery))
-    async def delete(model_id: str, request: Request) -> JSONAnswer:
+    @api.delete("/models/{model_id}", **describe.change("delete_model", "Delete a model", None, answers.DeleteAnswer))
+    async def delete(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         asked = query(request, schemas.DeleteQuery)
         change = Change(
             lambda session, caller: platform.wishes.delete(session, model_id, force=asked.force, caller=caller),
@@ -91,7 +105,10 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
 
 
 def _add_views(api: APIRouter, platform: Platform) -> None:
-    @api.get("/models", **describe.view("List models", describe.LISTED, schemas.ListQuery))
+    @api.get(
+        "/models",
+        **describe.view("list_models", "List models", list[answers.ListedModel], examples.LISTED, schemas.ListQuery),
+    )
     async def models(request: Request) -> JSONAnswer:
         asked = query(request, schemas.ListQuery)
 
@@ -104,16 +121,24 @@ def _add_views(api: APIRouter, platform: Platform) -> None:
         headers = {"X-Total-Count": str(total), **_links(request, asked, total)}
         return JSONAnswer(listed, headers=headers)
 
-    @api.get("/models/{model_id}/status", **describe.view("A model's status", describe.STATUS))
-    async def status(model_id: str, request: Request) -> JSONAnswer:
+    @api.get(
+        "/models/{model_id}/status",
+        **describe.view("model_status", "A model's status", answers.StatusAnswer, examples.STATUS),
+    )
+    async def status(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         deployment, replicas = await platform.store.read(lambda session: _found(session, model_id))
         url = platform.settings.public_url.rstrip("/") + PREFIX
         return JSONAnswer(views.status(deployment, replicas, url, language(request)))
 
     @api.get(
-        "/models/{model_id}/logs", **describe.view("The last lines of a model's logs", describe.LOGS, schemas.LogsQuery)
+        "/models/{model_id}/logs",
+        **describe.view(
+            "model_logs", "The last lines of a model's logs", answers.LogsAnswer, examples.LOGS, schemas.LogsQuery
+        ),
     )
-    async def logs(model_id: str, request: Request) -> JSONAnswer:
+    async def logs(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         tail = query(request, schemas.LogsQuery).tail
         _, replicas = await platform.store.read(lambda session: _found(session, model_id))
         parts = [
@@ -122,15 +147,21 @@ def _add_views(api: APIRouter, platform: Platform) -> None:
         ]
         return JSONAnswer({"model_id": model_id, "replicas": parts})
 
-    @api.get("/models/{model_id}/events", **describe.view("Who changed what", describe.EVENTS, schemas.EventsQuery))
-    async def events(model_id: str, request: Request) -> JSONAnswer:
+    @api.get(
+        "/models/{model_id}/events",
+        **describe.view(
+            "model_events", "Who changed what", list[answers.ShownEvent], examples.EVENTS, schemas.EventsQuery
+        ),
+    )
+    async def events(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         limit = query(request, schemas.EventsQuery).limit
         found = await platform.store.read(lambda session: session.events.of(model_id, limit))
         if not found:
             raise ModelNotFound({"model_id": model_id})
         return JSONAnswer([views.event(one) for one in found])
 
-    @api.get("/health", **describe.health())
+    @api.get("/health", **describe.health("health"))
     async def health() -> JSONAnswer:
         said = await platform.health()
         return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
@@ -138,8 +169,12 @@ def _add_views(api: APIRouter, platform: Platform) -> None:
 
 def _add_inference(api: APIRouter, platform: Platform) -> None:
     # Who leaves frees the place: the work is given up with its caller.
-    @api.post("/models/{model_id}/inference", **describe.inference("One inference", schemas.InferenceBody, batch=False))
-    async def inference(model_id: str, request: Request) -> JSONAnswer:
+    @api.post(
+        "/models/{model_id}/inference",
+        **describe.inference("infer", "One inference", schemas.InferenceBody, batch=False),
+    )
+    async def inference(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         started = time.perf_counter()
         asked = await body(request, schemas.InferenceBody)
         item = {"input_data": asked.input_data, "parameters": asked.parameters}
@@ -148,8 +183,12 @@ def _add_inference(api: APIRouter, platform: Platform) -> None:
             raise ItemRefused(code_of(error.get("code")), message_of(error.get("message")))
         return JSONAnswer(_answer(_request_id(request), model_id, result, started))
 
-    @api.post("/models/{model_id}/batch_inference", **describe.inference("A batch", schemas.BatchBody, batch=True))
-    async def batch_inference(model_id: str, request: Request) -> JSONAnswer:
+    @api.post(
+        "/models/{model_id}/batch_inference",
+        **describe.inference("infer_batch", "A batch", schemas.BatchBody, batch=True),
+    )
+    async def batch_inference(request: Request) -> JSONAnswer:
+        model_id = _model_id(request)
         started = time.perf_counter()
         asked = await body(request, schemas.BatchBody)
         items = [{"input_data": one.input_data, "parameters": one.parameters} for one in asked.requests]
@@ -183,6 +222,12 @@ def _batch_answer(request_id: str, model_id: str, result: Result, started: float
 
 def _deployment(deployment: Deployment, message: str) -> dict[str, Any]:
     return {"deployment_id": deployment.id, "message": message}
+
+
+def _model_id(request: Request) -> str:
+    """Of the path; a parameter of the route would make FastAPI describe a 422 that never occurs."""
+    found: str = request.path_params["model_id"]
+    return found
 
 
 def _request_id(request: Request) -> str:

@@ -77,7 +77,7 @@ class Platform:
     @cached_property
     def gateway(self) -> Gateway:
         """The way to the models."""
-        return Gateway(self.settings, self._refresh)
+        return Gateway(self.settings, self._refresh, self.supervisor.suspect)
 
     @cached_property
     def supervisor(self) -> Supervisor:
@@ -92,7 +92,7 @@ class Platform:
     @cached_property
     def changes(self) -> Changes:
         """How they change it."""
-        return Changes(self.store, self.supervisor.wake)
+        return Changes(self.store, self.supervisor.wake, self._refresh)
 
     async def start(self) -> None:
         """Opens the database, makes the first key, learns what there is, and begins to supervise."""

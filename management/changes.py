@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,8 +56,9 @@ class _Said:
 class Changes:
     """Carries changes out."""
 
-    def __init__(self, store: Store, wake: Callable[[], None]) -> None:
-        self._store, self._wake = store, wake
+    def __init__(self, store: Store, wake: Callable[[], None], refresh: Callable[[], Awaitable[None]]) -> None:
+        """``wake`` tells the supervisor, ``refresh`` lets this worker's gateway learn what has changed."""
+        self._store, self._wake, self._refresh = store, wake, refresh
 
     async def make(self, request: Request, change: Change, wait: float | None) -> JSONAnswer:
         """The answer: 202, or after a wait 200 when it is done and 202 when not yet. Raises ManagementError."""
@@ -71,6 +72,7 @@ class Changes:
         self._wake()
         if wait:
             said = await self._outcome(change, deployment, caller, said, wait)
+            await self._refresh()  # who was told that it is done can use it
             if once is not None:
                 await self._store.write(
                     lambda session: session.answers.answer(*once.who, said.status, said.body), counted=False

@@ -1,71 +1,64 @@
-"""OpenAPI descriptions of the routes: bodies from the schemas, answers by example, every error with its code."""
+"""OpenAPI descriptions of the routes: bodies from the schemas, answers with examples, every error with its code.
+
+FastAPI is told all of it, path parameters and security too: it reads no request here, and would describe answers of
+its own that never occur.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from fastapi import Security
+from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 
+from management import describe_answers as answers
+from management import describe_examples as examples
 from management import errors, schemas
 from management.answers import error_body
 from management.errors import ManagementError
 from management.messages import ERRORS, text
 
-INSTANT: Final = "2026-01-01T12:00:00.000Z"
-_ID: Final = "5f3a0c1e9b7d4f60a1c2d3e4f5061728"
-_ALWAYS: Final = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.StoreUnavailable)
-_BODY: Final = (errors.InvalidRequest, errors.PayloadTooLarge, errors.UnsupportedMediaType)
-_CONFIG: Final = {
-    "model_id": "tcm_diagnosis_v2",
-    "name": "中医诊断模型 v2.0",
-    "version": "2.0.0",
-    "model_type": "tcm_diagnosis",
-    "framework": "onnx",
-    "docker_image": "atelier/tcm-diagnosis:2.0.0",
-    "resource_requirements": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "0"},
-    "scaling_config": {"min_replicas": 1, "max_replicas": 5, "target_cpu_utilization": 70},
-}
-DEPLOY: Final = {"config": _CONFIG}
-UPDATE: Final = {
-    "config": {
-        "version": "2.1.0",
-        "docker_image": "atelier/tcm-diagnosis:2.1.0",
-        "resource_requirements": {"cpu": "4", "memory": "16Gi"},
-    }
-}
-SCALE: Final = {"replicas": 3}
-_LIST_ITEM: Final = {
-    "model_id": "tcm_diagnosis_v2",
-    "name": "中医诊断模型 v2.0",
-    "version": "2.0.0",
-    "status": "running",
-    "model_type": "tcm_diagnosis",
-    "created_at": INSTANT,
-    "updated_at": INSTANT,
-}
-LISTED: Final = [_LIST_ITEM]
-STATUS: Final = {
-    **_LIST_ITEM,
-    "replicas": {"desired": 1, "current": 1, "ready": 1},
-    "endpoints": [{"type": "inference", "url": "http://localhost:8080/api/v1/models/tcm_diagnosis_v2/inference"}],
-    "resource_usage": {"cpu": "3m", "memory": "160Mi", "gpu": "0"},
-    "revision": 1,
-    "message": "1/1 个副本就绪",
-}
-LOGS: Final = {"model_id": "tcm_diagnosis_v2", "replicas": [{"replica_id": _ID, "state": "ready", "lines": ["..."]}]}
-EVENTS: Final = [
-    {"timestamp": INSTANT, "actor": "admin", "action": "scale", "deployment_id": _ID, "details": {"from": 1, "to": 3}}
+_KEYS: Final = [
+    Security(APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)),
+    Security(HTTPBearer(scheme_name="bearer", auto_error=False)),
 ]
-_ANSWER: Final = {
-    "request_id": _ID,
-    "model_id": "tcm_diagnosis_v2",
-    "output_data": {"syndromes": [{"name": "脾气虚", "probability": 0.05}]},
-    "confidence": 0.05,
-    "processing_time": 0.004,
-    "timestamp": INSTANT,
-}
-_ITEM: Final = {"input_data": {"symptoms": ["头痛", "乏力", "食欲不振"]}, "parameters": {"top_k": 3}}
+"""Either one. The door has judged it long before; these only say so."""
+
+
+class _LateBody(ManagementError):
+    """The body did not arrive in time."""
+
+    status = 408
+    code = "REQUEST_TIMEOUT"
+
+
+_EDGE: Final = (errors.InvalidRequest, errors.PayloadTooLarge, errors.UnsupportedMediaType)
+"""What any request can be told, were it for a body or a Content-Length that nobody asked for."""
+_ALWAYS: Final = (
+    *_EDGE,
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.TooManyRequests,
+    errors.StoreUnavailable,
+)
+_CHANGES: Final = (
+    _LateBody,
+    errors.InvalidModelConfig,
+    errors.RequestRunning,
+    errors.KeyReused,
+    errors.InsufficientResources,
+)
+_CALLS: Final = (
+    _LateBody,
+    errors.ModelNotFound,
+    errors.InferenceTimeout,
+    errors.ItemRefused,
+    errors.ModelFailed,
+    errors.InsufficientResources,
+    errors.ModelNotReady,
+)
 _MODEL_ID: Final = {
     "name": "model_id",
     "in": "path",
@@ -75,109 +68,182 @@ _MODEL_ID: Final = {
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
+    "required": False,
     "schema": {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
     "description": "The same key and body give the first answer again, for 24 hours.",
 }
+_LANGUAGE: Final = {
+    "name": "Accept-Language",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The language of messages: zh (the default), fr or en. Codes never change.",
+}
+_NAMED: Final = {
+    "name": "X-Request-ID",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Letters, digits, dots, underscores and hyphens, 64 at most; others are replaced by an id of ours.",
+}
+_QUANTITY: Final = r"[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
+_REFINED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "cpu": {"pattern": f"^(?=[0-9.]*[1-9]){_QUANTITY}", "examples": ["500m"]},
+    "memory": {"pattern": f"^(?=[0-9.]*[1-9]){_QUANTITY}", "examples": ["8Gi"]},
+    "nvidia.com/gpu": {"pattern": f"^{_QUANTITY}", "description": "A whole number.", "examples": ["1"]},
+    "name": {"description": "Without control characters."},
+    "docker_image": {
+        "description": "Its last part names a Bento of the store, in an exact version; `latest` is none.",
+        "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
+    },
+    "environment_variables": {
+        "description": "Values of 4096 bytes at most, without line breaks. Names that steer the system are refused.",
+        "propertyNames": {"pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
+    },
+}
+"""By field: what the schemas check in code."""
 
 
-def change(summary: str, body: type[BaseModel] | None, example: Any) -> dict[str, Any]:
-    """A route that changes a wish: with a body and its example, or with query parameters in place of the example."""
-    model = schemas.WaitQuery if body is not None else example
-    accepted = {"deployment_id": _ID, "message": "..."} if body is not None else {"message": "..."}
-    if body is schemas.ScaleBody:
-        accepted = {"message": "...", "current_replicas": 1, "target_replicas": 3}  # type: ignore[dict-item]
-    possible = [*_ALWAYS, errors.DeploymentFailed]
-    if body is not schemas.DeployBody:
-        possible.append(errors.ModelNotFound)
+def change(name: str, summary: str, body: type[BaseModel] | None, answer: type[BaseModel]) -> dict[str, Any]:
+    """A route that changes a wish, with a body or, to delete, with none."""
+    possible = [*_ALWAYS, errors.DeploymentFailed, *(_CHANGES if body is not None else ())]
+    possible.append(errors.ModelAlreadyExists if body is schemas.DeployBody else errors.ModelNotFound)
+    parameters = [*_queries(schemas.WaitQuery if body is not None else schemas.DeleteQuery)]
+    extra: dict[str, Any] = {}
     if body is not None:
-        possible += [
-            *_BODY,
-            errors.InvalidModelConfig,
-            errors.RequestRunning,
-            errors.KeyReused,
-            errors.InsufficientResources,
-        ]
-        possible += [errors.ModelAlreadyExists] if body is schemas.DeployBody else []
-    else:
-        possible.append(errors.InvalidRequest)
-    extra = {"parameters": [*_queries(model), *([_IDEMPOTENCY] if body is not None else [])]}
-    if body is not None:
-        extra |= _request_body(body, example)
-    return {
-        "summary": summary,
-        "tags": ["models"],
-        "status_code": 202,
-        "responses": {
-            200: _json("It is done.", accepted),
-            202: _json("It is under way.", accepted),
-            **_errors(possible),
-        },
-        "openapi_extra": extra,
+        parameters.append(_IDEMPOTENCY)
+        extra = _request_body(body)
+    replayed = {"Idempotency-Replayed": _header("`true` where this is the answer to an earlier request.")}
+    responses = {
+        200: _json("It is done.", answer, _EXAMPLES[answer], replayed),
+        202: _json("It is under way.", answer, _EXAMPLES[answer], replayed),
+        **_errors(possible),
+    }
+    return _route(name, summary, "models", responses, _on_model(parameters, body is not schemas.DeployBody), extra) | {
+        "status_code": 202
     }
 
 
-def view(summary: str, example: Any, model: type[BaseModel] | None = None) -> dict[str, Any]:
+def view(name: str, summary: str, answer: Any, example: Any, query: type[BaseModel] | None = None) -> dict[str, Any]:
     """A route that shows something."""
-    possible = [*_ALWAYS, *([errors.InvalidRequest] if model else [])]
-    if model is not schemas.ListQuery:
-        possible.append(errors.ModelNotFound)
-    return {
-        "summary": summary,
-        "tags": ["models"],
-        "responses": {200: _json("What is known.", example), **_errors(possible)},
-        "openapi_extra": {"parameters": _queries(model) if model else []},
-    }
+    listing = query is schemas.ListQuery
+    possible = [*_ALWAYS, *([] if listing else [errors.ModelNotFound])]
+    headers = {"Link": _header("The next and the previous page (RFC 8288)."), "X-Total-Count": _TOTAL}
+    shown = _json("What is known.", answer, example, headers if listing else {})
+    parameters = _on_model(_queries(query) if query else [], not listing)
+    return _route(name, summary, "models", {200: shown, **_errors(possible)}, parameters, {})
 
 
-def inference(summary: str, body: type[BaseModel], *, batch: bool) -> dict[str, Any]:
+def inference(name: str, summary: str, body: type[BaseModel], *, batch: bool) -> dict[str, Any]:
     """A route that calls a model."""
-    example: Any = {"requests": [_ITEM, _ITEM]} if batch else {**_ITEM}
-    possible = [*_ALWAYS, *_BODY, errors.ModelNotFound, errors.InferenceTimeout, errors.ItemRefused, errors.ModelFailed]
-    possible += [errors.InsufficientResources, errors.ModelNotReady]
-    return {
-        "summary": summary,
-        "tags": ["inference"],
-        "responses": {
-            200: _json("What the model says.", [_ANSWER, _ANSWER] if batch else _ANSWER),
-            **_errors(possible),
-        },
-        "openapi_extra": _request_body(body, {**example, "timeout": 30, "priority": "normal"}),
-    }
+    answer: Any = list[answers.BatchItem] if batch else answers.InferenceAnswer
+    said = _json("What the model says.", answer, examples.INFERRED_BATCH if batch else examples.INFERRED)
+    responses = {200: said, **_errors([*_ALWAYS, *_CALLS])}
+    return _route(name, summary, "inference", responses, _on_model([], True), _request_body(body))
 
 
-def health() -> dict[str, Any]:
+def health(name: str) -> dict[str, Any]:
     """The platform's health; it wants no key."""
-    example = {"status": "healthy", "database": "ok", "lease": "held", "backend": "process", "timestamp": INSTANT}
-    example |= {"models": {"wanted": 2, "ready": 2}}  # type: ignore[dict-item]
-    return {
-        "summary": "Database, lease, backend, and how many models are ready of those wanted",
-        "tags": ["health"],
-        "responses": {200: _json("It works.", example), 503: _json("It does not.", {**example, "status": "unhealthy"})},
-        "openapi_extra": {"security": []},
+    responses = {
+        200: _json("It works.", answers.HealthAnswer, examples.HEALTHY),
+        503: _json("It does not.", answers.UnhealthyAnswer, examples.UNHEALTHY),
+        **_errors(_EDGE),
     }
+    summary = "Database, lease, backend, and how many models are ready of those wanted"
+    return _route(name, summary, "health", responses, [], {"security": []}) | {"dependencies": []}
+
+
+def _route(  # noqa: PLR0913, PLR0917
+    name: str,
+    summary: str,
+    tag: str,
+    responses: dict[int | str, Any],
+    parameters: list[dict[str, Any]],
+    extra: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "operation_id": name,
+        "summary": summary,
+        "tags": [tag],
+        "dependencies": _KEYS,
+        "responses": responses,
+        "openapi_extra": {"parameters": [*parameters, _LANGUAGE, _NAMED], **extra},
+    }
+
+
+def _on_model(parameters: list[dict[str, Any]], has_id: bool) -> list[dict[str, Any]]:
+    return [*([_MODEL_ID] if has_id else []), *parameters]
+
+
+_EXAMPLES: Final[Mapping[type[BaseModel], Any]] = {
+    schemas.DeployBody: examples.DEPLOY,
+    schemas.UpdateBody: examples.UPDATE,
+    schemas.ScaleBody: examples.SCALE,
+    schemas.InferenceBody: examples.INFER,
+    schemas.BatchBody: examples.BATCH,
+    answers.DeploymentAnswer: examples.DEPLOYED,
+    answers.ScaleAnswer: examples.SCALED,
+    answers.DeleteAnswer: examples.DELETED,
+}
+
+
+def _header(description: str, kind: str = "string") -> dict[str, Any]:
+    return {"description": description, "schema": {"type": kind}}
+
+
+_TOTAL: Final = _header("How many there are, on all pages.", "integer") | {"required": True}
+_ERROR_HEADERS: Final[Mapping[int, dict[str, Any]]] = {
+    401: {"WWW-Authenticate": _header("How to send a key.") | {"required": True}},
+    409: {"Retry-After": _header("Seconds, where a later try may be answered.", "integer")},
+    429: {"Retry-After": _header("Seconds.", "integer") | {"required": True}},
+    503: {"Retry-After": _header("Seconds, where a later try may be answered.", "integer")},
+}
 
 
 def _errors(kinds: Iterable[type[ManagementError]]) -> dict[int | str, dict[str, Any]]:
-    """By status; where several codes share one, each is an example."""
+    """By status; every code is an example."""
     by_status: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         told = text(ERRORS, kind.code, "en") if kind.code in ERRORS else (kind.__doc__ or "").strip()
-        content = by_status.setdefault(kind.status, _json(told, None))["content"]["application/json"]
+        found = by_status.setdefault(
+            kind.status, _json(told, answers.ErrorAnswer, None, _ERROR_HEADERS.get(kind.status))
+        )
+        content = found["content"]["application/json"]
         content.pop("example", None)
-        body = {**error_body(kind.code, told, {}), "timestamp": INSTANT}
+        body = {**error_body(kind.code, told, {}), "timestamp": examples.INSTANT}
         content.setdefault("examples", {})[kind.code] = {"value": body}
     return by_status
 
 
-def _json(description: str, example: Any) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"example": example}}}
+def _json(description: str, model: Any, example: Any, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    named = {"X-Request-ID": _header("The request's id, in the logs as well.") | {"required": True}}
+    return {
+        "description": description,
+        "model": model,
+        "headers": {**named, **(headers or {})},
+        "content": {"application/json": {"example": example}},
+    }
 
 
-def _request_body(model: type[BaseModel], example: Any) -> dict[str, Any]:
+def _request_body(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(by_alias=True)
     definitions = schema.pop("$defs", {})
-    content = {"schema": _inlined(schema, definitions), "example": example}
+    content = {"schema": _refined(_inlined(schema, definitions)), "example": _EXAMPLES[model]}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
+
+
+def _refined(schema: Any) -> Any:
+    """With what the schemas check in code."""
+    if isinstance(schema, list):
+        return [_refined(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    told = {key: _refined(value) for key, value in schema.items()}
+    for name, field in told.get("properties", {}).items():
+        if name in _REFINED:
+            strings = (one for one in field.get("anyOf", [field]) if one.get("type") != "null")
+            next(strings).update(_REFINED[name])
+    return told
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:

@@ -73,9 +73,11 @@ class _Route:
 class Gateway:
     """The way to every model's replicas from this process."""
 
-    def __init__(self, settings: Settings, refresh: Callable[[], Awaitable[None]]) -> None:
-        """``refresh`` looks whether there is anything new to ``learn``."""
-        self._settings, self._refresh = settings, refresh
+    def __init__(
+        self, settings: Settings, refresh: Callable[[], Awaitable[None]], suspect: Callable[[str], None]
+    ) -> None:
+        """``refresh`` looks whether there is anything new to ``learn``; a replica that broke off is ``suspect``."""
+        self._settings, self._refresh, self._suspect = settings, refresh, suspect
         self._routes: dict[str, _Route] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -133,6 +135,7 @@ class Gateway:
             try:
                 return await self._ask(route, items, terms)
             except _Broken as broken:
+                await self._refresh()  # there may be another one by now
                 return await self._ask(route, items, terms, avoid=broken.replica_id)
         except _Broken:
             raise route.not_ready() from None
@@ -164,6 +167,8 @@ class Gateway:
             answered = True
             return results
         except ConnectionBroken as error:
+            logger.warning("model %s: the connection to replica %s broke (%s)", route.model_id, seat.replica_id, error)
+            self._suspect(seat.replica_id)
             raise _Broken(seat.replica_id) from error
         finally:
             route.line.leave(seat, answered=answered)

@@ -101,7 +101,7 @@ def _parts(text: str) -> tuple[str, str]:
     match = _FORM.match(text)
     if match and hmac.compare_digest(_checksum(match[1]), match[4]):
         return match[2], match[3]
-    return "c" + hashlib.sha256(b"id:" + text.encode()).hexdigest()[:12], text
+    return "c" + hashlib.sha256(b"id:" + text.encode(errors="surrogateescape")).hexdigest()[:12], text
 
 
 def _digest(secret: str) -> str:

@@ -13,12 +13,13 @@ from management.errors import StoreUnavailable
 from management.records import Deployment, Event, Replica, ReplicaState
 from management.settling import Settled
 from management.store import Session, Store
+from management.store.leases import CLOSING
 
 T = TypeVar("T")
 
 ACTOR: Final = "supervisor"
 GOODBYE_SECONDS: Final = 2.0
-"""For which an ending supervisor's lease runs on: another worker that is about to end, too, must not take it."""
+"""For which nobody can take an ending supervisor's lease: another worker that is about to end, too, must not."""
 
 
 class LeaseLostError(StoreUnavailable):
@@ -36,6 +37,11 @@ class Ledger:
         return await self._store.write(
             lambda session: session.leases.take(self._holder, time.time(), self._lease_seconds), counted=False
         )
+
+    async def closing(self) -> bool:
+        """Whether another worker of this server has ended the replicas, because the server ends."""
+        lease = await self._store.read(lambda session: session.leases.get())
+        return lease is not None and lease.held_by == CLOSING
 
     async def read(self) -> tuple[list[Deployment], list[Replica]]:
         """Everything, at one moment."""
@@ -121,7 +127,7 @@ class Ledger:
             alive = [one for one in session.replicas.all() if one.state.alive]
             for one in alive:
                 session.replicas.move(one, ReplicaState.GONE, now())
-            session.leases.take(self._holder, time.time(), GOODBYE_SECONDS)
+            session.leases.close(time.time(), GOODBYE_SECONDS)
             return [one.id for one in alive]
 
         return await self._write(write)

@@ -244,6 +244,7 @@ def _quality(weight: str) -> float:
     if not weight:
         return 1.0
     try:
-        return min(1.0, float(value)) if name.strip() == "q" else 0.0
+        quality = float(value) if name.strip() == "q" else 0.0
     except ValueError:
         return 0.0
+    return min(1.0, quality) if quality > 0 else 0.0  # which NaN is not

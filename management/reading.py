@@ -64,8 +64,8 @@ def _validated(value: Any, model: type[Model], error: type[InvalidRequest], spok
 def _problems(found: list[ErrorDetails], spoken: Language) -> Iterator[dict[str, str]]:
     for one in found:
         field = ".".join(str(part) for part in one["loc"])
-        context = one.get("ctx", {})
-        if key := context.get("key"):
+        context = dict(one.get("ctx", {}))
+        if key := context.pop("key", ""):  # of a dict, where one of its items is wrong
             field = f"{field}.{key}"
         kind, values = _said(one["type"], context)
         yield problem(_cleaned(field), kind, spoken, **values)

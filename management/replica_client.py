@@ -94,6 +94,8 @@ class ReplicaClient:
         try:
             async with self._session.post(self._url, data=body, headers=headers) as answer:
                 return _results(answer.status, await _read(answer), len(items))
+        except aiohttp.ClientResponseError as error:
+            raise ReplicaFailed("the answer is not HTTP") from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionBroken(type(error).__name__) from error
         finally:

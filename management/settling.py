@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from management.backends.base import Observation, Phase
+from management.backends.base import Observation, Phase, Usage
 from management.records import Deployment, Event, Replica, ReplicaState
 from management.settings import Settings
 
@@ -15,8 +15,14 @@ LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries at most."""
 SHORTEST_DRAIN: Final = timedelta(seconds=1)
 """Until every worker has seen that a replica drains; none may look idle before."""
-USAGE_SECONDS: Final = 2.0
-"""Between two measurements of what a replica uses."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a replica had used at that second."""
+
+    at: float
+    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -121,8 +127,15 @@ def refused(deployment: Deployment, replica: Replica, reason: str, context: Cont
 def rolled_back(deployment: Deployment) -> Deployment:
     """The revision that served before is wanted again."""
     assert deployment.served is not None, "there is nothing to roll back to"  # noqa: S101
-    abandoned = {"abandoned": deployment.wanted.config.version, "abandoned_for": deployment.reason}
-    return replace(deployment, wanted=deployment.served, failures=0, retry_at=None, reason="", **abandoned)
+    return replace(
+        deployment,
+        wanted=deployment.served,
+        abandoned=deployment.wanted.config.version,
+        abandoned_for=deployment.reason,
+        failures=0,
+        retry_at=None,
+        reason="",
+    )
 
 
 def given_up(deployment: Deployment) -> Deployment:
@@ -130,22 +143,14 @@ def given_up(deployment: Deployment) -> Deployment:
     return replace(deployment, gave_up=True, retry_at=None)
 
 
-def usage(
-    before: dict[str, tuple[float, float]], seen: Mapping[str, Observation], at: float
-) -> dict[str, tuple[int, int]]:
-    """Millicores and bytes of each replica, where the last measurement is old enough.
-
-    ``before`` has the second and the CPU time of each one's last measurement, and is brought up to date.
-    """
-    for gone in before.keys() - seen.keys():
-        del before[gone]
+def rates(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> dict[str, tuple[int, int]]:
+    """Millicores and bytes of each replica that was measured twice."""
     used = {}
-    for replica_id, look in seen.items():
-        since, cpu_seconds = before.setdefault(replica_id, (at, look.cpu_seconds))
-        if at - since >= USAGE_SECONDS:
-            rate = max(0.0, look.cpu_seconds - cpu_seconds) / (at - since)
-            used[replica_id] = (round(rate * 1000), look.memory_bytes)
-            before[replica_id] = (at, look.cpu_seconds)
+    for replica_id in before.keys() & now.keys():
+        first, second = before[replica_id], now[replica_id]
+        seconds = max(1e-3, second.at - first.at)
+        rate = max(0.0, second.usage.cpu_seconds - first.usage.cpu_seconds) / seconds
+        used[replica_id] = (round(rate * 1000), second.usage.memory_bytes)
     return used
 
 
@@ -153,7 +158,8 @@ def _moved(replica: Replica, look: Observation, context: Context) -> News | None
     age = context.at - replica.changed_at
     ended = look.phase in (Phase.EXITED, Phase.ABSENT)
     if replica.state is ReplicaState.DRAINING:
-        return News(replica, ReplicaState.GONE, context.at) if ended else None
+        swept = replica.id not in context.ending  # with what it had started
+        return News(replica, ReplicaState.GONE, context.at) if ended and swept else None
     if replica.state is ReplicaState.STARTING:
         return _started(replica, look, age, context)
     if ended:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import uuid4
@@ -23,13 +24,15 @@ from management.ledger import GOODBYE_SECONDS, LeaseLostError, Ledger
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
-from management.settling import Settled
+from management.settling import Measured, Settled
 from management.store import Store
 
 BUSY_SECONDS: Final = 0.05
 """Between looks while something starts or drains."""
 IDLE_SECONDS: Final = 1.0
 """Between looks while nothing does; a wake comes at once."""
+USAGE_SECONDS: Final = 2.0
+"""Between two measurements of what replicas use."""
 TAIL_LINES: Final = 20
 """Of the log of a replica that failed."""
 
@@ -47,7 +50,9 @@ class Supervisor:
         self._launcher, self._settings = launcher, settings
         self._awake = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
-        self._usage: dict[str, tuple[float, float]] = {}
+        self._looked_at: dict[str, float] = {}
+        self._measured: dict[str, Measured] = {}
+        self._measure_at = 0.0
         self._silent_since: dict[str, float] = {}
         self._renew_at = 0.0
 
@@ -87,24 +92,57 @@ class Supervisor:
 
     async def _end_orphans(self) -> None:
         _, replicas = await self._ledger.read()
-        known = {one.id for one in replicas if one.state.alive}
-        for replica_id in set(await self._launcher.running()) - known:
+        for replica_id in set(await self._launcher.running()) - {one.id for one in replicas if one.state.alive}:
             logger.warning("replica %s runs and nothing is recorded of it: it is ended", replica_id)
-            self._end(replica_id, 0.0)
+            await self._launcher.stop(replica_id, 0.0)
+        for replica_id in set(await self._launcher.left()) - {one.id for one in replicas}:
+            await self._launcher.clean(replica_id)
 
     async def look(self) -> bool:
         """One look at everything; True when something is on its way and deserves another look soon."""
         deployments, replicas = await self._ledger.read()
         alive = [one for one in replicas if one.state.alive]
-        looks = await asyncio.gather(*(self._launcher.observe(one.id) for one in alive))
-        seen = {one.id: look for one, look in zip(alive, looks, strict=True)}
+        due = self._due(alive)
+        looks = await asyncio.gather(*(self._launcher.observe(one.id) for one in due))
+        seen = {one.id: look for one, look in zip(due, looks, strict=True)}
+        own: dict[str, list[Replica]] = defaultdict(list)
+        for one in replicas:
+            own[one.deployment_id].append(one)
         busy = False
         for deployment in deployments:
-            own = [one for one in replicas if one.deployment_id == deployment.id]
-            busy |= await self._look_after(deployment, own, seen)
-        if used := settling.usage(self._usage, seen, time.monotonic()):
-            await self._ledger.measured(used)
+            busy |= await self._look_after(deployment, own[deployment.id], seen)
+        await self._measure([one.id for one in alive])
         return busy
+
+    def suspect(self, replica_id: str) -> None:
+        """Somebody could not reach it: it is looked at now."""
+        self._looked_at.pop(replica_id, None)
+        self.wake()
+
+    def _due(self, alive: Sequence[Replica]) -> list[Replica]:
+        """What is on its way is looked at every time, what serves every second."""
+        at = time.monotonic()
+        due = [
+            one
+            for one in alive
+            if one.state is not ReplicaState.READY or at - self._looked_at.get(one.id, 0.0) >= IDLE_SECONDS
+        ]
+        known = {one.id for one in alive}
+        self._looked_at = {key: value for key, value in self._looked_at.items() if key in known}
+        self._silent_since = {key: value for key, value in self._silent_since.items() if key in known}
+        self._looked_at |= {one.id: at for one in due}
+        return due
+
+    async def _measure(self, replica_ids: Sequence[str]) -> None:
+        """Every few seconds, what each replica uses."""
+        at = time.monotonic()
+        if at < self._measure_at:
+            return
+        self._measure_at = at + USAGE_SECONDS
+        usage = await self._launcher.usage(replica_ids) if replica_ids else {}
+        before, self._measured = self._measured, {one: Measured(at, used) for one, used in usage.items()}
+        if used := settling.rates(before, self._measured):
+            await self._ledger.measured(used)
 
     async def _look_after(
         self, deployment: Deployment, replicas: list[Replica], seen: Mapping[str, Observation]
@@ -175,6 +213,8 @@ class Supervisor:
         forgotten = await self._ledger.settled(deployment, settled, tails)
         for replica_id in failed:
             self._end(replica_id, 0.0)  # what is left of it, and of what it started
+        for replica_id in gone:
+            await self._launcher.stop(replica_id, 0.0)  # also what it had started, should it have died by itself
         for replica_id in (*gone, *forgotten):
             await self._launcher.clean(replica_id)
 
@@ -184,11 +224,12 @@ class Supervisor:
     def _silences(self, replicas: Iterable[Replica], seen: Mapping[str, Observation]) -> dict[str, float]:
         """For how long each ready replica has not answered its probes, in seconds."""
         at = time.monotonic()
-        silent = {one.id for one in replicas if one.id in seen and settling.silent(one, seen[one.id])}
         for one in replicas:
-            if one.id not in silent:
+            if one.id in seen and settling.silent(one, seen[one.id]):
+                self._silent_since.setdefault(one.id, at)
+            elif one.id in seen:
                 self._silent_since.pop(one.id, None)
-        return {replica_id: at - self._silent_since.setdefault(replica_id, at) for replica_id in silent}
+        return {one.id: at - self._silent_since[one.id] for one in replicas if one.id in self._silent_since}
 
     def _end(self, replica_id: str, grace_seconds: float) -> None:
         """In a task of its own: others need not wait for it."""
@@ -204,12 +245,22 @@ class Supervisor:
             self._ending.pop(replica_id, None)
             self.wake()
 
+    async def _leads_at_last(self) -> bool:
+        """Takes the lease to end the replicas, also from a worker that died; another one that ends does it itself."""
+        deadline = time.monotonic() + self._settings.lease_seconds + 1.0
+        while not await self._ledger.lead():
+            if await self._ledger.closing() or time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.1)
+        return True
+
     async def close(self, *, stop_replicas: bool) -> None:
         """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica."""
-        if self.leads and stop_replicas:
+        if stop_replicas:
             with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
-                for replica_id in await self._ledger.let_go():
-                    self._end(replica_id, min(GOODBYE_SECONDS, self._settings.stop_seconds))
+                if await self._leads_at_last():
+                    for replica_id in await self._ledger.let_go():
+                        self._end(replica_id, min(GOODBYE_SECONDS, self._settings.stop_seconds))
         ended = dict(self._ending)
         await asyncio.gather(*ended.values(), return_exceptions=True)
         for replica_id in ended:

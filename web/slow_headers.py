@@ -1,8 +1,9 @@
-"""Closes connections whose request headers do not arrive in time, which uvicorn has no option for.
+"""Closes connections whose request headers do not arrive in time, or never end: uvicorn has no option for either.
 
 BentoML builds uvicorn's configuration itself, so the one way in is the name under which uvicorn looks up its HTTP
 protocol class. What is read of that class is ``cycle``, the request in work: None, or an object that says when its
-response is complete. Should a later uvicorn rename either, connections simply have no such limit.
+response is complete, and whether more of its body is to come. Should a later uvicorn rename any of them, connections
+simply have no such limit.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 logger = logging.getLogger(__name__)
+
+HEADER_BYTES: Final = 64 * 1024
+"""Of headers that have not ended; h11 has the same limit, httptools has none and copies them with each piece."""
 
 
 class HeaderDeadline(asyncio.Protocol):
@@ -21,6 +25,7 @@ class HeaderDeadline(asyncio.Protocol):
     header_seconds: ClassVar[float]
     _connection: asyncio.BaseTransport
     _timer: asyncio.TimerHandle | None = None
+    _header_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts to count."""
@@ -32,6 +37,9 @@ class HeaderDeadline(asyncio.Protocol):
         """Counts while no request is in work: also what is left of a body that was answered before its end."""
         super().data_received(data)
         self._watch()
+        self._header_bytes = self._header_bytes + len(data) if self._reads_headers() else 0
+        if self._header_bytes > HEADER_BYTES:
+            self._connection.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops to count."""
@@ -48,6 +56,10 @@ class HeaderDeadline(asyncio.Protocol):
         cycle: Any = getattr(self, "cycle", self)  # self, which has no response, where uvicorn has no such name
         upgraded = getattr(self._connection, "get_protocol", lambda: self)() is not self
         return not upgraded and (cycle is None or getattr(cycle, "response_complete", False))
+
+    def _reads_headers(self) -> bool:
+        """Not so while the rest of a body comes that was answered before its end: its sender shall see the answer."""
+        return self._awaits_headers() and not getattr(getattr(self, "cycle", None), "more_body", False)
 
     def _close(self) -> None:
         if self._awaits_headers():

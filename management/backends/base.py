@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
@@ -46,12 +46,18 @@ class Observation:
     """Where a READY one is reached: ``unix:/path`` or ``http://host:port``."""
     in_flight: int = 0
     """Requests that a READY one is working on."""
-    cpu_seconds: float = 0.0
-    """CPU time that it has used so far."""
-    memory_bytes: int = 0
-    """Memory that it holds now."""
     reason: str = ""
     """Why it EXITED, as far as it is known."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a replica, with all that it started, uses."""
+
+    cpu_seconds: float
+    """CPU time so far."""
+    memory_bytes: int
+    """Memory now."""
 
 
 class LaunchRefusedError(Exception):
@@ -80,8 +86,16 @@ class Launcher(ABC):
         """Asks it to end, waits so long, ends it by force. At return nothing of it runs; a gone one is no error."""
 
     @abstractmethod
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+        """What these use, in one go for all; those that are gone are left out."""
+
+    @abstractmethod
     async def running(self) -> list[str]:
         """The ids of all that run, whoever started them: what no record knows is an orphan."""
+
+    @abstractmethod
+    async def left(self) -> list[str]:
+        """The ids of all of which anything is left on disk, whether it runs or not."""
 
     @abstractmethod
     async def log(self, replica_id: str, lines: int) -> list[str]:

@@ -19,14 +19,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import psutil
 
-from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase
+from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.host_environment import MARKER, environment
 from management.bentos import tag_of
 from management.settings import Settings
@@ -35,6 +37,7 @@ HOST: Final = Path(__file__).with_name("replica_host.py")
 LONGEST_SOCKET: Final = 100
 """Bytes of a unix socket's path; the system allows 108."""
 PROBE_SECONDS: Final = 1.5
+REAP_SECONDS: Final = 5.0
 TAIL_BYTES: Final = 256 * 1024
 
 logger = logging.getLogger(__name__)
@@ -50,8 +53,6 @@ class ProcessLauncher(Launcher):
         if len(str(self._home)) + 38 > LONGEST_SOCKET:
             raise ValueError(f"ATELIER_HOME is too long for the replicas' sockets: {settings.home.absolute()}")
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._probes: aiohttp.ClientSession | None = None
-        self._processes: dict[int, psutil.Process] = {}
 
     async def start(self, launch: Launch) -> None:
         """As the contract says; the Bento must be in the store."""
@@ -102,17 +103,14 @@ class ProcessLauncher(Launcher):
         if not _alive(folder):
             started = (folder / "launch.json").exists()
             return Observation(Phase.EXITED, reason=_reason(exit_code)) if started else Observation(Phase.ABSENT)
-        cpu_seconds, memory_bytes = await asyncio.to_thread(self._usage, folder)
         if not (folder / "http.sock").exists():
-            return Observation(Phase.STARTING, cpu_seconds=cpu_seconds, memory_bytes=memory_bytes)
+            return Observation(Phase.STARTING)
         state = await self._state(folder)
         phase = Phase.SILENT if state is None else Phase.READY if state["ready"] else Phase.STARTING
         return Observation(
             phase,
             address=f"unix:{folder / 'http.sock'}",
             in_flight=state["in_flight"] if state else 0,
-            cpu_seconds=cpu_seconds,
-            memory_bytes=memory_bytes,
         )
 
     async def _state(self, folder: Path) -> dict[str, Any] | None:
@@ -132,22 +130,22 @@ class ProcessLauncher(Launcher):
         proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
         return state if hmac.compare_digest(str(state.get("proof")), proof) else None
 
-    def _usage(self, folder: Path) -> tuple[float, int]:
-        """CPU seconds and resident bytes of the process and all that it started."""
-        try:
-            process = psutil.Process(int((folder / "pid").read_text()))
-            family = [process, *process.children(recursive=True)]
-        except (OSError, ValueError, psutil.Error):
-            return 0.0, 0
-        seconds, memory = 0.0, 0
-        for one in family:
-            try:
-                times = one.cpu_times()
-                seconds += times.user + times.system
-                memory += one.memory_info().rss
-            except psutil.Error:
-                continue
-        return seconds, memory
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+        """As the contract says."""
+        return await asyncio.to_thread(self._usage, replica_ids)
+
+    def _usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+        """One walk through the machine's processes finds everybody's children."""
+        families: dict[int, list[psutil.Process]] = defaultdict(list)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                families[process.ppid()].append(process)
+        used = {}
+        for replica_id in replica_ids:
+            with suppress(OSError, ValueError, psutil.Error):
+                host = psutil.Process(int((self._home / replica_id / "pid").read_text()))
+                used[replica_id] = _family_usage(host, families)
+        return used
 
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
         """As the contract says."""
@@ -160,7 +158,8 @@ class ProcessLauncher(Launcher):
         await asyncio.to_thread(_sweep, replica_id)
         child = self._children.pop(replica_id, None)
         if child is not None:
-            child.poll()
+            with suppress(subprocess.TimeoutExpired):  # its lock is free a moment before it can be reaped
+                await asyncio.to_thread(child.wait, REAP_SECONDS)
 
     async def _until_dead(self, replica_id: str, seconds: float) -> None:
         deadline = asyncio.get_running_loop().time() + seconds
@@ -173,13 +172,29 @@ class ProcessLauncher(Launcher):
         """As the contract says: processes without a host that lives are swept, not listed."""
         return [folder.name for folder in self._home.iterdir() if folder.is_dir() and _alive(folder)]
 
+    async def left(self) -> list[str]:
+        """As the contract says."""
+        return [folder.name for folder in self._home.iterdir() if folder.is_dir()]
+
     async def log(self, replica_id: str, lines: int) -> list[str]:
         """As the contract says."""
         return await asyncio.to_thread(_tail, self._home / replica_id, lines)
 
     async def clean(self, replica_id: str) -> None:
         """As the contract says."""
-        await asyncio.to_thread(shutil.rmtree, self._home / replica_id, ignore_errors=True)
+        await asyncio.to_thread(_remove, self._home / replica_id)
+
+
+def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Process]]) -> Usage:
+    seconds, memory = 0.0, 0
+    family = [host]
+    for one in family:  # which grows by each one's children
+        family += families.get(one.pid, [])
+        with suppress(psutil.Error):
+            times = one.cpu_times()
+            seconds += times.user + times.system
+            memory += one.memory_info().rss
+    return Usage(seconds, memory)
 
 
 def _taken(lock: int) -> bool:
@@ -241,6 +256,13 @@ def _reason(exit_code: int | None) -> str:
     if exit_code < 0:
         return f"the process was ended by {signal.Signals(-exit_code).name}"
     return f"the process ended with exit status {exit_code}"
+
+
+def _remove(folder: Path) -> None:
+    """The replica's folder, and what its host had to put elsewhere."""
+    with suppress(OSError):
+        shutil.rmtree((folder / "outside").read_text(), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tail(folder: Path, lines: int) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from management.store import tables
 
 SUPERVISOR: Final = "supervisor"
+CLOSING: Final = "closing"
 
 _columns = tables.leases.c
 
@@ -50,6 +51,7 @@ class Leases:
         lease = self.get()
         return lease is not None and lease.held_by == holder and lease.held_until > now
 
-    def give_back(self, holder: str) -> None:
-        """Frees it, if it is the holder's."""
-        self._connection.execute(delete(tables.leases).where(_columns.name == SUPERVISOR, _columns.held_by == holder))
+    def close(self, now: float, seconds: float) -> None:
+        """Nobody's, and nobody's to take for so long: the server ends, and its other workers must not act again."""
+        values = {"held_by": CLOSING, "held_until": now + seconds}
+        self._connection.execute(update(tables.leases).where(_columns.name == SUPERVISOR).values(values))

@@ -28,6 +28,7 @@ from management.store.replicas import Replicas
 
 BUSY_SECONDS: Final = 10  # that one writer waits for another one
 EVERYTHING: Final = "everything"
+WRITERS: Final = 0x61746C  # the number of the lock that PostgreSQL's writers take
 
 T = TypeVar("T")
 
@@ -71,6 +72,8 @@ class Store:
         )
         if sqlite:
             _speak_sqlite(self._engine)
+        else:
+            _speak_postgresql(self._engine)
 
     def migrate(self) -> None:
         """Brings the tables to this version; what they hold stays. One process at a time does it."""
@@ -150,3 +153,14 @@ def _speak_sqlite(engine: Any) -> None:
     def begin(connection: Connection) -> None:
         writing = connection.get_execution_options().get("writing")
         connection.execute(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
+
+
+def _speak_postgresql(engine: Any) -> None:
+    """As SQLite does it: one writer at a time, and readers that see one moment."""
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("writing"):
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS})"))
+        else:
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

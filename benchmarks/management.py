@@ -1,0 +1,227 @@
+"""What the management costs, measured beside the same replica called directly: python -m benchmarks.management.
+
+With an echo Bento (``tests/echo_bento``), on this machine, in one run:
+
+    overhead        median of a call through the gateway less the median of a direct one, taken in turns
+    throughput      inferences a second through the gateway, so many callers at once, and how many failed
+    deploy          from the request to ready, less what the replica alone takes to be ready
+    memory          resident bytes of the control plane's process
+    list            median of a list of 500 of 1,000 deployments
+
+Medians of several rounds; the numbers go to standard output as JSON with ``--json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import httpx
+import psutil
+
+from management.records import Deployment, ModelConfig, Resources, Revision, Scaling
+from management.store import Store
+from tests.management_servers import Management, echo_config, echo_store, managing
+
+CALLS: Final = 400
+CALLERS: Final = 16
+LOAD_SECONDS: Final = 10.0
+ROUNDS: Final = 5
+STORED: Final = 1000
+BODY: Final = {"input_data": {"text": "头痛"}}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured; the goals stand behind each."""
+
+    direct_ms: float
+    gateway_ms: float
+    overhead_ms: float  # at most 3
+    inferences_per_second: float  # at least 300
+    failed: int  # none
+    start_seconds: float
+    deploy_seconds: float
+    deploy_over_start_seconds: float  # at most 1
+    memory_mb: float  # at most 250
+    list_ms: float  # at most 100
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.management", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
+        store = echo_store(Path(folder) / "bentoml", "1.0.0")
+        with managing(store, home=Path(folder) / "home") as server:
+            figures = asyncio.run(_measured(server))
+    if arguments.json:
+        print(json.dumps(asdict(figures), indent=2))
+        return
+    for name, value in asdict(figures).items():
+        print(f"{name:28} {value:10.2f}")
+
+
+async def _measured(server: Management) -> Figures:
+    deploys, starts = [], []
+    for number in range(ROUNDS):
+        deploy, start = _deployed(server, f"echo{number}")
+        deploys.append(deploy)
+        starts.append(start)
+    for number in range(1, ROUNDS):
+        _delete(server, f"echo{number}")
+    socket = next((server.home / "replicas").glob("*/http.sock"))
+    direct, through = await _in_turns(server, socket)
+    rate, failed = await _load(server)
+    memory = psutil.Process(server.pid).memory_info().rss
+    list_ms = _listing(server)
+    return Figures(
+        direct_ms=direct,
+        gateway_ms=through,
+        overhead_ms=through - direct,
+        inferences_per_second=rate,
+        failed=failed,
+        start_seconds=statistics.median(starts),
+        deploy_seconds=statistics.median(deploys),
+        deploy_over_start_seconds=statistics.median(a - b for a, b in zip(deploys, starts, strict=True)),
+        memory_mb=memory / 1e6,
+        list_ms=list_ms,
+    )
+
+
+def _deployed(server: Management, model_id: str) -> tuple[float, float]:
+    """Seconds until it is ready, and those of the same Bento's process started by hand."""
+    with server.client() as client:
+        started = time.perf_counter()
+        answer = client.post("/models/deploy", params={"wait": 60}, json={"config": echo_config(model_id)})
+        took = time.perf_counter() - started
+    answer.raise_for_status()
+    folder = next(one for one in (server.home / "replicas").iterdir() if (one / "http.sock").exists())
+    return took, _started_by_hand(folder)
+
+
+def _started_by_hand(folder: Path) -> float:
+    """Seconds that the replica's own process takes to answer, with the same code and nobody else about."""
+    with tempfile.TemporaryDirectory(prefix="at-") as other:
+        own = Path(other)
+        launch = json.loads((folder / "launch.json").read_text())
+        with (own / "lock").open("wb") as lock:
+            (own / "launch.json").write_text(json.dumps({**launch, "lock_fd": lock.fileno()}))
+            (own / "token").write_bytes(b"0" * 32)
+            environment = dict(
+                one.split("=", 1)
+                for one in Path(f"/proc/{(folder / 'pid').read_text()}/environ").read_text().split("\0")
+                if "=" in one
+            )
+            command = [sys.executable, "-P", psutil.Process(int((folder / "pid").read_text())).cmdline()[2], other]
+            started = time.perf_counter()
+            process = subprocess.Popen(
+                command, env=environment, cwd=own, pass_fds=(lock.fileno(),), stdout=subprocess.DEVNULL
+            )
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(own / "http.sock")), trust_env=False) as client:
+                while not _ready(client):
+                    time.sleep(0.01)
+            took = time.perf_counter() - started
+            process.terminate()
+            process.wait()
+    return took
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("http://replica/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _delete(server: Management, model_id: str) -> None:
+    with server.client() as client:
+        client.delete(f"/models/{model_id}", params={"force": True, "wait": 30}).raise_for_status()
+
+
+async def _in_turns(server: Management, socket: Path) -> tuple[float, float]:
+    """Median milliseconds of direct calls and of calls through the gateway, one after the other."""
+    direct: list[float] = []
+    through: list[float] = []
+    items = {"requests": [BODY]}
+    headers = {"X-API-Key": "your-api-key"}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as replica,
+        aiohttp.ClientSession(headers=headers) as gateway,
+    ):
+        for _ in range(CALLS):
+            direct.append(await _timed(lambda: _post(replica, "http://replica/infer", items)))
+            through.append(await _timed(lambda: _post(gateway, f"{server.url}/api/v1/models/echo0/inference", BODY)))
+    return statistics.median(direct), statistics.median(through)
+
+
+async def _timed(call: Callable[[], Awaitable[int]]) -> float:
+    started = time.perf_counter()
+    status = await call()
+    if status != 200:
+        raise RuntimeError(f"status {status}")
+    return (time.perf_counter() - started) * 1000
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: object) -> int:
+    async with session.post(url, json=body) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def _load(server: Management) -> tuple[float, int]:
+    """Answers a second with so many callers at once, and the number of those that were no results."""
+    url = f"{server.url}/api/v1/models/echo0/inference"
+    good = bad = 0
+    end = time.perf_counter() + LOAD_SECONDS
+
+    async def caller(session: aiohttp.ClientSession) -> None:
+        nonlocal good, bad
+        while time.perf_counter() < end:
+            if await _post(session, url, BODY) == 200:
+                good += 1
+            else:
+                bad += 1
+
+    async with aiohttp.ClientSession(headers={"X-API-Key": "your-api-key"}) as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(caller(session) for _ in range(CALLERS)))
+        return good / (time.perf_counter() - started), bad
+
+
+def _listing(server: Management) -> float:
+    """Median milliseconds of a list of 500 when 1,000 are stored; they are put there stopped."""
+    at = datetime.now(UTC)
+    config = ModelConfig(
+        "Echo", "1.0.0", "multimodal", "onnx", "a/echo:1.0.0", {}, Scaling(0, 0), {}, Resources(1, 1, 0)
+    )
+    with closing(Store(f"sqlite:///{server.home / 'atelier.db'}")) as store, store.writing() as session:
+        for number in range(STORED):
+            session.deployments.add(Deployment(f"{number:032}", f"stored{number}", Revision(1, config), 0, at, at))
+    with server.client() as client:
+        times = []
+        for _ in range(20):
+            started = time.perf_counter()
+            listed = client.get("/models", params={"limit": 500})
+            times.append((time.perf_counter() - started) * 1000)
+            if len(listed.json()) != 500:
+                raise RuntimeError(listed.text[:200])
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The commands together, and what a failure of each says and ends with.
+
+Exit status: 0 done; 1 refused, or failed; 2 called wrongly; 3 no server answers; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from client import AtelierError, AtelierTimeout, AtelierUnreachable
+from management import cli_errors
+from management.cli_base import remote
+from management.cli_changes import delete, deploy, scale, update
+from management.cli_infer import infer
+from management.cli_keys import keys
+from management.cli_local import build, serve
+from management.cli_logs import logs
+from management.cli_views import events, models, status
+from management.errors import ManagementError
+
+FAILED: Final = 1
+UNREACHABLE: Final = 3
+STOPPED: Final = 130
+
+
+class Commands(click.Group):
+    """Ends with the exit status that the failure has."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs a command and exits."""
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            code = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            code = STOPPED
+        except AtelierError as error:
+            cli_errors.tell(error)
+            code = UNREACHABLE if isinstance(error, AtelierUnreachable | AtelierTimeout) else FAILED
+        except ManagementError as error:
+            cli_errors.tell_store(error)
+            code = FAILED
+        except BrokenPipeError:  # whoever reads has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = FAILED
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of a model's life."""
+        return list(self.commands)
+
+
+def _as_written(command: click.Command) -> None:
+    """Says in click's way which lines of the help stay as they are: what a raw docstring cannot hold."""
+    command.help = (command.help or "").replace("\\b", "\b")
+    for inner in command.commands.values() if isinstance(command, click.Group) else ():
+        _as_written(inner)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@remote
+def main() -> None:
+    r"""Deploys, calls, scales, updates and deletes models.
+
+    \b
+    python -m management serve
+    python -m management build tcm-diagnosis
+    python -m management deploy model.yaml
+    python -m management infer tcm_diagnosis_v2 '{"symptoms": ["头痛", "乏力"]}'
+
+    The key is that of ATELIER_API_KEY, or that of --key-file, or, for a server of this machine, the one that its first
+    start left in ATELIER_HOME/admin.key. Options may stand before or after the command.
+    """
+
+
+for command in (serve, build, deploy, models, status, logs, events, infer, scale, update, delete, keys):
+    main.add_command(command)
+_as_written(main)

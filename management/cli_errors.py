@@ -1,0 +1,69 @@
+"""Failures, as people read them: what, why, and what to do; on stderr."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich.console import Console
+
+from client import AtelierError
+from management import messages
+from management.cli_base import COMMAND, aside, clean
+from management.errors import ManagementError
+
+HINTS: Final = {
+    "UNREACHABLE": f"start it with {COMMAND} serve, or say where it is: --url",
+    "CLIENT_TIMEOUT": "the server is there, and busy or stuck; look at its log",
+    "UNAUTHORIZED": "give a key: in ATELIER_API_KEY, or in a file with --key-file",
+    "FORBIDDEN": f"use a key of a higher role: {COMMAND} keys create NAME --role operator|admin",
+    "NOT_FOUND": "is --url the server's, without /api/v1?",
+    "MODEL_NOT_FOUND": f"{COMMAND} list shows every model",
+    "MODEL_ALREADY_EXISTS": f"change it with {COMMAND} update {{model_id}}",
+    "MODEL_NOT_READY": f"{COMMAND} status {{model_id}} says why",
+    "MODEL_FAILED": f"{COMMAND} logs {{model_id}} shows what it wrote",
+    "DEPLOYMENT_FAILED": f"{COMMAND} logs {{model_id}} shows more",
+    "INFERENCE_TIMEOUT": "give it longer: --timeout SECONDS",
+    "INSUFFICIENT_RESOURCES": "ask for less, scale another model down, or try again later",
+    "UNKNOWN": "is this a server of Atelier's management?",
+    "NO_JSON": "is this a server of Atelier's management?",
+}
+_ASIDE: Final = ("problems", "log", "model_id")
+
+
+def tell(error: AtelierError) -> None:
+    """An error of the API, or of the way to it."""
+    console = aside()
+    known = ", ".join(one for one in (error.code, f"HTTP {error.status}" if error.status else "") if one)
+    _headline(console, f"{clean(error.message)} ({known})")
+    for line in _reasons(error.details):
+        console.print(f"  {line}")
+    if error.retry_after is not None:
+        console.print(f"  try again in {error.retry_after} s")
+    if hint := HINTS.get(error.code):
+        console.print(f"hint: {hint.format(model_id=clean(error.details.get('model_id', 'MODEL_ID')))}", style="cyan")
+
+
+def tell_store(error: ManagementError) -> None:
+    """An error of the database, where a command uses it itself."""
+    console = aside()
+    _headline(console, f"{messages.text(messages.ERRORS, error.code, 'en')} ({error.code})")
+    console.print("hint: ATELIER_HOME or ATELIER_DATABASE_URL say where it is", style="cyan")
+
+
+def _headline(console: Console, text: str) -> None:
+    console.print("error: ", style="bold red", end="")
+    console.print(text)
+
+
+def _reasons(details: dict[str, Any]) -> list[str]:
+    """Problems field by field, other details by name, and the log's end."""
+    problems = details.get("problems")
+    told = [_problem(one) for one in (problems if isinstance(problems, list) else []) if isinstance(one, dict)]
+    told += [f"{clean(name)}: {clean(value)}" for name, value in details.items() if name not in _ASIDE and value]
+    log = details.get("log")
+    return told + [f"| {clean(line)}" for line in (log if isinstance(log, list) else [])]
+
+
+def _problem(one: dict[str, Any]) -> str:
+    field, message = clean(one.get("field", "")), clean(one.get("message", one))
+    return f"{field}: {message}" if field else message

@@ -1,0 +1,86 @@
+"""A change that is waited for: the request in a thread of its own, and beside it how far the model has come."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from client import AtelierClient, AtelierError
+from management.cli_base import COMMAND, Failed, Terms, aside, clean
+
+LOOK_SECONDS: Final = 0.5
+UNDER_WAY: Final = 202
+
+Change = Callable[[AtelierClient], dict[str, Any]]
+
+
+@dataclass
+class _Request:
+    """The change while it is made."""
+
+    terms: Terms
+    change: Change
+    ended: threading.Event = field(default_factory=threading.Event)
+    answer: dict[str, Any] = field(default_factory=dict)
+    status: int | None = None
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with self.terms.client() as client:
+                self.answer = self.change(client)
+                self.status = client.last_status
+        except BaseException as error:  # raised again where it is waited for
+            self.error = error
+        finally:
+            self.ended.set()
+
+
+def carried_out(terms: Terms, change: Change, model_id: str, wait: float | None) -> dict[str, Any]:
+    """The API's answer to a change. Raises AtelierError, and Failed when it is not done in time."""
+    if not wait:
+        with terms.client() as client:
+            return change(client)
+    request = _Request(terms, change)
+    # A daemon: whoever presses Ctrl-C does not wait for the answer, and the change goes on without us.
+    threading.Thread(target=request.run, daemon=True).start()
+    _follow(terms, model_id, request)
+    if request.error is not None:
+        raise request.error
+    if request.status == UNDER_WAY:
+        raise Failed(f"not done after {wait:g} s; it goes on: {COMMAND} status {model_id}")
+    return request.answer
+
+
+def _follow(terms: Terms, model_id: str, request: _Request) -> None:
+    """Shows the model's replicas and message until the request is answered."""
+    console = aside()
+    silent = terms.as_json or not console.is_terminal
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn())
+    with (
+        Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=silent) as progress,
+        terms.client() as client,
+    ):
+        task, said = progress.add_task(model_id, total=None), ""
+        while not request.ended.wait(LOOK_SECONDS):
+            seen = _seen(client, model_id)
+            if seen is None:
+                continue
+            message, ready, desired = seen
+            progress.update(task, description=f"{model_id}: {message}", completed=ready, total=max(desired, ready, 1))
+            if silent and not terms.as_json and message != said:
+                console.print(f"{model_id}: {message}")
+                said = message
+
+
+def _seen(client: AtelierClient, model_id: str) -> tuple[str, int, int] | None:
+    try:
+        status = client.status(model_id)
+    except AtelierError:  # not there yet, or not any more
+        return None
+    replicas = status.get("replicas", {})
+    return clean(status.get("message", "")), int(replicas.get("ready", 0)), int(replicas.get("desired", 0))

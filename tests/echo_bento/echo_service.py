@@ -1,0 +1,76 @@
+"""A model for the management's tests: it answers with what it gets, and fails in every way that it is told to.
+
+    {"sleep": 2}                                                answers after 2 seconds, 60 at most
+    {"error": {"code": "C", "message": "m", "status": 422}}     this item has that error
+    {"print": "text"}                                           writes a line to its log
+    {"crash": true}                                             the process ends with status 3
+
+Environment: ECHO_VERSION is told in each answer, ECHO_START_SECONDS passes before it is ready, ECHO_FAIL=1 fails its
+start. It imports nothing of the project, as a Bento of somebody else's would not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import bentoml
+from pydantic import BaseModel, Field
+
+LONGEST_SLEEP = 60.0
+CRASHED = 3
+
+
+class ItemError(BaseModel):
+    """Why one item has no output."""
+
+    code: str
+    message: str
+    status: int = 422
+
+
+class Request(BaseModel):
+    """One item."""
+
+    input_data: dict[str, Any]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Result(BaseModel):
+    """One answer: ``output_data`` or ``error``."""
+
+    output_data: dict[str, Any] | None = None
+    error: ItemError | None = None
+    confidence: float | None = None
+
+
+@bentoml.service(name="Echo", workers=1)
+class Echo:
+    """Says what it is told."""
+
+    def __init__(self) -> None:
+        time.sleep(float(os.environ.get("ECHO_START_SECONDS", "0")))
+        if os.environ.get("ECHO_FAIL") == "1":
+            raise RuntimeError("ECHO_FAIL says that this start fails")
+        self.version = os.environ.get("ECHO_VERSION", "1")
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def infer(self, requests: list[Request]) -> list[Result]:
+        """A result for each item."""
+        return [self._answer(one) for one in requests]
+
+    def _answer(self, item: Request) -> Result:
+        told = item.input_data
+        if told.get("crash"):
+            os._exit(CRASHED)
+        if "print" in told:
+            sys.stdout.write(f"{told['print']}\n")
+            sys.stdout.flush()
+        if "sleep" in told:
+            time.sleep(min(float(told["sleep"]), LONGEST_SLEEP))
+        if "error" in told:
+            return Result(error=ItemError(**told["error"]))
+        output = {"echo": told, "parameters": item.parameters, "pid": os.getpid(), "version": self.version}
+        return Result(output_data=output, confidence=1.0)

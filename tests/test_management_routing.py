@@ -1,0 +1,249 @@
+"""Who is next, and where to: the order of turns, the choice of a replica, and the line that both make."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from management import routing
+from management.routing import Load, Priority, pick, retry_after
+from management.waiting import Line, QueueFullError, Seat
+
+AGEING = 10.0
+SECONDS = st.floats(0, 1000, allow_nan=False)
+
+
+class HandClock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def turn(arrived: float, priority: Priority, number: int = 0) -> routing.Turn:
+    return routing.turn(arrived, priority, number, ageing=AGEING)
+
+
+def test_of_requests_of_the_same_moment_the_more_urgent_is_first() -> None:
+    turns = [turn(5, one) for one in (Priority.LOW, Priority.HIGH, Priority.NORMAL)]
+    assert sorted(turns) == [turns[1], turns[2], turns[0]]
+
+
+def test_of_equals_the_first_to_come_is_first() -> None:
+    assert turn(5, Priority.LOW, 1) < turn(5, Priority.LOW, 2)
+    assert turn(1, Priority.NORMAL, 9) < turn(2, Priority.NORMAL, 3)
+
+
+@given(low=SECONDS, later=st.lists(SECONDS, max_size=20))
+def test_low_is_served_before_any_high_that_came_twice_the_ageing_later(low: float, later: list[float]) -> None:
+    waiting = turn(low, Priority.LOW, 0)
+    stream = [turn(low + 2 * AGEING + seconds, Priority.HIGH, number) for number, seconds in enumerate(later, 1)]
+    assert min([waiting, *stream]) == waiting
+
+
+@given(low=SECONDS, sooner=st.floats(0, 2 * AGEING - 1e-6))
+def test_high_is_served_before_any_low_that_it_followed_sooner(low: float, sooner: float) -> None:
+    assert turn(low + sooner, Priority.HIGH, 1) < turn(low, Priority.LOW, 2)
+
+
+def test_the_replica_with_least_in_flight_is_picked_and_of_equals_the_first() -> None:
+    assert pick([Load("a", 2), Load("b", 1), Load("c", 1)], 4) == "b"
+    assert pick([Load("a", 4), Load("b", 4)], 4) is None
+    assert pick([], 4) is None
+
+
+def test_what_is_avoided_is_picked_only_when_there_is_no_other() -> None:
+    assert pick([Load("a", 0), Load("b", 3)], 4, avoid="a") == "b"
+    assert pick([Load("a", 0), Load("b", 4)], 4, avoid="a") == "a"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "rate", "seconds"), [(0, 0.0, 5), (0, 100.0, 1), (9, 2.0, 5), (10, 2.0, 6), (10_000, 1.0, 60)]
+)
+def test_retry_after_is_what_waits_at_the_measured_rate(waiting: int, rate: float, seconds: int) -> None:
+    assert retry_after(waiting, rate) == seconds
+
+
+def line(concurrency: int = 1, size: int = 10, clock: HandClock | None = None, replicas: Iterable[str] = "a") -> Line:
+    made = Line(concurrency=concurrency, size=size, ageing=AGEING, clock=clock or HandClock())
+    made.seat(set(replicas))
+    return made
+
+
+async def queued(made: Line, priority: Priority = Priority.NORMAL, avoid: str | None = None) -> asyncio.Task[Seat]:
+    """A request that has asked for its place."""
+    task = asyncio.create_task(made.take(priority, avoid=avoid))
+    await asyncio.sleep(0)
+    return task
+
+
+async def turned() -> None:
+    """Everybody who got a place has noticed."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_places_are_given_by_turn() -> None:
+    clock = HandClock()
+    made = line(clock=clock)
+    seat = await made.take(Priority.NORMAL)
+    low = await queued(made, Priority.LOW)
+    clock.now = 5
+    normal, high = await queued(made, Priority.NORMAL), await queued(made, Priority.HIGH)
+    clock.now = 21
+    late = await queued(made, Priority.HIGH)
+    order = []
+    for _ in range(4):
+        made.leave(seat, answered=True)
+        await turned()
+        [done] = [one for one in (low, normal, high, late) if one.done() and one not in order]
+        order.append(done)
+        seat = done.result()
+    assert order == [high, normal, low, late]
+
+
+async def test_nobody_overtakes_those_who_wait() -> None:
+    made = line()
+    seat = await made.take(Priority.NORMAL)
+    first, second = await queued(made), await queued(made)
+    made.leave(seat, answered=True)
+    third = await queued(made)  # it comes while the place is being handed over
+    await turned()
+    assert [one.done() for one in (first, second, third)] == [True, False, False]
+    for one in (second, third):
+        one.cancel()
+
+
+async def test_a_full_line_turns_away_and_a_free_place_needs_no_line() -> None:
+    made = line(size=1)
+    await made.take(Priority.LOW)
+    waiting = await queued(made)
+    with pytest.raises(QueueFullError):
+        await made.take(Priority.HIGH)
+    waiting.cancel()
+    await turned()
+    assert not (await queued(made)).done(), "its place in the line is free again"
+    nothing_waits = line(size=0)
+    await nothing_waits.take(Priority.LOW)
+    with pytest.raises(QueueFullError):
+        await nothing_waits.take(Priority.LOW)
+
+
+async def test_who_leaves_in_the_moment_of_being_served_gives_the_place_to_the_next() -> None:
+    made = line()
+    seat = await made.take(Priority.NORMAL)
+    first, second = await queued(made), await queued(made)
+    made.leave(seat, answered=True)  # the first one's turn has come, and it has not noticed
+    first.cancel()
+    await turned()
+    assert first.cancelled()
+    assert (await asyncio.wait_for(second, 1)).in_flight == 1
+
+
+async def test_who_leaves_the_line_is_passed_over() -> None:
+    made = line()
+    seat = await made.take(Priority.NORMAL)
+    first, second = await queued(made), await queued(made)
+    first.cancel()
+    await turned()
+    made.leave(seat, answered=True)
+    assert await asyncio.wait_for(second, 1) is seat
+
+
+async def test_a_new_replica_serves_those_who_wait_and_one_that_left_gets_nothing_more() -> None:
+    made = line()
+    seat = await made.take(Priority.NORMAL)
+    first = await queued(made)
+    made.seat({"b"})
+    await turned()
+    assert first.result().replica_id == "b"
+    second = await queued(made)
+    made.leave(seat, answered=True)
+    await turned()
+    assert not second.done(), "the place that is free belongs to a replica that left"
+    made.leave(first.result(), answered=True)
+    assert (await asyncio.wait_for(second, 1)).replica_id == "b"
+    assert made.replica_ids == {"b"}
+
+
+async def test_a_replica_that_left_and_came_back_starts_from_nothing() -> None:
+    made = line()
+    seat = await made.take(Priority.NORMAL)
+    made.seat(set())
+    made.seat({"a"})
+    fresh = await asyncio.wait_for(made.take(Priority.NORMAL), 1)
+    made.leave(seat, answered=False)
+    assert (seat.in_flight, fresh.in_flight) == (0, 1)
+
+
+async def test_a_retried_request_goes_to_another_replica_when_there_is_one() -> None:
+    made = line(concurrency=2, replicas="ab")
+    assert (await made.take(Priority.NORMAL, avoid="a")).replica_id == "b"
+    assert (await made.take(Priority.NORMAL, avoid="a")).replica_id == "b"
+    assert (await made.take(Priority.NORMAL, avoid="a")).replica_id == "a"
+
+
+async def test_retry_after_follows_the_answers() -> None:
+    clock = HandClock()
+    made = line(concurrency=9, clock=clock)
+    assert made.retry_after() == routing.UNMEASURED_RETRY
+    seats = [await made.take(Priority.NORMAL) for _ in range(9)]
+    for second, seat in enumerate(seats):
+        clock.now = 4.0 * second
+        made.leave(seat, answered=True)
+    assert made.retry_after() == 4
+
+
+async def test_a_request_that_was_not_answered_is_no_measurement() -> None:
+    made = line(concurrency=2)
+    for seat in [await made.take(Priority.NORMAL) for _ in range(2)]:
+        made.leave(seat, answered=False)
+    assert made.retry_after() == routing.UNMEASURED_RETRY
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_whatever_comes_and_goes_no_replica_has_more_than_its_share_and_no_place_is_lost(seed: int) -> None:
+    chance = random.Random(seed)
+    concurrency, size = chance.randint(1, 3), chance.randint(0, 6)
+    made = line(concurrency, size, replicas="ab")
+    asking: list[asyncio.Task[Seat]] = []
+    held: list[Seat] = []
+    for _ in range(300):
+        asking, held = collect(asking, held)
+        match chance.choice(("ask", "ask", "ask", "leave", "leave", "cancel", "seat")):
+            case "ask":
+                asking.append(await queued(made, chance.choice(list(Priority)), chance.choice(("a", None))))
+            case "leave" if held:
+                made.leave(held.pop(chance.randrange(len(held))), answered=chance.random() < 0.8)
+            case "cancel" if asking:
+                chance.choice(asking).cancel()
+            case "seat":
+                made.seat(set(chance.choice(("", "a", "b", "ab", "abc"))))
+        if chance.random() < 0.5:
+            await turned()
+        assert all(0 <= one.in_flight <= concurrency for one in held)
+    made.seat(set("abc"))
+    for _ in range(100):  # everybody who still waits is served in the end
+        await turned()
+        asking, held = collect(asking, held)
+        while held:
+            made.leave(held.pop(), answered=True)
+    assert not asking
+    full = [await asyncio.wait_for(made.take(Priority.NORMAL), 1) for _ in range(3 * concurrency)]
+    assert {one.in_flight for one in full} == {concurrency}, "a place was lost"
+
+
+def collect(asking: list[asyncio.Task[Seat]], held: list[Seat]) -> tuple[list[asyncio.Task[Seat]], list[Seat]]:
+    """Who still asks, and who holds a place."""
+    for task in asking:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            held.append(task.result())
+    return [one for one in asking if not one.done()], held
