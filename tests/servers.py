@@ -53,7 +53,8 @@ def serving(service: str, home: Path, **environment: str) -> Iterator[Server]:
     log = Path(tempfile.mkstemp(prefix="atelier-server-", suffix=".log")[1])
     # A home of its own, with the same models: a second server on one BENTOML_HOME deletes the first one's metrics.
     own = Path(tempfile.mkdtemp(prefix="atelier-home-"))
-    (own / "models").symlink_to(home / "models")
+    for kept in ("models", "bentos"):
+        (own / kept).symlink_to(home / kept)
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "runners.launch", service, "--port", str(port)],
