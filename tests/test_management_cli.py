@@ -20,8 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from management import build as building
-from management.cli import main
-from management.cli_logs import fresh
+from management.cli.logs import fresh
+from management.cli.main import main
 from management.settings import settings
 from tests.management_servers import KEY, Management, echo_config, echo_store, managing
 from tests.servers import ROOT, free_port

@@ -13,8 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from management.cli_base import as_json, cell, clean, out, remote, show_json, terms
-from management.cli_config import MODEL_TYPES
+from management.cli.base import as_json, cell, clean, out, remote, show_json, terms
+from management.cli.config import MODEL_TYPES
 
 STATUSES: Final = ("pending", "running", "failed", "stopped")
 STYLES: Final = {

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from client import AtelierError
 from management import messages
-from management.cli_base import COMMAND, aside, clean
+from management.cli.base import COMMAND, aside, clean
 from management.errors import ManagementError
 
 HINTS: Final = {

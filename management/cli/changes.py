@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from management.cli_base import COMMAND, Terms, clean, out, remote, show_json, terms
-from management.cli_config import changed_flags, config, deploy_flags
-from management.cli_live import carried_out
+from management.cli.base import COMMAND, Terms, clean, out, remote, show_json, terms
+from management.cli.config import changed_flags, config, deploy_flags
+from management.cli.live import carried_out
 
 WAIT_SECONDS: Final = 300
 LONGEST_WAIT: Final = 600

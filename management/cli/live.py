@@ -10,7 +10,7 @@ from typing import Any, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from client import AtelierClient, AtelierError
-from management.cli_base import COMMAND, Failed, Terms, aside, clean
+from management.cli.base import COMMAND, Failed, Terms, aside, clean
 
 LOOK_SECONDS: Final = 0.5
 UNDER_WAY: Final = 202

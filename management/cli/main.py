@@ -12,14 +12,14 @@ from typing import Any, Final
 import click
 
 from client import AtelierError, AtelierTimeout, AtelierUnreachable
-from management import cli_errors
-from management.cli_base import remote
-from management.cli_changes import delete, deploy, scale, update
-from management.cli_infer import infer
-from management.cli_keys import keys
-from management.cli_local import build, serve
-from management.cli_logs import logs
-from management.cli_views import events, models, status
+from management.cli import errors
+from management.cli.base import remote
+from management.cli.changes import delete, deploy, scale, update
+from management.cli.infer import infer
+from management.cli.keys import keys
+from management.cli.local import build, serve
+from management.cli.logs import logs
+from management.cli.views import events, models, status
 from management.errors import ManagementError
 
 FAILED: Final = 1
@@ -40,10 +40,10 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = STOPPED
         except AtelierError as error:
-            cli_errors.tell(error)
+            errors.tell(error)
             code = UNREACHABLE if isinstance(error, AtelierUnreachable | AtelierTimeout) else FAILED
         except ManagementError as error:
-            cli_errors.tell_store(error)
+            errors.tell_store(error)
             code = FAILED
         except BrokenPipeError:  # whoever reads has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

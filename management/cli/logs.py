@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from management.cli_base import as_json, clean, out, remote, show_json, terms
+from management.cli.base import as_json, clean, out, remote, show_json, terms
 
 LOOK_SECONDS: Final = 1.0
 WINDOW: Final = 1000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from management.cli_base import (
+from management.cli.base import (
     COMMAND,
     Failed,
     as_json,
@@ -24,7 +24,7 @@ from management.cli_base import (
     out,
     show_json,
 )
-from management.cli_views import show, table
+from management.cli.views import show, table
 
 if TYPE_CHECKING:
     from management.bentos import Tag

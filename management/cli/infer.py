@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from management.cli_base import Failed, as_json, out, remote, show_json, terms
+from management.cli.base import Failed, as_json, out, remote, show_json, terms
 
 LONGEST_TIMEOUT: Final = 600
 

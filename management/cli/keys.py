@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from management.cli_base import Failed, as_json, cell, clean, json_option, known_settings, out, show_json
-from management.cli_views import show, table
+from management.cli.base import Failed, as_json, cell, clean, json_option, known_settings, out, show_json
+from management.cli.views import show, table
 from management.clock import now, shown
 from management.keys import Key, Role, make
 
