@@ -20,7 +20,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos test check format lock train figures clean
+.PHONY: help serve models bentos test slow check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,7 +36,10 @@ bentos: models ## Build the Bentos of bentos/ that changed, each with its own fi
 	@$(BIN)/python -m management build
 
 test: .venv/dev ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: .venv/dev ## Run the slow tests: fuzzing, and everything from end to end
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/dev ## Lint, type-check, and keep imports running one way
 	$(BIN)/ruff check .

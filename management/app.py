@@ -58,6 +58,8 @@ class Platform:
         self.keyring = Keyring()
         self._tasks: list[asyncio.Task[None]] = []
         self._seen = -1
+        self._looking = asyncio.Lock()
+        self._news: asyncio.Future[None] | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -82,7 +84,7 @@ class Platform:
     @cached_property
     def supervisor(self) -> Supervisor:
         """What makes wishes true."""
-        return Supervisor(self.store, self.launcher, self.wishes.capacity, self.settings)
+        return Supervisor(self.store, self.launcher, self.wishes.capacity, self.settings, self._refresh)
 
     @cached_property
     def wishes(self) -> Wishes:
@@ -92,7 +94,7 @@ class Platform:
     @cached_property
     def changes(self) -> Changes:
         """How they change it."""
-        return Changes(self.store, self.supervisor.wake, self._refresh)
+        return Changes(self.store, self.supervisor.wake, self._refresh, self._next_news)
 
     async def start(self) -> None:
         """Opens the database, makes the first key, learns what there is, and begins to supervise."""
@@ -146,16 +148,27 @@ class Platform:
                 logger.exception("routes and keys cannot be read")
 
     async def _refresh(self) -> None:
-        changes = await self.store.read(lambda session: session.changes())
-        if changes == self._seen:
-            return
-        deployments, ready, keys = await self.store.read(
-            lambda session: (session.deployments.all(), session.replicas.ready(), session.keys.all())
-        )
-        self.gateway.learn(deployments, ready)
-        self.keyring.learn(keys)
+        """Learns what has changed, if anything has; one look at a time, so that nothing older is learnt after it."""
+        async with self._looking:
+            changes = await self.store.read(lambda session: session.changes())
+            if changes == self._seen:
+                return
+            deployments, ready, keys = await self.store.read(
+                lambda session: (session.deployments.all(), session.replicas.ready(), session.keys.all())
+            )
+            self.gateway.learn(deployments, ready)
+            self.keyring.learn(keys)
+            self._seen = changes
         self.supervisor.wake()
-        self._seen = changes
+        if self._news is not None:
+            self._news.set_result(None)
+            self._news = None
+
+    def _next_news(self) -> asyncio.Future[None]:
+        """Done when this worker next learns of a change; shared by all who wait."""
+        if self._news is None:
+            self._news = asyncio.get_running_loop().create_future()
+        return self._news
 
     async def _note_uses(self) -> None:
         while True:

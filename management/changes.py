@@ -23,7 +23,6 @@ from management.store import Session, Store
 from management.wishes import Caller
 from web.answers import JSONAnswer
 
-LOOK_SECONDS: Final = 0.05
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 
 Work = Callable[[Session, Caller], Deployment]
@@ -56,9 +55,15 @@ class _Said:
 class Changes:
     """Carries changes out."""
 
-    def __init__(self, store: Store, wake: Callable[[], None], refresh: Callable[[], Awaitable[None]]) -> None:
-        """``wake`` tells the supervisor, ``refresh`` lets this worker's gateway learn what has changed."""
-        self._store, self._wake, self._refresh = store, wake, refresh
+    def __init__(
+        self,
+        store: Store,
+        wake: Callable[[], None],
+        refresh: Callable[[], Awaitable[None]],
+        news: Callable[[], asyncio.Future[None]],
+    ) -> None:
+        """``wake`` tells the supervisor, ``refresh`` lets this worker learn what changed, ``news`` ends when it did."""
+        self._store, self._wake, self._refresh, self._news = store, wake, refresh, news
 
     async def make(self, request: Request, change: Change, wait: float | None) -> JSONAnswer:
         """The answer: 202, or after a wait 200 when it is done and 202 when not yet. Raises ManagementError."""
@@ -71,12 +76,12 @@ class Changes:
             return JSONAnswer(said.body, status_code=said.status, headers={"Idempotency-Replayed": "true"})
         self._wake()
         if wait:
-            said = await self._outcome(change, deployment, caller, said, wait)
-            await self._refresh()  # who was told that it is done can use it
-            if once is not None:
-                await self._store.write(
-                    lambda session: session.answers.answer(*once.who, said.status, said.body), counted=False
-                )
+            try:
+                said = await self._outcome(change, deployment, caller, said, wait)
+                await self._refresh()  # who was told that it is done can use it
+            finally:
+                if once is not None:  # also when the caller left: the key must not seem to be in use
+                    await asyncio.shield(self._note(once, said))
         return JSONAnswer(said.body, status_code=said.status)
 
     async def _begin(
@@ -106,6 +111,11 @@ class Changes:
                 await self._note_refusal(once, error, caller)
             raise
 
+    async def _note(self, once: _Once, said: _Said) -> None:
+        await self._store.write(
+            lambda session: session.answers.answer(*once.who, said.status, said.body), counted=False
+        )
+
     async def _note_refusal(self, once: _Once, error: ManagementError, caller: Caller) -> None:
         """The same request is refused the same way again; one that lacked resources may be tried again."""
         status, body = of_error(error, caller.language)
@@ -120,8 +130,11 @@ class Changes:
         """What it came to within so many seconds."""
         try:
             async with asyncio.timeout(wait):
-                while not await self._is_done(change, deployment):  # noqa: ASYNC110 - another process may do it
-                    await asyncio.sleep(LOOK_SECONDS)
+                while True:
+                    news = self._news()  # before the look: what comes after it is not missed
+                    if await self._is_done(change, deployment):
+                        break
+                    await asyncio.shield(news)
         except TimeoutError:
             return said
         except DeploymentFailed as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from management import quantities
@@ -21,11 +21,13 @@ MOST_ITEMS: Final = 64
 LONGEST_TIMEOUT: Final = 600  # seconds
 DEFAULT_TIMEOUT: Final = 30  # seconds
 
+_WHOLE: Final = "-?[0-9]{1,18}"
+_DECIMAL: Final = r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?"
 _VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z", re.ASCII)
 _REFUSED_VARIABLE: Final = re.compile(
     r"(LD|DYLD|PYTHON|PIP|UV|GIT|SSH|DOCKER|AWS|GOOGLE|AZURE|OTEL|HF|CUDA|NVIDIA|BENTOML|BENTO_CLOUD|BENTOCLOUD|YATAI"
     r"|PROMETHEUS|SSL_CERT)_.*\Z|(PYTHON|KUBE).*\Z|.*(_PROXY|_CA_BUNDLE)\Z"
-    r"|(GLIBC_TUNABLES|PATH|HOME|SHELL|BASH_ENV|TMPDIR|PORT|ATELIER_REPLICA_ID)\Z",
+    r"|(GLIBC_TUNABLES|PATH|HOME|SHELL|BASH_ENV|TMPDIR|PORT|IFS|ENV|ATELIER_(HOME|API_KEY|REPLICA_ID))\Z",
     re.ASCII,
 )
 
@@ -71,6 +73,18 @@ def _ordered(scaling: Any) -> Any:
     return scaling
 
 
+def _written(form: str, expected: str) -> BeforeValidator:
+    """Query parameters are text, and pydantic reads more kinds of text than are meant: ``1_0``, ``yes``, `` 5``."""
+    pattern = re.compile(rf"(?:{form})\Z", re.ASCII)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not pattern.match(value):
+            raise PydanticCustomError("type", "not written plainly", {"expected": expected})
+        return value
+
+    return BeforeValidator(check)
+
+
 class Body(BaseModel):
     """What all bodies have in common: exact types, and no field that is not known."""
 
@@ -94,6 +108,15 @@ Variables = Annotated[dict[str, str], Field(max_length=MOST_VARIABLES), AfterVal
 ChangedVariables = Annotated[dict[str, str | None], Field(max_length=MOST_VARIABLES), AfterValidator(_variables)]
 Priority = Literal["low", "normal", "high"]
 Timeout = Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT, description="Seconds, waiting included.")]
+
+
+# The bounds stand before the form, else they are missing in the API's description.
+Limit = Annotated[int, Field(ge=1, le=500), _written(_WHOLE, "int")]
+Offset = Annotated[int, Field(ge=0, le=1_000_000_000), _written(_WHOLE, "int")]
+Lines = Annotated[int, Field(ge=1, le=10_000), _written(_WHOLE, "int")]
+Events = Annotated[int, Field(ge=1, le=1000), _written(_WHOLE, "int")]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_TIMEOUT, allow_inf_nan=False), _written(_DECIMAL, "float")]
+Truth = Annotated[bool, _written("true|false", "bool")]
 
 
 class ResourcesBody(Body):
@@ -203,35 +226,29 @@ class ListQuery(Query):
 
     status: Status | None = Field(None, description="Only models of this status.")
     model_type: ModelType | None = Field(None, description="Only models of this type.")
-    limit: int = Field(50, ge=1, le=500, description="Most models in the answer.")
-    offset: int = Field(0, ge=0, le=1_000_000_000, description="How many are skipped.")
+    limit: Limit = Field(50, description="Most models in the answer.")
+    offset: Offset = Field(0, description="How many are skipped.")
 
 
 class WaitQuery(Query):
     """Whether the answer waits for the outcome."""
 
-    wait: float | None = Field(
-        None,
-        ge=0,
-        le=LONGEST_TIMEOUT,
-        allow_inf_nan=False,
-        description="Seconds to wait for the outcome; else 202 at once.",
-    )
+    wait: Seconds | None = Field(None, description="Seconds to wait for the outcome.")
 
 
 class DeleteQuery(WaitQuery):
     """How a model is deleted."""
 
-    force: bool = Field(default=False, description="Without waiting for what is in flight.")
+    force: Truth = Field(default=False, description="Without waiting for what is in flight.")
 
 
 class LogsQuery(Query):
     """How much of a log."""
 
-    tail: int = Field(100, ge=1, le=10_000, description="Last lines of each replica.")
+    tail: Lines = Field(100, description="Last lines of each replica.")
 
 
 class EventsQuery(Query):
     """How many events."""
 
-    limit: int = Field(100, ge=1, le=1000, description="The newest so many.")
+    limit: Events = Field(100, description="The newest so many.")

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from management import api
 from management.app import CONTROL_BYTES, Platform
 from web.access_log import configure_access_log
 from web.answers import JSONAnswer
 from web.edge import Edge, Limits
-from web.slow_headers import limit_header_time
+from web.slow_headers import HeaderDeadline
 
 APPLICATION: Final = "management.server:application"
 HEADER_SECONDS: Final = 10.0
@@ -25,10 +26,15 @@ GRACE_SECONDS: Final = 5
 PATHS: Final = frozenset({"/", "/health"})
 
 
+class Punctual(HeaderDeadline, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol with a deadline and a limit for headers; workers find it by its name."""
+
+    header_seconds = HEADER_SECONDS
+
+
 def application() -> ASGIApp:
     """One worker's application."""
     configure_access_log()
-    limit_header_time(HEADER_SECONDS)
     logging.getLogger("management").setLevel(logging.INFO)
     platform = Platform()
 
@@ -52,6 +58,7 @@ def serve(host: str, port: int, workers: int) -> None:
     uvicorn.run(
         APPLICATION,
         factory=True,
+        http=Punctual,
         host=host,
         port=port,
         workers=workers,

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import uuid4
@@ -42,12 +42,20 @@ logger = logging.getLogger(__name__)
 class Supervisor:
     """The loop of one worker; it does nothing while another worker holds the lease."""
 
-    def __init__(self, store: Store, launcher: Launcher, capacity: Capacity, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        launcher: Launcher,
+        capacity: Capacity,
+        settings: Settings,
+        recorded: Callable[[], Awaitable[None]],
+    ) -> None:
+        """``recorded`` is called after a look that wrote something down."""
         self.name = uuid4().hex
         self.leads = False
         """Whether this worker holds the lease."""
         self._ledger = Ledger(store, capacity, self.name, settings.lease_seconds)
-        self._launcher, self._settings = launcher, settings
+        self._launcher, self._settings, self._recorded = launcher, settings, recorded
         self._awake = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._looked_at: dict[str, float] = {}
@@ -111,6 +119,8 @@ class Supervisor:
         busy = False
         for deployment in deployments:
             busy |= await self._look_after(deployment, own[deployment.id], seen)
+        if busy:
+            await self._recorded()
         await self._measure([one.id for one in alive])
         return busy
 

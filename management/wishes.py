@@ -106,7 +106,7 @@ class Wishes:
 
     def _check_room(self, session: Session, changed: Deployment) -> None:
         others = [one for one in session.deployments.all() if one.id != changed.id]
-        self.capacity.check(others, changed.wanted.config.resources * changed.replicas)
+        self.capacity.check(others, changed.wanted.config.resources * max(1, changed.replicas))  # one, at some time
 
 
 def _present(session: Session, model_id: str) -> Deployment:

@@ -17,11 +17,14 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 from collections.abc import Iterator
 from io import BytesIO
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from runners import artifacts
+from tests.management_calls import quick
+from tests.management_servers import Management, echo_store
 from tests.servers import Server, serving
 
 
@@ -52,6 +55,28 @@ def embedding(store: Path) -> Iterator[Server]:
     """The embedding model alone."""
     with serving("service:Embedding", store) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def echo_bentos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BentoML home with the echo in two versions."""
+    return echo_store(tmp_path_factory.mktemp("echo"))
+
+
+@pytest.fixture(scope="session")
+def management(echo_bentos: Path) -> Iterator[Management]:
+    """The management alone, with the echo to deploy; it is soon full, and soon tries again."""
+    with quick(echo_bentos) as server:
+        yield server
+
+
+@pytest.fixture
+def api(management: Management) -> Iterator[httpx.Client]:
+    """A client of it; every model that a test leaves is deleted after it."""
+    with management.client(**{"Accept-Language": "en"}) as client:
+        yield client
+        for model in client.get("/models").json():
+            client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30})
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:

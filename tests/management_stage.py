@@ -68,7 +68,7 @@ class Stage:
         self.supervisor = self.made()
 
     def made(self) -> Supervisor:
-        return Supervisor(self.store, self.launcher, self.capacity, self.settings)
+        return Supervisor(self.store, self.launcher, self.capacity, self.settings, nobody_listens)
 
     async def lead(self) -> None:
         """The lease is the supervisor's."""
@@ -143,3 +143,7 @@ class Stage:
         alive = {one.id for one in self.replicas() if one.state.alive}
         begun = self.launcher.begun
         return set(await self.launcher.running()) == alive and len(set(begun)) == len(begun)
+
+
+async def nobody_listens() -> None:
+    """What a supervisor tells after it has written something down."""

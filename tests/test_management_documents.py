@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "management.md").read_text()
 EXAMPLES = re.findall(r"```bash\n(curl .*?)\n```", PAGE, re.DOTALL)
 KEYED = {"X-API-Key": KEY}
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")]
 
 
 @pytest.fixture(scope="module")

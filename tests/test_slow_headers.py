@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +101,18 @@ async def test_a_body_that_goes_on_after_its_answer_is_cut_off(auto: Any) -> Non
     async with connection() as client:
         assert await client.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n") == b"200 ok"
         await asyncio.wait_for(client.trickle(b"a" * 1000), 5)
+
+
+async def test_headers_that_never_end_are_cut_off(auto: Any) -> None:
+    limit_header_time(60)
+    async with connection() as client:
+        with suppress(ConnectionError):
+            for _ in range(2 * slow_headers.HEADER_BYTES // 4096):
+                client.writer.write(b"X-Much: " + b"a" * 4086 + b"\r\n")
+                await client.writer.drain()
+        with suppress(ConnectionError):  # h11 says why first
+            await asyncio.wait_for(client.reader.read(), 5)
+        assert client.reader.at_eof() or client.writer.is_closing()
 
 
 async def test_a_kept_connection_that_waits_longer_than_that_for_its_next_request_is_served(auto: Any) -> None:

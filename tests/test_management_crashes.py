@@ -1,0 +1,86 @@
+"""Servers that are killed, several workers, and Bentos of several processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.management_calls import deploy, hosts, infer, quick, status, until
+from tests.management_servers import Management, echo_config
+
+
+def test_replicas_outlive_a_killed_server_and_are_adopted_and_a_stop_in_good_order_ends_them(echo_bentos: Path) -> None:
+    with quick(echo_bentos) as first, first.client() as api:
+        deploy(api)
+        before = infer(api, {}).json()["output_data"]["pid"]
+        os.kill(first.pid, signal.SIGKILL)
+        with quick(echo_bentos, home=first.home) as second:
+            with second.client() as again:
+                until(lambda: infer(again, {}).status_code == 200)
+                assert infer(again, {}).json()["output_data"]["pid"] == before
+                assert status(again)["replicas"] == {"desired": 1, "current": 1, "ready": 1}
+            assert len(hosts(second)) == 1
+        assert not hosts(second)
+
+
+@pytest.mark.slow
+def test_every_worker_sees_changes_within_a_second(echo_bentos: Path) -> None:
+    with quick(echo_bentos, workers=2) as server, server.client() as api:
+        deploy(api)
+        # Each connection is some worker's: many of them reach both.
+        answers = [_anew(server, infer, {}).status_code for _ in range(12)]
+        assert set(answers) == {200}
+        assert len(hosts(server)) == 1
+        api.delete("/models/echo", params={"wait": 30})
+        time.sleep(1)
+        assert {_anew(server, infer, {}).status_code for _ in range(12)} == {404}
+
+
+def _anew(management: Management, call: Callable[..., httpx.Response], *arguments: Any) -> httpx.Response:
+    with management.client() as client:
+        return call(client, *arguments)
+
+
+@pytest.mark.slow
+def test_the_whole_tree_of_a_bento_of_several_services_ends_with_its_replica(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    store = built(tmp_path_factory.mktemp("duo"), Path(__file__).parent / "duo_bento")
+    with quick(store) as server, server.client() as api:
+        config = echo_config("duo", docker_image="tests/duo:1.0.0")
+        assert api.post("/models/deploy", params={"wait": 90}, json={"config": config}).status_code == 200
+        pids = infer(api, {}, "duo").json()["output_data"]
+        (host,) = hosts(server)
+        os.kill(host.pid, signal.SIGKILL)
+        until(lambda: ended(pids["inner"]) and ended(pids["outer"]))
+        until(lambda: status(api, "duo")["replicas"]["ready"] == 1, 60)
+        pids = infer(api, {}, "duo").json()["output_data"]
+        assert api.delete("/models/duo", params={"wait": 30}).status_code == 200
+        assert ended(pids["inner"])
+        assert ended(pids["outer"])
+
+
+def ended(pid: int) -> bool:
+    """Whether it is gone, or only waits to be reaped by whoever adopted it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def built(folder: Path, source: Path) -> Path:
+    """A BentoML home with the Bento of that folder as 1.0.0."""
+    script = "import bentoml; bentoml.bentos.build_bentofile('bentofile.yaml', version='1.0.0', build_ctx='.')"
+    environment = {**os.environ, "BENTOML_HOME": str(folder)}
+    subprocess.run([sys.executable, "-c", script], cwd=source, env=environment, check=True, capture_output=True)
+    return folder
