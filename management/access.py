@@ -46,8 +46,12 @@ class Keyring:
     async def write_uses(self, store: Store) -> None:
         """Writes down when keys were used."""
         used, self._used = self._used, {}
-        if used:
-            await store.write(lambda session: session.keys.used(used), counted=False)
+        try:
+            if used:
+                await store.write(lambda session: session.keys.used(used), counted=False)
+        except BaseException:
+            self._used = used | self._used
+            raise
 
 
 class Failures:

@@ -19,6 +19,7 @@ from management.records import Deployment, Replica
 from management.replica_client import Result, code_of, message_of
 from management.routing import Priority
 from management.store import Session
+from management.wishes import Caller
 from web.answers import JSONAnswer, timestamp
 from web.departure import while_awaited
 
@@ -44,7 +45,7 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         **describe.change("deploy_model", "Deploy a model", schemas.DeployBody, answers.DeploymentAnswer),
     )
     async def deploy(request: Request) -> JSONAnswer:
-        asked = await body(request, schemas.DeployBody, InvalidModelConfig)
+        asked = await body(request, schemas.DeployBody, InvalidModelConfig, {"bentos": platform.bentos})
         change = Change(
             lambda session, caller: platform.wishes.deploy(session, asked.config, caller),
             "deploying",
@@ -59,7 +60,7 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
     )
     async def update(request: Request) -> JSONAnswer:
         model_id = _model_id(request)
-        asked = await body(request, schemas.UpdateBody, InvalidModelConfig)
+        asked = await body(request, schemas.UpdateBody, InvalidModelConfig, {"bentos": platform.bentos})
         change = Change(
             lambda session, caller: platform.wishes.update(session, model_id, asked.config, caller),
             "updating",
@@ -75,16 +76,12 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
     async def scale(request: Request) -> JSONAnswer:
         model_id = _model_id(request)
         asked = await body(request, schemas.ScaleBody, InvalidModelConfig)
-        current = 0
 
-        def work(session: Session, caller: Any) -> Deployment:
-            nonlocal current
-            changed = platform.wishes.scale(session, model_id, asked.replicas, caller)
-            current = sum(one.state.alive for one in session.replicas.of([changed.id]))
-            return changed
+        def tell(deployment: Deployment, alive: int, message: str) -> dict[str, Any]:
+            return {"message": message, "current_replicas": alive, "target_replicas": deployment.replicas}
 
-        def tell(deployment: Deployment, message: str) -> dict[str, Any]:
-            return {"message": message, "current_replicas": current, "target_replicas": deployment.replicas}
+        def work(session: Session, caller: Caller) -> Deployment:
+            return platform.wishes.scale(session, model_id, asked.replicas, caller)
 
         change = Change(work, "scaling", "scaled", tell)
         return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
@@ -97,7 +94,7 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
             lambda session, caller: platform.wishes.delete(session, model_id, force=asked.force, caller=caller),
             "deleting",
             "deleted",
-            lambda _, message: {"message": message},
+            lambda _, __, message: {"message": message},
             ends=True,
             lasting=False,
         )
@@ -200,7 +197,8 @@ def _add_inference(api: APIRouter, platform: Platform) -> None:
 
 
 def _terms(request: Request, asked: schemas.InferenceBody | schemas.BatchBody) -> Terms:
-    return Terms(PRIORITIES[asked.priority], asked.timeout, _request_id(request))
+    size = int(request.headers.get("content-length", 0))  # one number, as the edge has seen to; chunked bodies weigh 0
+    return Terms(PRIORITIES[asked.priority], asked.timeout, _request_id(request), size)
 
 
 def _answer(request_id: str, model_id: str, result: Result, started: float) -> dict[str, Any]:
@@ -220,7 +218,7 @@ def _batch_answer(request_id: str, model_id: str, result: Result, started: float
     return {**_answer(request_id, model_id, result, started), **({"error": told} if told else {})}
 
 
-def _deployment(deployment: Deployment, message: str) -> dict[str, Any]:
+def _deployment(deployment: Deployment, _: int, message: str) -> dict[str, Any]:
     return {"deployment_id": deployment.id, "message": message}
 
 

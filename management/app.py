@@ -26,10 +26,10 @@ from management.changes import Changes
 from management.errors import StoreUnavailable
 from management.first_key import first_key
 from management.gateway import Gateway
-from management.records import Status, status_of
-from management.schemas import LONGEST_TIMEOUT
+from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
 from management.store import Session, Store
+from management.store.leases import Lease
 from management.supervisor import Supervisor
 from management.wishes import Wishes
 from web.answers import timestamp
@@ -41,6 +41,7 @@ INFERENCE_BYTES: Final = 24 * MIB
 BATCH_BYTES: Final = 64 * MIB
 BODY_SECONDS: Final = 60.0
 SPARE_SECONDS: Final = 30.0  # beyond the longest that a caller may wait for: our own deadlines are first
+HEALTH_SECONDS: Final = 0.5  # that an answer about the health is good for
 USES_SECONDS: Final = 10.0  # between two notes of when keys were used
 OPEN: Final = frozenset({f"{api.PREFIX}/{path}" for path in ("health", "docs", "openapi.json")})
 
@@ -58,6 +59,8 @@ class Platform:
         self.keyring = Keyring()
         self._tasks: list[asyncio.Task[None]] = []
         self._seen = -1
+        self._health: dict[str, Any] = {}
+        self._health_until = 0.0
         self._looking = asyncio.Lock()
         self._news: asyncio.Future[None] | None = None
 
@@ -89,7 +92,17 @@ class Platform:
     @cached_property
     def wishes(self) -> Wishes:
         """What requests change."""
-        return Wishes(capacity.of_machine(self.settings), BentoStore(self.settings.bentoml_home))
+        return Wishes(capacity.of_machine(self.settings))
+
+    @cached_property
+    def bentos(self) -> BentoStore:
+        """What can be deployed."""
+        return BentoStore(self.settings.bentoml_home)
+
+    @cached_property
+    def failures(self) -> Failures:
+        """Wrong keys, at any door."""
+        return Failures(self.settings.failed_logins)
 
     @cached_property
     def changes(self) -> Changes:
@@ -99,6 +112,7 @@ class Platform:
     async def start(self) -> None:
         """Opens the database, makes the first key, learns what there is, and begins to supervise."""
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.settings.home.chmod(0o700)  # somebody else may have made it
         await asyncio.to_thread(self.store.migrate)
         await self.store.write(lambda session: first_key(session, self.settings))
         await self._refresh()
@@ -115,12 +129,23 @@ class Platform:
             await self.keyring.write_uses(self.store)
         self.store.close()
 
+    async def end_replicas(self) -> None:
+        """Ends every replica of a server whose workers have ended."""
+        await self.supervisor.close(stop_replicas=True)
+        self.store.close()
+
     async def health(self) -> dict[str, Any]:
         """Database, lease, backend, and how many models are ready of those wanted."""
+        at = time.monotonic()
+        if at >= self._health_until:  # anybody may ask: the database is not asked each time
+            self._health, self._health_until = await self._found_health(), at + HEALTH_SECONDS
+        return {**self._health, "timestamp": timestamp()}
+
+    async def _found_health(self) -> dict[str, Any]:
         try:
             lease, wanted, ready = await self.store.read(_state)
         except StoreUnavailable:
-            return {"status": "unhealthy", "database": "unavailable", "backend": "process", "timestamp": timestamp()}
+            return {"status": "unhealthy", "database": "unavailable", "backend": "process"}
         held = lease is not None and lease.held_until > time.time()
         return {
             "status": "healthy" if held and ready == wanted else "degraded",
@@ -128,7 +153,6 @@ class Platform:
             "lease": "held" if held else "free",
             "backend": "process",
             "models": {"wanted": wanted, "ready": ready},
-            "timestamp": timestamp(),
         }
 
     async def about(self) -> dict[str, Any] | None:
@@ -173,21 +197,23 @@ class Platform:
     async def _note_uses(self) -> None:
         while True:
             await asyncio.sleep(USES_SECONDS)
-            with suppress(StoreUnavailable):
+            try:
                 await self.keyring.write_uses(self.store)
+            except Exception:  # they are kept, and written next time
+                logger.exception("the keys' last uses cannot be written")
 
     # As an application
 
     def section(self) -> Section:
         """The API as a part of a server's paths."""
-        door = Door(self.keyring, Failures(self.settings.failed_logins), role_for_api(OPEN, f"{api.PREFIX}/static/"))
+        door = Door(self.keyring, self.failures, role_for_api(OPEN, f"{api.PREFIX}/static/"))
         return Section(api.PREFIX, self.application(), _limits, ApiVoice(), door)
 
     def door_for_models(self, open_paths: frozenset[str]) -> Door | None:
         """The door of the models' own endpoints, if they are to have one."""
         if not self.settings.keys_for_models:
             return None
-        return Door(self.keyring, Failures(self.settings.failed_logins), role_for_models(open_paths))
+        return Door(self.keyring, self.failures, role_for_models(open_paths))
 
     def application(self) -> FastAPI:
         """The API's routes; its lifespan is the platform's."""
@@ -216,14 +242,11 @@ class Platform:
         return app
 
 
-def _state(session: Session) -> tuple[Any, int, int]:
+def _state(session: Session) -> tuple[Lease | None, int, int]:
     """The lease, the models that are wanted, and those of them that run."""
-    running: dict[str, list[Any]] = {}
-    for one in session.replicas.ready():
-        running.setdefault(one.deployment_id, []).append(one)
-    states = [status_of(one, running.get(one.id, [])) for one in session.deployments.all()]
-    wanted = [one for one in states if one is not Status.STOPPED]
-    return session.leases.get(), len(wanted), sum(one is Status.RUNNING for one in wanted)
+    counts = session.deployments.counts()
+    wanted = sum(number for status, number in counts.items() if status is not Status.STOPPED)
+    return session.leases.get(), wanted, counts[Status.RUNNING]
 
 
 def _limits(path: str) -> Limits:

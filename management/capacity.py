@@ -26,9 +26,14 @@ class Capacity:
 
     limit: Resources
 
-    def check(self, others: Iterable[Deployment], wanted: Resources) -> None:
-        """Raises InsufficientResources when ``wanted`` does not fit beside what the other deployments ask for."""
-        taken = sum((_asked(one) for one in others), start=NOTHING)
+    def check(self, others: Iterable[Deployment], wanted: Resources, before: Resources = NOTHING) -> None:
+        """Raises InsufficientResources when ``wanted`` does not fit beside what the other deployments ask for.
+
+        What is no more than ``before`` fits always: a machine that is over-full must be able to get rid of something.
+        """
+        if wanted.within(before):
+            return
+        taken = sum((asked(one) for one in others), start=NOTHING)
         if not (taken + wanted).within(self.limit):
             available = Resources(
                 max(0, self.limit.cpu_millicores - taken.cpu_millicores),
@@ -65,8 +70,8 @@ def shown(resources: Resources) -> dict[str, Any]:
     }
 
 
-def _asked(deployment: Deployment) -> Resources:
-    """A model that is being deleted gives back what it has."""
+def asked(deployment: Deployment) -> Resources:
+    """All that its replicas ask for; a model that is being deleted gives back what it has."""
     if deployment.removal:
         return NOTHING
     return deployment.wanted.config.resources * deployment.replicas
@@ -89,6 +94,9 @@ def _memory() -> int:
 
 
 def _gpus() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([one for one in visible.split(",") if one.strip()])
     try:
         return sum(1 for _ in _NVIDIA.iterdir())
     except OSError:

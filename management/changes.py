@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -23,13 +24,14 @@ from management.store import Session, Store
 from management.wishes import Caller
 from web.answers import JSONAnswer
 
+SPARE_SECONDS: Final = 5.0  # for a wait to be over in
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 
 Work = Callable[[Session, Caller], Deployment]
 """Changes the wish and returns it."""
 
-Tell = Callable[[Deployment, str], dict[str, Any]]
-"""The answer's body, from the deployment and the message."""
+Tell = Callable[[Deployment, int, str], dict[str, Any]]
+"""The answer's body, from the deployment, the number of its replicas and the message."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Changes:
         key: Key = request.scope["state"]["key"]
         caller = Caller(key.name, spoken)
         once = await _once(request, key) if change.lasting else None
-        said, deployment = await self._begin(change, caller, once, waits=bool(wait))
+        said, deployment = await self._begin(change, caller, once, wait or 0.0)
         if deployment is None:
             return JSONAnswer(said.body, status_code=said.status, headers={"Idempotency-Replayed": "true"})
         self._wake()
@@ -85,7 +87,7 @@ class Changes:
         return JSONAnswer(said.body, status_code=said.status)
 
     async def _begin(
-        self, change: Change, caller: Caller, once: _Once | None, *, waits: bool
+        self, change: Change, caller: Caller, once: _Once | None, wait: float
     ) -> tuple[_Said, Deployment | None]:
         """Changes the wish and notes the answer in one transaction; without a deployment it is an earlier answer."""
 
@@ -97,9 +99,10 @@ class Changes:
                     raise RequestRunning(retry_after=1)
                 return _Said(before.status, before.body), None
             deployment = change.work(session, caller)
-            said = _Said(202, self._told(change, change.under_way, deployment, caller))
+            alive = _alive(session.replicas.of([deployment.id]))
+            said = _Said(202, self._told(change, change.under_way, deployment, alive, caller))
             if once is not None:
-                session.answers.answer(*once.who, said.status, said.body, running=waits)
+                session.answers.answer(*once.who, said.status, said.body, _end_of(wait))
             return said, deployment
 
         try:
@@ -132,16 +135,19 @@ class Changes:
             async with asyncio.timeout(wait):
                 while True:
                     news = self._news()  # before the look: what comes after it is not missed
-                    if await self._is_done(change, deployment):
+                    alive = await self._done(change, deployment)
+                    if alive is not None:
                         break
                     await asyncio.shield(news)
         except TimeoutError:
             return said
         except DeploymentFailed as error:
             return _Said(*of_error(error, caller.language))
-        return _Said(200, self._told(change, change.done, deployment, caller))
+        return _Said(200, self._told(change, change.done, deployment, alive, caller))
 
-    async def _is_done(self, change: Change, wish: Deployment) -> bool:
+    async def _done(self, change: Change, wish: Deployment) -> int | None:
+        """How many replicas there are once it is done; None before."""
+
         def look(session: Session) -> tuple[Deployment | None, list[Replica]]:
             current = session.deployments.get(wish.model_id)
             return current, session.replicas.of([wish.id])
@@ -149,17 +155,22 @@ class Changes:
         current, replicas = await self._store.read(look)
         if current is None or current.id != wish.id:
             if change.ends:
-                return True
+                return 0
             raise DeploymentFailed({"model_id": wish.model_id, "reason": "deleted", "log": []})
         if change.ends:
-            return False
+            return None
         if current.gave_up or current.wanted.number < wish.wanted.number:
             raise _failure(current, wish, replicas)
-        return _is_true(current, replicas)
+        return _alive(replicas) if _is_true(current, replicas) else None
 
-    def _told(self, change: Change, key: str, deployment: Deployment, caller: Caller) -> dict[str, Any]:
+    def _told(self, change: Change, key: str, deployment: Deployment, alive: int, caller: Caller) -> dict[str, Any]:
         values = {"model_id": deployment.model_id, "replicas": deployment.replicas}
-        return change.tell(deployment, messages.text(messages.DONE, key, caller.language, **values))
+        return change.tell(deployment, alive, messages.text(messages.DONE, key, caller.language, **values))
+
+
+def _end_of(wait: float) -> datetime | None:
+    """When a request that waits so long is answered at the latest."""
+    return now() + timedelta(seconds=wait + SPARE_SECONDS) if wait else None
 
 
 @dataclass(frozen=True)
@@ -177,8 +188,13 @@ async def _once(request: Request, key: Key) -> _Once | None:
     if len(given) > 1 or not _KEY.match(given[0]):
         raise InvalidRequest({"problems": [problem("Idempotency-Key", "header", language(request))]})
     scope = request.scope
-    told = f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n" + await request.body()
+    told = f"{scope['method']} {scope['path']}\n".encode() + await request.body()  # how long to wait may differ
     return _Once((key.id, given[0]), hashlib.sha256(told).hexdigest())
+
+
+def _alive(replicas: list[Replica]) -> int:
+    """Those that are wanted: what drains is on its way out."""
+    return sum(one.state in (ReplicaState.STARTING, ReplicaState.READY) for one in replicas)
 
 
 def _is_true(wish: Deployment, replicas: list[Replica]) -> bool:

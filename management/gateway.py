@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Final
@@ -17,11 +18,13 @@ from management.errors import (
     ModelFailed,
     ModelNotFound,
     ModelNotReady,
+    StoreUnavailable,
 )
 from management.records import Deployment, Replica
 from management.replica_client import (
     ConnectionBroken,
     Item,
+    NotConnected,
     ReplicaBusy,
     ReplicaClient,
     ReplicaError,
@@ -31,7 +34,7 @@ from management.replica_client import (
 )
 from management.routing import Priority
 from management.settings import Settings
-from management.waiting import Line, QueueFullError
+from management.waiting import Line, LineClosedError, QueueFullError, Rules, Seat
 
 ITEMS_A_CALL: Final = 32
 """Items that one call to a replica has at most: what every model of the contract takes."""
@@ -45,11 +48,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Terms:
-    """On which a caller asks: how urgently, for how many seconds (waiting included), under which id."""
+    """On which a caller asks: how urgently, for how many seconds (waiting included), under which id, how much."""
 
     priority: Priority
     seconds: float
     request_id: str
+    size: int = 0
+    """Bytes of the request."""
 
 
 @dataclass
@@ -91,14 +96,18 @@ class Gateway:
         for model_id in list(self._routes):
             # A new deployment of an old name shares nothing with it: neither replicas nor who waits for them.
             if model_id not in wanted or wanted[model_id].id != self._routes[model_id].deployment_id:
-                self._seat(self._routes.pop(model_id), {})
+                gone = self._routes.pop(model_id)
+                self._seat(gone, {})
+                gone.line.close()
         for model_id, deployment in wanted.items():
             route = self._routes.setdefault(model_id, _Route(model_id, deployment.id, self._line()))
             self._seat(route, replicas[deployment.id])
+            if not deployment.replicas:
+                route.line.close()  # a crash is waited for, a model that was stopped is not
 
     def _line(self) -> Line:
-        settings = self._settings
-        return Line(concurrency=settings.concurrency, size=settings.queue_size, ageing=settings.ageing_seconds)
+        kept = self._settings
+        return Line(Rules(kept.concurrency, kept.queue_size, kept.queue_bytes, kept.ageing_seconds))
 
     def _seat(self, route: _Route, replicas: Mapping[str, Replica]) -> None:
         if route.line.replica_ids == replicas.keys():
@@ -114,30 +123,35 @@ class Gateway:
 
     async def infer(self, model_id: str, items: Sequence[Item], terms: Terms) -> list[Result]:
         """A result for each item, in order. Raises ManagementError."""
-        route = self._routes.get(model_id)
-        if route is None or not route.line.replica_ids:
-            await self._refresh()  # another worker may have changed it a moment ago
-            route = self._routes.get(model_id)
-        if route is None:
-            raise ModelNotFound({"model_id": model_id})
         parts = [items[start : start + ITEMS_A_CALL] for start in range(0, len(items), ITEMS_A_CALL)]
         try:
             async with asyncio.timeout(terms.seconds):
+                route = await self._found(model_id)
                 answers = await _together([self._call(route, part, terms) for part in parts])
         except TimeoutError:
             raise InferenceTimeout({"model_id": model_id, "timeout": terms.seconds}) from None
         return [result for answer in answers for result in answer]
 
+    async def _found(self, model_id: str) -> _Route:
+        route = self._routes.get(model_id)
+        if route is None or not route.line.replica_ids:
+            await self._look()  # another worker may have changed it a moment ago
+            route = self._routes.get(model_id)
+        if route is None:
+            raise ModelNotFound({"model_id": model_id})
+        return route
+
+    async def _look(self) -> None:
+        """Without a database, what was known last is good enough."""
+        with suppress(StoreUnavailable):
+            await self._refresh()
+
     async def _call(self, route: _Route, items: Sequence[Item], terms: Terms) -> list[Result]:
-        """One call to one replica; where the connection breaks, once more to another one."""
+        """One call to one replica, with the outcome in the API's terms."""
         about = {"model_id": route.model_id}
         try:
-            try:
-                return await self._ask(route, items, terms)
-            except _Broken as broken:
-                await self._refresh()  # there may be another one by now
-                return await self._ask(route, items, terms, avoid=broken.replica_id)
-        except _Broken:
+            return await self._answered(route, items, terms)
+        except ConnectionBroken:
             raise route.not_ready() from None
         except ReplicaBusy:
             told = {**about, "reason": "the model is busy"}
@@ -150,26 +164,47 @@ class Gateway:
             logger.warning("model %s failed: %s", route.model_id, error)
             raise ModelFailed(about) from error
 
-    async def _ask(self, route: _Route, items: Sequence[Item], terms: Terms, avoid: str | None = None) -> list[Result]:
+    async def _answered(self, route: _Route, items: Sequence[Item], terms: Terms) -> list[Result]:
+        """Where a connection breaks, once more from another replica; where none was made, from one after the other."""
+        broken: set[str] = set()
+        repeated = False
+        while True:
+            seat = await self._seated(route, terms, broken)
+            try:
+                return await self._ask(route, seat, items, terms)
+            except ConnectionBroken as error:
+                name = seat.replica_id
+                logger.warning("model %s: the connection to replica %s broke (%s)", route.model_id, name, error)
+                if name in broken or (repeated and not isinstance(error, NotConnected)):
+                    raise
+                repeated = repeated or not isinstance(error, NotConnected)
+                broken.add(name)
+                route.line.rest(name)
+                self._suspect(name)
+                await self._look()  # there may be another one by now
+
+    async def _seated(self, route: _Route, terms: Terms, avoid: Collection[str]) -> Seat:
         if not route.line.replica_ids:
             raise route.not_ready()
         try:
-            seat = await route.line.take(terms.priority, avoid=avoid)
+            return await route.line.take(terms.priority, size=terms.size, avoid=avoid)
         except QueueFullError:
             told = {"model_id": route.model_id, "reason": "the queue is full"}
             raise InsufficientResources(told, retry_after=route.line.retry_after()) from None
+        except LineClosedError:
+            if self._routes.get(route.model_id) is route:
+                raise route.not_ready() from None
+            raise ModelNotFound({"model_id": route.model_id}) from None
+
+    async def _ask(self, route: _Route, seat: Seat, items: Sequence[Item], terms: Terms) -> list[Result]:
         answered = False
         try:
             client = route.clients.get(seat.replica_id)
             if client is None:  # it left in the moment in which the turn came
-                raise _Broken(seat.replica_id)
+                raise NotConnected("the replica left")
             results = await client.infer(items, terms.request_id)
             answered = True
             return results
-        except ConnectionBroken as error:
-            logger.warning("model %s: the connection to replica %s broke (%s)", route.model_id, seat.replica_id, error)
-            self._suspect(seat.replica_id)
-            raise _Broken(seat.replica_id) from error
         finally:
             route.line.leave(seat, answered=answered)
 
@@ -188,14 +223,6 @@ class Gateway:
         for task in list(self._closing):
             task.cancel()
         await asyncio.gather(*self._closing, return_exceptions=True)
-
-
-class _Broken(Exception):
-    """The connection to this replica broke."""
-
-    def __init__(self, replica_id: str) -> None:
-        super().__init__(replica_id)
-        self.replica_id = replica_id
 
 
 async def _together(calls: Sequence[Coroutine[Any, Any, list[Result]]]) -> list[list[Result]]:

@@ -13,13 +13,10 @@ from management.errors import StoreUnavailable
 from management.records import Deployment, Event, Replica, ReplicaState
 from management.settling import Settled
 from management.store import Session, Store
-from management.store.leases import CLOSING
 
 T = TypeVar("T")
 
 ACTOR: Final = "supervisor"
-GOODBYE_SECONDS: Final = 2.0
-"""For which nobody can take an ending supervisor's lease: another worker that is about to end, too, must not."""
 
 
 class LeaseLostError(StoreUnavailable):
@@ -38,10 +35,9 @@ class Ledger:
             lambda session: session.leases.take(self._holder, time.time(), self._lease_seconds), counted=False
         )
 
-    async def closing(self) -> bool:
-        """Whether another worker of this server has ended the replicas, because the server ends."""
-        lease = await self._store.read(lambda session: session.leases.get())
-        return lease is not None and lease.held_by == CLOSING
+    async def give_back(self) -> None:
+        """Lets another worker lead at once."""
+        await self._store.write(lambda session: session.leases.give_back(self._holder), counted=False)
 
     async def read(self) -> tuple[list[Deployment], list[Replica]]:
         """Everything, at one moment."""
@@ -127,7 +123,6 @@ class Ledger:
             alive = [one for one in session.replicas.all() if one.state.alive]
             for one in alive:
                 session.replicas.move(one, ReplicaState.GONE, now())
-            session.leases.close(time.time(), GOODBYE_SECONDS)
             return [one.id for one in alive]
 
         return await self._write(write)
@@ -136,6 +131,7 @@ class Ledger:
         def guarded(session: Session) -> T:
             if not session.leases.holds(self._holder, time.time()):
                 raise LeaseLostError(retry_after=1)
+            session.leases.take(self._holder, time.time(), self._lease_seconds)  # a long look keeps it
             return work(session)
 
         return await self._store.write(guarded, counted=counted)

@@ -93,11 +93,6 @@ DONE: Final[Mapping[str, Texts]] = {
         "Model {model_id} is being updated",
     ),
     "updated": ("模型 {model_id} 已更新", "Le modèle {model_id} est à jour", "Model {model_id} is updated"),
-    "unchanged": (
-        "模型 {model_id} 的配置没有变化",
-        "La configuration du modèle {model_id} ne change pas",
-        "The configuration of model {model_id} does not change",
-    ),
     "scaling": (
         "模型 {model_id} 正在调整到 {replicas} 个副本",
         "Le modèle {model_id} passe à {replicas} répliques",

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from management.records import Deployment, Removal, Replica, ReplicaState
+
+LONGEST_PAUSE: Final = 60.0
+"""Seconds between two tries at most."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +124,18 @@ def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
 def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float) -> int:
     """How many are to be started now, if there is room for them."""
     missing = deployment.replicas - len(fresh)
-    if missing <= 0 or deployment.gave_up or now < (deployment.retry_at or 0):
+    if missing <= 0 or deployment.gave_up or _pauses(deployment, now):
         return 0
     if deployment.failures:
         return 0 if _starting(fresh) else 1  # what failed before is tried with one
     if any(one.state is ReplicaState.READY for one in old):
         return min(missing, 1 - _starting(fresh))  # one after the other while old ones serve
     return missing
+
+
+def _pauses(deployment: Deployment, now: float) -> bool:
+    """Whether it is to be tried again later; further ahead than any pause is long, the clock was set back since."""
+    return deployment.retry_at is not None and 0 < deployment.retry_at - now <= LONGEST_PAUSE
 
 
 def _ready(replicas: Sequence[Replica]) -> int:

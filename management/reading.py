@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,14 +23,21 @@ LARGE_BODY: Final = 256 * 1024  # bytes; beyond it parsing would hold up others
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def body(request: Request, model: type[Model], error: type[InvalidRequest] = InvalidRequest) -> Model:
-    """The JSON body. Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields."""
+async def body(
+    request: Request,
+    model: type[Model],
+    error: type[InvalidRequest] = InvalidRequest,
+    context: Mapping[str, Any] | None = None,
+) -> Model:
+    """The JSON body; ``context`` is what its validators go by.
+
+    Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields.
+    """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
     data = await request.body()
-    if len(data) < LARGE_BODY:
-        return _parsed(data, model, error, language(request))
-    return await asyncio.to_thread(_parsed, data, model, error, language(request))
+    parsed = partial(_parsed, data, model, error, language(request), context)
+    return parsed() if len(data) < LARGE_BODY else await asyncio.to_thread(parsed)
 
 
 def query(request: Request, model: type[Model]) -> Model:
@@ -45,17 +53,29 @@ def language(request: Request) -> Language:
     return language_of(request.headers.get("accept-language"))
 
 
-def _parsed(data: bytes, model: type[Model], error: type[InvalidRequest], spoken: Language) -> Model:
+def _parsed(
+    data: bytes,
+    model: type[Model],
+    error: type[InvalidRequest],
+    spoken: Language,
+    context: Mapping[str, Any] | None,
+) -> Model:
     try:
         value = strict_json.loads(data)
     except InvalidJSON as wrong:
         raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
-    return _validated(value, model, error, spoken)
+    return _validated(value, model, error, spoken, context)
 
 
-def _validated(value: Any, model: type[Model], error: type[InvalidRequest], spoken: Language) -> Model:
+def _validated(
+    value: Any,
+    model: type[Model],
+    error: type[InvalidRequest],
+    spoken: Language,
+    context: Mapping[str, Any] | None = None,
+) -> Model:
     try:
-        return model.model_validate(value)
+        return model.model_validate(value, context=context)
     except ValidationError as wrong:
         found = wrong.errors(include_url=False, include_input=False)
         raise error({"problems": list(_problems(found, spoken))[:MOST_PROBLEMS]}) from None
@@ -63,7 +83,7 @@ def _validated(value: Any, model: type[Model], error: type[InvalidRequest], spok
 
 def _problems(found: list[ErrorDetails], spoken: Language) -> Iterator[dict[str, str]]:
     for one in found:
-        field = ".".join(str(part) for part in one["loc"])
+        field = ".".join(str(part) for part in one["loc"] if part != "[key]")
         context = dict(one.get("ctx", {}))
         if key := context.pop("key", ""):  # of a dict, where one of its items is wrong
             field = f"{field}.{key}"

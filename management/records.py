@@ -94,6 +94,8 @@ class Resources:
 
 
 NOTHING: Final = Resources(0, 0, 0)
+LONGEST_TIMEOUT: Final = 600
+"""Seconds that a caller may give a model; nothing between them may end it before."""
 
 
 @dataclass(frozen=True)

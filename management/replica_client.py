@@ -44,6 +44,10 @@ class ConnectionBroken(ReplicaError):
     """Not connected, or disconnected before the answer's end."""
 
 
+class NotConnected(ConnectionBroken):
+    """Nothing was sent: to ask another one repeats nothing."""
+
+
 class ReplicaBusy(ReplicaError):
     """429 or 503."""
 
@@ -96,6 +100,8 @@ class ReplicaClient:
                 return _results(answer.status, await _read(answer), len(items))
         except aiohttp.ClientResponseError as error:
             raise ReplicaFailed("the answer is not HTTP") from error
+        except aiohttp.ClientConnectorError as error:
+            raise NotConnected(type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionBroken(type(error).__name__) from error
         finally:
@@ -103,9 +109,11 @@ class ReplicaClient:
 
     async def close_when_idle(self) -> None:
         """Ends its connections when the calls in flight are answered; each has a deadline of its own."""
-        while self._in_flight:  # noqa: ASYNC110 - once for each replica that ends
-            await asyncio.sleep(CLOSE_LOOK_SECONDS)
-        await self.close()
+        try:
+            while self._in_flight:  # noqa: ASYNC110 - once for each replica that ends
+                await asyncio.sleep(CLOSE_LOOK_SECONDS)
+        finally:
+            await self.close()
 
     async def close(self) -> None:
         """Ends its connections, also those of calls in flight."""

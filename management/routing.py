@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from math import ceil
@@ -46,13 +46,13 @@ class Load:
     in_flight: int
 
 
-def pick(loads: Iterable[Load], concurrency: int, avoid: str | None = None) -> str | None:
+def pick(loads: Iterable[Load], concurrency: int, avoid: Collection[str] = ()) -> str | None:
     """The replica with least in flight that may take one more; ``avoid`` only when there is no other.
 
     None when all are full. Of equals the first is taken.
     """
     free = [one for one in loads if one.in_flight < concurrency]
-    others = [one for one in free if one.replica_id != avoid]
+    others = [one for one in free if one.replica_id not in avoid]
     return min(others or free, key=lambda one: one.in_flight).replica_id if free else None
 
 

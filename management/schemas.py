@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from management import quantities
-from management.bentos import tag_of
-from management.records import Scaling, Status
+from management.bentos import BentoStore, tag_of
+from management.records import LONGEST_TIMEOUT, Scaling, Status
 
 MODEL_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
@@ -18,7 +18,6 @@ MOST_REPLICAS: Final = 64
 MOST_VARIABLES: Final = 64
 LONGEST_VALUE: Final = 4096  # bytes
 MOST_ITEMS: Final = 64
-LONGEST_TIMEOUT: Final = 600  # seconds
 DEFAULT_TIMEOUT: Final = 30  # seconds
 
 _WHOLE: Final = "-?[0-9]{1,18}"
@@ -43,11 +42,18 @@ def _quantity(parse: Any, example: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _image(text: str) -> str:
+def _image(text: str, info: ValidationInfo) -> str:
+    """An image whose Bento is in the store that the validation's context names, if it names one."""
     try:
-        tag_of(text)
+        tag = tag_of(text)
     except ValueError:
         raise PydanticCustomError("image", "no image", {"expected": "suoke/tcm-diagnosis:2.0.0"}) from None
+    bentos: BentoStore | None = (info.context or {}).get("bentos")
+    if bentos is not None and not bentos.has(tag):
+        found = ", ".join(map(str, bentos.all())) or "-"
+        command = f"python -m management build {tag.name} --version {tag.version}"
+        told = {"wanted": str(tag), "found": found, "command": command}
+        raise PydanticCustomError("bento", "no such Bento", told)
     return text
 
 
@@ -57,13 +63,16 @@ def _printable(text: str) -> str:
     return text
 
 
-def _variables(variables: dict[str, Any]) -> dict[str, Any]:
-    for name, value in variables.items():
-        if not _VARIABLE.match(name) or _REFUSED_VARIABLE.match(name):
-            raise PydanticCustomError("variable", "not allowed", {"key": name[:80]})
-        if isinstance(value, str) and (len(value.encode()) > LONGEST_VALUE or any(c in value for c in "\0\n\r")):
-            raise PydanticCustomError("control", "bad value", {"key": name})
-    return variables
+def _variable_name(name: str) -> str:
+    if not _VARIABLE.match(name) or _REFUSED_VARIABLE.match(name):
+        raise PydanticCustomError("variable", "not allowed")
+    return name
+
+
+def _variable_value(value: str) -> str:
+    if len(value.encode()) > LONGEST_VALUE or any(one in value for one in "\0\n\r"):
+        raise PydanticCustomError("control", "bad value")
+    return value
 
 
 def _ordered(scaling: Any) -> Any:
@@ -104,8 +113,10 @@ Memory = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.m
 Gpus = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.gpus, "1")]
 Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
 Utilization = Annotated[int, Field(ge=1, le=100)]
-Variables = Annotated[dict[str, str], Field(max_length=MOST_VARIABLES), AfterValidator(_variables)]
-ChangedVariables = Annotated[dict[str, str | None], Field(max_length=MOST_VARIABLES), AfterValidator(_variables)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
+VariableValue = Annotated[str, AfterValidator(_variable_value)]
+Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=MOST_VARIABLES)]
+ChangedVariables = Annotated[dict[VariableName, VariableValue | None], Field(max_length=MOST_VARIABLES)]
 Priority = Literal["low", "normal", "high"]
 Timeout = Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT, description="Seconds, waiting included.")]
 

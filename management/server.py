@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from typing import Final
 
 import uvicorn
@@ -15,6 +17,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from management import api
 from management.app import CONTROL_BYTES, Platform
+from management.settings import settings
 from web.access_log import configure_access_log
 from web.answers import JSONAnswer
 from web.edge import Edge, Limits
@@ -54,7 +57,13 @@ def application() -> ASGIApp:
 
 
 def serve(host: str, port: int, workers: int) -> None:
-    """Serves until stopped."""
+    """Serves until stopped.
+
+    Of several workers none ends the replicas when it ends, because it may be started anew; their parent does.
+    """
+    keep = settings().keep_replicas
+    if workers > 1:
+        os.environ["ATELIER_KEEP_REPLICAS"] = "true"
     uvicorn.run(
         APPLICATION,
         factory=True,
@@ -67,3 +76,5 @@ def serve(host: str, port: int, workers: int) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    if workers > 1 and not keep:
+        asyncio.run(Platform().end_replicas())

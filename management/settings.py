@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     queue_size: Annotated[int, Field(ge=0)] = 256
     """Requests that may wait for one model in each worker; further ones get 503."""
 
+    queue_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
+    """Bytes of all requests that may wait for one model in each worker; further ones get 503."""
+
     ageing_seconds: Seconds = 10.0
     """Seconds of waiting that are worth one step of priority: low is served before high that came 20 s later."""
 

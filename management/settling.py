@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from management.backends.base import Observation, Phase, Usage
+from management.plan import LONGEST_PAUSE
 from management.records import Deployment, Event, Replica, ReplicaState
 from management.settings import Settings
 
-LONGEST_PAUSE: Final = 60.0
-"""Seconds between two tries at most."""
-SHORTEST_DRAIN: Final = timedelta(seconds=1)
-"""Until every worker has seen that a replica drains; none may look idle before."""
+SHORTEST_DRAIN: Final = 1.0
+"""Seconds until every worker has seen that a replica drains; none may look idle before."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,12 @@ class Context:
     """Seconds for which ready replicas have not answered."""
     ending: frozenset[str] = frozenset()
     """Replicas that are being ended."""
+    ages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds for which replicas have been seen in their state, by a clock that nobody sets."""
+
+    def age(self, replica: Replica) -> float:
+        """Seconds in its state; of one that was not seen in it before, by the time of day."""
+        return self.ages.get(replica.id, (self.at - replica.changed_at).total_seconds())
 
 
 @dataclass(frozen=True)
@@ -127,9 +132,10 @@ def refused(deployment: Deployment, replica: Replica, reason: str, context: Cont
 def rolled_back(deployment: Deployment) -> Deployment:
     """The revision that served before is wanted again."""
     assert deployment.served is not None, "there is nothing to roll back to"  # noqa: S101
+    scaling = deployment.wanted.config.scaling  # which was not what failed
     return replace(
         deployment,
-        wanted=deployment.served,
+        wanted=replace(deployment.served, config=replace(deployment.served.config, scaling=scaling)),
         abandoned=deployment.wanted.config.version,
         abandoned_for=deployment.reason,
         failures=0,
@@ -155,13 +161,12 @@ def rates(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> dict[s
 
 
 def _moved(replica: Replica, look: Observation, context: Context) -> News | None:
-    age = context.at - replica.changed_at
     ended = look.phase in (Phase.EXITED, Phase.ABSENT)
     if replica.state is ReplicaState.DRAINING:
         swept = replica.id not in context.ending  # with what it had started
         return News(replica, ReplicaState.GONE, context.at) if ended and swept else None
     if replica.state is ReplicaState.STARTING:
-        return _started(replica, look, age, context)
+        return _started(replica, look, context)
     if ended:
         return News(replica, ReplicaState.FAILED, context.at, reason=look.reason or "the process is gone")
     if context.silences.get(replica.id, 0.0) > context.settings.silence_seconds:
@@ -170,21 +175,21 @@ def _moved(replica: Replica, look: Observation, context: Context) -> News | None
     return None
 
 
-def _started(replica: Replica, look: Observation, age: timedelta, context: Context) -> News | None:
+def _started(replica: Replica, look: Observation, context: Context) -> News | None:
     if look.phase is Phase.READY:
         return News(replica, ReplicaState.READY, context.at, address=look.address)
     if look.phase is Phase.EXITED:
         return News(replica, ReplicaState.FAILED, context.at, reason=look.reason)
-    if age.total_seconds() > context.settings.start_seconds:
+    if context.age(replica) > context.settings.start_seconds:
         reason = f"it was not ready within {context.settings.start_seconds:g} s"
         return News(replica, ReplicaState.FAILED, context.at, reason=reason)
     return None
 
 
 def _drained(replica: Replica, look: Observation, context: Context) -> bool:
-    age = context.at - replica.changed_at
+    age = context.age(replica)
     idle = look.phase is not Phase.SILENT and look.in_flight == 0 and age > SHORTEST_DRAIN
-    return idle or age.total_seconds() > context.settings.drain_seconds
+    return idle or age > context.settings.drain_seconds
 
 
 def _learnt(

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 from uuid import uuid4
@@ -20,17 +20,22 @@ from management.backends.base import Launch, Launcher, LaunchRefusedError, Obser
 from management.capacity import Capacity
 from management.clock import now
 from management.errors import StoreUnavailable
-from management.ledger import GOODBYE_SECONDS, LeaseLostError, Ledger
+from management.ledger import LeaseLostError, Ledger
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
 from management.settling import Measured, Settled
+from management.sightings import Sightings
 from management.store import Store
 
 BUSY_SECONDS: Final = 0.05
 """Between looks while something starts or drains."""
 IDLE_SECONDS: Final = 1.0
 """Between looks while nothing does; a wake comes at once."""
+ORPHAN_SECONDS: Final = 10.0
+"""Between two looks for what no record knows."""
+GOODBYE_SECONDS: Final = 2.0
+"""That replicas have to end when the server does."""
 USAGE_SECONDS: Final = 2.0
 """Between two measurements of what replicas use."""
 TAIL_LINES: Final = 20
@@ -58,11 +63,10 @@ class Supervisor:
         self._launcher, self._settings, self._recorded = launcher, settings, recorded
         self._awake = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
-        self._looked_at: dict[str, float] = {}
+        self._sightings = Sightings(IDLE_SECONDS)
         self._measured: dict[str, Measured] = {}
         self._measure_at = 0.0
-        self._silent_since: dict[str, float] = {}
-        self._renew_at = 0.0
+        self._renew_at = self._orphans_at = 0.0
 
     def wake(self) -> None:
         """Something changed: looks at once. Many wakes are one look."""
@@ -88,60 +92,71 @@ class Supervisor:
             self._awake.clear()
 
     async def _lead(self) -> bool:
-        """Holds the lease, or takes it when it is free. A new holder first ends what no record knows."""
-        if self.leads and time.monotonic() < self._renew_at:
-            return True
-        before, self.leads = self.leads, await self._ledger.lead()
-        self._renew_at = time.monotonic() + self._settings.lease_seconds / 3
-        if self.leads and not before:
-            logger.info("this worker starts and ends replicas from now on")
+        """Holds the lease, or takes it when it is free. The holder ends what no record knows, now and then.
+
+        Not only when it is new: a worker that slept in the middle of a start may wake up when another one leads.
+        """
+        at = time.monotonic()
+        if not self.leads or at >= self._renew_at:
+            before, self.leads = self.leads, await self._ledger.lead()
+            self._renew_at = at + self._settings.lease_seconds / 3
+            if self.leads and not before:
+                logger.info("this worker starts and ends replicas from now on")
+                self._orphans_at = 0.0
+        if self.leads and at >= self._orphans_at:
             await self._end_orphans()
+            self._orphans_at = at + ORPHAN_SECONDS
         return self.leads
 
     async def _end_orphans(self) -> None:
+        # What lies on disk is looked at first: a replica is recorded before anything of it is there.
+        running, left = await self._launcher.running(), await self._launcher.left()
         _, replicas = await self._ledger.read()
-        for replica_id in set(await self._launcher.running()) - {one.id for one in replicas if one.state.alive}:
+        for replica_id in set(running) - {one.id for one in replicas if one.state.alive}:
             logger.warning("replica %s runs and nothing is recorded of it: it is ended", replica_id)
             await self._launcher.stop(replica_id, 0.0)
-        for replica_id in set(await self._launcher.left()) - {one.id for one in replicas}:
+        for replica_id in set(left) - {one.id for one in replicas} - self._ending.keys():
             await self._launcher.clean(replica_id)
 
     async def look(self) -> bool:
         """One look at everything; True when something is on its way and deserves another look soon."""
         deployments, replicas = await self._ledger.read()
         alive = [one for one in replicas if one.state.alive]
-        due = self._due(alive)
-        looks = await asyncio.gather(*(self._launcher.observe(one.id) for one in due))
-        seen = {one.id: look for one, look in zip(due, looks, strict=True)}
+        seen = await self._seen(self._sightings.due(alive))
         own: dict[str, list[Replica]] = defaultdict(list)
         for one in replicas:
             own[one.deployment_id].append(one)
         busy = False
         for deployment in deployments:
-            busy |= await self._look_after(deployment, own[deployment.id], seen)
+            try:
+                busy |= await self._look_after(deployment, own[deployment.id], seen)
+            except StoreUnavailable:
+                raise
+            except Exception:  # one bad model must not be everybody's
+                logger.exception("model %s cannot be looked after", deployment.model_id)
         if busy:
             await self._recorded()
         await self._measure([one.id for one in alive])
         return busy
 
+    async def _seen(self, replicas: Sequence[Replica]) -> dict[str, Observation]:
+        """A look at each; one that fails says nothing of the others."""
+        looks = await asyncio.gather(*(self._launcher.observe(one.id) for one in replicas), return_exceptions=True)
+        seen = {}
+        for one, look in zip(replicas, looks, strict=True):
+            if isinstance(look, Observation):
+                seen[one.id] = look
+                self._sightings.heard(one, silent=settling.silent(one, look))
+            elif isinstance(look, Exception):
+                logger.error("replica %s cannot be looked at", one.id, exc_info=look)
+            else:
+                raise look
+        return seen
+
     def suspect(self, replica_id: str) -> None:
         """Somebody could not reach it: it is looked at now."""
-        self._looked_at.pop(replica_id, None)
+        self._sightings.suspect(replica_id)
         self.wake()
-
-    def _due(self, alive: Sequence[Replica]) -> list[Replica]:
-        """What is on its way is looked at every time, what serves every second."""
-        at = time.monotonic()
-        due = [
-            one
-            for one in alive
-            if one.state is not ReplicaState.READY or at - self._looked_at.get(one.id, 0.0) >= IDLE_SECONDS
-        ]
-        known = {one.id for one in alive}
-        self._looked_at = {key: value for key, value in self._looked_at.items() if key in known}
-        self._silent_since = {key: value for key, value in self._silent_since.items() if key in known}
-        self._looked_at |= {one.id: at for one in due}
-        return due
 
     async def _measure(self, replica_ids: Sequence[str]) -> None:
         """Every few seconds, what each replica uses."""
@@ -158,8 +173,7 @@ class Supervisor:
         self, deployment: Deployment, replicas: list[Replica], seen: Mapping[str, Observation]
     ) -> bool:
         """Settles what was seen of one deployment's replicas, then does what is planned for it."""
-        silences = self._silences(replicas, seen)
-        settled = settling.settle(deployment, replicas, seen, self._context(silences))
+        settled = settling.settle(deployment, replicas, seen, self._context())
         if settled.news or settled.changed:
             await self._record(deployment, settled)
             return True  # the plan is made from the records, at the next look
@@ -228,18 +242,9 @@ class Supervisor:
         for replica_id in (*gone, *forgotten):
             await self._launcher.clean(replica_id)
 
-    def _context(self, silences: Mapping[str, float] | None = None) -> settling.Context:
-        return settling.Context(now(), self._settings, silences or {}, frozenset(self._ending))
-
-    def _silences(self, replicas: Iterable[Replica], seen: Mapping[str, Observation]) -> dict[str, float]:
-        """For how long each ready replica has not answered its probes, in seconds."""
-        at = time.monotonic()
-        for one in replicas:
-            if one.id in seen and settling.silent(one, seen[one.id]):
-                self._silent_since.setdefault(one.id, at)
-            elif one.id in seen:
-                self._silent_since.pop(one.id, None)
-        return {one.id: at - self._silent_since[one.id] for one in replicas if one.id in self._silent_since}
+    def _context(self) -> settling.Context:
+        sightings = self._sightings
+        return settling.Context(now(), self._settings, sightings.silences(), frozenset(self._ending), sightings.ages())
 
     def _end(self, replica_id: str, grace_seconds: float) -> None:
         """In a task of its own: others need not wait for it."""
@@ -255,24 +260,25 @@ class Supervisor:
             self._ending.pop(replica_id, None)
             self.wake()
 
-    async def _leads_at_last(self) -> bool:
-        """Takes the lease to end the replicas, also from a worker that died; another one that ends does it itself."""
-        deadline = time.monotonic() + self._settings.lease_seconds + 1.0
-        while not await self._ledger.lead():
-            if await self._ledger.closing() or time.monotonic() > deadline:
-                return False
-            await asyncio.sleep(0.1)
-        return True
-
     async def close(self, *, stop_replicas: bool) -> None:
-        """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica."""
-        if stop_replicas:
-            with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
-                if await self._leads_at_last():
-                    for replica_id in await self._ledger.let_go():
-                        self._end(replica_id, min(GOODBYE_SECONDS, self._settings.stop_seconds))
+        """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica. Frees the lease."""
+        with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
+            if stop_replicas and await self._leads_at_last():
+                for replica_id in await self._ledger.let_go():
+                    self._end(replica_id, min(GOODBYE_SECONDS, self._settings.stop_seconds))
         ended = dict(self._ending)
         await asyncio.gather(*ended.values(), return_exceptions=True)
         for replica_id in ended:
             await self._launcher.clean(replica_id)
+        with suppress(StoreUnavailable):
+            await self._ledger.give_back()
         self.leads = False
+
+    async def _leads_at_last(self) -> bool:
+        """Takes the lease to end the replicas, also that of a worker that died a moment ago."""
+        deadline = time.monotonic() + self._settings.lease_seconds + 1.0
+        while not await self._ledger.lead():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.1)
+        return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -15,6 +15,10 @@ from management.routing import Load, Priority, Turn
 
 RATE_WEIGHT: Final = 0.1
 """Of the newest measurement in the smoothed time between two answers."""
+REST_SECONDS: Final = 1.0
+"""That a replica rests whose connection broke: until the supervisor has looked at it."""
+MOST_LEFT: Final = 64
+"""Requests whose callers left that may stay in the heap beside as many as wait."""
 
 
 @dataclass
@@ -28,7 +32,8 @@ class Seat:
 @dataclass(order=True)
 class _Waiting:
     turn: Turn
-    avoid: str | None = field(compare=False)
+    size: int = field(compare=False)
+    avoid: Collection[str] = field(compare=False)
     place: asyncio.Future[Seat] = field(compare=False)
 
 
@@ -36,16 +41,33 @@ class QueueFullError(Exception):
     """Too many wait already."""
 
 
+class LineClosedError(Exception):
+    """Nothing is served in this line any more."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a line is kept."""
+
+    concurrency: int
+    """Requests at a time for each replica."""
+    size: int
+    """Requests that may wait."""
+    most_bytes: int
+    """Bytes of all requests that wait."""
+    ageing: float
+    """Seconds of waiting that are worth a step of priority."""
+
+
 class Line:
     """The line before the replicas of one model in this process."""
 
-    def __init__(
-        self, *, concurrency: int, size: int, ageing: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._concurrency, self._size, self._ageing, self._clock = concurrency, size, ageing, clock
+    def __init__(self, rules: Rules, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rules, self._clock = rules, clock
         self._seats: dict[str, Seat] = {}
+        self._resting: dict[str, float] = {}
         self._heap: list[_Waiting] = []
-        self._waiting = 0
+        self._waiting = self._bytes = 0
         self._numbers = count()
         self._last_answer: float | None = None
         self._interval: float | None = None
@@ -59,30 +81,41 @@ class Line:
         """Requests go to these replicas from now on; what is in flight to others goes on."""
         for gone in self._seats.keys() - replica_ids:
             del self._seats[gone]
+            self._resting.pop(gone, None)
         for replica_id in replica_ids - self._seats.keys():
             self._seats[replica_id] = Seat(replica_id)
         self._serve()
 
-    async def take(self, priority: Priority, *, avoid: str | None = None) -> Seat:
+    async def take(self, priority: Priority, *, size: int = 0, avoid: Collection[str] = ()) -> Seat:
         """A place at a replica, at once or when the turn comes; ``leave`` gives it back.
 
-        Cancelled, it gives up the wait. Raises QueueFullError.
+        ``size`` is the request's bytes. Cancelled, it gives up the wait. Raises QueueFullError, LineClosedError.
         """
         if not self._waiting and (seat := self._free(avoid)) is not None:
             seat.in_flight += 1
             return seat
-        if self._waiting >= self._size:
+        if self._waiting >= self._rules.size or self._bytes + size > self._rules.most_bytes:
             raise QueueFullError
-        turn = routing.turn(self._clock(), priority, next(self._numbers), ageing=self._ageing)
-        waiting = _Waiting(turn, avoid, asyncio.get_running_loop().create_future())
-        heapq.heappush(self._heap, waiting)
-        self._waiting += 1
-        self._serve()
+        turn = routing.turn(self._clock(), priority, next(self._numbers), ageing=self._rules.ageing)
+        waiting = _Waiting(turn, size, avoid, asyncio.get_running_loop().create_future())
+        self._join(waiting)
         try:
             return await waiting.place
         except asyncio.CancelledError:
             self._give_up(waiting)
             raise
+
+    def rest(self, replica_id: str) -> None:
+        """Its connection broke: for a moment it gets nothing that another one can take. It looks idle, being dead."""
+        self._resting[replica_id] = self._clock() + REST_SECONDS
+
+    def close(self) -> None:
+        """Whoever waits is told that it is in vain."""
+        for waiting in self._heap:
+            if not waiting.place.done():
+                waiting.place.set_exception(LineClosedError())
+        self._heap.clear()
+        self._waiting = self._bytes = 0
 
     def leave(self, seat: Seat, *, answered: bool) -> None:
         """Gives the place to the next one."""
@@ -90,16 +123,28 @@ class Line:
         if answered:
             self._measure()
         self._serve()
+        if not self._waiting and not any(one.in_flight for one in self._seats.values()):
+            self._last_answer = None  # idle time says nothing of the rate
 
     def retry_after(self) -> int:
         """Seconds until a place is likely free."""
         return routing.retry_after(self._waiting, 1 / self._interval if self._interval else 0.0)
 
-    def _free(self, avoid: str | None) -> Seat | None:
-        chosen = routing.pick(
-            [Load(one.replica_id, one.in_flight) for one in self._seats.values()], self._concurrency, avoid
-        )
+    def _free(self, avoid: Collection[str]) -> Seat | None:
+        at = self._clock()
+        resting = {one for one, until in self._resting.items() if until > at}
+        loads = [Load(one.replica_id, one.in_flight) for one in self._seats.values()]
+        chosen = routing.pick(loads, self._rules.concurrency, resting | set(avoid))
         return None if chosen is None else self._seats[chosen]
+
+    def _join(self, waiting: _Waiting) -> None:
+        if len(self._heap) > 2 * self._waiting + MOST_LEFT:  # most of them left
+            self._heap = [one for one in self._heap if not one.place.done()]
+            heapq.heapify(self._heap)
+        heapq.heappush(self._heap, waiting)
+        self._waiting += 1
+        self._bytes += waiting.size
+        self._serve()
 
     def _serve(self) -> None:
         while self._heap:
@@ -112,15 +157,17 @@ class Line:
                 return
             heapq.heappop(self._heap)
             self._waiting -= 1
+            self._bytes -= first.size
             seat.in_flight += 1
             first.place.set_result(seat)
 
     def _give_up(self, waiting: _Waiting) -> None:
-        if waiting.place.done() and not waiting.place.cancelled():
-            self.leave(waiting.place.result(), answered=False)  # its turn came in the same moment
-        else:
+        if waiting.place.cancelled() or not waiting.place.done():
             waiting.place.cancel()
             self._waiting -= 1
+            self._bytes -= waiting.size
+        elif waiting.place.exception() is None:
+            self.leave(waiting.place.result(), answered=False)  # its turn came in the same moment
 
     def _measure(self) -> None:
         """The time between two answers, smoothed."""

@@ -8,8 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from management import quantities
-from management.bentos import BentoStore, tag_of
-from management.capacity import Capacity
+from management.capacity import Capacity, asked
 from management.clock import now
 from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelNotFound
 from management.messages import Language, problem
@@ -31,18 +30,17 @@ class Wishes:
     """Deploy, update, scale and delete. Each raises ManagementError and then changes nothing."""
 
     capacity: Capacity
-    bentos: BentoStore
 
     def deploy(self, session: Session, body: ConfigBody, caller: Caller) -> Deployment:
         """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
         if session.deployments.get(body.model_id) is not None:
             raise ModelAlreadyExists({"model_id": body.model_id})
         config = _config(body)
-        self._check_image(config, caller)
         at = now()
         replicas = config.scaling.clamped(1)
         deployment = Deployment(uuid4().hex, body.model_id, Revision(1, config), replicas, at, at)
-        self._check_room(session, deployment)
+        resources = config.resources * max(1, replicas)  # at least one could run some time
+        self.capacity.check(session.deployments.all(), resources)
         session.deployments.add(deployment)
         _note(session, deployment, caller, "deploy", {"version": config.version, "docker_image": config.docker_image})
         return deployment
@@ -54,7 +52,6 @@ class Wishes:
         config = _merged(before, body)
         if config.scaling.min_replicas > config.scaling.max_replicas:
             raise InvalidModelConfig({"problems": [problem("config.scaling_config", "scaling", caller.language)]})
-        self._check_image(config, caller)
         stays = replace(config, scaling=before.scaling) == before
         number = deployment.wanted.number if stays else deployment.latest + 1
         changed = replace(
@@ -68,7 +65,7 @@ class Wishes:
             abandoned_for="",
             **_tried_anew(),
         )
-        self._check_room(session, changed)
+        self._check_room(session, deployment, changed)
         session.deployments.put(changed)
         _note(session, changed, caller, "update", {"revision": number, "version": config.version})
         return changed
@@ -80,7 +77,7 @@ class Wishes:
         if replicas > most:
             raise InvalidModelConfig({"problems": [problem("replicas", "beyond", caller.language, expected=most)]})
         changed = replace(deployment, replicas=replicas, updated_at=now(), **_tried_anew())
-        self._check_room(session, changed)
+        self._check_room(session, deployment, changed)
         session.deployments.put(changed)
         _note(session, changed, caller, "scale", {"from": deployment.replicas, "to": replicas})
         return changed
@@ -96,17 +93,9 @@ class Wishes:
         _note(session, changed, caller, "delete", {"force": force})
         return changed
 
-    def _check_image(self, config: ModelConfig, caller: Caller) -> None:
-        tag = tag_of(config.docker_image)
-        if not self.bentos.has(tag):
-            found = ", ".join(map(str, self.bentos.all())) or "-"
-            command = f"python -m management build {tag.name} --version {tag.version}"
-            told = problem("config.docker_image", "bento", caller.language, wanted=tag, found=found, command=command)
-            raise InvalidModelConfig({"problems": [told]})
-
-    def _check_room(self, session: Session, changed: Deployment) -> None:
+    def _check_room(self, session: Session, before: Deployment, changed: Deployment) -> None:
         others = [one for one in session.deployments.all() if one.id != changed.id]
-        self.capacity.check(others, changed.wanted.config.resources * max(1, changed.replicas))  # one, at some time
+        self.capacity.check(others, asked(changed), asked(before))
 
 
 def _present(session: Session, model_id: str) -> Deployment:

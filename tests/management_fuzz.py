@@ -65,7 +65,11 @@ class EchoPlatform(Platform):
 
     @cached_property
     def wishes(self) -> Wishes:
-        return Wishes(capacity.of_machine(self.settings), BentoStore(self.settings.home))
+        return Wishes(capacity.of_machine(self.settings))
+
+    @cached_property
+    def bentos(self) -> BentoStore:
+        return BentoStore(self.settings.home)
 
 
 @dataclass

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,29 @@ def test_every_worker_sees_changes_within_a_second(echo_bentos: Path) -> None:
         api.delete("/models/echo", params={"wait": 30})
         time.sleep(1)
         assert {_anew(server, infer, {}).status_code for _ in range(12)} == {404}
+
+
+@pytest.mark.slow
+def test_replicas_outlive_workers_that_are_started_anew_and_end_with_their_parent(echo_bentos: Path) -> None:
+    with quick(echo_bentos, workers=2) as server:
+        with server.client() as api:
+            deploy(api)
+        before = {one.pid for one in hosts(server)}
+        workers = workers_of(server)
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: len(workers_of(server)) == 2 and not workers & workers_of(server))
+        until(lambda: _anew(server, infer, {}).status_code == 200)
+        assert {one.pid for one in hosts(server)} == before
+    assert not hosts(server)
+
+
+def workers_of(server: Management) -> set[int]:
+    found = set()
+    for one in psutil.Process(server.pid).children():
+        with suppress(psutil.Error):
+            if "spawn_main" in " ".join(one.cmdline()):
+                found.add(one.pid)
+    return found
 
 
 def _anew(management: Management, call: Callable[..., httpx.Response], *arguments: Any) -> httpx.Response:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.management_calls import deploy, infer
-from tests.management_servers import Management, echo_config
+from tests.management_servers import Management, echo_config, managing
 
 
 def test_a_request_has_its_timeout_and_waiting_counts(api: httpx.Client) -> None:
@@ -81,3 +84,25 @@ def test_an_image_that_is_not_in_the_store_names_those_that_are(api: httpx.Clien
     (problem,) = answer.json()["error"]["details"]["problems"]
     assert "echo:1.0.0, echo:2.0.0" in problem["message"]
     assert "python -m management build echo --version 9.9.9" in problem["message"]
+
+
+def test_who_waits_for_a_model_that_is_deleted_is_told_at_once(api: httpx.Client) -> None:
+    deploy(api)
+    with ThreadPoolExecutor(4) as pool:
+        started = time.monotonic()
+        calls = [pool.submit(infer, api, {"sleep": 1}, timeout=60) for _ in range(4)]  # two are served, two wait
+        time.sleep(0.5)
+        api.delete("/models/echo", params={"wait": 30})
+        answers = sorted(one.result().status_code for one in calls)
+    assert answers == [200, 200, 404, 404]
+    assert time.monotonic() - started < 20
+
+
+def test_a_machine_that_became_too_small_lets_models_be_stopped(echo_bentos: Path) -> None:
+    with managing(echo_bentos) as large, large.client() as api:
+        deploy(api)
+        os.kill(large.pid, signal.SIGKILL)
+        with managing(echo_bentos, home=large.home, ATELIER_CPUS="0.01") as small, small.client() as again:
+            refused = again.post("/models/echo/scale", json={"replicas": 2})
+            assert refused.json()["error"]["code"] == "INSUFFICIENT_RESOURCES"
+            assert again.post("/models/echo/scale", params={"wait": 30}, json={"replicas": 0}).status_code == 200

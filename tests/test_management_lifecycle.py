@@ -47,7 +47,7 @@ def test_an_id_is_taken_once_and_free_again_after_deletion(api: httpx.Client) ->
 def test_scaling_starts_and_ends_replicas_and_none_stops_the_model(api: httpx.Client, management: Management) -> None:
     deploy(api)
     said = api.post("/models/echo/scale", params={"wait": 60}, json={"replicas": 3})
-    assert (said.status_code, said.json()["current_replicas"], said.json()["target_replicas"]) == (200, 1, 3)
+    assert (said.status_code, said.json()["current_replicas"], said.json()["target_replicas"]) == (200, 3, 3)
     assert len(hosts(management)) == 3
     assert api.post("/models/echo/scale", json={"replicas": 5}).json()["error"]["code"] == "INVALID_MODEL_CONFIG"
     assert api.post("/models/echo/scale", params={"wait": 60}, json={"replicas": 0}).status_code == 200
@@ -118,6 +118,17 @@ def test_a_killed_replica_is_replaced_and_its_callers_are_served_by_another(
     assert set(load.statuses) == {200}, load.refusals
     failed = [one for one in status(api)["replica_details"] if one["state"] == "failed"]
     assert failed[0]["reason"] == "the process was ended by SIGKILL"
+
+
+def test_two_killed_replicas_of_three_cost_no_request(api: httpx.Client, management: Management) -> None:
+    deploy(api)
+    api.post("/models/echo/scale", params={"wait": 60}, json={"replicas": 3})
+    with Load(management) as load:
+        for one in hosts(management)[:2]:
+            one.kill()
+        until(lambda: sum(one["state"] == "failed" for one in status(api)["replica_details"]) == 2)
+        until(lambda: status(api)["replicas"]["ready"] == 3)
+    assert set(load.statuses) == {200}, load.refusals
 
 
 @pytest.mark.parametrize(("force", "expected"), [(False, 200), (True, 503)])

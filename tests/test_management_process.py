@@ -71,7 +71,7 @@ LOCK = "import fcntl, sys\nheld = open(sys.argv[1], 'ab')\nfcntl.flock(held, fcn
 
 
 def pid_of(home: Path, replica_id: str) -> int:
-    return int((home / "replicas" / replica_id / "pid").read_text())
+    return int((home / "replicas" / replica_id / "pid").read_text().split()[0])
 
 
 def folder_of(bench: Bench, home: Path) -> Path:
@@ -108,12 +108,29 @@ async def test_its_folder_is_nobody_elses_and_its_secrets_are_on_no_command_line
     assert not {name for name in environment if name.startswith(("PYTEST", "ATELIER_API", "ATELIER_DATABASE"))}
 
 
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")])
+async def test_the_signal_that_ended_a_replica_is_named(bench: Bench, home: Path, number: int, name: str) -> None:
+    await bench.launcher.start(bench.launch)
+    os.kill(pid_of(home, bench.launch.replica_id), number)
+    look = await until(bench.launcher, bench.launch.replica_id, Phase.EXITED)
+    assert look.reason == f"the process was ended by {name}"
+
+
+async def test_a_replica_that_hides_its_environment_is_ended(
+    bench: Bench, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.launcher.start(bench.launch)
+    monkeypatch.setattr("management.backends.process._marker", lambda pid: None)
+    await bench.launcher.stop(bench.launch.replica_id, 0.0)
+    assert await bench.launcher.running() == []
+
+
 async def test_a_foreign_process_that_got_the_same_id_is_left_alone(bench: Bench, home: Path) -> None:
     folder = folder_of(bench, home)
     folder.mkdir()
     (folder / "launch.json").write_text("{}")
     with process("") as stranger:
-        (folder / "pid").write_text(str(stranger.pid))
+        (folder / "pid").write_text(f"{stranger.pid} 1")  # another one had this id, long ago
         await bench.launcher.stop(bench.launch.replica_id, 0.1)
         assert stranger.poll() is None
         assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.EXITED

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from management import routing
+from management import waiting as waiting_module
 from management.routing import Load, Priority, pick, retry_after
-from management.waiting import Line, QueueFullError, Seat
+from management.waiting import Line, LineClosedError, QueueFullError, Rules, Seat
 
 AGEING = 10.0
 SECONDS = st.floats(0, 1000, allow_nan=False)
@@ -61,8 +62,8 @@ def test_the_replica_with_least_in_flight_is_picked_and_of_equals_the_first() ->
 
 
 def test_what_is_avoided_is_picked_only_when_there_is_no_other() -> None:
-    assert pick([Load("a", 0), Load("b", 3)], 4, avoid="a") == "b"
-    assert pick([Load("a", 0), Load("b", 4)], 4, avoid="a") == "a"
+    assert pick([Load("a", 0), Load("b", 3)], 4, avoid={"a"}) == "b"
+    assert pick([Load("a", 0), Load("b", 4)], 4, avoid={"a"}) == "a"
 
 
 @pytest.mark.parametrize(
@@ -73,12 +74,12 @@ def test_retry_after_is_what_waits_at_the_measured_rate(waiting: int, rate: floa
 
 
 def line(concurrency: int = 1, size: int = 10, clock: HandClock | None = None, replicas: Iterable[str] = "a") -> Line:
-    made = Line(concurrency=concurrency, size=size, ageing=AGEING, clock=clock or HandClock())
+    made = Line(Rules(concurrency, size, most_bytes=1000, ageing=AGEING), clock or HandClock())
     made.seat(set(replicas))
     return made
 
 
-async def queued(made: Line, priority: Priority = Priority.NORMAL, avoid: str | None = None) -> asyncio.Task[Seat]:
+async def queued(made: Line, priority: Priority = Priority.NORMAL, avoid: Collection[str] = ()) -> asyncio.Task[Seat]:
     """A request that has asked for its place."""
     task = asyncio.create_task(made.take(priority, avoid=avoid))
     await asyncio.sleep(0)
@@ -186,9 +187,9 @@ async def test_a_replica_that_left_and_came_back_starts_from_nothing() -> None:
 
 async def test_a_retried_request_goes_to_another_replica_when_there_is_one() -> None:
     made = line(concurrency=2, replicas="ab")
-    assert (await made.take(Priority.NORMAL, avoid="a")).replica_id == "b"
-    assert (await made.take(Priority.NORMAL, avoid="a")).replica_id == "b"
-    assert (await made.take(Priority.NORMAL, avoid="a")).replica_id == "a"
+    assert (await made.take(Priority.NORMAL, avoid={"a"})).replica_id == "b"
+    assert (await made.take(Priority.NORMAL, avoid={"a"})).replica_id == "b"
+    assert (await made.take(Priority.NORMAL, avoid={"a"})).replica_id == "a"
 
 
 async def test_retry_after_follows_the_answers() -> None:
@@ -220,7 +221,7 @@ async def test_whatever_comes_and_goes_no_replica_has_more_than_its_share_and_no
         asking, held = collect(asking, held)
         match chance.choice(("ask", "ask", "ask", "leave", "leave", "cancel", "seat")):
             case "ask":
-                asking.append(await queued(made, chance.choice(list(Priority)), chance.choice(("a", None))))
+                asking.append(await queued(made, chance.choice(list(Priority)), chance.choice(({"a"}, set()))))
             case "leave" if held:
                 made.leave(held.pop(chance.randrange(len(held))), answered=chance.random() < 0.8)
             case "cancel" if asking:
@@ -247,3 +248,64 @@ def collect(asking: list[asyncio.Task[Seat]], held: list[Seat]) -> tuple[list[as
         if task.done() and not task.cancelled() and task.exception() is None:
             held.append(task.result())
     return [one for one in asking if not one.done()], held
+
+
+async def test_a_line_is_full_of_bytes_as_well_as_of_requests() -> None:
+    made = line()
+    await made.take(Priority.NORMAL, size=900)  # it does not wait
+    waiting = asyncio.create_task(made.take(Priority.NORMAL, size=900))
+    await asyncio.sleep(0)
+    with pytest.raises(QueueFullError):
+        await made.take(Priority.NORMAL, size=101)
+    waiting.cancel()
+    await turned()
+    small = await queued(made)
+    assert not small.done()
+    small.cancel()
+
+
+async def test_who_waits_in_a_line_that_is_closed_is_told_at_once() -> None:
+    made = line()
+    seat = await made.take(Priority.NORMAL)
+    waiting = [await queued(made) for _ in range(3)]
+    made.close()
+    for one in waiting:
+        with pytest.raises(LineClosedError):
+            await one
+    made.leave(seat, answered=True)
+    assert (await made.take(Priority.NORMAL)).replica_id == "a"
+
+
+async def test_a_replica_whose_connection_broke_rests_while_there_is_another() -> None:
+    clock = HandClock()
+    made = line(concurrency=4, clock=clock, replicas="ab")
+    made.rest("a")
+    assert [(await made.take(Priority.NORMAL)).replica_id for _ in range(2)] == ["b", "b"]
+    clock.now += waiting_module.REST_SECONDS
+    assert (await made.take(Priority.NORMAL)).replica_id == "a"
+
+
+async def test_idle_time_says_nothing_of_the_rate() -> None:
+    clock = HandClock()
+    made = line(clock=clock)
+    for start in (0.0, 3600.0):
+        clock.now = start
+        ahead = await made.take(Priority.NORMAL)
+        for _ in range(20):
+            behind = await queued(made)
+            clock.now += 0.01
+            made.leave(ahead, answered=True)
+            ahead = await behind
+        assert made.retry_after() == 1
+        made.leave(ahead, answered=True)
+
+
+async def test_callers_who_left_do_not_fill_the_heap() -> None:
+    made = line(size=10)
+    await made.take(Priority.NORMAL)
+    await queued(made, Priority.HIGH)
+    for _ in range(1000):
+        gone = await queued(made, Priority.LOW)
+        gone.cancel()
+        await turned()
+    assert len(made._heap) < 200

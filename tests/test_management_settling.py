@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from management.backends.base import Observation, Phase, Usage
+from management.plan import LONGEST_PAUSE
 from management.records import Deployment, Replica, ReplicaState
 from management.settling import (
-    LONGEST_PAUSE,
     Context,
     Measured,
     Settled,

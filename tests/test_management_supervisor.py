@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from management import supervisor
-from management.backends.base import Phase
+from management.backends.base import Launch, Observation, Phase
 from management.ledger import LeaseLostError
-from management.records import Removal, ReplicaState, Status, status_of
+from management.records import NOTHING, Removal, ReplicaState, Status, status_of
 from tests.management_doubles import (
     BadLauncher,
     DyingLauncher,
@@ -205,7 +205,6 @@ async def test_a_server_that_ends_in_good_order_leaves_the_wish_and_nothing_that
     await serving(stage, 2)
     await stage.supervisor.close(stop_replicas=True)
     assert (stage.replicas(), stage.launcher.phases) == ([], {})
-    assert not await stage.made()._lead(), "another worker, which is about to end too, must not begin anew"
     await stage.succeed()
     await stage.until(lambda: stage.rests(2, 1))
 
@@ -257,3 +256,29 @@ async def test_deployments_do_not_mix(staged: Callable[..., Stage]) -> None:
     stage.wish("bad", wanted=revision(2))
     await stage.until(lambda: stage.told("bad").gave_up and stage.rests(2, 1))
     assert stage.told("good") == deployment("good", id=stage.told("good").id, replicas=2, served=revision(1))
+
+
+async def test_a_replica_that_cannot_be_looked_at_is_nobody_elses_trouble(staged: Callable[..., Stage]) -> None:
+    stage = staged()
+    await serving(stage, 2)
+    observe, spoilt = stage.launcher.observe, stage.replicas()[0].id
+
+    async def broken(replica_id: str) -> Observation:
+        if replica_id == spoilt:
+            raise ValueError("this one")
+        return await observe(replica_id)
+
+    stage.launcher.observe = broken  # type: ignore[method-assign]
+    stage.wish(replicas=3)
+    await stage.until(lambda: stage.rests(3, 1))
+
+
+async def test_an_orphan_is_ended_also_when_its_worker_wakes_up_late(
+    staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "ORPHAN_SECONDS", 0.0)
+    stage = staged()
+    await serving(stage)
+    await stage.launcher.start(Launch("late", "echo", ECHO_2, NOTHING))
+    await stage.lead()
+    assert list(stage.launcher.phases) == [one.id for one in stage.replicas()]

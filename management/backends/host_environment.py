@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from management.backends.base import Launch
+from management.records import LONGEST_TIMEOUT
 from management.settings import Settings
 
 MARKER: Final = "ATELIER_REPLICA_ID"
 """The variable by which a process, and all that it starts, is known to belong to a replica."""
 
 PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
-LONGEST_TIMEOUT: Final = 600  # seconds that a caller may give a model; its own limits must not end it before
 
 
 def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, str]:
@@ -33,9 +33,15 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
         "BENTOML_DO_NOT_TRACK": "True",
         "PROMETHEUS_MULTIPROC_DIR": str(_made(folder / "metrics")),
         "PYTHONUNBUFFERED": "1",
-        "CUDA_VISIBLE_DEVICES": ",".join(map(str, launch.gpus)),
+        "CUDA_VISIBLE_DEVICES": ",".join(_device(gpu) for gpu in launch.gpus),
         MARKER: launch.replica_id,
     }
+
+
+def _device(gpu: int) -> str:
+    """The CUDA name of the GPU of that number among those that the control plane may see."""
+    visible = [one.strip() for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
+    return visible[gpu] if gpu < len(visible) else str(gpu)
 
 
 def _made(folder: Path) -> Path:

@@ -90,7 +90,7 @@ class ProcessLauncher(Launcher):
                 pass_fds=(lock,),
                 start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
             )
-        (folder / "pid").write_text(str(child.pid))
+        (folder / "pid").write_text(f"{child.pid} {_began(child.pid)}")
         self._children[launch.replica_id] = child
 
     async def observe(self, replica_id: str) -> Observation:
@@ -100,9 +100,9 @@ class ProcessLauncher(Launcher):
         exit_code = None if child is None else child.poll()  # also spares us a zombie
         if not folder.is_dir():
             return Observation(Phase.ABSENT)
-        if not _alive(folder):
-            started = (folder / "launch.json").exists()
-            return Observation(Phase.EXITED, reason=_reason(exit_code)) if started else Observation(Phase.ABSENT)
+        if exit_code is not None or not _alive(folder):  # what it had forked may hold its lock
+            begun = (folder / "pid").exists()
+            return Observation(Phase.EXITED, reason=_reason(exit_code)) if begun else Observation(Phase.ABSENT)
         if not (folder / "http.sock").exists():
             return Observation(Phase.STARTING)
         state = await self._state(folder)
@@ -123,12 +123,13 @@ class ProcessLauncher(Launcher):
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
                 session.get("http://replica/.atelier/state", params={"nonce": nonce}) as answer,
             ):
-                state: dict[str, Any] = await answer.json()
+                state: Any = await answer.json()
             token = (folder / "token").read_bytes()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
         proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
-        return state if hmac.compare_digest(str(state.get("proof")), proof) else None
+        proven = isinstance(state, dict) and hmac.compare_digest(str(state.get("proof")), proof)
+        return state if proven else None
 
     async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
         """As the contract says."""
@@ -143,17 +144,17 @@ class ProcessLauncher(Launcher):
         used = {}
         for replica_id in replica_ids:
             with suppress(OSError, ValueError, psutil.Error):
-                host = psutil.Process(int((self._home / replica_id / "pid").read_text()))
+                host = psutil.Process(int((self._home / replica_id / "pid").read_text().split()[0]))
                 used[replica_id] = _family_usage(host, families)
         return used
 
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
         """As the contract says."""
         folder = self._home / replica_id
-        if grace_seconds > 0 and _alive(folder) and _signal(folder, replica_id, signal.SIGTERM):
+        if grace_seconds > 0 and _alive(folder) and _signal(folder, signal.SIGTERM):
             await self._until_dead(replica_id, grace_seconds)
         if _alive(folder):
-            _signal(folder, replica_id, signal.SIGKILL)
+            _signal(folder, signal.SIGKILL)
             await self._until_dead(replica_id, self._settings.stop_seconds)
         await asyncio.to_thread(_sweep, replica_id)
         child = self._children.pop(replica_id, None)
@@ -215,14 +216,15 @@ def _alive(folder: Path) -> bool:
         return False
 
 
-def _signal(folder: Path, replica_id: str, number: signal.Signals) -> bool:
+def _signal(folder: Path, number: signal.Signals) -> bool:
     """Whether the signal was sent; never to another process that got the same id since."""
     try:
-        handle = os.pidfd_open(int((folder / "pid").read_text()))
+        pid, began = (folder / "pid").read_text().split()
+        handle = os.pidfd_open(int(pid))
     except (OSError, ValueError):
         return False
     try:
-        if _marker(int((folder / "pid").read_text())) == replica_id:
+        if _began(int(pid)) == began:
             signal.pidfd_send_signal(handle, number)
             return True
     except OSError:
@@ -230,6 +232,14 @@ def _signal(folder: Path, replica_id: str, number: signal.Signals) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def _began(pid: int) -> str:
+    """When the process began, in ticks since the machine did: with its id, its name for ever. Empty for none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 def _marker(pid: int) -> str | None:
@@ -254,14 +264,14 @@ def _reason(exit_code: int | None) -> str:
     if exit_code is None:
         return "the process ended"
     if exit_code < 0:
-        return f"the process was ended by {signal.Signals(-exit_code).name}"
+        known = -exit_code in set(signal.Signals)  # those for real time have numbers alone
+        return f"the process was ended by {signal.Signals(-exit_code).name if known else f'signal {-exit_code}'}"
     return f"the process ended with exit status {exit_code}"
 
 
 def _remove(folder: Path) -> None:
-    """The replica's folder, and what its host had to put elsewhere."""
-    with suppress(OSError):
-        shutil.rmtree((folder / "outside").read_text(), ignore_errors=True)
+    """The replica's folder, and the one that its host made where paths are short."""
+    shutil.rmtree(Path("/tmp") / f"at-{folder.name[:16]}", ignore_errors=True)  # noqa: S108
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -197,8 +197,7 @@ def _serve_tree(bento: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
     # BentoML puts unix sockets under TMPDIR, whose paths have 100 bytes: the replica's own is too long for them.
     short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - made anew, for us alone, or not at all
-    short.mkdir(mode=0o700)
-    (folder / "outside").write_text(str(short))  # removed with the folder
+    short.mkdir(mode=0o700)  # removed with the folder
     environment = {**os.environ, "BENTOML_HOME": str(home), "TMPDIR": str(short)}
     tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
     threading.Thread(target=_end_with, args=(tree,), daemon=True).start()

@@ -12,9 +12,10 @@ import click
 from management.cli.base import COMMAND, Terms, clean, out, remote, show_json, terms
 from management.cli.config import changed_flags, config, deploy_flags
 from management.cli.live import carried_out
+from management.records import LONGEST_TIMEOUT
 
 WAIT_SECONDS: Final = 300
-LONGEST_WAIT: Final = 600
+LONGEST_WAIT: Final = LONGEST_TIMEOUT
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "tcm_diagnosis": {"symptoms": ["头痛", "乏力", "食欲不振"]},
     "treatment": {"symptoms": ["恶寒", "发热", "咳嗽"]},

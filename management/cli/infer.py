@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from management.cli.base import Failed, as_json, out, remote, show_json, terms
-
-LONGEST_TIMEOUT: Final = 600
+from management.records import LONGEST_TIMEOUT
 
 
 @click.command()

@@ -11,8 +11,6 @@ from sqlalchemy import Connection, delete, insert, select, update
 from management.store import tables
 
 KEPT: Final = timedelta(hours=24)
-ABANDONED: Final = timedelta(minutes=11)
-"""A request that waits for its outcome for so long died with its server; its first answer stands."""
 
 _columns = tables.answers.c
 
@@ -34,19 +32,22 @@ class Answers:
         self._connection = connection
 
     def begin(self, caller: str, key: str, request: str, at: datetime) -> Answer | None:
-        """None, and the request is noted as running; or what is known of the same caller's key."""
+        """None, and the request is noted; or what is known of the same caller's key."""
         self._forget(at)
         row = self._connection.execute(select(tables.answers).where(*_of(caller, key))).one_or_none()
         if row is not None:
-            running = row.running and row.since > at - ABANDONED
+            running = row.running_until is not None and row.running_until > at
             return Answer(row.request, running, row.status, row.body)
         values = {"caller": caller, "key": key, "request": request, "since": at}
-        self._connection.execute(insert(tables.answers).values(**values, running=True, status=0))
+        self._connection.execute(insert(tables.answers).values(**values, status=0))
         return None
 
-    def answer(self, caller: str, key: str, status: int, body: Any, *, running: bool = False) -> None:
-        """The answer; while the request still waits for the outcome, what it would be answered now."""
-        values = {"status": status, "body": body, "running": running}
+    def answer(self, caller: str, key: str, status: int, body: Any, running_until: datetime | None = None) -> None:
+        """The answer; while the request waits for the outcome, what it would be answered now.
+
+        A server that dies in the wait never says that it is over: after ``running_until`` the answer stands.
+        """
+        values = {"status": status, "body": body, "running_until": running_until}
         self._connection.execute(update(tables.answers).where(*_of(caller, key)).values(values))
 
     def _forget(self, now: datetime) -> None:

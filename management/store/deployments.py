@@ -50,6 +50,15 @@ class Deployments:
         rows: Sequence[Row[Any]] = self._connection.execute(found).all()
         return Page([_record(row) for row in rows], self._connection.execute(total).scalar_one())
 
+    def counts(self) -> dict[Status, int]:
+        """How many have each status."""
+        return {
+            status: self._connection.execute(
+                select(func.count()).select_from(tables.deployments).where(_has(status))
+            ).scalar_one()
+            for status in Status
+        }
+
     def add(self, deployment: Deployment) -> None:
         """A new one; its model id must be free."""
         self._connection.execute(insert(tables.deployments).values(_values(deployment)))

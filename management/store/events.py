@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 
 from management.records import Event
 from management.store import tables
 
 KEPT: Final = 1000
 """Events of one model that are kept."""
+KEPT_IN_ALL: Final = 100_000
 
 _columns = tables.events.c
 
@@ -34,6 +35,13 @@ class Events:
             self._connection.execute(
                 delete(tables.events).where(_columns.model_id == event.model_id, _columns.number <= number)
             )
+
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Of models that are no more, too: there is no end to names."""
+        newest = self._connection.execute(select(func.max(_columns.number))).scalar_one()
+        self._connection.execute(delete(tables.events).where(_columns.number <= newest - KEPT_IN_ALL))
 
     def of(self, model_id: str, limit: int) -> list[Event]:
         """The last events of a model id, those of deleted deployments of that id with them."""

@@ -36,4 +36,5 @@ class Keys:
     def used(self, last: Mapping[str, datetime]) -> None:
         """When each of these keys was last used."""
         for key_id, at in last.items():
-            self._connection.execute(update(tables.keys).where(_columns.id == key_id).values(last_used_at=at))
+            earlier = _columns.last_used_at.is_(None) | (_columns.last_used_at < at)  # another worker may know better
+            self._connection.execute(update(tables.keys).where(_columns.id == key_id, earlier).values(last_used_at=at))

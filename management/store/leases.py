@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from management.store import tables
 
 SUPERVISOR: Final = "supervisor"
-CLOSING: Final = "closing"
+SLACK_SECONDS: Final = 1.0
+"""By which two looks at the clock may differ."""
 
 _columns = tables.leases.c
 
@@ -37,8 +38,8 @@ class Leases:
     def take(self, holder: str, now: float, seconds: float) -> bool:
         """Whether it is the holder's from now on: it was free, had run out, or was the holder's already."""
         lease = self.get()
-        if lease is not None and lease.held_by != holder and lease.held_until > now:
-            return False
+        if lease is not None and lease.held_by != holder and now < lease.held_until <= now + seconds + SLACK_SECONDS:
+            return False  # further ahead than any lease lasts: the clock was set back since
         values = {"held_by": holder, "held_until": now + seconds}
         if lease is None:
             self._connection.execute(insert(tables.leases).values(name=SUPERVISOR, **values))
@@ -51,7 +52,6 @@ class Leases:
         lease = self.get()
         return lease is not None and lease.held_by == holder and lease.held_until > now
 
-    def close(self, now: float, seconds: float) -> None:
-        """Nobody's, and nobody's to take for so long: the server ends, and its other workers must not act again."""
-        values = {"held_by": CLOSING, "held_until": now + seconds}
-        self._connection.execute(update(tables.leases).where(_columns.name == SUPERVISOR).values(values))
+    def give_back(self, holder: str) -> None:
+        """Frees it, if it is the holder's."""
+        self._connection.execute(delete(tables.leases).where(_columns.name == SUPERVISOR, _columns.held_by == holder))

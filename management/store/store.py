@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from management.errors import StoreUnavailable
 from management.store import tables
@@ -28,6 +30,8 @@ from management.store.replicas import Replicas
 
 BUSY_SECONDS: Final = 10  # that one writer waits for another one
 EVERYTHING: Final = "everything"
+CONNECTIONS: Final = 8
+"""That are used at a time; who comes then waits for one."""
 WRITERS: Final = 0x61746C  # the number of the lock that PostgreSQL's writers take
 
 T = TypeVar("T")
@@ -70,6 +74,7 @@ class Store:
         self._engine = create_engine(
             url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {}, pool_pre_ping=not sqlite
         )
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="store")
         if sqlite:
             _speak_sqlite(self._engine)
         else:
@@ -104,14 +109,18 @@ class Store:
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """``work`` in a reading transaction, beside the event loop."""
-        return await asyncio.to_thread(self._read, work)
+        return await self._beside(partial(self._read, work))
 
     async def write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
         """``work`` in a writing transaction, beside the event loop."""
-        return await asyncio.to_thread(self._write, work, counted=counted)
+        return await self._beside(partial(self._write, work, counted=counted))
+
+    async def _beside(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     def close(self) -> None:
         """Closes its connections."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
 
     def _read(self, work: Callable[[Session], T]) -> T:
@@ -130,7 +139,7 @@ def translated() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (DatabaseError, DBAPIError) as error:
+    except SQLAlchemyError as error:  # also when no connection is free in time
         raise StoreUnavailable(retry_after=1) from error
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -84,7 +85,7 @@ replicas: Final = Table(
     Column("reason", Text, nullable=False),
     Column("log_tail", Text, nullable=False),
     Column("cpu_millicores", Integer, nullable=False),
-    Column("memory_bytes", Integer, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
 )
 
 events: Final = Table(
@@ -94,7 +95,7 @@ events: Final = Table(
     Column("at", Instant, nullable=False),
     Column("model_id", String(63), nullable=False, index=True),
     Column("deployment_id", String(32), nullable=False),
-    Column("actor", String(64), nullable=False),
+    Column("actor", String(128), nullable=False),
     Column("action", String(32), nullable=False),
     Column("details", JSON, nullable=False),
 )
@@ -103,7 +104,7 @@ keys: Final = Table(
     "keys",
     metadata,
     Column("id", String(16), primary_key=True),
-    Column("name", String(64), nullable=False),
+    Column("name", String(128), nullable=False),
     Column("role", String(8), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -119,7 +120,7 @@ answers: Final = Table(
     Column("key", String(255), primary_key=True),
     Column("request", String(64), nullable=False),  # SHA-256 of method, path, query and body
     Column("since", Instant, nullable=False),
-    Column("running", Boolean, nullable=False),
+    Column("running_until", Instant),  # none once it has its last answer
     Column("status", Integer, nullable=False),
     Column("body", JSON),
 )

@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=255), nullable=False),
         sa.Column("request", sa.String(length=64), nullable=False),
         sa.Column("since", sa.DateTime(), nullable=False),
-        sa.Column("running", sa.Boolean(), nullable=False),
+        sa.Column("running_until", sa.DateTime(), nullable=True),
         sa.Column("status", sa.Integer(), nullable=False),
         sa.Column("body", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("caller", "key", name=op.f("pk_answers")),
@@ -61,7 +61,7 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(), nullable=False),
         sa.Column("model_id", sa.String(length=63), nullable=False),
         sa.Column("deployment_id", sa.String(length=32), nullable=False),
-        sa.Column("actor", sa.String(length=64), nullable=False),
+        sa.Column("actor", sa.String(length=128), nullable=False),
         sa.Column("action", sa.String(length=32), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_events")),
@@ -70,7 +70,7 @@ def upgrade() -> None:
     op.create_table(
         "keys",
         sa.Column("id", sa.String(length=16), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=128), nullable=False),
         sa.Column("role", sa.String(length=8), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
@@ -101,7 +101,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("log_tail", sa.Text(), nullable=False),
         sa.Column("cpu_millicores", sa.Integer(), nullable=False),
-        sa.Column("memory_bytes", sa.Integer(), nullable=False),
+        sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["deployment_id"], ["deployments.id"], name=op.f("fk_replicas_deployment_id"), ondelete="CASCADE"
         ),
