@@ -72,6 +72,11 @@ ERRORS: Final[Mapping[str, Texts]] = {
         "The model failed on this request",
     ),
     "INSUFFICIENT_RESOURCES": ("资源不足", "Ressources insuffisantes", "Not enough resources"),
+    "OVERLOADED": (
+        "服务暂不可用，请稍后再试",
+        "Le service n'est pas disponible pour le moment, réessayez plus tard",
+        "Not able to serve now, try again later",
+    ),
     "MODEL_NOT_READY": (
         "模型尚无就绪的副本",
         "Aucune réplique du modèle n'est prête",

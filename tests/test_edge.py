@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.asgi import END, PIECE, START, Answers, Client, Detaches, Echoes, Raises, Swallows, ask
+from tests.asgi import END, PIECE, START, Answer, Answers, Client, Detaches, Echoes, Raises, Swallows, ask
 from web.edge import Edge, Limits, request_id
 from web.exchange import CutShortError
 
@@ -259,3 +260,17 @@ async def test_the_lifespan_passes_and_websockets_are_refused() -> None:
         await edge(app)({"type": kind, "path": "/", "headers": []}, Client([]).receive, send)
     assert seen == ["lifespan"]
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+async def test_a_request_that_a_stopping_server_gives_up_is_told_so_in_our_shape() -> None:
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.Event().wait()
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "headers": []}
+    answer = Answer()
+    asking = asyncio.create_task(edge(endless)(scope, Client([b""]).receive, answer.send))
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert answer.error == (503, "OVERLOADED")

@@ -115,6 +115,11 @@ class Exchange:
             left = asyncio.ensure_future(self.left.wait())
             ends: set[asyncio.Future[Any]] = {task, self._refused, left}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the server ends, and waits for this request no longer
+            self._refuse(refusal(503))
+            if not self._begun:
+                await self._conclude()
+            raise
         finally:
             self._stop_clock()
             self.left.set()
