@@ -78,10 +78,15 @@ def make(name: str, role: Role, now: datetime, expires_at: datetime | None = Non
     return Made(Key(key_id, name, role, _digest(secret), now, expires_at), f"{body}_{_checksum(body)}")
 
 
-def chosen(text: str, name: str, now: datetime) -> Key:
-    """An admin key of somebody's own choice. Raises ValueError for one that cannot travel in a header, or is short."""
+def check_chosen(text: str) -> None:
+    """Raises ValueError for a key of somebody's own choice that cannot travel in a header, or is short."""
     if not SHORTEST <= len(text) <= LONGEST or not text.isascii() or not text.isprintable() or text != text.strip():
         raise ValueError(f"a key has {SHORTEST} to {LONGEST} printable ASCII characters, and no space around them")
+
+
+def chosen(text: str, name: str, now: datetime) -> Key:
+    """An admin key of somebody's own choice. Raises ValueError for one that cannot travel in a header, or is short."""
+    check_chosen(text)
     key_id, secret = _parts(text)
     return Key(key_id, name, Role.ADMIN, _digest(secret), now)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from management.socket_path import SocketPath
 from web import strict_json
 from web.strict_json import InvalidJSON
 
@@ -75,8 +76,9 @@ class ReplicaClient:
     def __init__(self, address: str) -> None:
         path = address.removeprefix("unix:")
         unix = path != address
+        self._socket = SocketPath(path if unix else "")
         connector = (
-            aiohttp.UnixConnector(path, limit=0, keepalive_timeout=IDLE_SECONDS)
+            aiohttp.UnixConnector(self._socket.path, limit=0, keepalive_timeout=IDLE_SECONDS)
             if unix
             else aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
         )
@@ -118,6 +120,7 @@ class ReplicaClient:
     async def close(self) -> None:
         """Ends its connections, also those of calls in flight."""
         await self._session.close()
+        self._socket.close()
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

@@ -7,8 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from management.keys import check_chosen
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -93,6 +95,15 @@ class Settings(BaseSettings):
 
     failed_logins: Count = 20
     """Wrong keys from one address in a minute after which further ones are answered 429."""
+
+    @field_validator("api_key")
+    @classmethod
+    def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
+        """Empty is none; any other must be one that a header can carry."""
+        if key is None or not key.get_secret_value():
+            return None
+        check_chosen(key.get_secret_value())
+        return key
 
     @property
     def database(self) -> str:

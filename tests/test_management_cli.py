@@ -362,7 +362,7 @@ def test_serving_says_where_it_answers_and_refuses_a_used_port(alone: Path, tmp_
     [
         ("ATELIER_API_KEY", "short", "a key has 8 to 512"),
         ("ATELIER_OVERCOMMIT", "0.5", "ATELIER_OVERCOMMIT"),
-        ("ATELIER_HOME", "long" * 30, "ATELIER_HOME is too long"),
+        ("ATELIER_HOME", "/proc/nothing", "No such file or directory: /proc/nothing"),
     ],
 )
 def test_a_wrong_setting_is_said_in_a_sentence(

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from management.backends.base import LaunchRefusedError, Phase
 from management.backends.process import ProcessLauncher
+from management.replica_client import ReplicaClient
 from tests.management_doubles import FakeLauncher, settings
 from tests.management_launchers import CONTRACT, Bench, begun, launch, listed, until
 from tests.management_servers import echo_store
@@ -188,6 +189,13 @@ async def test_what_cannot_be_begun_is_refused(bench: Bench, home: Path) -> None
         await bench.launcher.start(bench.launch)
 
 
-def test_a_folder_too_long_for_sockets_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="too long"):
-        ProcessLauncher(settings(tmp_path / ("x" * 100)))
+async def test_a_replica_in_a_folder_with_a_long_name_is_reached(home: Path) -> None:
+    launcher = ProcessLauncher(settings(home / ("x" * 100)))
+    wanted = launch()
+    await launcher.start(wanted)
+    look = await until(launcher, wanted.replica_id, Phase.READY)
+    client = ReplicaClient(look.address)
+    (result,) = await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
+    assert result["output_data"]["echo"] == {"a": 1}
+    await client.close()
+    await launcher.stop(wanted.replica_id, 2.0)

@@ -32,10 +32,9 @@ from management.backends.base import Launch, Launcher, LaunchRefusedError, Obser
 from management.backends.host_environment import MARKER, environment
 from management.bentos import tag_of
 from management.settings import Settings
+from management.socket_path import SocketPath
 
 HOST: Final = Path(__file__).with_name("replica_host.py")
-LONGEST_SOCKET: Final = 100
-"""Bytes of a unix socket's path; the system allows 108."""
 PROBE_SECONDS: Final = 1.5
 REAP_SECONDS: Final = 5.0
 TAIL_BYTES: Final = 256 * 1024
@@ -50,8 +49,6 @@ class ProcessLauncher(Launcher):
         self._settings = settings
         self._home = settings.replicas
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if len(str(self._home)) + 38 > LONGEST_SOCKET:
-            raise ValueError(f"ATELIER_HOME is too long for the replicas' sockets: {settings.home.absolute()}")
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     async def start(self, launch: Launch) -> None:
@@ -116,7 +113,8 @@ class ProcessLauncher(Launcher):
     async def _state(self, folder: Path) -> dict[str, Any] | None:
         """What the replica says of itself, if it proves that it is the one."""
         nonce = secrets.token_hex(16)
-        connector = aiohttp.UnixConnector(str(folder / "http.sock"))
+        socket = SocketPath(str(folder / "http.sock"))
+        connector = aiohttp.UnixConnector(socket.path)
         timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
         try:
             async with (
@@ -127,6 +125,8 @@ class ProcessLauncher(Launcher):
             token = (folder / "token").read_bytes()
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
+        finally:
+            socket.close()
         proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
         proven = isinstance(state, dict) and hmac.compare_digest(str(state.get("proof")), proof)
         return state if proven else None

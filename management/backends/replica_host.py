@@ -32,6 +32,7 @@ STATE: Final = "/.atelier/state"
 LOG_LOOK_SECONDS: Final = 2.0
 KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
 READY_SECONDS: Final = 1.0
+SHORT: Final = 100  # bytes of a path
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
 
 
@@ -171,7 +172,7 @@ def main() -> None:
     try:
         uvicorn.run(
             Watched(app, (folder / "token").read_bytes()),
-            uds=str(socket_file),
+            uds=_short(socket_file),
             access_log=False,
             log_level="warning",
             server_header=False,
@@ -182,6 +183,13 @@ def main() -> None:
         socket_file.unlink(missing_ok=True)
         if tree is not None:
             _end_tree(tree, launch["stop_seconds"])
+
+
+def _short(file: Path) -> str:
+    """A path of few bytes to the same place: the system takes 108 of a socket's, and folders may have long names."""
+    if len(os.fsencode(file)) <= SHORT:
+        return str(file)
+    return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
 
 
 def _serve_tree(bento: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
