@@ -185,7 +185,7 @@ class Supervisor:
         for action in actions:
             await self._act(deployment, replicas, action)
         moving = any(one.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for one in replicas)
-        return bool(actions) or moving or (deployment.retry_at or 0) > time.time()
+        return bool(actions) or moving  # a pause before the next try is long, and may be a second longer
 
     async def _plan(self, deployment: Deployment, replicas: list[Replica]) -> list[Action]:
         needed = deployment.wanted.config.resources.gpus

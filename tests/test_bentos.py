@@ -148,6 +148,7 @@ def test_a_bento_holds_no_other_models_files(built: Built) -> None:
     assert not list(built.folder.rglob("*.safetensors"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_TORCH)
 def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(name: str, store: Path) -> None:
     tag, port = built_tag(f"bentos/{name}.yaml"), free_port()

@@ -202,6 +202,7 @@ def test_the_documentation_loads_nothing_from_elsewhere(api: Fuzzed) -> None:
     assert "//" not in "".join(re.findall(r"""(?:src|href|url:)\s*[=:]?\s*["']([^"']*)""", page))
 
 
+@pytest.mark.slow
 def test_places_of_callers_who_hang_up_are_free_again(server: Management) -> None:
     sleeping = [begin(server, {"input_data": {"sleep": 1}}) for _ in range(100)]
     time.sleep(0.5)
@@ -213,6 +214,7 @@ def test_places_of_callers_who_hang_up_are_free_again(server: Management) -> Non
     assert time.monotonic() - started < 10  # 100 seconds' work was asked for, four at a time
 
 
+@pytest.mark.slow
 def test_an_input_that_ends_its_replica_does_not_end_its_model(server: Management) -> None:
     with server.client() as client:
         answer = client.post("/models/echo/inference", json={"input_data": {"crash": True}})
@@ -223,6 +225,7 @@ def test_an_input_that_ends_its_replica_does_not_end_its_model(server: Managemen
             time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_a_model_deployed_and_deleted_by_many_at_once_leaves_nothing_behind(server: Management) -> None:
     seen: Counter[int] = Counter()
 
@@ -244,6 +247,7 @@ def test_a_model_deployed_and_deleted_by_many_at_once_leaves_nothing_behind(serv
     assert running(server) == alive
 
 
+@pytest.mark.slow
 def test_secrets_are_nowhere_but_where_they_are_needed(server: Management) -> None:
     with server.client("wrong-" + KEY) as client:
         assert client.get("/models").status_code == 401
