@@ -34,6 +34,8 @@ EXAMPLES: Final = """
   curl -H "Content-Type: application/json" -d '{{"symptoms": ["头痛", "乏力", "食欲不振"]}}' {url}/diagnose
   curl -H "Content-Type: application/json" -d '{{"symptoms": ["恶寒", "发热", "咳嗽"]}}' {url}/treat
   curl {url}/health
+
+Models are deployed, called and scaled below {url}/api/v1   (docs/management.md; the first key: .atelier/admin.key)
 """
 
 
