@@ -116,21 +116,17 @@ def _deployed(server: Management, model_id: str) -> tuple[float, float]:
 
 def _started_by_hand(folder: Path) -> float:
     """Seconds that the replica's own process takes to answer, with the same code and nobody else about."""
+    replica = psutil.Process(int((folder / "pid").read_text().split()[0]))
     with tempfile.TemporaryDirectory(prefix="at-") as other:
         own = Path(other)
         launch = json.loads((folder / "launch.json").read_text())
         with (own / "lock").open("wb") as lock:
             (own / "launch.json").write_text(json.dumps({**launch, "lock_fd": lock.fileno()}))
             (own / "token").write_bytes(b"0" * 32)
-            environment = dict(
-                one.split("=", 1)
-                for one in Path(f"/proc/{(folder / 'pid').read_text()}/environ").read_text().split("\0")
-                if "=" in one
-            )
-            command = [sys.executable, "-P", psutil.Process(int((folder / "pid").read_text())).cmdline()[2], other]
+            command = [sys.executable, "-P", replica.cmdline()[2], other]
             started = time.perf_counter()
             process = subprocess.Popen(
-                command, env=environment, cwd=own, pass_fds=(lock.fileno(),), stdout=subprocess.DEVNULL
+                command, env=replica.environ(), cwd=own, pass_fds=(lock.fileno(),), stdout=subprocess.DEVNULL
             )
             with httpx.Client(transport=httpx.HTTPTransport(uds=str(own / "http.sock")), trust_env=False) as client:
                 while not _ready(client):
