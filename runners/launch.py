@@ -6,11 +6,9 @@ import argparse
 import ipaddress
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from http.client import HTTPConnection
 from typing import Final
 
 from pydantic import ValidationError
@@ -18,6 +16,7 @@ from pydantic import ValidationError
 from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.choice import found
 from runners.settings import settings
+from web import listening
 
 GRACE_SECONDS: Final = 5
 START_SECONDS: Final = 180
@@ -44,7 +43,7 @@ def main() -> None:
     arguments = _arguments()
     _refuse_used_port(arguments.host, arguments.port)
     _refuse_bad_settings(arguments.service)
-    url = f"http://{_shown(arguments.host)}:{arguments.port}"
+    url = f"http://{listening.reached(str(arguments.host))}:{arguments.port}"
     server = subprocess.Popen(
         _command(arguments), env={"ATELIER_PUBLIC_URL": url, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
     )
@@ -82,13 +81,10 @@ def _command(arguments: argparse.Namespace) -> list[str]:
 
 
 def _refuse_used_port(host: object, port: int) -> None:
-    family = socket.AF_INET6 if ":" in str(host) else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((str(host), port))
-        except OSError as error:
-            sys.exit(f"{host} port {port} cannot be used ({error.strerror}); choose another: make serve PORT=8081")
+    try:
+        listening.check_port(str(host), port)
+    except OSError as error:
+        sys.exit(f"{host} port {port} cannot be used ({error.strerror}); choose another: make serve PORT=8081")
 
 
 def _refuse_bad_settings(service: str) -> None:
@@ -112,27 +108,10 @@ def _start_seconds() -> float:
 def _healthy(server: subprocess.Popen[bytes], host: object, port: int) -> bool:
     deadline = time.monotonic() + _start_seconds()
     while server.poll() is None and time.monotonic() < deadline:
-        if _answers(_shown(host), port):
+        if listening.answers(listening.reached(str(host)), port):
             return True
         time.sleep(0.5)
     return False
-
-
-def _answers(host: str, port: int) -> bool:
-    connection = HTTPConnection(host, port, timeout=10)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _shown(host: object) -> str:
-    """An address that a client can use: the unspecified one is reached through loopback."""
-    text = str(host)
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(text, f"[{text}]" if ":" in text else text)  # noqa: S104
 
 
 if __name__ == "__main__":

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
-from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -25,6 +23,7 @@ from management.cli.base import (
     show_json,
 )
 from management.cli.views import show, table
+from web import listening
 
 if TYPE_CHECKING:
     from management.bentos import Tag
@@ -49,11 +48,11 @@ def serve(host: str, port: int, workers: int) -> None:
     \b
     ATELIER_API_KEY=your-api-key python -m management serve --port 8080
     """
-    url = f"http://{_reached(host)}:{port}"
+    url = f"http://{listening.reached(host)}:{port}"
     _refuse_used_port(host, port)
     _refuse_bad_settings()
     os.environ.setdefault("ATELIER_PUBLIC_URL", url)
-    threading.Thread(target=_announce, args=(_reached(host), port, url), daemon=True).start()
+    threading.Thread(target=_announce, args=(listening.reached(host), port, url), daemon=True).start()
     from management import server
 
     try:
@@ -68,29 +67,15 @@ def _announce(host: str, port: int, url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)
-        if _answers(host.strip("[]"), port):
+        if listening.answers(host, port):
             option = "" if port == 8080 else f" --url {url}"
             click.echo(ANNOUNCEMENT.format(url=f"{url}/api/v1", command=COMMAND, option=option))
             return
 
 
-def _answers(host: str, port: int) -> bool:
-    connection = HTTPConnection(host, port, timeout=5)
-    try:
-        connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
 def _refuse_used_port(host: str, port: int) -> None:
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        listening.check_port(host, port)
     except OSError as error:
         raise Failed(f"{host} port {port} cannot be used ({error.strerror}); choose another one: --port") from None
 
@@ -101,12 +86,6 @@ def _refuse_bad_settings() -> None:
         known_settings().home.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise Failed(f"{error.strerror}: {error.filename}") from None
-
-
-def _reached(host: str) -> str:
-    """An address that a caller can use: the unspecified one is reached through loopback."""
-    found = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what somebody wrote
-    return f"[{found}]" if ":" in found else found
 
 
 @click.command()
