@@ -45,13 +45,11 @@ class Keyring:
 
     async def write_uses(self, store: Store) -> None:
         """Writes down when keys were used."""
-        used, self._used = self._used, {}
-        try:
-            if used:
-                await store.write(lambda session: session.keys.used(used), counted=False)
-        except BaseException:
-            self._used = used | self._used
-            raise
+        used = dict(self._used)
+        if used:
+            await store.write(lambda session: session.keys.used(used), counted=False)
+        # Only what is written is forgotten; a key may have been used once more meanwhile.
+        self._used = {key: at for key, at in self._used.items() if used.get(key) != at}
 
 
 class Failures:

@@ -33,13 +33,16 @@ PRIORITIES: Final = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Pr
 def router(platform: Platform) -> APIRouter:
     """Every route below ``PREFIX``."""
     api = APIRouter(prefix=PREFIX)
-    _add_changes(api, platform)
-    _add_views(api, platform)
+    _add_deploying(api, platform)
+    _add_scaling(api, platform)
+    _add_deleting(api, platform)
+    _add_listing(api, platform)
+    _add_history(api, platform)
     _add_inference(api, platform)
     return api
 
 
-def _add_changes(api: APIRouter, platform: Platform) -> None:
+def _add_deploying(api: APIRouter, platform: Platform) -> None:
     @api.post(
         "/models/deploy",
         **describe.change("deploy_model", "Deploy a model", schemas.DeployBody, answers.DeploymentAnswer),
@@ -69,6 +72,8 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         )
         return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
 
+
+def _add_scaling(api: APIRouter, platform: Platform) -> None:
     @api.post(
         "/models/{model_id}/scale",
         **describe.change("scale_model", "Scale a model", schemas.ScaleBody, answers.ScaleAnswer),
@@ -86,6 +91,8 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         change = Change(work, "scaling", "scaled", tell)
         return await platform.changes.make(request, change, query(request, schemas.WaitQuery).wait)
 
+
+def _add_deleting(api: APIRouter, platform: Platform) -> None:
     @api.delete("/models/{model_id}", **describe.change("delete_model", "Delete a model", None, answers.DeleteAnswer))
     async def delete(request: Request) -> JSONAnswer:
         model_id = _model_id(request)
@@ -101,7 +108,7 @@ def _add_changes(api: APIRouter, platform: Platform) -> None:
         return await platform.changes.make(request, change, asked.wait)
 
 
-def _add_views(api: APIRouter, platform: Platform) -> None:
+def _add_listing(api: APIRouter, platform: Platform) -> None:
     @api.get(
         "/models",
         **describe.view("list_models", "List models", list[answers.ListedModel], examples.LISTED, schemas.ListQuery),
@@ -128,6 +135,13 @@ def _add_views(api: APIRouter, platform: Platform) -> None:
         url = platform.settings.public_url.rstrip("/") + PREFIX
         return JSONAnswer(views.status(deployment, replicas, url, language(request)))
 
+    @api.get("/health", **describe.health("health"))
+    async def health() -> JSONAnswer:
+        said = await platform.health()
+        return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
+
+
+def _add_history(api: APIRouter, platform: Platform) -> None:
     @api.get(
         "/models/{model_id}/logs",
         **describe.view(
@@ -157,11 +171,6 @@ def _add_views(api: APIRouter, platform: Platform) -> None:
         if not found:
             raise ModelNotFound({"model_id": model_id})
         return JSONAnswer([views.event(one) for one in found])
-
-    @api.get("/health", **describe.health("health"))
-    async def health() -> JSONAnswer:
-        said = await platform.health()
-        return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
 
 
 def _add_inference(api: APIRouter, platform: Platform) -> None:

@@ -46,14 +46,6 @@ class ErrorAnswer(Answer):
     timestamp: Instant
 
 
-class Problem(Answer):
-    """What is wrong with one field of a request."""
-
-    field: str
-    problem: str
-    message: str
-
-
 class DeploymentAnswer(Answer):
     """What a deployment or an update is, or will be."""
 

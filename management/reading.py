@@ -84,10 +84,7 @@ def _validated(
 def _problems(found: list[ErrorDetails], spoken: Language) -> Iterator[dict[str, str]]:
     for one in found:
         field = ".".join(str(part) for part in one["loc"] if part != "[key]")
-        context = dict(one.get("ctx", {}))
-        if key := context.pop("key", ""):  # of a dict, where one of its items is wrong
-            field = f"{field}.{key}"
-        kind, values = _said(one["type"], context)
+        kind, values = _said(one["type"], one.get("ctx", {}))
         yield problem(_cleaned(field), kind, spoken, **values)
 
 

@@ -98,7 +98,7 @@ class ReplicaClient:
         body = strict_json.dumps({"requests": list(items)})
         self._in_flight += 1
         try:
-            async with self._session.post(self._url, data=body, headers=headers) as answer:
+            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
                 return _results(answer.status, await _read(answer), len(items))
         except aiohttp.ClientResponseError as error:
             raise ReplicaFailed("the answer is not HTTP") from error

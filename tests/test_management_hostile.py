@@ -43,6 +43,7 @@ NO_RESULTS = {
     "a trace": (500, "Traceback: secret", "text/plain"),
     "nothing": (204, "", "text/plain"),
     "another place": (307, "secret", "text/plain"),
+    "a header without end": (200, "[]", f"text/{'x' * 9000}"),
 }
 NO_JSON = {
     "nothing": b"",

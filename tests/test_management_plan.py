@@ -98,6 +98,7 @@ def test_a_model_that_has_served_is_tried_for_ever() -> None:
 def test_nothing_is_started_before_the_pause_is_over_and_then_one_is() -> None:
     assert planned(wished(3, failures=1, retry_at=NOW + 1)) == []
     assert planned(wished(3, failures=1, retry_at=NOW)) == [Start()]
+    assert planned(wished(3, failures=1, retry_at=NOW + 3600)) == [Start()], "the clock was set back since"
     assert planned(wished(3, failures=1, retry_at=NOW), [replica(STARTING, 2)]) == []
 
 

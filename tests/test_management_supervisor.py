@@ -13,6 +13,7 @@ from management import supervisor
 from management.backends.base import Launch, Observation, Phase
 from management.ledger import LeaseLostError
 from management.records import NOTHING, Removal, ReplicaState, Status, status_of
+from management.store import tables
 from tests.management_doubles import (
     BadLauncher,
     DyingLauncher,
@@ -282,3 +283,16 @@ async def test_an_orphan_is_ended_also_when_its_worker_wakes_up_late(
     await stage.launcher.start(Launch("late", "echo", ECHO_2, NOTHING))
     await stage.lead()
     assert list(stage.launcher.phases) == [one.id for one in stage.replicas()]
+
+
+async def test_a_look_that_writes_keeps_the_lease(staged: Callable[..., Stage]) -> None:
+    stage = staged()
+    await serving(stage)
+    with stage.store.writing(counted=False) as session:
+        session.connection.execute(tables.leases.update().values(held_until=time.time() + 1.0))
+    stage.wish(replicas=2)
+    await stage.look()
+    with stage.store.reading() as session:
+        lease = session.leases.get()
+    assert lease is not None
+    assert lease.held_until > time.time() + 100
