@@ -7,6 +7,8 @@ keeps a copy in memory looks at ``changes`` and reads again when the number move
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from management.store.leases import Leases
 from management.store.replicas import Replicas
 
 BUSY_SECONDS: Final = 10  # that one writer waits for another one
+BUSY_PAUSE: Final = 0.02  # seconds between two tries
 EVERYTHING: Final = "everything"
 CONNECTIONS: Final = 8
 """That are used at a time; who comes then waits for one."""
@@ -155,13 +158,31 @@ def _speak_sqlite(engine: Any) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # transactions are begun below, not when the driver guesses one is wanted
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        _write_ahead(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writing = connection.get_execution_options().get("writing")
         connection.execute(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
+
+
+def _write_ahead(connection: Any) -> None:
+    """Of several that open a new database at once, SQLite refuses this change to some without waiting as it else does.
+
+    A database that is in this mode already is left in it, and nobody is refused.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(BUSY_PAUSE)
+        else:
+            return
 
 
 def _speak_postgresql(engine: Any) -> None:
