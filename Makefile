@@ -20,7 +20,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos test slow check format lock train figures clean
+.PHONY: help serve models bentos test slow faults check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -40,6 +40,9 @@ test: .venv/dev ## Run the tests
 
 slow: .venv/dev ## Run the slow tests: fuzzing, and everything from end to end
 	$(BIN)/python -m pytest -m slow
+
+faults: .venv/dev ## Run the promises of docs/reliability.md alone, and print their figures
+	$(BIN)/python -m pytest tests/test_faults_*.py
 
 check: .venv/dev ## Lint, type-check, and keep imports running one way
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from runners import artifacts
+from tests.figures import Figure, Figures, kept, table
 from tests.management_calls import quick
 from tests.management_servers import Management, echo_store
 from tests.servers import Server, serving
@@ -77,6 +78,25 @@ def api(management: Management) -> Iterator[httpx.Client]:
         yield client
         for model in client.get("/models").json():
             client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30})
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Takes down what a promise came to: ``figure("0 failed of 5,000", goal="0 failed")``; the run ends with a table."""
+    figures = kept(request.config)
+
+    def take(measured: str, *, goal: str) -> None:
+        figures.append((request.node.name, measured, goal))
+
+    return take
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The figures of this run."""
+    figures: Figures = kept(config)
+    if figures:
+        terminalreporter.section("figures")
+        terminalreporter.write_line(table(figures))
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
