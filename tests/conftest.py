@@ -82,7 +82,7 @@ def api(management: Management) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
-    """Takes down what a promise came to: ``figure("0 failed of 5,000", goal="0 failed")``; the run ends with a table."""
+    """Takes down what a promise came to: ``figure("0 failed of 5,000", goal="0 failed")``."""
     figures = kept(request.config)
 
     def take(measured: str, *, goal: str) -> None:

@@ -1,4 +1,4 @@
-"""What the promises of docs/reliability.md came to in a run: each test takes its own down, the run ends with a table."""
+"""What the promises of docs/reliability.md came to: each test takes its own down, and the run ends with a table."""
 
 from __future__ import annotations
 
