@@ -17,7 +17,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from management import api, capacity
+from management import api, capacity, failpoints
 from management.access import Door, Failures, Keyring, role_for_api, role_for_models
 from management.answers import ApiVoice, install_error_handlers
 from management.backends.process import ProcessLauncher
@@ -26,6 +26,7 @@ from management.changes import Changes
 from management.errors import StoreUnavailable
 from management.first_key import first_key
 from management.gateway import Gateway
+from management.ledger import Ledger
 from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
 from management.store import Session, Store
@@ -85,9 +86,14 @@ class Platform:
         return Gateway(self.settings, self._refresh, self.supervisor.suspect)
 
     @cached_property
+    def ledger(self) -> Ledger:
+        """What the supervisor writes down."""
+        return Ledger(self.store, self.wishes.capacity, self.settings.lease_seconds)
+
+    @cached_property
     def supervisor(self) -> Supervisor:
         """What makes wishes true."""
-        return Supervisor(self.store, self.launcher, self.wishes.capacity, self.settings, self._refresh)
+        return Supervisor(self.ledger, self.launcher, self.settings, self._refresh)
 
     @cached_property
     def wishes(self) -> Wishes:
@@ -111,6 +117,7 @@ class Platform:
 
     async def start(self) -> None:
         """Opens the database, makes the first key, learns what there is, and begins to supervise."""
+        failpoints.arm(self.settings.failpoint)
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings.home.chmod(0o700)  # somebody else may have made it
         await asyncio.to_thread(self.store.migrate)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
-from management import messages
+from management import failpoints, messages
 from management.answers import of_error
 from management.clock import now
 from management.errors import DeploymentFailed, InvalidRequest, KeyReused, ManagementError, RequestRunning
@@ -99,6 +99,7 @@ class Changes:
                     raise RequestRunning(retry_after=1)
                 return _Said(before.status, before.body), None
             deployment = change.work(session, caller)
+            failpoints.reach("wish.written")
             alive = _alive(session.replicas.of([deployment.id]))
             said = _Said(202, self._told(change, change.under_way, deployment, alive, caller))
             if once is not None:
@@ -106,13 +107,15 @@ class Changes:
             return said, deployment
 
         try:
-            return await self._store.write(write)
+            begun = await self._store.write(write)
         except (KeyReused, RequestRunning):
             raise
         except ManagementError as error:
             if once is not None and error.status < 500:
                 await self._note_refusal(once, error, caller)
             raise
+        failpoints.reach("wish.committed")
+        return begun
 
     async def _note(self, once: _Once, said: _Said) -> None:
         await self._store.write(
@@ -194,12 +197,12 @@ async def _once(request: Request, key: Key) -> _Once | None:
 
 def _alive(replicas: list[Replica]) -> int:
     """Those that are wanted: what drains is on its way out."""
-    return sum(one.state in (ReplicaState.STARTING, ReplicaState.READY) for one in replicas)
+    return sum(one.state.wanted for one in replicas)
 
 
 def _is_true(wish: Deployment, replicas: list[Replica]) -> bool:
     """Whether as many replicas of the wanted revision serve as wished, and no others get requests."""
-    serving = [one for one in replicas if one.state in (ReplicaState.STARTING, ReplicaState.READY)]
+    serving = [one for one in replicas if one.state.wanted]
     fresh = [one for one in serving if one.revision.number == wish.wanted.number]
     ready = [one for one in fresh if one.state is ReplicaState.READY]
     return len(ready) == len(serving) == wish.replicas

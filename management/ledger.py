@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 from uuid import uuid4
 
 from management.capacity import Capacity, free_gpus
-from management.clock import now
+from management.clock import SYSTEM, Clock
 from management.errors import StoreUnavailable
 from management.records import Deployment, Event, Replica, ReplicaState
 from management.settling import Settled
@@ -26,13 +25,14 @@ class LeaseLostError(StoreUnavailable):
 class Ledger:
     """The records as one supervisor writes them."""
 
-    def __init__(self, store: Store, capacity: Capacity, holder: str, lease_seconds: float) -> None:
-        self._store, self._capacity, self._holder, self._lease_seconds = store, capacity, holder, lease_seconds
+    def __init__(self, store: Store, capacity: Capacity, lease_seconds: float, clock: Clock = SYSTEM) -> None:
+        self._store, self._capacity, self._lease_seconds, self.clock = store, capacity, lease_seconds, clock
+        self._holder = uuid4().hex
 
     async def lead(self) -> bool:
         """Takes or renews the lease; whether it is ours."""
         return await self._store.write(
-            lambda session: session.leases.take(self._holder, time.time(), self._lease_seconds), counted=False
+            lambda session: session.leases.take(self._holder, self.clock.unix(), self._lease_seconds), counted=False
         )
 
     async def give_back(self) -> None:
@@ -55,7 +55,7 @@ class Ledger:
             gpus = tuple(self._free_gpus(session)[:needed])
             if self._current(session, deployment) is None or len(gpus) < needed:
                 return None
-            at = now()
+            at = self.clock.now()
             starting = ReplicaState.STARTING
             replica = Replica(uuid4().hex, deployment.id, deployment.wanted, starting, at, at, gpus=gpus)
             session.replicas.add(replica)
@@ -84,7 +84,7 @@ class Ledger:
 
     async def draining(self, replica: Replica) -> None:
         """The replica gets nothing new from now on."""
-        await self._write(lambda session: session.replicas.move(replica, ReplicaState.DRAINING, now()))
+        await self._write(lambda session: session.replicas.move(replica, ReplicaState.DRAINING, self.clock.now()))
 
     async def changed(self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str) -> None:
         """A decision of the supervisor's own about a deployment whose wish is still the same."""
@@ -94,7 +94,7 @@ class Ledger:
             if current is not None:
                 session.deployments.put(change(current))
                 details = {"version": deployment.wanted.config.version, "reason": deployment.reason}
-                session.events.add(Event(now(), deployment.model_id, deployment.id, ACTOR, action, details))
+                session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, ACTOR, action, details))
 
         await self._write(write)
 
@@ -103,7 +103,7 @@ class Ledger:
 
         def write(session: Session) -> None:
             session.deployments.remove(deployment.id)
-            session.events.add(Event(now(), deployment.model_id, deployment.id, ACTOR, "deleted", {}))
+            session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, ACTOR, "deleted", {}))
 
         await self._write(write)
 
@@ -122,16 +122,16 @@ class Ledger:
         def write(session: Session) -> list[str]:
             alive = [one for one in session.replicas.all() if one.state.alive]
             for one in alive:
-                session.replicas.move(one, ReplicaState.GONE, now())
+                session.replicas.move(one, ReplicaState.GONE, self.clock.now())
             return [one.id for one in alive]
 
         return await self._write(write)
 
     async def _write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
         def guarded(session: Session) -> T:
-            if not session.leases.holds(self._holder, time.time()):
+            if not session.leases.holds(self._holder, self.clock.unix()):
                 raise LeaseLostError(retry_after=1)
-            session.leases.take(self._holder, time.time(), self._lease_seconds)  # a long look keeps it
+            session.leases.take(self._holder, self.clock.unix(), self._lease_seconds)  # a long look keeps it
             return work(session)
 
         return await self._store.write(guarded, counted=counted)

@@ -62,7 +62,7 @@ def plan(deployment: Deployment, replicas: Sequence[Replica], *, now: float, att
         deployment: its wish.
         replicas: those of this deployment, oldest first.
         now: Unix time in seconds.
-        attempts: failures in a row after which a revision that was never ready is given up.
+        attempts: failures in a row after which it is given up; of one that was ready, when nothing of it is left.
         room: how many more replicas of the wanted revision the machine has exclusive devices for.
     """
     alive = [one for one in replicas if one.state.alive]
@@ -70,11 +70,11 @@ def plan(deployment: Deployment, replicas: Sequence[Replica], *, now: float, att
         return _removal(deployment.removal, alive)
     if deployment.replicas == 0:
         return _ending(alive)
-    if _hopeless(deployment, attempts):
-        return [RollBack()] if deployment.served else [GiveUp()]
-    staying = [one for one in alive if one.state is not ReplicaState.DRAINING]
+    staying = [one for one in alive if one.state.wanted]
     fresh, old = _parted(deployment, staying)
-    more = _missing(deployment, fresh, old, now)
+    if _hopeless(deployment, fresh, attempts):
+        return [RollBack() if deployment.served and not deployment.proven else GiveUp()]
+    more = _missing(deployment, fresh, old, now, attempts)
     cramped = more > 0 and room <= 0 and len(staying) == len(alive)  # what drains makes place already
     return [*_fewer(deployment, fresh, old, cramped=cramped), *[Start()] * max(0, min(more, room))]
 
@@ -95,9 +95,14 @@ def _end(replica: Replica) -> Action:
     return Drain(replica.id) if replica.state is ReplicaState.READY else Stop(replica.id)
 
 
-def _hopeless(deployment: Deployment, attempts: int) -> bool:
-    """Whether the wanted revision failed too often to be tried again; one that has been ready is always tried again."""
-    return not deployment.proven and not deployment.gave_up and deployment.failures >= attempts
+def _hopeless(deployment: Deployment, fresh: list[Replica], attempts: int) -> bool:
+    """Whether the wanted revision failed too often to be tried again.
+
+    One that has been ready is not given up while any replica of it serves, or may come to serve.
+    """
+    if deployment.gave_up or deployment.failures < attempts:
+        return False
+    return not (deployment.proven and fresh)
 
 
 def _parted(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
@@ -107,7 +112,7 @@ def _parted(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[R
 
 def _fewer(deployment: Deployment, fresh: list[Replica], old: list[Replica], *, cramped: bool) -> list[Action]:
     """Ends what is too much: old replicas that never came to serve, old ones that are replaced, then the newest."""
-    waiting = [one for one in old if one.state is ReplicaState.STARTING]
+    waiting = [one for one in old if one.state is not ReplicaState.READY]
     serving = [one for one in old if one.state is ReplicaState.READY]
     surplus = max(0, _ready(fresh) + len(serving) - deployment.replicas)
     if cramped and not waiting and not surplus:
@@ -121,16 +126,18 @@ def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
     return by_worth[deployment.replicas :][::-1]
 
 
-def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float) -> int:
+def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float, attempts: int) -> int:
     """How many are to be started now, if there is room for them."""
     missing = deployment.replicas - len(fresh)
     if missing <= 0 or deployment.gave_up or _pauses(deployment, now):
         return 0
+    if _ready(old):
+        return min(missing, 1 - _coming(fresh))  # one after the other while old ones serve
+    if _ready(fresh):
+        return missing
     if deployment.failures:
-        return 0 if _starting(fresh) else 1  # what failed before is tried with one
-    if any(one.state is ReplicaState.READY for one in old):
-        return min(missing, 1 - _starting(fresh))  # one after the other while old ones serve
-    return missing
+        return 0 if _coming(fresh) else 1  # what failed before is tried with one
+    return missing if deployment.proven else min(missing, attempts - _coming(fresh))
 
 
 def _pauses(deployment: Deployment, now: float) -> bool:
@@ -142,5 +149,5 @@ def _ready(replicas: Sequence[Replica]) -> int:
     return sum(one.state is ReplicaState.READY for one in replicas)
 
 
-def _starting(replicas: Sequence[Replica]) -> int:
-    return sum(one.state is ReplicaState.STARTING for one in replicas)
+def _coming(replicas: Sequence[Replica]) -> int:
+    return len(replicas) - _ready(replicas)

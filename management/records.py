@@ -30,6 +30,8 @@ class ReplicaState(StrEnum):
     """Recorded, and on its way to ready."""
     READY = "ready"
     """It answers, and requests are sent to it."""
+    SILENT = "silent"
+    """It was ready, and leaves its probes unanswered: it gets no new requests until it answers again."""
     DRAINING = "draining"
     """It gets no new requests and ends when those in flight are answered."""
     FAILED = "failed"
@@ -40,7 +42,12 @@ class ReplicaState(StrEnum):
     @property
     def alive(self) -> bool:
         """Whether a process may stand behind it."""
-        return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING)
+        return self.wanted or self is ReplicaState.DRAINING
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is one of those that were wished for, and not on its way out."""
+        return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.SILENT)
 
 
 MOVES: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
@@ -48,7 +55,12 @@ MOVES: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
         ReplicaState.STARTING: frozenset(
             {ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
         ),
-        ReplicaState.READY: frozenset({ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}),
+        ReplicaState.READY: frozenset(
+            {ReplicaState.SILENT, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
+        ),
+        ReplicaState.SILENT: frozenset(
+            {ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
+        ),
         ReplicaState.DRAINING: frozenset({ReplicaState.GONE}),
         ReplicaState.FAILED: frozenset(),
         ReplicaState.GONE: frozenset(),

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from management import failpoints
 from management.keys import check_chosen
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -54,6 +55,9 @@ class Settings(BaseSettings):
     start_attempts: Count = 3
     """Replicas that may fail in a row before a revision that was never ready is given up."""
 
+    crash_attempts: Count = 5
+    """The same of a revision that has been ready, when nothing of it is left."""
+
     retry_seconds: Seconds = 1.0
     """Seconds before a failed replica's successor is started; doubled with each failure, a minute at most."""
 
@@ -95,6 +99,16 @@ class Settings(BaseSettings):
 
     failed_logins: Count = 20
     """Wrong keys from one address in a minute after which further ones are answered 429."""
+
+    failpoint: str | None = None
+    """Where this process ends at once, for tests: a name of ``failpoints.py`` and ``:exit``."""
+
+    @field_validator("failpoint")
+    @classmethod
+    def _known(cls, text: str | None) -> str | None:
+        if text:
+            failpoints.check(text)
+        return text or None
 
     @field_validator("api_key")
     @classmethod

@@ -11,7 +11,12 @@ from management.backends.base import Observation, Phase, Usage
 from management.plan import LONGEST_PAUSE
 from management.records import Deployment, Event, Replica, ReplicaState
 from management.settings import Settings
+from management.sightings import Health
 
+ENOUGH_PROBES: Final = 2
+"""In a row that are missed before a replica gets no more requests, or answered before it gets some again."""
+QUICK_PAUSE: Final = 2.0
+"""Seconds before a lost replica's successor starts where others serve, when it is not the first that is lost."""
 SHORTEST_DRAIN: Final = 1.0
 """Seconds until every worker has seen that a replica drains; none may look idle before."""
 
@@ -30,8 +35,8 @@ class Context:
 
     at: datetime
     settings: Settings
-    silences: Mapping[str, float] = field(default_factory=dict)
-    """Seconds for which ready replicas have not answered."""
+    health: Mapping[str, Health] = field(default_factory=dict)
+    """How replicas answer."""
     ending: frozenset[str] = frozenset()
     """Replicas that are being ended."""
     ages: Mapping[str, float] = field(default_factory=dict)
@@ -40,6 +45,10 @@ class Context:
     def age(self, replica: Replica) -> float:
         """Seconds in its state; of one that was not seen in it before, by the time of day."""
         return self.ages.get(replica.id, (self.at - replica.changed_at).total_seconds())
+
+    def answers(self, replica: Replica) -> Health:
+        """How it answers."""
+        return self.health.get(replica.id, Health())
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class News:
     def more(self, tails: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The replica's fields that change with its state."""
         if self.state is ReplicaState.READY:
-            return {"address": self.address, "ready_at": self.at}
+            return {"address": self.address, "ready_at": self.replica.ready_at or self.at}
         if self.failed:
             return {"reason": self.reason, "log_tail": "\n".join(tails.get(self.replica.id, ()))}
         return {}
@@ -102,7 +111,8 @@ def settle(
 ) -> Settled:
     """What the look ``seen``, by replica id, means for this deployment, whose replicas these are."""
     looked_at = [(one, seen[one.id]) for one in replicas if one.id in seen]
-    news = tuple(found for one, look in looked_at if (found := _moved(one, look, context)) is not None)
+    spare = any(one.state is ReplicaState.READY and not context.answers(one).misses for one in replicas)
+    news = tuple(found for one, look in looked_at if (found := _moved(one, look, context, spare=spare)) is not None)
     changes = _learnt(deployment, replicas, news, context)
     return Settled(
         news=news,
@@ -120,7 +130,8 @@ def settle(
 
 def silent(replica: Replica, look: Observation) -> bool:
     """Whether a replica that should serve does not answer."""
-    return replica.state is ReplicaState.READY and look.phase in (Phase.SILENT, Phase.STARTING)
+    serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
+    return serves and look.phase in (Phase.SILENT, Phase.STARTING)
 
 
 def refused(deployment: Deployment, replica: Replica, reason: str, context: Context) -> Settled:
@@ -160,7 +171,8 @@ def rates(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> dict[s
     return used
 
 
-def _moved(replica: Replica, look: Observation, context: Context) -> News | None:
+def _moved(replica: Replica, look: Observation, context: Context, *, spare: bool) -> News | None:
+    """``spare``: whether another one answers, else the last that might is not taken out of use."""
     ended = look.phase in (Phase.EXITED, Phase.ABSENT)
     if replica.state is ReplicaState.DRAINING:
         swept = replica.id not in context.ending  # with what it had started
@@ -169,9 +181,18 @@ def _moved(replica: Replica, look: Observation, context: Context) -> News | None
         return _started(replica, look, context)
     if ended:
         return News(replica, ReplicaState.FAILED, context.at, reason=look.reason or "the process is gone")
-    if context.silences.get(replica.id, 0.0) > context.settings.silence_seconds:
+    return _served(replica, context, spare=spare)
+
+
+def _served(replica: Replica, context: Context, *, spare: bool) -> News | None:
+    health = context.answers(replica)
+    if health.silence > context.settings.silence_seconds:
         reason = f"it did not answer for {context.settings.silence_seconds:g} s"
         return News(replica, ReplicaState.FAILED, context.at, reason=reason)
+    if replica.state is ReplicaState.READY and health.misses >= ENOUGH_PROBES and spare:
+        return News(replica, ReplicaState.SILENT, context.at, reason="it does not answer")
+    if replica.state is ReplicaState.SILENT and health.answers >= ENOUGH_PROBES:
+        return News(replica, ReplicaState.READY, context.at, address=replica.address)
     return None
 
 
@@ -198,7 +219,9 @@ def _learnt(
     """How the deployment changes; it is applied to what the database holds then, which may wish something new."""
     number = deployment.wanted.number
     own = [one for one in news if one.replica.revision.number == number]
-    became_ready = any(one.state is ReplicaState.READY for one in own)
+    became_ready = any(one.state is ReplicaState.READY and one.replica.state is ReplicaState.STARTING for one in own)
+    dead = {one.replica.id for one in own if one.failed}
+    others = any(one.state is ReplicaState.READY and one.id not in dead for one in _of(number, replicas))
     failures = [one for one in own if one.failed]
     steady = _steady(deployment, replicas, context) and not failures
     if not (became_ready or failures or steady):
@@ -212,18 +235,32 @@ def _learnt(
         if steady:
             current = replace(current, failures=0, retry_at=None)
         for one in failures:
-            current = _failed(current, one.reason, context)
+            current = _failed(current, one, context, others=others)
         return current
 
     return changed
 
 
-def _failed(deployment: Deployment, reason: str, context: Context) -> Deployment:
-    count = deployment.failures + 1
-    pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(count - 1, 10))
-    if deployment.proven and count == 1:
-        pause = 0.0  # it served, and something happened to it: its successor starts at once
-    return replace(deployment, failures=count, retry_at=context.at.timestamp() + pause, reason=reason)
+def _failed(deployment: Deployment, news: News, context: Context, *, others: bool) -> Deployment:
+    """What follows from a failure; ``others``: whether another replica of the revision is ready."""
+    at, replica = context.at.timestamp(), news.replica
+    served = 0.0
+    if replica.state is not ReplicaState.STARTING:
+        served = at - (replica.ready_at or replica.changed_at).timestamp()
+    count, pause = deployment.failures + 1, 0.0
+    if replica.state is not ReplicaState.STARTING and others:  # not the revision's fault: it is lost, and replaced
+        count = deployment.failures
+        again = deployment.retry_at is not None and at - deployment.retry_at < context.settings.steady_seconds
+        pause = QUICK_PAUSE if again else 0.0
+    elif served > context.settings.steady_seconds:
+        count = 1  # whatever failed before it is long past
+    elif not deployment.proven or count > 1:
+        pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(count - 1, 10))
+    return replace(deployment, failures=count, retry_at=at + pause, reason=news.reason)
+
+
+def _of(number: int, replicas: Sequence[Replica]) -> list[Replica]:
+    return [one for one in replicas if one.revision.number == number]
 
 
 def _steady(deployment: Deployment, replicas: Sequence[Replica], context: Context) -> bool:
@@ -231,5 +268,4 @@ def _steady(deployment: Deployment, replicas: Sequence[Replica], context: Contex
     if not deployment.failures or deployment.retry_at is None:
         return False
     calm = context.at.timestamp() - deployment.retry_at > context.settings.steady_seconds
-    ready = any(one.state is ReplicaState.READY and one.revision.number == deployment.wanted.number for one in replicas)
-    return calm and ready
+    return calm and any(one.state is ReplicaState.READY for one in _of(deployment.wanted.number, replicas))

@@ -1,36 +1,51 @@
-"""When each replica was last looked at, since when it is in its state, since when it is silent: by a monotonic clock.
+"""When each replica was last looked at, since when it is in its state, how it answers: by a clock that nobody sets.
 
 The time of day can be set, also while a replica starts or drains; what a process saw itself is timed without it.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from management.clock import SYSTEM, Clock
 from management.records import Replica, ReplicaState
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a replica answered its last probes."""
+
+    misses: int = 0
+    """Probes in a row that it left unanswered."""
+    answers: int = 0
+    """Probes in a row that it answered."""
+    silence: float = 0.0
+    """Seconds since it last answered."""
 
 
 class Sightings:
     """What one supervisor has seen of the replicas that are alive."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, seconds: float, clock: Clock = SYSTEM) -> None:
         """``seconds`` pass between two looks at a replica that serves."""
         self._seconds, self._clock = seconds, clock
         self._looked_at: dict[str, float] = {}
         self._since: dict[str, tuple[ReplicaState, float]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
         self._silent_since: dict[str, float] = {}
 
     def due(self, alive: Sequence[Replica]) -> list[Replica]:
         """Those to be looked at now: what is on its way every time, what serves now and then. Others are forgotten."""
-        at = self._clock()
-        for known in (self._looked_at, self._since, self._silent_since):
-            for gone in known.keys() - {one.id for one in alive}:
+        at = self._clock.steady()
+        ids = {one.id for one in alive}
+        for known in (self._looked_at, self._since, self._counts, self._silent_since):
+            for gone in known.keys() - ids:
                 del known[gone]
         for one in alive:
             if self._since.get(one.id, (None,))[0] is not one.state:
                 self._since[one.id] = (one.state, at)
-        due = [one for one in alive if one.state is not ReplicaState.READY or self._is_old(one.id, at)]
+        due = [one for one in alive if self._is_due(one, at)]
         self._looked_at |= {one.id: at for one in due}
         return due
 
@@ -39,21 +54,33 @@ class Sightings:
         self._looked_at.pop(replica_id, None)
 
     def heard(self, replica: Replica, *, silent: bool) -> None:
-        """Whether it answered when it was looked at."""
+        """Whether it answered when it was looked at; after one miss it is looked at again at once."""
+        misses, answers = self._counts.get(replica.id, (0, 0))
+        self._counts[replica.id] = (misses + 1, 0) if silent else (0, answers + 1)
         if silent:
-            self._silent_since.setdefault(replica.id, self._clock())
+            self._silent_since.setdefault(replica.id, self._clock.steady())
+            if not misses:
+                self.suspect(replica.id)
         else:
             self._silent_since.pop(replica.id, None)
 
+    def doubtful(self) -> bool:
+        """Whether somebody is to be looked at again at once."""
+        return any(misses == 1 for misses, _ in self._counts.values())
+
     def ages(self) -> dict[str, float]:
         """Seconds that each has been in its state, as far as this supervisor saw it."""
-        at = self._clock()
+        at = self._clock.steady()
         return {one: at - since for one, (_, since) in self._since.items()}
 
-    def silences(self) -> dict[str, float]:
-        """Seconds for which silent ones have been so."""
-        at = self._clock()
-        return {one: at - since for one, since in self._silent_since.items()}
+    def health(self) -> dict[str, Health]:
+        """How each that was looked at answers."""
+        at = self._clock.steady()
+        return {
+            one: Health(misses, answers, at - self._silent_since.get(one, at))
+            for one, (misses, answers) in self._counts.items()
+        }
 
-    def _is_old(self, replica_id: str, at: float) -> bool:
-        return at - self._looked_at.get(replica_id, -self._seconds) >= self._seconds
+    def _is_due(self, replica: Replica, at: float) -> bool:
+        serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
+        return not serves or at - self._looked_at.get(replica.id, -self._seconds) >= self._seconds

@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
-from uuid import uuid4
 
-from management import settling
+from management import failpoints, settling
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation
-from management.capacity import Capacity
-from management.clock import now
 from management.errors import StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
 from management.settling import Measured, Settled
-from management.sightings import Sightings
-from management.store import Store
+from management.watching import Watch
 
 BUSY_SECONDS: Final = 0.05
 """Between looks while something starts or drains."""
-IDLE_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 0.5
 """Between looks while nothing does; a wake comes at once."""
 ORPHAN_SECONDS: Final = 10.0
 """Between two looks for what no record knows."""
@@ -48,22 +43,16 @@ class Supervisor:
     """The loop of one worker; it does nothing while another worker holds the lease."""
 
     def __init__(
-        self,
-        store: Store,
-        launcher: Launcher,
-        capacity: Capacity,
-        settings: Settings,
-        recorded: Callable[[], Awaitable[None]],
+        self, ledger: Ledger, launcher: Launcher, settings: Settings, recorded: Callable[[], Awaitable[None]]
     ) -> None:
         """``recorded`` is called after a look that wrote something down."""
-        self.name = uuid4().hex
         self.leads = False
         """Whether this worker holds the lease."""
-        self._ledger = Ledger(store, capacity, self.name, settings.lease_seconds)
+        self._ledger, self._clock = ledger, ledger.clock
         self._launcher, self._settings, self._recorded = launcher, settings, recorded
         self._awake = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
-        self._sightings = Sightings(IDLE_SECONDS)
+        self._watch = Watch(launcher, self._clock, self.wake)
         self._measured: dict[str, Measured] = {}
         self._measure_at = 0.0
         self._renew_at = self._orphans_at = 0.0
@@ -75,33 +64,37 @@ class Supervisor:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            pause = IDLE_SECONDS
-            try:
-                if await self._lead():
-                    pause = BUSY_SECONDS if await self.look() else IDLE_SECONDS
-                else:
-                    pause = self._settings.lease_seconds / 3
-            except LeaseLostError:
-                self.leads = False
-            except StoreUnavailable:
-                logger.warning("the database is not available; nothing is started or ended meanwhile")
-            except Exception:  # one bad look must not be the last one
-                logger.exception("a look at the replicas failed")
+            pause = await self.step()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), pause)
             self._awake.clear()
+
+    async def step(self) -> float:
+        """One look, if this worker leads; seconds until the next one."""
+        try:
+            if not await self._lead():
+                return self._settings.lease_seconds / 3
+            return BUSY_SECONDS if await self.look() else IDLE_SECONDS
+        except LeaseLostError:
+            self.leads = False
+        except StoreUnavailable:
+            logger.warning("the database is not available; nothing is started or ended meanwhile")
+        except Exception:  # one bad look must not be the last one
+            logger.exception("a look at the replicas failed")
+        return IDLE_SECONDS
 
     async def _lead(self) -> bool:
         """Holds the lease, or takes it when it is free. The holder ends what no record knows, now and then.
 
         Not only when it is new: a worker that slept in the middle of a start may wake up when another one leads.
         """
-        at = time.monotonic()
+        at = self._clock.steady()
         if not self.leads or at >= self._renew_at:
             before, self.leads = self.leads, await self._ledger.lead()
             self._renew_at = at + self._settings.lease_seconds / 3
             if self.leads and not before:
                 logger.info("this worker starts and ends replicas from now on")
+                failpoints.reach("lease.taken")
                 self._orphans_at = 0.0
         if self.leads and at >= self._orphans_at:
             await self._end_orphans()
@@ -122,7 +115,7 @@ class Supervisor:
         """One look at everything; True when something is on its way and deserves another look soon."""
         deployments, replicas = await self._ledger.read()
         alive = [one for one in replicas if one.state.alive]
-        seen = await self._seen(self._sightings.due(alive))
+        seen = await self._watch.seen(alive)
         own: dict[str, list[Replica]] = defaultdict(list)
         for one in replicas:
             own[one.deployment_id].append(one)
@@ -137,30 +130,16 @@ class Supervisor:
         if busy:
             await self._recorded()
         await self._measure([one.id for one in alive])
-        return busy
-
-    async def _seen(self, replicas: Sequence[Replica]) -> dict[str, Observation]:
-        """A look at each; one that fails says nothing of the others."""
-        looks = await asyncio.gather(*(self._launcher.observe(one.id) for one in replicas), return_exceptions=True)
-        seen = {}
-        for one, look in zip(replicas, looks, strict=True):
-            if isinstance(look, Observation):
-                seen[one.id] = look
-                self._sightings.heard(one, silent=settling.silent(one, look))
-            elif isinstance(look, Exception):
-                logger.error("replica %s cannot be looked at", one.id, exc_info=look)
-            else:
-                raise look
-        return seen
+        return busy or self._watch.doubtful()
 
     def suspect(self, replica_id: str) -> None:
         """Somebody could not reach it: it is looked at now."""
-        self._sightings.suspect(replica_id)
+        self._watch.suspect(replica_id)
         self.wake()
 
     async def _measure(self, replica_ids: Sequence[str]) -> None:
         """Every few seconds, what each replica uses."""
-        at = time.monotonic()
+        at = self._clock.steady()
         if at < self._measure_at:
             return
         self._measure_at = at + USAGE_SECONDS
@@ -190,7 +169,8 @@ class Supervisor:
     async def _plan(self, deployment: Deployment, replicas: list[Replica]) -> list[Action]:
         needed = deployment.wanted.config.resources.gpus
         room = len(await self._ledger.free_gpus()) // needed if needed else deployment.replicas + 1
-        return plan(deployment, replicas, now=time.time(), attempts=self._settings.start_attempts, room=room)
+        attempts = self._settings.crash_attempts if deployment.proven else self._settings.start_attempts
+        return plan(deployment, replicas, now=self._clock.unix(), attempts=attempts, room=room)
 
     async def _act(self, deployment: Deployment, replicas: list[Replica], action: Action) -> None:
         by_id = {one.id: one for one in replicas}
@@ -198,9 +178,11 @@ class Supervisor:
             case Start():
                 replica = await self._ledger.started(deployment)  # first: one that no record knows is an orphan
                 if replica is not None:
+                    failpoints.reach("start.recorded")
                     await self._launch(deployment, replica)
             case Drain(replica_id):
                 await self._ledger.draining(by_id[replica_id])
+                failpoints.reach("drain.recorded")
             case Stop(replica_id):
                 if by_id[replica_id].state is not ReplicaState.DRAINING:
                     await self._ledger.draining(by_id[replica_id])
@@ -211,6 +193,7 @@ class Supervisor:
                 await self._ledger.changed(deployment, settling.given_up, "given_up")
             case Erase():
                 await self._ledger.erased(deployment)
+                failpoints.reach("erase.recorded")
                 for one in replicas:
                     await self._launcher.clean(one.id)
 
@@ -226,6 +209,7 @@ class Supervisor:
         )
         try:
             await self._launcher.start(launch)
+            failpoints.reach("start.launched")
         except LaunchRefusedError as error:
             await self._record(deployment, settling.refused(deployment, replica, str(error), self._context()))
 
@@ -234,7 +218,9 @@ class Supervisor:
         failed = [one.replica.id for one in settled.news if one.failed]
         gone = [one.replica.id for one in settled.news if one.state is ReplicaState.GONE]
         tails = {replica_id: await self._launcher.log(replica_id, TAIL_LINES) for replica_id in failed}
+        failpoints.reach("look.seen")
         forgotten = await self._ledger.settled(deployment, settled, tails)
+        failpoints.reach("look.recorded")
         for replica_id in failed:
             self._end(replica_id, 0.0)  # what is left of it, and of what it started
         for replica_id in gone:
@@ -243,8 +229,10 @@ class Supervisor:
             await self._launcher.clean(replica_id)
 
     def _context(self) -> settling.Context:
-        sightings = self._sightings
-        return settling.Context(now(), self._settings, sightings.silences(), frozenset(self._ending), sightings.ages())
+        watch = self._watch
+        return settling.Context(
+            self._clock.now(), self._settings, watch.health(), frozenset(self._ending), watch.ages()
+        )
 
     def _end(self, replica_id: str, grace_seconds: float) -> None:
         """In a task of its own: others need not wait for it."""
@@ -253,7 +241,9 @@ class Supervisor:
 
     async def _ended(self, replica_id: str, grace_seconds: float) -> None:
         try:
+            failpoints.reach("stop.begun")
             await self._launcher.stop(replica_id, grace_seconds)
+            failpoints.reach("stop.done")
         except Exception:  # it is tried again at the next look
             logger.exception("replica %s cannot be ended", replica_id)
         finally:
@@ -262,6 +252,7 @@ class Supervisor:
 
     async def close(self, *, stop_replicas: bool) -> None:
         """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica. Frees the lease."""
+        await self._watch.close()
         with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
             if stop_replicas and await self._leads_at_last():
                 for replica_id in await self._ledger.let_go():
@@ -276,9 +267,9 @@ class Supervisor:
 
     async def _leads_at_last(self) -> bool:
         """Takes the lease to end the replicas, also that of a worker that died a moment ago."""
-        deadline = time.monotonic() + self._settings.lease_seconds + 1.0
+        deadline = self._clock.steady() + self._settings.lease_seconds + 1.0
         while not await self._ledger.lead():
-            if time.monotonic() > deadline:
+            if self._clock.steady() > deadline:
                 return False
             await asyncio.sleep(0.1)
         return True

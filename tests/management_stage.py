@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from management.capacity import Capacity
+from management.clock import SYSTEM
+from management.ledger import Ledger
 from management.records import Deployment, Event, Replica, ReplicaState, Resources
 from management.store import Session, Store, tables
 from management.supervisor import Supervisor
@@ -60,6 +62,7 @@ class Stage:
     """The store, the launcher, and the supervisor that acts now."""
 
     def __init__(self, folder: Path, launcher: FakeLauncher | None = None, *, gpus: int = 0, **changes: Any) -> None:
+        self.clock = changes.pop("clock", SYSTEM)
         self.launcher = launcher or FakeLauncher()
         self.store = MortalStore(f"sqlite:///{folder}/db")
         self.store.migrate()
@@ -68,7 +71,8 @@ class Stage:
         self.supervisor = self.made()
 
     def made(self) -> Supervisor:
-        return Supervisor(self.store, self.launcher, self.capacity, self.settings, nobody_listens)
+        ledger = Ledger(self.store, self.capacity, self.settings.lease_seconds, self.clock)
+        return Supervisor(ledger, self.launcher, self.settings, nobody_listens)
 
     async def lead(self) -> None:
         """The lease is the supervisor's."""

@@ -16,14 +16,21 @@ from management.backends.base import Observation, Phase
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Removal, Replica, ReplicaState, Revision
 from management.settling import Context, given_up, rolled_back, settle
+from management.sightings import Health
 from tests.management_doubles import AT, deployment, replica, revision, settings
 
 NOW = AT.timestamp()
 ATTEMPTS = 3
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING
+SILENT = ReplicaState.SILENT
 OLD, WANTED = revision(1), revision(2)
-KINDS = list(product((STARTING, READY, DRAINING), (OLD, WANTED)))
-CROWDS = [kinds for size in range(5) for kinds in combinations_with_replacement(KINDS, size)]
+KINDS = list(product((STARTING, READY, SILENT, DRAINING), (OLD, WANTED)))
+CROWDS = [
+    kinds
+    for size in range(5)
+    for kinds in combinations_with_replacement(KINDS, size)
+    if sum(state is SILENT for state, _ in kinds) <= 1  # more would double the time
+]
 ROUNDS = 40
 QUICK = settings(Path("unused"))
 
@@ -91,8 +98,30 @@ def test_a_model_that_was_never_ready_is_given_up_and_then_left_alone() -> None:
     assert planned(wished(1, failures=ATTEMPTS, gave_up=True)) == []
 
 
-def test_a_model_that_has_served_is_tried_for_ever() -> None:
-    assert planned(wished(2, served=WANTED, failures=50, retry_at=NOW)) == [Start()]
+def test_a_model_that_has_served_is_given_up_only_when_nothing_of_it_is_left() -> None:
+    tired = wished(2, served=WANTED, failures=50, retry_at=NOW)
+    assert planned(tired, [replica(READY, 2)]) == [Start()]
+    assert planned(tired, [replica(STARTING, 2)]) == []
+    assert planned(tired, [replica(SILENT, 2)]) == [], "it may answer again"
+    assert planned(tired, [replica(DRAINING, 2)]) == [GiveUp()]
+    assert planned(tired) == [GiveUp()]
+
+
+def test_what_was_never_ready_is_tried_with_few_at_a_time() -> None:
+    assert planned(wished(9)) == [Start()] * ATTEMPTS
+    assert planned(wished(9), [replica(STARTING, 2)]) == [Start()] * (ATTEMPTS - 1)
+    assert planned(wished(9, served=WANTED)) == [Start()] * 9
+
+
+def test_lost_replicas_are_replaced_together_while_others_serve() -> None:
+    assert planned(wished(3, served=WANTED, failures=1, retry_at=NOW), [replica(READY, 2)]) == [Start()] * 2
+
+
+def test_a_silent_replica_is_kept_and_ends_before_those_that_answer() -> None:
+    answers, silent = replica(READY, 2), replica(SILENT, 2)
+    assert planned(wished(2), [silent, answers]) == []
+    assert planned(wished(1), [silent, answers]) == [Stop(silent.id)]
+    assert planned(wished(1, served=OLD), [replica(READY, 1), old := replica(SILENT, 1)]) == [Stop(old.id), Start()]
 
 
 def test_nothing_is_started_before_the_pause_is_over_and_then_one_is() -> None:
@@ -183,7 +212,8 @@ class World:
     def round(self) -> list[Action]:
         self.moment += timedelta(minutes=2)  # longer than every pause
         seen = {one.id: Observation(self._phase(one)) for one in self.crowd}
-        settled = settle(self.wish, self.crowd, seen, Context(self.moment, QUICK))
+        health = {one.id: Health(answers=2) for one in self.crowd}
+        settled = settle(self.wish, self.crowd, seen, Context(self.moment, QUICK, health))
         states = {one.replica.id: one.state for one in settled.news}
         moved = [replace(one, state=states[one.id]) if one.id in states else one for one in self.crowd]
         self.crowd = [one for one in moved if one.state.alive]
@@ -198,7 +228,7 @@ class World:
     def _phase(self, one: Replica) -> Phase:
         if one.state is DRAINING:
             return Phase.ABSENT
-        return Phase.READY if one.state is READY or self.works(one.revision) else Phase.EXITED
+        return Phase.READY if one.state in (READY, SILENT) or self.works(one.revision) else Phase.EXITED
 
     def _apply(self, action: Action) -> None:
         match action:
@@ -257,7 +287,7 @@ def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Removal) -
 
 def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up() -> None:
     for world in worlds(lambda one: one.number == OLD.number, (2,), (None, OLD)):
-        if any(one.state is READY and one.revision is WANTED for one in world.crowd):
+        if any(one.state in (READY, SILENT) and one.revision is WANTED for one in world.crowd):
             continue  # it has become ready
         start = world.wish, list(world.crowd)
         world.settle_down(least=min(world.wish.replicas, ready(world.crowd)))

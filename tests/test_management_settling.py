@@ -24,10 +24,11 @@ from management.settling import (
     settle,
     silent,
 )
+from management.sightings import Health
 from tests.management_doubles import AT, deployment, replica, revision, settings
 
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING
-FAILED, GONE = ReplicaState.FAILED, ReplicaState.GONE
+SILENT, FAILED, GONE = ReplicaState.SILENT, ReplicaState.FAILED, ReplicaState.GONE
 SETTINGS = settings(
     Path("unused"),
     start_seconds=180,
@@ -59,13 +60,15 @@ MOVES = {
     (STARTING, Phase.EXITED): FAILED,
     (READY, Phase.ABSENT): FAILED,
     (READY, Phase.EXITED): FAILED,
+    (SILENT, Phase.ABSENT): FAILED,
+    (SILENT, Phase.EXITED): FAILED,
     (DRAINING, Phase.ABSENT): GONE,
     (DRAINING, Phase.EXITED): GONE,
 }
 """Every phase in every state that means a move at once; all others mean none."""
 
 
-@pytest.mark.parametrize(("state", "phase"), list(product((STARTING, READY, DRAINING), Phase)))
+@pytest.mark.parametrize(("state", "phase"), list(product((STARTING, READY, SILENT, DRAINING), Phase)))
 def test_each_phase_in_each_state_means_what_the_table_says(state: ReplicaState, phase: Phase) -> None:
     assert moved(state, Observation(phase)) is MOVES.get((state, phase))
 
@@ -84,13 +87,38 @@ def test_what_is_not_ready_in_time_has_failed(phase: Phase) -> None:
 def test_a_replica_that_is_silent_for_too_long_has_failed() -> None:
     one = replica(READY)
     for seconds, reasons in ((30.0, []), (30.1, ["it did not answer for 30 s"])):
-        found = settled(one, Observation(Phase.SILENT), context(silences={one.id: seconds}))
+        found = settled(one, Observation(Phase.SILENT), context(health={one.id: Health(9, 0, seconds)}))
         assert [news.reason for news in found.news] == reasons
+
+
+@pytest.mark.parametrize(
+    ("misses", "others", "ejected"), [(1, 0, False), (2, 0, True), (5, 0, True), (2, 1, False), (2, None, False)]
+)
+def test_one_that_misses_two_probes_gets_no_more_requests_if_another_one_answers(
+    misses: int, others: int | None, *, ejected: bool
+) -> None:
+    bad, good = replica(READY), replica(READY)
+    crowd = [bad] if others is None else [bad, good]
+    health = {bad.id: Health(misses, 0, 2.0), good.id: Health(others or 0)}
+    found = settle(deployment(), crowd, {bad.id: Observation(Phase.SILENT)}, context(health=health))
+    assert [one.state for one in found.news] == [SILENT] * ejected
+    assert found.changed is None, "it has not failed"
+
+
+@pytest.mark.parametrize(("answers", "back"), [(1, False), (2, True)])
+def test_a_silent_one_that_answers_twice_is_in_use_again_and_was_ready_since_before(
+    answers: int, *, back: bool
+) -> None:
+    one = replica(SILENT, address="unix:/here", ready_at=AT)
+    found = settled(one, Observation(Phase.READY), context(9, health={one.id: Health(answers=answers)}))
+    assert [news.more({}) for news in found.news] == [{"address": "unix:/here", "ready_at": AT}] * back
+    assert found.changed is None
 
 
 def test_only_a_replica_that_should_serve_can_be_silent() -> None:
     looks = {phase for phase in Phase if silent(replica(READY), Observation(phase))}
     assert looks == {Phase.SILENT, Phase.STARTING}
+    assert silent(replica(SILENT), Observation(Phase.SILENT))
     assert not any(silent(replica(state), Observation(Phase.SILENT)) for state in (STARTING, DRAINING))
 
 
@@ -174,6 +202,22 @@ def test_the_successor_of_one_that_served_starts_at_once_and_only_the_first_time
     assert learnt(replace(proven, failures=1), READY, Observation(Phase.EXITED)).retry_at == at + 2
 
 
+def test_one_of_several_that_is_lost_is_replaced_at_once_and_then_after_a_short_pause() -> None:
+    wish, lost = deployment(replicas=2, served=revision(1)), replica(READY)
+    for last, pause in ((None, 0.0), (AT.timestamp() - 31, 0.0), (AT.timestamp(), 2.0)):
+        before = replace(wish, failures=3, retry_at=last)
+        found = settle(before, [lost, replica(READY)], {lost.id: Observation(Phase.EXITED)}, context(0))
+        assert found.changed is not None
+        after = found.changed(before)
+        assert (after.failures, after.retry_at) == (3, AT.timestamp() + pause)
+
+
+def test_the_last_one_that_served_for_long_is_no_crash_loop() -> None:
+    before = deployment(served=revision(1), failures=4)
+    after = learnt(before, READY, Observation(Phase.EXITED), context(31))
+    assert (after.failures, after.retry_at) == (1, AT.timestamp() + 31)
+
+
 def test_several_failures_in_one_look_are_all_counted() -> None:
     wish, both = deployment(replicas=2), [replica(STARTING), replica(STARTING)]
     found = settle(wish, both, {one.id: Observation(Phase.EXITED) for one in both}, context())
@@ -204,7 +248,7 @@ def test_a_failure_in_a_calm_while_is_not_forgotten_with_the_others() -> None:
     seen = {good.id: Observation(Phase.READY), bad.id: Observation(Phase.EXITED)}
     found = settle(tired, [good, bad], seen, context(31))
     assert found.changed is not None
-    assert found.changed(tired).failures == 3
+    assert found.changed(tired).failures == 2
 
 
 def test_a_wish_that_came_between_look_and_record_is_not_overwritten() -> None:

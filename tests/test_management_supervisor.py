@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from management import supervisor
+from management import supervisor, watching
 from management.backends.base import Launch, Observation, Phase
 from management.ledger import LeaseLostError
 from management.records import NOTHING, Removal, ReplicaState, Status, status_of
@@ -31,7 +31,7 @@ ECHO_2 = "suoke/echo:2.0.0"
 @pytest.fixture
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stage]]:
     """Makes stages, on which every look is at everything."""
-    monkeypatch.setattr(supervisor, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "HEALTH_SECONDS", 0.0)
     made: list[Stage] = []
 
     def make(launcher: FakeLauncher | None = None, **changes: Any) -> Stage:
@@ -189,7 +189,7 @@ async def test_who_lost_the_lease_writes_and_starts_nothing(staged: Callable[...
     stage = staged()
     await serving(stage)
     with stage.store.writing() as session:
-        session.leases.take(stage.supervisor.name, time.time(), 0.0)
+        session.connection.execute(tables.leases.update().values(held_until=0.0))
         assert session.leases.take("another", time.time(), 1000)
     stage.wish(replicas=3)
     before = stage.told(), stage.replicas()

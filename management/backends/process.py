@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from typing import Any, Final
 import aiohttp
 import psutil
 
+from management import failpoints
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.host_environment import MARKER, environment
 from management.bentos import tag_of
@@ -36,7 +37,7 @@ from management.socket_path import SocketPath
 
 HOST: Final = Path(__file__).with_name("replica_host.py")
 PROBE_SECONDS: Final = 1.5
-REAP_SECONDS: Final = 5.0
+REAP_SECONDS: Final = 2.0
 TAIL_BYTES: Final = 256 * 1024
 
 logger = logging.getLogger(__name__)
@@ -58,9 +59,10 @@ class ProcessLauncher(Launcher):
     def _start(self, launch: Launch) -> None:
         folder = self._home / launch.replica_id
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True, parents=True)
             with (folder / "lock").open("ab") as lock:
                 if not _taken(lock.fileno()):
+                    _sweep(launch.replica_id)  # of an earlier start, should somebody have removed its folder
                     self._spawn(launch, folder, lock.fileno())
         except OSError as error:
             raise LaunchRefusedError(f"the process cannot be started ({error.strerror})") from error
@@ -87,6 +89,7 @@ class ProcessLauncher(Launcher):
                 pass_fds=(lock,),
                 start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
             )
+        failpoints.reach("start.spawned")
         (folder / "pid").write_text(f"{child.pid} {_began(child.pid)}")
         self._children[launch.replica_id] = child
 
@@ -98,6 +101,8 @@ class ProcessLauncher(Launcher):
         if not folder.is_dir():
             return Observation(Phase.ABSENT)
         if exit_code is not None or not _alive(folder):  # what it had forked may hold its lock
+            if child is not None and exit_code is None:
+                exit_code = await asyncio.to_thread(_exit_code, child)
             begun = (folder / "pid").exists()
             return Observation(Phase.EXITED, reason=_reason(exit_code)) if begun else Observation(Phase.ABSENT)
         if not (folder / "http.sock").exists():
@@ -170,12 +175,19 @@ class ProcessLauncher(Launcher):
                 child.poll()
 
     async def running(self) -> list[str]:
-        """As the contract says: processes without a host that lives are swept, not listed."""
-        return [folder.name for folder in self._home.iterdir() if folder.is_dir() and _alive(folder)]
+        """As the contract says: those whose host lives, and those of whom some process was left behind."""
+        hosts = [folder.name for folder in self._folders() if _alive(folder)]
+        return sorted({*hosts, *await asyncio.to_thread(_strays, self._home)})
 
     async def left(self) -> list[str]:
         """As the contract says."""
-        return [folder.name for folder in self._home.iterdir() if folder.is_dir()]
+        return [folder.name for folder in self._folders()]
+
+    def _folders(self) -> list[Path]:
+        try:
+            return [folder for folder in self._home.iterdir() if folder.is_dir()]
+        except FileNotFoundError:  # somebody removed it; the next start makes it anew
+            return []
 
     async def log(self, replica_id: str, lines: int) -> list[str]:
         """As the contract says."""
@@ -242,22 +254,36 @@ def _began(pid: int) -> str:
         return ""
 
 
-def _marker(pid: int) -> str | None:
-    """The replica that a process belongs to."""
+def _strays(home: Path) -> Iterator[str]:
+    """The ids of replicas with their folders in ``home`` to which any process belongs."""
+    for process in psutil.process_iter():
+        marked = _environment(process)
+        if MARKER in marked and marked.get("HOME") == str(home / marked[MARKER]):
+            yield marked[MARKER]
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Empty of one that is gone, or not ours to look at."""
     try:
-        return psutil.Process(pid).environ().get(MARKER)
+        return process.environ()
     except psutil.Error:
-        return None
+        return {}
 
 
 def _sweep(replica_id: str) -> None:
     """Ends every process that carries the replica's id: those of a tree have sessions of their own."""
     for process in psutil.process_iter():
-        if _marker(process.pid) == replica_id:
-            try:
+        if _environment(process).get(MARKER) == replica_id:
+            with suppress(psutil.Error):
                 process.kill()
-            except psutil.Error:
-                continue
+
+
+def _exit_code(child: subprocess.Popen[bytes]) -> int | None:
+    """Of one that has let go of its lock: it can be reaped a moment later."""
+    try:
+        return child.wait(REAP_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _reason(exit_code: int | None) -> str:

@@ -30,11 +30,12 @@ from management.store.keys import Keys
 from management.store.leases import Leases
 from management.store.replicas import Replicas
 
-BUSY_SECONDS: Final = 10  # that one writer waits for another one
+BUSY_SECONDS: Final = 5  # that one writer waits for another one
+QUEUE_SECONDS: Final = 5  # that a writer of this process waits for those before it
 BUSY_PAUSE: Final = 0.02  # seconds between two tries
 EVERYTHING: Final = "everything"
-CONNECTIONS: Final = 8
-"""That are used at a time; who comes then waits for one."""
+READERS: Final = 7
+"""That read at a time; who comes then waits for one. Writers are one after the other, and keep no reader waiting."""
 WRITERS: Final = 0x61746C  # the number of the lock that PostgreSQL's writers take
 
 T = TypeVar("T")
@@ -77,7 +78,8 @@ class Store:
         self._engine = create_engine(
             url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {}, pool_pre_ping=not sqlite
         )
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="store")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         if sqlite:
             _speak_sqlite(self._engine)
         else:
@@ -112,18 +114,21 @@ class Store:
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """``work`` in a reading transaction, beside the event loop."""
-        return await self._beside(partial(self._read, work))
+        return await asyncio.get_running_loop().run_in_executor(self._readers, partial(self._read, work))
 
     async def write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
-        """``work`` in a writing transaction, beside the event loop."""
-        return await self._beside(partial(self._write, work, counted=counted))
-
-    async def _beside(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        """``work`` in a writing transaction, beside the event loop; given up if it cannot even begin in time."""
+        writing = self._writer.submit(partial(self._write, work, counted=counted))
+        done = asyncio.wrap_future(writing)
+        await asyncio.wait({done}, timeout=QUEUE_SECONDS)
+        if writing.cancel():
+            raise StoreUnavailable(retry_after=QUEUE_SECONDS)
+        return await done
 
     def close(self) -> None:
         """Closes its connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._readers, self._writer):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
 
     def _read(self, work: Callable[[Session], T]) -> T:

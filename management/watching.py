@@ -1,0 +1,90 @@
+"""Looks at replicas, each in its own time: one that does not answer keeps no other's news waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from management import settling
+from management.backends.base import Launcher, Observation
+from management.clock import Clock
+from management.records import Replica
+from management.sightings import Health, Sightings
+
+HEALTH_SECONDS: Final = 0.5
+"""Between two looks at a replica that serves."""
+PATIENCE_SECONDS: Final = 0.1
+"""That a look waits for replicas' answers; what comes later is for the next one."""
+
+logger = logging.getLogger(__name__)
+
+
+class Watch:
+    """The looks of one supervisor."""
+
+    def __init__(self, launcher: Launcher, clock: Clock, answered: Callable[[], None]) -> None:
+        """``answered`` is called when a look that was not waited for is over."""
+        self._launcher, self._answered = launcher, answered
+        self._sightings = Sightings(HEALTH_SECONDS, clock)
+        self._looks: dict[str, asyncio.Task[Observation]] = {}
+
+    async def seen(self, alive: Sequence[Replica]) -> dict[str, Observation]:
+        """What is known anew of each; one that cannot be looked at says nothing of the others."""
+        due = {one.id for one in self._sightings.due(alive)}
+        for one in alive:
+            if one.id in due and one.id not in self._looks:
+                self._looks[one.id] = asyncio.create_task(self._launcher.observe(one.id))
+        if self._looks:
+            await asyncio.wait(self._looks.values(), timeout=PATIENCE_SECONDS)
+        by_id = {one.id: one for one in alive}
+        seen = {}
+        for replica_id, look in list(self._looks.items()):
+            if not look.done():
+                look.add_done_callback(self._over)
+                continue
+            del self._looks[replica_id]
+            found = _found(replica_id, look)
+            if found is not None and replica_id in by_id:
+                seen[replica_id] = found
+                self._sightings.heard(by_id[replica_id], silent=settling.silent(by_id[replica_id], found))
+        return seen
+
+    def _over(self, _: asyncio.Task[Observation]) -> None:
+        self._answered()
+
+    def suspect(self, replica_id: str) -> None:
+        """It is looked at the next time."""
+        self._sightings.suspect(replica_id)
+
+    def doubtful(self) -> bool:
+        """Whether somebody is to be looked at again at once."""
+        return self._sightings.doubtful()
+
+    def ages(self) -> Mapping[str, float]:
+        """Seconds that each has been in its state."""
+        return self._sightings.ages()
+
+    def health(self) -> Mapping[str, Health]:
+        """How each answers."""
+        return self._sightings.health()
+
+    async def close(self) -> None:
+        """Gives up the looks that are under way."""
+        for look in self._looks.values():
+            look.cancel()
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        self._looks.clear()
+
+
+def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation | None:
+    if look.cancelled():
+        raise asyncio.CancelledError
+    error = look.exception()
+    if error is None:
+        return look.result()
+    if not isinstance(error, Exception):
+        raise error
+    logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
+    return None
