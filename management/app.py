@@ -5,27 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
-from starlette.staticfiles import StaticFiles
 
 from management import api, capacity, failpoints
 from management.access import Door, Failures, Keyring, role_for_api, role_for_models
 from management.answers import ApiVoice, install_error_handlers
+from management.autoscaler import Autoscaler
 from management.backends.process import ProcessLauncher
 from management.bentos import BentoStore
 from management.changes import Changes
+from management.demand import REPORT_SECONDS, Reporter
+from management.documentation import add_documentation
+from management.errands import Errands
 from management.errors import StoreUnavailable
 from management.first_key import first_key
-from management.gateway import Gateway
+from management.gateway import Calls, Gateway
 from management.ledger import Ledger
 from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
@@ -83,7 +82,18 @@ class Platform:
     @cached_property
     def gateway(self) -> Gateway:
         """The way to the models."""
-        return Gateway(self.settings, self._refresh, self.supervisor.suspect)
+        errands = self.errands
+        return Gateway(self.settings, Calls(self._refresh, errands.awaken, self.supervisor.suspect, errands.eject))
+
+    @cached_property
+    def errands(self) -> Errands:
+        """What requests set going."""
+        return Errands(self.store, self.wishes, self._refresh)
+
+    @cached_property
+    def reporter(self) -> Reporter:
+        """What tells other workers what this one is asked for."""
+        return Reporter(self.store, self.gateway.routes)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -93,12 +103,14 @@ class Platform:
     @cached_property
     def supervisor(self) -> Supervisor:
         """What makes wishes true."""
-        return Supervisor(self.ledger, self.launcher, self.settings, self._refresh)
+        short = capacity.least_memory(self.settings)
+        autoscaler = Autoscaler(self.ledger, self.settings, capacity.free_memory, short)
+        return Supervisor(self.ledger, self.launcher, autoscaler, self.settings, self._refresh)
 
     @cached_property
     def wishes(self) -> Wishes:
         """What requests change."""
-        return Wishes(capacity.of_machine(self.settings))
+        return Wishes(capacity.of_machine(self.settings), self.settings.hold_seconds)
 
     @cached_property
     def bentos(self) -> BentoStore:
@@ -123,13 +135,19 @@ class Platform:
         await asyncio.to_thread(self.store.migrate)
         await self.store.write(lambda session: first_key(session, self.settings))
         await self._refresh()
-        self._tasks = [asyncio.create_task(one) for one in (self.supervisor.run(), self._watch(), self._note_uses())]
+        self._tasks = [
+            asyncio.create_task(self.supervisor.run()),
+            asyncio.create_task(_every(self.settings.refresh_seconds, self._refresh)),
+            asyncio.create_task(_every(REPORT_SECONDS, self.reporter.report)),
+            asyncio.create_task(_every(USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
+        ]
 
     async def close(self) -> None:
         """Ends what ``start`` began; replicas too, unless they are to be kept."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.errands.close()
         await self.supervisor.close(stop_replicas=not self.settings.keep_replicas)
         await self.gateway.close()
         with suppress(StoreUnavailable):
@@ -167,17 +185,6 @@ class Platform:
         said = await self.health()
         return None if said["status"] == "unhealthy" else said
 
-    async def _watch(self) -> None:
-        """Looks for what any worker changed, and learns it within a second."""
-        while True:
-            await asyncio.sleep(self.settings.refresh_seconds)
-            try:
-                await self._refresh()
-            except StoreUnavailable:
-                logger.warning("the database is not available; routes and keys stay as they were")
-            except Exception:  # one bad look must not be the last one
-                logger.exception("routes and keys cannot be read")
-
     async def _refresh(self) -> None:
         """Learns what has changed, if anything has; one look at a time, so that nothing older is learnt after it."""
         async with self._looking:
@@ -200,14 +207,6 @@ class Platform:
         if self._news is None:
             self._news = asyncio.get_running_loop().create_future()
         return self._news
-
-    async def _note_uses(self) -> None:
-        while True:
-            await asyncio.sleep(USES_SECONDS)
-            try:
-                await self.keyring.write_uses(self.store)
-            except Exception:  # they are kept, and written next time
-                logger.exception("the keys' last uses cannot be written")
 
     # As an application
 
@@ -245,8 +244,20 @@ class Platform:
         )
         install_error_handlers(app)
         app.include_router(api.router(self))
-        _add_documentation(app)
+        add_documentation(app, api.PREFIX)
         return app
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Does it again and again; what fails once is tried the next time, and is not the last one."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except StoreUnavailable:
+            logger.warning("the database is not available; everything stays as it was")
+        except Exception:
+            logger.exception("it is tried again in %g s", seconds)
 
 
 def _state(session: Session) -> tuple[Lease | None, int, int]:
@@ -260,23 +271,3 @@ def _limits(path: str) -> Limits:
     """Inference takes pictures; everything else is small."""
     size = {"inference": INFERENCE_BYTES, "batch_inference": BATCH_BYTES}.get(path.rsplit("/", 1)[-1], CONTROL_BYTES)
     return Limits(body_bytes=size, request_seconds=LONGEST_TIMEOUT + SPARE_SECONDS, body_seconds=BODY_SECONDS)
-
-
-def _add_documentation(app: FastAPI) -> None:
-    """Swagger UI, from the files that BentoML brings: nothing comes from the internet."""
-    static = f"{api.PREFIX}/static"
-    spec = find_spec("bentoml")
-    if spec is None or not spec.submodule_search_locations:
-        return
-    files = Path(spec.submodule_search_locations[0]) / "_internal" / "server" / "static_content"
-    app.mount(static, StaticFiles(directory=files, check_dir=False))
-
-    @app.get(f"{api.PREFIX}/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url=f"{api.PREFIX}/openapi.json",
-            title=app.title,
-            swagger_js_url=f"{static}/swagger-ui-bundle.js",
-            swagger_css_url=f"{static}/swagger-ui.css",
-            swagger_favicon_url=f"{static}/favicon-light-32x32.png",
-        )

@@ -16,6 +16,7 @@ from management.errors import InsufficientResources
 from management.records import NOTHING, Deployment, Resources
 from management.settings import Settings
 
+_CGROUP: Final = Path("/sys/fs/cgroup")
 _CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _NVIDIA: Final = Path("/proc/driver/nvidia/gpus")
 
@@ -33,14 +34,18 @@ class Capacity:
         """
         if wanted.within(before):
             return
-        taken = sum((asked(one) for one in others), start=NOTHING)
-        if not (taken + wanted).within(self.limit):
+        if not self.fits(others := list(others), wanted):
+            taken = _sum(others)
             available = Resources(
                 max(0, self.limit.cpu_millicores - taken.cpu_millicores),
                 max(0, self.limit.memory_bytes - taken.memory_bytes),
                 max(0, self.limit.gpus - taken.gpus),
             )
             raise InsufficientResources({"requested": shown(wanted), "available": shown(available)})
+
+    def fits(self, others: Iterable[Deployment], wanted: Resources) -> bool:
+        """Whether ``wanted`` fits beside what the other deployments ask for."""
+        return (_sum(others) + wanted).within(self.limit)
 
 
 def of_machine(settings: Settings) -> Capacity:
@@ -75,6 +80,28 @@ def asked(deployment: Deployment) -> Resources:
     if deployment.removal:
         return NOTHING
     return deployment.wanted.config.resources * deployment.replicas
+
+
+def free_memory() -> int:
+    """Bytes that this machine, or the container that this runs in, has left; what it could drop at once with them."""
+    free = psutil.virtual_memory().available
+    try:
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = next(
+            int(line.split()[1]) for line in (_CGROUP / "memory.stat").open() if line.startswith("inactive_file ")
+        )
+    except (OSError, ValueError, StopIteration):  # no such limit
+        return free
+    return min(free, limit - used + cached)
+
+
+def least_memory(settings: Settings) -> int:
+    """Bytes that the machine should have left."""
+    return quantities.memory_bytes(settings.spare_memory) if settings.spare_memory else _memory() // 20
+
+
+def _sum(deployments: Iterable[Deployment]) -> Resources:
+    return sum((asked(one) for one in deployments), start=NOTHING)
 
 
 def _cores() -> int:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 from uuid import uuid4
 
+from management import room
 from management.capacity import Capacity, free_gpus
 from management.clock import SYSTEM, Clock
 from management.errors import StoreUnavailable
-from management.records import Deployment, Event, Replica, ReplicaState
+from management.records import Demand, Deployment, Event, Replica, ReplicaState
 from management.settling import Settled
 from management.store import Session, Store
 
 T = TypeVar("T")
 
 ACTOR: Final = "supervisor"
+AUTOSCALER: Final = "autoscaler"
 
 
 class LeaseLostError(StoreUnavailable):
@@ -28,6 +31,7 @@ class Ledger:
     def __init__(self, store: Store, capacity: Capacity, lease_seconds: float, clock: Clock = SYSTEM) -> None:
         self._store, self._capacity, self._lease_seconds, self.clock = store, capacity, lease_seconds, clock
         self._holder = uuid4().hex
+        self._read: tuple[int, list[Deployment], list[Replica]] | None = None
 
     async def lead(self) -> bool:
         """Takes or renews the lease; whether it is ours."""
@@ -40,8 +44,16 @@ class Ledger:
         await self._store.write(lambda session: session.leases.give_back(self._holder), counted=False)
 
     async def read(self) -> tuple[list[Deployment], list[Replica]]:
-        """Everything, at one moment."""
-        return await self._store.read(lambda session: (session.deployments.all(), session.replicas.all()))
+        """Everything, at one moment; what replicas use may be older."""
+
+        def look(session: Session) -> tuple[int, list[Deployment], list[Replica]]:
+            changes = session.changes()
+            if self._read is not None and self._read[0] == changes:
+                return self._read
+            return changes, session.deployments.all(), session.replicas.all()
+
+        self._read = await self._store.read(look)
+        return self._read[1:]
 
     async def free_gpus(self) -> list[int]:
         """The GPUs that no replica has."""
@@ -95,6 +107,40 @@ class Ledger:
                 session.deployments.put(change(current))
                 details = {"version": deployment.wanted.config.version, "reason": deployment.reason}
                 session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, ACTOR, action, details))
+
+        await self._write(write)
+
+    async def demands(self) -> list[Demand]:
+        """What callers want."""
+        return await self._store.read(lambda session: session.demands.all())
+
+    async def scaled(self, deployment: Deployment, replicas: int, reason: str) -> int:
+        """So many replicas, or as many as there is room for, or as before; how many it came to."""
+
+        def write(session: Session) -> int:
+            current = self._current(session, deployment)
+            if current is None:
+                return replicas  # somebody else has changed it, and is right
+            others = [one for one in session.deployments.all() if one.id != current.id]
+            each = current.wanted.config.resources
+            number = replicas
+            while number > current.replicas and not self._capacity.fits(others, each * number):
+                number -= 1
+            if number != current.replicas:
+                session.deployments.put(replace(current, replicas=number))
+                told = {"from": current.replicas, "to": number, "reason": reason}
+                session.events.add(Event(self.clock.now(), current.model_id, current.id, AUTOSCALER, "scale", told))
+            return number
+
+        return await self._write(write)
+
+    async def rested(self, deployment: Deployment, reason: str) -> None:
+        """Nobody asks for it: it is ended, and started by the next request."""
+
+        def write(session: Session) -> None:
+            current = self._current(session, deployment)
+            if current is not None:
+                room.rest(session, current, reason, AUTOSCALER)
 
         await self._write(write)
 

@@ -148,6 +148,11 @@ STATES: Final[Mapping[str, Texts]] = {
         "Given up after several tries: {reason}",
     ),
     "stopped": ("已停止", "Arrêté", "Stopped"),
+    "dormant": (
+        "空闲中，下一个请求将启动它",
+        "En veille : la prochaine requête le démarre",
+        "Asleep: the next request starts it",
+    ),
     "removed": ("正在删除", "Suppression en cours", "Being deleted"),
 }
 
@@ -183,9 +188,9 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
         "must satisfy 0 <= min_replicas <= max_replicas <= 64",
     ),
     "beyond": (
-        "不能超过 max_replicas（{expected}）",
-        "ne peut pas dépasser max_replicas ({expected})",
-        "must not be more than max_replicas ({expected})",
+        "必须为 0，或在 min_replicas 与 max_replicas 之间（{expected}）",
+        "doit être 0, ou entre min_replicas et max_replicas ({expected})",
+        "must be 0, or between min_replicas and max_replicas ({expected})",
     ),
     "variable": (
         "该环境变量名不允许",

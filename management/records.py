@@ -174,6 +174,25 @@ class Deployment:
     reason: str = ""
     """Why the last replica failed."""
     removal: Removal | None = None
+    dormant: bool = False
+    """Its replicas were ended because nobody asked; the next request starts it."""
+    held_until: float | None = None
+    """Unix time until which the load does not change the number of replicas: somebody chose it."""
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it is ended when nobody asks."""
+        return self.wanted.config.scaling.min_replicas == 0
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a caller may wait for a replica: one is on its way, or is started when somebody asks.
+
+        A model's first start may take minutes, or never come to an end; nobody waits for that unless it is on demand.
+        """
+        if self.removal or self.gave_up:
+            return False
+        return self.dormant or (self.replicas > 0 and (self.on_demand or self.served is not None))
 
     @property
     def proven(self) -> bool:
@@ -203,6 +222,24 @@ class Replica:
     """The last lines it wrote before it failed."""
     cpu_millicores: int = 0
     memory_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What callers want of a model, as one worker of the server sees it."""
+
+    worker: str
+    deployment_id: str
+    in_flight: int
+    """Requests that replicas are working on."""
+    waiting: int
+    """Requests that wait for a place at a replica."""
+    places: int
+    """Requests that this worker lets the replicas work on at a time."""
+    asked_at: float
+    """Unix time of the last request."""
+    at: float
+    """Unix time of this look."""
 
 
 @dataclass(frozen=True)

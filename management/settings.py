@@ -76,6 +76,19 @@ class Settings(BaseSettings):
     keep_replicas: bool = False
     """Whether replicas run on when the server is stopped in an orderly way. They always outlive its crash."""
 
+    idle_seconds: Seconds = 300.0
+    """Seconds without a request after which a model with ``min_replicas`` 0 is ended; the next request starts it."""
+
+    quiet_seconds: Seconds = 60.0
+    """Seconds without need for them, after which replicas that the load once needed are ended."""
+
+    hold_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """Seconds that a number of replicas which somebody chose stays, before the load decides again."""
+
+    spare_memory: str | None = None
+    """Memory that the machine should have left; else models with ``min_replicas`` 0 that nobody asks are ended.
+    Default: a twentieth of the machine's."""
+
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
     """Requests that one replica gets at a time from each worker; further ones wait in the queue."""
 

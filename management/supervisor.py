@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from management import failpoints, settling
+from management.autoscaler import Autoscaler
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation
 from management.errors import StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
@@ -43,9 +44,15 @@ class Supervisor:
     """The loop of one worker; it does nothing while another worker holds the lease."""
 
     def __init__(
-        self, ledger: Ledger, launcher: Launcher, settings: Settings, recorded: Callable[[], Awaitable[None]]
+        self,
+        ledger: Ledger,
+        launcher: Launcher,
+        autoscaler: Autoscaler,
+        settings: Settings,
+        recorded: Callable[[], Awaitable[None]],
     ) -> None:
         """``recorded`` is called after a look that wrote something down."""
+        self._autoscaler = autoscaler
         self.leads = False
         """Whether this worker holds the lease."""
         self._ledger, self._clock = ledger, ledger.clock
@@ -130,6 +137,7 @@ class Supervisor:
         if busy:
             await self._recorded()
         await self._measure([one.id for one in alive])
+        await self._autoscaler.look(deployments, replicas)
         return busy or self._watch.doubtful()
 
     def suspect(self, replica_id: str) -> None:
@@ -147,6 +155,7 @@ class Supervisor:
         before, self._measured = self._measured, {one: Measured(at, used) for one, used in usage.items()}
         if used := settling.rates(before, self._measured):
             await self._ledger.measured(used)
+            self._autoscaler.measured({one: millicores for one, (millicores, _) in used.items()})
 
     async def _look_after(
         self, deployment: Deployment, replicas: list[Replica], seen: Mapping[str, Observation]

@@ -97,7 +97,7 @@ def _message(deployment: Deployment, replicas: Sequence[Replica], language: Lang
     ready = sum(one.state is ReplicaState.READY for one in replicas)
     old = [one for one in replicas if one.state.alive and one.revision.number != deployment.wanted.number]
     key = {
-        Status.STOPPED: "removed" if deployment.removal else "stopped",
+        Status.STOPPED: "removed" if deployment.removal else "dormant" if deployment.dormant else "stopped",
         Status.FAILED: "gave_up",
         Status.PENDING: "retrying" if deployment.reason else "starting",
         Status.RUNNING: "rolling"

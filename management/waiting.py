@@ -17,6 +17,10 @@ RATE_WEIGHT: Final = 0.1
 """Of the newest measurement in the smoothed time between two answers."""
 REST_SECONDS: Final = 1.0
 """That a replica rests whose connection broke: until the supervisor has looked at it."""
+ENOUGH_FAILURES: Final = 3
+"""In a row, after which a replica rests."""
+LONGEST_REST: Final = 30.0
+"""Seconds."""
 MOST_LEFT: Final = 64
 """Requests whose callers left that may stay in the heap beside as many as wait."""
 
@@ -27,6 +31,8 @@ class Seat:
 
     replica_id: str
     in_flight: int = 0
+    failures: int = 0
+    """In a row."""
 
 
 @dataclass(order=True)
@@ -68,6 +74,7 @@ class Line:
         self._resting: dict[str, float] = {}
         self._heap: list[_Waiting] = []
         self._waiting = self._bytes = 0
+        self._closed = False
         self._numbers = count()
         self._last_answer: float | None = None
         self._interval: float | None = None
@@ -76,6 +83,21 @@ class Line:
     def replica_ids(self) -> set[str]:
         """Those that requests are sent to."""
         return set(self._seats)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return self._waiting
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that the replicas are working on."""
+        return sum(one.in_flight for one in self._seats.values())
+
+    @property
+    def places(self) -> int:
+        """Requests that the replicas may work on."""
+        return len(self._seats) * self._rules.concurrency
 
     def seat(self, replica_ids: set[str]) -> None:
         """Requests go to these replicas from now on; what is in flight to others goes on."""
@@ -91,6 +113,8 @@ class Line:
 
         ``size`` is the request's bytes. Cancelled, it gives up the wait. Raises QueueFullError, LineClosedError.
         """
+        if self._closed:
+            raise LineClosedError
         if not self._waiting and (seat := self._free(avoid)) is not None:
             seat.in_flight += 1
             return seat
@@ -109,7 +133,27 @@ class Line:
         """Its connection broke: for a moment it gets nothing that another one can take. It looks idle, being dead."""
         self._resting[replica_id] = self._clock() + REST_SECONDS
 
+    def blame(self, replica_id: str) -> bool:
+        """It failed. After some failures in a row it gets nothing, for longer each time, that another one can take.
+
+        True when that begins. An answer makes good for all of them.
+        """
+        seat = self._seats.get(replica_id)
+        if seat is None:
+            return False
+        seat.failures += 1
+        times = seat.failures - ENOUGH_FAILURES
+        if times < 0:
+            return False
+        self._resting[replica_id] = self._clock() + min(LONGEST_REST, REST_SECONDS * 2 ** min(times, 10))
+        return True
+
     def close(self) -> None:
+        """Nobody is served any more, whoever waits or comes."""
+        self._closed = True
+        self.turn_away()
+
+    def turn_away(self) -> None:
         """Whoever waits is told that it is in vain."""
         for waiting in self._heap:
             if not waiting.place.done():
@@ -121,6 +165,7 @@ class Line:
         """Gives the place to the next one."""
         seat.in_flight -= 1
         if answered:
+            seat.failures = 0
             self._measure()
         self._serve()
         if not self._waiting and not any(one.in_flight for one in self._seats.values()):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
-from management import quantities
+from management import quantities, room
 from management.capacity import Capacity, asked
 from management.clock import now
 from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelNotFound
@@ -15,6 +16,9 @@ from management.messages import Language, problem
 from management.records import Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
 from management.schemas import ChangedConfigBody, ConfigBody
 from management.store import Session
+
+GATEWAY: Final = "gateway"
+"""The actor of events that follow from a request for inference."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Wishes:
     """Deploy, update, scale and delete. Each raises ManagementError and then changes nothing."""
 
     capacity: Capacity
+    hold_seconds: float = 0.0
+    """For which the load does not change a number of replicas that somebody chose."""
 
     def deploy(self, session: Session, body: ConfigBody, caller: Caller) -> Deployment:
         """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
@@ -39,8 +45,7 @@ class Wishes:
         at = now()
         replicas = config.scaling.clamped(1)
         deployment = Deployment(uuid4().hex, body.model_id, Revision(1, config), replicas, at, at)
-        resources = config.resources * max(1, replicas)  # at least one could run some time
-        self.capacity.check(session.deployments.all(), resources)
+        room.make(session, self.capacity, replace(deployment, replicas=max(1, replicas)))  # one could run some time
         session.deployments.add(deployment)
         _note(session, deployment, caller, "deploy", {"version": config.version, "docker_image": config.docker_image})
         return deployment
@@ -59,10 +64,11 @@ class Wishes:
             wanted=Revision(number, config),
             latest=max(deployment.latest, number),
             served=Revision(number, config) if stays and deployment.proven else deployment.served,
-            replicas=config.scaling.clamped(deployment.replicas) if deployment.replicas else 0,
+            replicas=_replicas_after(deployment, config.scaling),
             updated_at=now(),
             abandoned="",
             abandoned_for="",
+            held_until=deployment.held_until if config.scaling == before.scaling else None,
             **_tried_anew(),
         )
         self._check_room(session, deployment, changed)
@@ -73,13 +79,26 @@ class Wishes:
     def scale(self, session: Session, model_id: str, replicas: int, caller: Caller) -> Deployment:
         """So many replicas; none stops the model."""
         deployment = _present(session, model_id)
-        most = deployment.wanted.config.scaling.max_replicas
-        if replicas > most:
-            raise InvalidModelConfig({"problems": [problem("replicas", "beyond", caller.language, expected=most)]})
-        changed = replace(deployment, replicas=replicas, updated_at=now(), **_tried_anew())
+        scaling = deployment.wanted.config.scaling
+        if replicas and scaling.clamped(replicas) != replicas:
+            bounds = f"{scaling.min_replicas}..{scaling.max_replicas}"
+            raise InvalidModelConfig({"problems": [problem("replicas", "beyond", caller.language, expected=bounds)]})
+        held_until = time.time() + self.hold_seconds
+        changed = replace(deployment, replicas=replicas, updated_at=now(), **_tried_anew(), held_until=held_until)
         self._check_room(session, deployment, changed)
         session.deployments.put(changed)
         _note(session, changed, caller, "scale", {"from": deployment.replicas, "to": replicas})
+        return changed
+
+    def wake(self, session: Session, model_id: str) -> Deployment:
+        """Starts a model that was ended because nobody asked; any other is left as it is."""
+        deployment = _present(session, model_id)
+        if not deployment.dormant:
+            return deployment
+        changed = replace(deployment, replicas=deployment.wanted.config.scaling.clamped(1), **_tried_anew())
+        self._check_room(session, deployment, changed)
+        session.deployments.put(changed)
+        session.events.add(Event(now(), model_id, deployment.id, GATEWAY, "wake", {"from": 0, "to": changed.replicas}))
         return changed
 
     def delete(self, session: Session, model_id: str, *, force: bool, caller: Caller) -> Deployment:
@@ -94,8 +113,7 @@ class Wishes:
         return changed
 
     def _check_room(self, session: Session, before: Deployment, changed: Deployment) -> None:
-        others = [one for one in session.deployments.all() if one.id != changed.id]
-        self.capacity.check(others, asked(changed), asked(before))
+        room.make(session, self.capacity, changed, asked(before))
 
 
 def _present(session: Session, model_id: str) -> Deployment:
@@ -107,7 +125,12 @@ def _present(session: Session, model_id: str) -> Deployment:
 
 def _tried_anew() -> dict[str, Any]:
     """A new wish is tried as if nothing had failed before."""
-    return {"failures": 0, "retry_at": None, "gave_up": False, "reason": ""}
+    return {"failures": 0, "retry_at": None, "gave_up": False, "reason": "", "dormant": False}
+
+
+def _replicas_after(deployment: Deployment, scaling: Scaling) -> int:
+    """Of an update: one that was stopped stays so; one that sleeps is started, to show that the update works."""
+    return scaling.clamped(deployment.replicas or 1) if deployment.replicas or deployment.dormant else 0
 
 
 def _config(body: ConfigBody) -> ModelConfig:

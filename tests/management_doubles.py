@@ -61,6 +61,7 @@ def settings(home: Path, **changes: Any) -> Settings:
         "drain_seconds": 0,
         "stop_seconds": 2,
         "lease_seconds": 3600,
+        "idle_seconds": 1e12,
         "gpus": 0,
     }
     return Settings(**(quick | changes))

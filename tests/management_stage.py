@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from management.autoscaler import Autoscaler
 from management.capacity import Capacity
 from management.clock import SYSTEM
 from management.ledger import Ledger
@@ -18,6 +19,7 @@ from tests.management_doubles import FakeLauncher, deployment, settings
 
 T = TypeVar("T")
 MOST_LOOKS = 300
+LEAST_MEMORY = 2**30
 
 
 class Killed(asyncio.CancelledError):
@@ -67,12 +69,15 @@ class Stage:
         self.store = MortalStore(f"sqlite:///{folder}/db")
         self.store.migrate()
         self.settings = settings(folder, **changes)
+        self.free_memory = LEAST_MEMORY
+        """Bytes that the machine has left."""
         self.capacity = Capacity(Resources(10**6, 10**15, gpus))
         self.supervisor = self.made()
 
     def made(self) -> Supervisor:
         ledger = Ledger(self.store, self.capacity, self.settings.lease_seconds, self.clock)
-        return Supervisor(ledger, self.launcher, self.settings, nobody_listens)
+        autoscaler = Autoscaler(ledger, self.settings, lambda: self.free_memory, LEAST_MEMORY)
+        return Supervisor(ledger, self.launcher, autoscaler, self.settings, nobody_listens)
 
     async def lead(self) -> None:
         """The lease is the supervisor's."""

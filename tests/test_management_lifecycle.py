@@ -132,7 +132,7 @@ def test_two_killed_replicas_of_three_cost_no_request(api: httpx.Client, managem
     assert set(load.statuses) == {200}, load.refusals
 
 
-@pytest.mark.parametrize(("force", "expected"), [(False, 200), (True, 503)])
+@pytest.mark.parametrize(("force", "expected"), [(False, 200), (True, 404)])
 def test_deletion_waits_for_what_is_in_flight_unless_it_is_forced(
     api: httpx.Client, force: bool, expected: int
 ) -> None:

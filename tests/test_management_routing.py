@@ -264,16 +264,44 @@ async def test_a_line_is_full_of_bytes_as_well_as_of_requests() -> None:
     small.cancel()
 
 
-async def test_who_waits_in_a_line_that_is_closed_is_told_at_once() -> None:
+@pytest.mark.parametrize("for_good", [True, False])
+async def test_who_waits_in_vain_is_told_at_once(*, for_good: bool) -> None:
     made = line()
     seat = await made.take(Priority.NORMAL)
     waiting = [await queued(made) for _ in range(3)]
-    made.close()
+    (made.close if for_good else made.turn_away)()
     for one in waiting:
         with pytest.raises(LineClosedError):
             await one
     made.leave(seat, answered=True)
-    assert (await made.take(Priority.NORMAL)).replica_id == "a"
+    if for_good:
+        with pytest.raises(LineClosedError):
+            await made.take(Priority.NORMAL)
+    else:
+        assert (await made.take(Priority.NORMAL)).replica_id == "a"
+
+
+async def test_a_replica_that_fails_again_and_again_rests_longer_each_time_and_an_answer_makes_it_good() -> None:
+    clock = HandClock()
+    made = line(concurrency=9, clock=clock, replicas="ab")
+    assert [made.blame("a") for _ in range(3)] == [False, False, True]
+    assert {(await made.take(Priority.NORMAL)).replica_id for _ in range(4)} == {"b"}
+    clock.now = waiting_module.REST_SECONDS
+    trial = await made.take(Priority.NORMAL)
+    assert trial.replica_id == "a"
+    assert made.blame("a")
+    clock.now += 1.5 * waiting_module.REST_SECONDS
+    assert (await made.take(Priority.NORMAL)).replica_id == "b", "twice as long"
+    clock.now += waiting_module.REST_SECONDS
+    made.leave(trial, answered=True)
+    assert not made.blame("a")
+    assert not made.blame("nobody")
+
+
+async def test_when_all_fail_all_are_asked() -> None:
+    made = line(concurrency=9, replicas="ab")
+    assert all([made.blame(one) for _ in range(5) for one in "ab"][4:])
+    assert {(await made.take(Priority.NORMAL)).replica_id for _ in range(4)} == {"a", "b"}
 
 
 async def test_a_replica_whose_connection_broke_rests_while_there_is_another() -> None:

@@ -70,7 +70,8 @@ class Deployments:
         )
 
     def remove(self, deployment_id: str) -> None:
-        """It and its replicas."""
+        """It, its replicas, and what was wanted of it."""
+        self._connection.execute(delete(tables.demands).where(tables.demands.c.deployment_id == deployment_id))
         self._connection.execute(delete(tables.replicas).where(tables.replicas.c.deployment_id == deployment_id))
         self._connection.execute(delete(tables.deployments).where(_columns.id == deployment_id))
 

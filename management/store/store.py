@@ -24,6 +24,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from management.errors import StoreUnavailable
 from management.store import tables
 from management.store.answers import Answers
+from management.store.demands import Demands
 from management.store.deployments import Deployments
 from management.store.events import Events
 from management.store.keys import Keys
@@ -52,6 +53,7 @@ class Session:
     keys: Keys = field(init=False)
     answers: Answers = field(init=False)
     leases: Leases = field(init=False)
+    demands: Demands = field(init=False)
 
     def __post_init__(self) -> None:
         self.deployments = Deployments(self.connection)
@@ -60,6 +62,7 @@ class Session:
         self.keys = Keys(self.connection)
         self.answers = Answers(self.connection)
         self.leases = Leases(self.connection)
+        self.demands = Demands(self.connection)
 
     def changes(self) -> int:
         """How many transactions have changed what others keep copies of."""

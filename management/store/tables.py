@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -65,6 +66,8 @@ deployments: Final = Table(
     Column("abandoned_for", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("removal", String(8)),
+    Column("dormant", Boolean, nullable=False, server_default=false()),
+    Column("held_until", Float),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
 )
@@ -86,6 +89,18 @@ replicas: Final = Table(
     Column("log_tail", Text, nullable=False),
     Column("cpu_millicores", Integer, nullable=False),
     Column("memory_bytes", BigInteger, nullable=False),
+)
+
+demands: Final = Table(
+    "demands",
+    metadata,
+    Column("worker", String(32), primary_key=True),
+    Column("deployment_id", ForeignKey(deployments.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("in_flight", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("places", Integer, nullable=False),
+    Column("asked_at", Float, nullable=False),
+    Column("at", Float, nullable=False),
 )
 
 events: Final = Table(

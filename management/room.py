@@ -1,0 +1,67 @@
+"""Room for a model where there is too little: those that sleep when nobody asks make place, the longest idle first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from management.capacity import Capacity, asked
+from management.clock import now
+from management.demand import Wanted, added_up
+from management.errors import InsufficientResources
+from management.records import NOTHING, Deployment, Event, Replica, Resources
+from management.store import Session
+
+WARM_SECONDS: Final = 10.0
+"""After its last request, in which no model has to make place for another one."""
+
+
+def make(session: Session, capacity: Capacity, changed: Deployment, before: Resources = NOTHING) -> None:
+    """Lets what ``changed`` asks for fit beside all others. Raises InsufficientResources, and ends nothing then."""
+    others = [one for one in session.deployments.all() if one.id != changed.id]
+    wanted = asked(changed)
+    try:
+        capacity.check(others, wanted, before)
+    except InsufficientResources:
+        sleepers: list[Deployment] = []
+        for one in longest_idle(others, session.replicas.all(), _wanted(session), time.time()):
+            others = [other for other in others if other.id != one.id]
+            sleepers.append(one)
+            if capacity.fits(others, wanted):
+                break
+        else:
+            raise
+        for one in sleepers:
+            rest(session, one, f"{changed.model_id} needs its place")
+
+
+def rest(session: Session, deployment: Deployment, reason: str, actor: str = "supervisor") -> None:
+    """It is ended, and started by the next request."""
+    session.deployments.put(replace(deployment, replicas=0, dormant=True))
+    told = {"from": deployment.replicas, "to": 0, "reason": reason}
+    session.events.add(Event(now(), deployment.model_id, deployment.id, actor, "rest", told))
+
+
+def longest_idle(
+    deployments: Iterable[Deployment], replicas: Sequence[Replica], wanted: dict[str, Wanted], at: float
+) -> list[Deployment]:
+    """Those that may be ended because nobody asks now, the one that was used least lately first."""
+    used = {
+        one.id: last_used(one, replicas, wanted.get(one.id, Wanted()))
+        for one in deployments
+        if one.on_demand and one.replicas and not one.removal and not wanted.get(one.id, Wanted()).busy
+    }
+    idle = [one for one in deployments if one.id in used and at - used[one.id] > WARM_SECONDS]
+    return sorted(idle, key=lambda one: used[one.id])
+
+
+def last_used(deployment: Deployment, replicas: Iterable[Replica], wanted: Wanted) -> float:
+    """The Unix time at which somebody last asked or changed the model, or it became ready."""
+    ready = [one.ready_at.timestamp() for one in replicas if one.deployment_id == deployment.id and one.ready_at]
+    return max(wanted.asked_at, deployment.updated_at.timestamp(), *ready, 0.0)
+
+
+def _wanted(session: Session) -> dict[str, Wanted]:
+    return added_up(session.demands.all(), time.time())
