@@ -97,14 +97,12 @@ def _by_cpu(load: Load, target: int) -> tuple[int, str]:
         return load.ready, "nothing is measured"
     ratio = load.utilization / target
     wanted = load.ready if abs(ratio - 1) <= TOLERANCE else ceil(load.ready * ratio)
-    return wanted, f"CPU at {load.utilization:.0f} % of what {load.ready} replicas asked for, target {target} %"
+    return wanted, f"CPU at {load.utilization:.0f} % of what was asked for, target {target} %, {load.ready} ready"
 
 
 def _by_places(load: Load) -> tuple[int, str]:
     """Never more than there are while nobody waits: places may be taken for an instant."""
-    if not load.places:
-        return load.ready, "nobody can be asked"
-    wanted = ceil(load.ready * (load.in_flight + load.waiting) / load.places / BUSY)
+    wanted = ceil(load.ready * (load.in_flight + load.waiting) / max(1, load.places) / BUSY)
     if not load.waiting:
-        return min(load.ready, wanted), f"{load.in_flight} of {load.places} places taken"
-    return max(load.ready + 1, wanted), f"{load.waiting} requests wait for {load.ready} replicas"
+        return min(load.ready, wanted), f"{load.in_flight} of {load.places} places taken, {load.ready} ready"
+    return max(load.ready + 1, wanted), f"{load.waiting} requests wait, {load.ready} ready"

@@ -140,7 +140,7 @@ class Ledger:
         def write(session: Session) -> None:
             current = self._current(session, deployment)
             if current is not None:
-                room.rest(session, current, reason, AUTOSCALER)
+                room.rest(session, current, room.Why(self.clock.now(), AUTOSCALER, reason))
 
         await self._write(write)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from management.capacity import Capacity, asked
-from management.clock import now
+from management.clock import SYSTEM, Clock
 from management.demand import Wanted, added_up
 from management.errors import InsufficientResources
 from management.records import NOTHING, Deployment, Event, Replica, Resources
@@ -18,7 +18,9 @@ WARM_SECONDS: Final = 10.0
 """After its last request, in which no model has to make place for another one."""
 
 
-def make(session: Session, capacity: Capacity, changed: Deployment, before: Resources = NOTHING) -> None:
+def make(
+    session: Session, capacity: Capacity, changed: Deployment, before: Resources = NOTHING, clock: Clock = SYSTEM
+) -> None:
     """Lets what ``changed`` asks for fit beside all others. Raises InsufficientResources, and ends nothing then."""
     others = [one for one in session.deployments.all() if one.id != changed.id]
     wanted = asked(changed)
@@ -26,7 +28,7 @@ def make(session: Session, capacity: Capacity, changed: Deployment, before: Reso
         capacity.check(others, wanted, before)
     except InsufficientResources:
         sleepers: list[Deployment] = []
-        for one in longest_idle(others, session.replicas.all(), _wanted(session), time.time()):
+        for one in longest_idle(others, session.replicas.all(), _wanted(session, clock), clock.unix()):
             others = [other for other in others if other.id != one.id]
             sleepers.append(one)
             if capacity.fits(others, wanted):
@@ -34,14 +36,23 @@ def make(session: Session, capacity: Capacity, changed: Deployment, before: Reso
         else:
             raise
         for one in sleepers:
-            rest(session, one, f"{changed.model_id} needs its place")
+            rest(session, one, Why(clock.now(), "supervisor", f"{changed.model_id} needs its place"))
 
 
-def rest(session: Session, deployment: Deployment, reason: str, actor: str = "supervisor") -> None:
+@dataclass(frozen=True)
+class Why:
+    """When a model is ended, who decided it, and for what."""
+
+    at: datetime
+    actor: str
+    reason: str
+
+
+def rest(session: Session, deployment: Deployment, why: Why) -> None:
     """It is ended, and started by the next request."""
     session.deployments.put(replace(deployment, replicas=0, dormant=True))
-    told = {"from": deployment.replicas, "to": 0, "reason": reason}
-    session.events.add(Event(now(), deployment.model_id, deployment.id, actor, "rest", told))
+    told = {"from": deployment.replicas, "to": 0, "reason": why.reason}
+    session.events.add(Event(why.at, deployment.model_id, deployment.id, why.actor, "rest", told))
 
 
 def longest_idle(
@@ -63,5 +74,5 @@ def last_used(deployment: Deployment, replicas: Iterable[Replica], wanted: Wante
     return max(wanted.asked_at, deployment.updated_at.timestamp(), *ready, 0.0)
 
 
-def _wanted(session: Session) -> dict[str, Wanted]:
-    return added_up(session.demands.all(), time.time())
+def _wanted(session: Session, clock: Clock) -> dict[str, Wanted]:
+    return added_up(session.demands.all(), clock.unix())

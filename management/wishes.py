@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,10 +9,10 @@ from uuid import uuid4
 
 from management import quantities, room
 from management.capacity import Capacity, asked
-from management.clock import now
+from management.clock import SYSTEM, Clock
 from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelNotFound
 from management.messages import Language, problem
-from management.records import Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
+from management.records import NOTHING, Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
 from management.schemas import ChangedConfigBody, ConfigBody
 from management.store import Session
 
@@ -36,18 +35,21 @@ class Wishes:
     capacity: Capacity
     hold_seconds: float = 0.0
     """For which the load does not change a number of replicas that somebody chose."""
+    clock: Clock = SYSTEM
 
     def deploy(self, session: Session, body: ConfigBody, caller: Caller) -> Deployment:
         """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
         if session.deployments.get(body.model_id) is not None:
             raise ModelAlreadyExists({"model_id": body.model_id})
         config = _config(body)
-        at = now()
+        at = self.clock.now()
         replicas = config.scaling.clamped(1)
         deployment = Deployment(uuid4().hex, body.model_id, Revision(1, config), replicas, at, at)
-        room.make(session, self.capacity, replace(deployment, replicas=max(1, replicas)))  # one could run some time
+        self._check_room(session, NOTHING, replace(deployment, replicas=max(1, replicas)))  # one could run some time
         session.deployments.add(deployment)
-        _note(session, deployment, caller, "deploy", {"version": config.version, "docker_image": config.docker_image})
+        self._note(
+            session, deployment, caller.name, "deploy", {"version": config.version, "docker_image": config.docker_image}
+        )
         return deployment
 
     def update(self, session: Session, model_id: str, body: ChangedConfigBody, caller: Caller) -> Deployment:
@@ -65,15 +67,15 @@ class Wishes:
             latest=max(deployment.latest, number),
             served=Revision(number, config) if stays and deployment.proven else deployment.served,
             replicas=_replicas_after(deployment, config.scaling),
-            updated_at=now(),
+            updated_at=self.clock.now(),
             abandoned="",
             abandoned_for="",
             held_until=deployment.held_until if config.scaling == before.scaling else None,
             **_tried_anew(),
         )
-        self._check_room(session, deployment, changed)
+        self._check_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        _note(session, changed, caller, "update", {"revision": number, "version": config.version})
+        self._note(session, changed, caller.name, "update", {"revision": number, "version": config.version})
         return changed
 
     def scale(self, session: Session, model_id: str, replicas: int, caller: Caller) -> Deployment:
@@ -83,11 +85,13 @@ class Wishes:
         if replicas and scaling.clamped(replicas) != replicas:
             bounds = f"{scaling.min_replicas}..{scaling.max_replicas}"
             raise InvalidModelConfig({"problems": [problem("replicas", "beyond", caller.language, expected=bounds)]})
-        held_until = time.time() + self.hold_seconds
-        changed = replace(deployment, replicas=replicas, updated_at=now(), **_tried_anew(), held_until=held_until)
-        self._check_room(session, deployment, changed)
+        held_until = self.clock.unix() + self.hold_seconds
+        changed = replace(
+            deployment, replicas=replicas, updated_at=self.clock.now(), **_tried_anew(), held_until=held_until
+        )
+        self._check_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        _note(session, changed, caller, "scale", {"from": deployment.replicas, "to": replicas})
+        self._note(session, changed, caller.name, "scale", {"from": deployment.replicas, "to": replicas})
         return changed
 
     def wake(self, session: Session, model_id: str) -> Deployment:
@@ -96,9 +100,9 @@ class Wishes:
         if not deployment.dormant:
             return deployment
         changed = replace(deployment, replicas=deployment.wanted.config.scaling.clamped(1), **_tried_anew())
-        self._check_room(session, deployment, changed)
+        self._check_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        session.events.add(Event(now(), model_id, deployment.id, GATEWAY, "wake", {"from": 0, "to": changed.replicas}))
+        self._note(session, changed, GATEWAY, "wake", {"from": 0, "to": changed.replicas})
         return changed
 
     def delete(self, session: Session, model_id: str, *, force: bool, caller: Caller) -> Deployment:
@@ -107,13 +111,18 @@ class Wishes:
         if deployment is None:
             raise ModelNotFound({"model_id": model_id})
         removal = Removal.FORCE if force or deployment.removal is Removal.FORCE else Removal.DRAIN
-        changed = replace(deployment, removal=removal, updated_at=now())
+        changed = replace(deployment, removal=removal, updated_at=self.clock.now())
         session.deployments.put(changed)
-        _note(session, changed, caller, "delete", {"force": force})
+        self._note(session, changed, caller.name, "delete", {"force": force})
         return changed
 
-    def _check_room(self, session: Session, before: Deployment, changed: Deployment) -> None:
-        room.make(session, self.capacity, changed, asked(before))
+    def _check_room(self, session: Session, before: Resources, changed: Deployment) -> None:
+        room.make(session, self.capacity, changed, before, self.clock)
+
+    def _note(
+        self, session: Session, deployment: Deployment, actor: str, action: str, details: Mapping[str, Any]
+    ) -> None:
+        session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, actor, action, details))
 
 
 def _present(session: Session, model_id: str) -> Deployment:
@@ -174,7 +183,3 @@ def _resources(requirements: Mapping[str, str]) -> Resources:
         quantities.memory_bytes(requirements[quantities.MEMORY]),
         quantities.gpus(requirements[quantities.GPU]),
     )
-
-
-def _note(session: Session, deployment: Deployment, caller: Caller, action: str, details: Mapping[str, Any]) -> None:
-    session.events.add(Event(now(), deployment.model_id, deployment.id, caller.name, action, details))

@@ -65,7 +65,8 @@ def hosts(server: Management) -> list[psutil.Process]:
 class Load:
     """Callers that ask one after the other until the block ends, and what they were answered."""
 
-    def __init__(self, server: Management, callers: int = 2) -> None:
+    def __init__(self, server: Management, callers: int = 2, input_data: dict[str, Any] | None = None) -> None:
+        self._input = {"n": 1} if input_data is None else input_data
         self.statuses: Counter[int] = Counter()
         self.versions: Counter[str] = Counter()
         self.refusals: list[str] = []
@@ -75,7 +76,7 @@ class Load:
     def _ask(self) -> None:
         with self._server.client() as client:
             while not self._stop.is_set():
-                answer = infer(client, {"n": 1})
+                answer = infer(client, self._input)
                 self.statuses[answer.status_code] += 1
                 if answer.status_code != 200:
                     self.refusals.append(answer.text)
