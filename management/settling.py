@@ -135,9 +135,19 @@ def silent(replica: Replica, look: Observation) -> bool:
 
 
 def refused(deployment: Deployment, replica: Replica, reason: str, context: Context) -> Settled:
-    """A start that could not even be begun is a failure like any other."""
+    """A start that could not even be begun is a failure, but no reason to give up what has been ready before.
+
+    It is the machine that refuses: its disk is full, or it has no more processes to give.
+    """
     news = (News(replica, ReplicaState.FAILED, context.at, reason=reason),)
-    return Settled(news, _learnt(deployment, (replica,), news, context))
+    learnt = _learnt(deployment, (replica,), news, context)
+
+    def changed(current: Deployment) -> Deployment:
+        after = current if learnt is None else learnt(current)
+        most = context.settings.crash_attempts - 1
+        return replace(after, failures=min(after.failures, most)) if after.proven else after
+
+    return Settled(news, changed)
 
 
 def rolled_back(deployment: Deployment) -> Deployment:

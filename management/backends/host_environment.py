@@ -31,7 +31,6 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
         "TMPDIR": str(_made(folder / "tmp")),
         "BENTOML_HOME": str(settings.bentoml_home),
         "BENTOML_DO_NOT_TRACK": "True",
-        "PROMETHEUS_MULTIPROC_DIR": str(_made(folder / "metrics")),
         "PYTHONUNBUFFERED": "1",
         "CUDA_VISIBLE_DEVICES": ",".join(_device(gpu) for gpu in launch.gpus),
         MARKER: launch.replica_id,
