@@ -32,6 +32,9 @@ LOCKED_SECONDS = 12.0
 LONGEST_CHANGE = 15.0
 QUICK_SECONDS = 1.0
 REPLACED_SECONDS = 15.0
+FAILED_STARTS = 6
+"""More than after which a model whose own fault it is would be given up."""
+RESTARTED_SECONDS = 20.0
 PAUSE = 0.05
 NO_REPLICAS = {"min_replicas": 0, "max_replicas": 0}
 
@@ -168,6 +171,37 @@ def _changes_on_a_full_disk(api: httpx.Client, disk: Path) -> tuple[dict[str, ht
     return answers, time.monotonic() - began
 
 
+def test_a_model_that_finds_no_room_to_start_is_started_when_there_is_some(
+    echo_bentos: Path, tmp_path: Path, figure: Figure
+) -> None:
+    # The database has a disk of its own, so that every failed start is recorded.
+    database = {"ATELIER_DATABASE_URL": f"sqlite:///{tmp_path}/atelier.db", "ATELIER_RETRY_SECONDS": "0.2"}
+    with small_disk() as disk, managing(echo_bentos, home=disk, **database) as server, server.client() as api:
+        assert deploy(api).status_code == 200
+        fill(disk / "filler")
+        for one in hosts(server):
+            one.kill()
+
+        def refused() -> int:
+            fill(disk / "filler")  # what the folders of forgotten replicas took
+            events = api.get("/models/echo/events", params={"limit": 1000}).json()
+            return sum("No space left" in one["details"].get("reason", "") for one in events)
+
+        until(lambda: refused() >= FAILED_STARTS)
+        answer = infer(api, {})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "MODEL_NOT_READY")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert "No space left" in status(api)["message"]
+        (disk / "filler").unlink()
+        began = time.monotonic()
+        until(lambda: infer(api, {}).status_code == 200, RESTARTED_SECONDS)
+        seconds = time.monotonic() - began
+    figure(
+        f"answers {seconds:.1f} s after there was room, and after {FAILED_STARTS} failed starts",
+        goal=f"by itself, within {RESTARTED_SECONDS:g} s",
+    )
+
+
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
     """Somebody else writes, and does not come to an end."""
@@ -210,7 +244,8 @@ def test_a_locked_database_holds_up_changes_alone_and_none_of_them_for_long(
     longest = max(seconds for _, seconds in told)
     figure(
         f"slowest inference {inferences.slowest:.2f} s, list {looks.slowest:.2f} s; {changes} changes: "
-        f"{len(done)} done, {changes - len(done)} refused with 503, after {longest:.1f} s at most; deployed again in {again:.1f} s",
+        f"{len(done)} done, {changes - len(done)} refused with 503, after {longest:.1f} s at most; "
+        f"deployed again in {again:.1f} s",
         goal=f"inference and list within {QUICK_SECONDS:g} s, changes within {LONGEST_CHANGE:g} s, 0 failed otherwise",
     )
     assert longest < LONGEST_CHANGE
