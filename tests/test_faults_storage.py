@@ -175,8 +175,12 @@ def test_a_model_that_finds_no_room_to_start_is_started_when_there_is_some(
     echo_bentos: Path, tmp_path: Path, figure: Figure
 ) -> None:
     # The database has a disk of its own, so that every failed start is recorded.
-    database = {"ATELIER_DATABASE_URL": f"sqlite:///{tmp_path}/atelier.db", "ATELIER_RETRY_SECONDS": "0.2"}
-    with small_disk() as disk, managing(echo_bentos, home=disk, **database) as server, server.client() as api:
+    database = f"sqlite:///{tmp_path}/atelier.db"
+    with (
+        small_disk() as disk,
+        managing(echo_bentos, home=disk, ATELIER_DATABASE_URL=database, ATELIER_RETRY_SECONDS="0.2") as server,
+        server.client() as api,
+    ):
         assert deploy(api).status_code == 200
         fill(disk / "filler")
         for one in hosts(server):
