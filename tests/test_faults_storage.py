@@ -192,13 +192,12 @@ def test_a_model_that_finds_no_room_to_start_is_started_when_there_is_some(
             return sum("No space left" in one["details"].get("reason", "") for one in events)
 
         until(lambda: refused() >= FAILED_STARTS)
-        answer = infer(api, {})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "MODEL_NOT_READY")
-        assert int(answer.headers["retry-after"]) >= 1
+        # Who asks may be told at once, or be kept until the own timeout.
+        assert infer(api, {}, timeout=1).json()["error"]["code"] in ("MODEL_NOT_READY", "INFERENCE_TIMEOUT")
         assert "No space left" in status(api)["message"]
         (disk / "filler").unlink()
         began = time.monotonic()
-        until(lambda: infer(api, {}).status_code == 200, RESTARTED_SECONDS)
+        until(lambda: infer(api, {}, timeout=1).status_code == 200, RESTARTED_SECONDS)
         seconds = time.monotonic() - began
     figure(
         f"answers {seconds:.1f} s after there was room, and after {FAILED_STARTS} failed starts",
