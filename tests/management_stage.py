@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from management.autoscaler import Autoscaler
 from management.capacity import Capacity
-from management.clock import SYSTEM
+from management.clock import SYSTEM, Clock
 from management.ledger import Ledger
 from management.records import Deployment, Event, Replica, ReplicaState, Resources
 from management.store import Session, Store, tables
@@ -24,6 +24,19 @@ LEAST_MEMORY = 2**30
 
 class Killed(asyncio.CancelledError):
     """What a kill -9 is to whoever is killed."""
+
+
+class HandClock(Clock):
+    """A clock that is moved by hand."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def unix(self) -> float:
+        return self.at
+
+    def steady(self) -> float:
+        return self.at
 
 
 class Death:
@@ -110,6 +123,25 @@ class Stage:
         await self.supervisor.look()
         for _ in range(3):
             await asyncio.sleep(0)
+
+    async def step(self) -> float:
+        """What the supervisor's loop does, and what it set going; seconds until the next time."""
+        pause = await self.supervisor.step()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return pause
+
+    async def dies_after(self, steps: int) -> None:
+        """The supervisor works on until a kill at that step, of its own or of what it asks."""
+        self.launcher.watch = self.store.watch = Death(steps)
+        try:
+            for _ in range(steps):
+                await self.step()
+        except asyncio.CancelledError:
+            pass
+        finally:
+            await asyncio.sleep(0)
+            self.launcher.watch = self.store.watch = lambda _: None
 
     async def until(self, done: Callable[[], bool], always: Callable[[], bool] = lambda: True) -> None:
         """Looks until it is so, and sees after each look that something else is so."""

@@ -16,22 +16,9 @@ from management.errors import InsufficientResources, InvalidModelConfig
 from management.records import NOTHING, Demand, Deployment, Resources, Scaling
 from management.wishes import Caller, Wishes
 from tests.management_doubles import AT, FakeLauncher, deployment, revision
-from tests.management_stage import LEAST_MEMORY, Stage
+from tests.management_stage import LEAST_MEMORY, HandClock, Stage
 
 SOMEBODY = Caller("somebody", "en")
-
-
-class HandClock(Clock):
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.at = AT.timestamp()
-
-    def unix(self) -> float:
-        return self.at
-
-    def steady(self) -> float:
-        return self.at
 
 
 class MeteredLauncher(FakeLauncher):
@@ -51,7 +38,7 @@ class MeteredLauncher(FakeLauncher):
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     monkeypatch.setattr(watching, "HEALTH_SECONDS", 0.0)
-    clock = HandClock()
+    clock = HandClock(AT.timestamp())
     made = Stage(tmp_path, MeteredLauncher(clock), clock=clock, idle_seconds=300, quiet_seconds=60, lease_seconds=1e9)
     yield made
     made.store.close()
