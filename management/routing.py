@@ -44,16 +44,18 @@ class Load:
 
     replica_id: str
     in_flight: int
+    last: int = 0
+    """When it got its last request, by any count that grows."""
 
 
 def pick(loads: Iterable[Load], concurrency: int, avoid: Collection[str] = ()) -> str | None:
     """The replica with least in flight that may take one more; ``avoid`` only when there is no other.
 
-    None when all are full. Of equals the first is taken.
+    None when all are full. Of equals that one is taken which was for longest not taken.
     """
     free = [one for one in loads if one.in_flight < concurrency]
     others = [one for one in free if one.replica_id not in avoid]
-    return min(others or free, key=lambda one: one.in_flight).replica_id if free else None
+    return min(others or free, key=lambda one: (one.in_flight, one.last)).replica_id if free else None
 
 
 def retry_after(waiting: int, per_second: float) -> int:

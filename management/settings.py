@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     """Requests that one replica gets at a time from each worker; further ones wait in the queue."""
 
     queue_size: Annotated[int, Field(ge=0)] = 256
-    """Requests that may wait for one model in each worker; further ones get 503."""
+    """Requests that may wait for one model in each worker; further ones get 503. What is less urgent does not count."""
 
     queue_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
     """Bytes of all requests that may wait for one model in each worker; further ones get 503."""

@@ -33,12 +33,15 @@ class Seat:
     in_flight: int = 0
     failures: int = 0
     """In a row."""
+    last: int = 0
+    """The number of its last request: of equals the one that rested longest is next."""
 
 
 @dataclass(order=True)
 class _Waiting:
     turn: Turn
     size: int = field(compare=False)
+    priority: Priority = field(compare=False)
     avoid: Collection[str] = field(compare=False)
     place: asyncio.Future[Seat] = field(compare=False)
 
@@ -58,7 +61,7 @@ class Rules:
     concurrency: int
     """Requests at a time for each replica."""
     size: int
-    """Requests that may wait."""
+    """Requests that may wait; of whoever comes, those that are at least as urgent count."""
     most_bytes: int
     """Bytes of all requests that wait."""
     ageing: float
@@ -73,7 +76,8 @@ class Line:
         self._seats: dict[str, Seat] = {}
         self._resting: dict[str, float] = {}
         self._heap: list[_Waiting] = []
-        self._waiting = self._bytes = 0
+        self._waiting = dict.fromkeys(Priority, 0)
+        self._bytes = 0
         self._closed = False
         self._numbers = count()
         self._last_answer: float | None = None
@@ -87,7 +91,7 @@ class Line:
     @property
     def waiting(self) -> int:
         """Requests that wait."""
-        return self._waiting
+        return sum(self._waiting.values())
 
     @property
     def in_flight(self) -> int:
@@ -115,13 +119,13 @@ class Line:
         """
         if self._closed:
             raise LineClosedError
-        if not self._waiting and (seat := self._free(avoid)) is not None:
-            seat.in_flight += 1
-            return seat
-        if self._waiting >= self._rules.size or self._bytes + size > self._rules.most_bytes:
+        if not self.waiting and (seat := self._free(avoid)) is not None:
+            return self._sit(seat)
+        before = sum(number for other, number in self._waiting.items() if other <= priority)
+        if before >= self._rules.size or self._bytes + size > self._rules.most_bytes:
             raise QueueFullError
         turn = routing.turn(self._clock(), priority, next(self._numbers), ageing=self._rules.ageing)
-        waiting = _Waiting(turn, size, avoid, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(turn, size, priority, avoid, asyncio.get_running_loop().create_future())
         self._join(waiting)
         try:
             return await waiting.place
@@ -159,7 +163,8 @@ class Line:
             if not waiting.place.done():
                 waiting.place.set_exception(LineClosedError())
         self._heap.clear()
-        self._waiting = self._bytes = 0
+        self._waiting = dict.fromkeys(Priority, 0)
+        self._bytes = 0
 
     def leave(self, seat: Seat, *, answered: bool) -> None:
         """Gives the place to the next one."""
@@ -168,27 +173,26 @@ class Line:
             seat.failures = 0
             self._measure()
         self._serve()
-        if not self._waiting and not any(one.in_flight for one in self._seats.values()):
+        if not self.waiting and not any(one.in_flight for one in self._seats.values()):
             self._last_answer = None  # idle time says nothing of the rate
 
     def retry_after(self) -> int:
         """Seconds until a place is likely free."""
-        return routing.retry_after(self._waiting, 1 / self._interval if self._interval else 0.0)
+        return routing.retry_after(self.waiting, 1 / self._interval if self._interval else 0.0)
 
     def _free(self, avoid: Collection[str]) -> Seat | None:
         at = self._clock()
         resting = {one for one, until in self._resting.items() if until > at}
-        loads = [Load(one.replica_id, one.in_flight) for one in self._seats.values()]
+        loads = [Load(one.replica_id, one.in_flight, one.last) for one in self._seats.values()]
         chosen = routing.pick(loads, self._rules.concurrency, resting | set(avoid))
         return None if chosen is None else self._seats[chosen]
 
     def _join(self, waiting: _Waiting) -> None:
-        if len(self._heap) > 2 * self._waiting + MOST_LEFT:  # most of them left
+        if len(self._heap) > 2 * self.waiting + MOST_LEFT:  # most of them left
             self._heap = [one for one in self._heap if not one.place.done()]
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, waiting)
-        self._waiting += 1
-        self._bytes += waiting.size
+        self._counted(waiting, 1)
         self._serve()
 
     def _serve(self) -> None:
@@ -201,16 +205,22 @@ class Line:
             if seat is None:
                 return
             heapq.heappop(self._heap)
-            self._waiting -= 1
-            self._bytes -= first.size
-            seat.in_flight += 1
-            first.place.set_result(seat)
+            self._counted(first, -1)
+            first.place.set_result(self._sit(seat))
+
+    def _counted(self, waiting: _Waiting, step: int) -> None:
+        self._waiting[waiting.priority] += step
+        self._bytes += step * waiting.size
+
+    def _sit(self, seat: Seat) -> Seat:
+        seat.in_flight += 1
+        seat.last = next(self._numbers)
+        return seat
 
     def _give_up(self, waiting: _Waiting) -> None:
         if waiting.place.cancelled() or not waiting.place.done():
             waiting.place.cancel()
-            self._waiting -= 1
-            self._bytes -= waiting.size
+            self._counted(waiting, -1)
         elif waiting.place.exception() is None:
             self.leave(waiting.place.result(), answered=False)  # its turn came in the same moment
 

@@ -138,6 +138,28 @@ async def test_a_full_line_turns_away_and_a_free_place_needs_no_line() -> None:
         await nothing_waits.take(Priority.LOW)
 
 
+async def test_a_line_full_of_what_is_less_urgent_turns_nobody_away_who_is_more_so() -> None:
+    made = line(size=1)
+    await made.take(Priority.LOW)
+    waiting = [await queued(made, priority) for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH)]
+    for priority in Priority:
+        with pytest.raises(QueueFullError):
+            await made.take(priority)
+    for one in waiting:
+        one.cancel()
+
+
+async def test_of_idle_replicas_each_gets_its_turn() -> None:
+    made = line(replicas="abc")
+    taken = []
+    for _ in range(6):
+        seat = await made.take(Priority.NORMAL)
+        taken.append(seat.replica_id)
+        made.leave(seat, answered=True)
+    assert sorted(taken[:3]) == ["a", "b", "c"]
+    assert taken[3:] == taken[:3]
+
+
 async def test_who_leaves_in_the_moment_of_being_served_gives_the_place_to_the_next() -> None:
     made = line()
     seat = await made.take(Priority.NORMAL)

@@ -82,7 +82,13 @@ class Walk(RuleBasedStateMachine):
         (self.folder / "db").write_bytes(empty_database())
         self.loop = asyncio.new_event_loop()
         self.clock = HandClock(AT.timestamp())
-        kept = {"drain_seconds": 5, "retry_seconds": 1, "steady_seconds": 30, "lease_seconds": 3, "silence_seconds": 5}
+        kept = {
+            "drain_seconds": 5,
+            "retry_seconds": 0.2,
+            "steady_seconds": 30,
+            "lease_seconds": 3,
+            "silence_seconds": 1,
+        }
         self.stage = Stage(self.folder, SlowOrDyingLauncher(), clock=self.clock, **kept)
         self.wishes = Wishes(self.stage.capacity, hold_seconds=1e9, clock=self.clock)
         self.acknowledged: dict[str, Deployment | None] = {}

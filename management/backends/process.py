@@ -36,7 +36,7 @@ from management.settings import Settings
 from management.socket_path import SocketPath
 
 HOST: Final = Path(__file__).with_name("replica_host.py")
-PROBE_SECONDS: Final = 1.5
+PROBE_SECONDS: Final = 1.0
 REAP_SECONDS: Final = 2.0
 TAIL_BYTES: Final = 256 * 1024
 
