@@ -67,7 +67,7 @@ def test_at_five_times_its_peak_a_model_does_what_it_can_and_what_is_urgent_firs
     usual, urgent = percentile(unloaded.answers, 99), percentile(served, 99)
     lag = sorted(flood.lags)[int(0.99 * len(flood.lags))]
     figure(
-        f"{done:.0f} of {peak:.0f} a second ({done / peak:.0%}); {len(refusals):,} refused within {refused * 1000:.0f} ms"
+        f"{done:.0f} of {peak:.0f} a second ({done / peak:.0%}); {len(refusals):,} refused in {refused * 1000:.0f} ms"
         f" (p99); {growth:+.0f} MB; urgent ones {urgent * 1000:.0f} ms (p99 of {len(served)}, without load"
         f" {usual * 1000:.0f} ms), {len(high.failed)} of them refused; the generator {lag * 1000:.0f} ms late (p99)",
         goal=f"{LEAST_GOODPUT:.0%}; {LATEST_REFUSAL * 1000:.0f} ms; {MOST_GROWTH_MB:.0f} MB; {HIGH_TIMES:g} times that"
