@@ -79,7 +79,7 @@ def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_request
 def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_beyond_his_timeout(
     echo_bentos: Path, figure: Figure
 ) -> None:
-    ask = Ask(timeout=5)
+    ask = Ask(input_data={"sleep": 0.03}, timeout=5)  # long enough that all three are used
     with serving(echo_bentos, 3) as (server, api), rate(server, 50, ask) as traffic:
         until(lambda: len({one.pid for one in traffic.answers}) == 3)
         victim = min(ready(api))
