@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx
 import psutil
 
+from management.store import Store
 from tests.management_calls import until
 from tests.management_servers import KEY, SERVE, Management, await_health, echo_config
 from tests.management_victims import processes
@@ -31,7 +32,6 @@ class ControlPlane:
 
     process: subprocess.Popen[bytes]
     server: Management
-    up: bool
 
     @property
     def ended(self) -> bool:
@@ -59,8 +59,14 @@ class Chain:
     home: Path
     planes: list[ControlPlane] = field(default_factory=list)
 
-    def start(self, failpoint: str = "") -> ControlPlane:
-        """Another one, which answers; with a failpoint it may have ended before that."""
+    def start(self) -> ControlPlane:
+        """Another one, which answers."""
+        plane = self.launch()
+        await_health(plane.process, plane.server.url, plane.server.log)
+        return plane
+
+    def launch(self, failpoint: str = "") -> ControlPlane:
+        """Another one, which may end itself before it answers."""
         log = Path(tempfile.mkstemp(prefix="atelier-chain-", suffix=".log")[1])
         port = free_port()
         url = f"http://127.0.0.1:{port}"
@@ -80,15 +86,23 @@ class Chain:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-        plane = ControlPlane(process, Management(url, process.pid, self.home, log), up=False)
+        plane = ControlPlane(process, Management(url, process.pid, self.home, log))
         self.planes.append(plane)
-        try:
-            await_health(process, url, log)
-            plane.up = True
-        except RuntimeError:
-            if not failpoint:
-                raise
         return plane
+
+    def succeed(self, before: ControlPlane, plane: ControlPlane) -> None:
+        """The one is killed, the other holds the lease after it."""
+        holder = self.holder()
+        with suppress(RuntimeError):  # it ended itself
+            await_health(plane.process, plane.server.url, plane.server.log)
+        before.kill()
+        until(lambda: plane.ended or self.holder() != holder)
+
+    def holder(self) -> str:
+        """Who held the lease last."""
+        with closing(Store(f"sqlite:///{self.home / 'atelier.db'}")) as store, store.reading() as session:
+            lease = session.leases.get()
+        return "" if lease is None else lease.held_by
 
     def truth(self, api: httpx.Client, wish: Wish) -> str:
         """What keeps the wish from being true; empty when it is, by what is recorded and by what runs."""
