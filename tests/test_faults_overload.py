@@ -27,7 +27,7 @@ TIMES: Final = 5
 SLOW: Final = {"sleep": 0.1}
 NORMAL: Final = Ask(input_data=SLOW)
 HIGH: Final = Ask(input_data=SLOW, priority="high")
-HIGH_PER_SECOND: Final = 3
+HIGH_PER_SECOND: Final = 4
 UNLOADED_CALLS: Final = 100
 
 LEAST_GOODPUT: Final = 0.9
