@@ -1,0 +1,144 @@
+"""Whether the control plane stays as it is while replicas die, for as long as told: python -m benchmarks.soak.
+
+Three replicas of an echo Bento under half the load that they can bear, which is measured first, and a random one of
+them killed each minute. Every 10 seconds the control plane's resident memory and its open descriptors are looked at.
+The exit status is 1 when a request failed, or when the medians of the last quarter are above those of the first by
+more than 10 % of memory or 10 descriptors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.management_calls import deploy, until
+from tests.management_load import Answer, callers, rate
+from tests.management_servers import Management, echo_store, managing
+from tests.management_victims import kill_one, ready
+
+REPLICAS: Final = 3
+PEAK_CALLERS: Final = 96
+"""As many as the replicas take at a time, so that each connection to them that there may be is made before."""
+PEAK_SECONDS: Final = 6.0
+LOAD: Final = 0.5
+KILL_SECONDS: Final = 60.0
+SAMPLE_SECONDS: Final = 10.0
+MOST_GROWTH: Final = 0.1
+MOST_DESCRIPTORS: Final = 10
+
+
+@dataclass
+class Soak:
+    """What was seen so far."""
+
+    per_second: float
+    outcomes: Counter[str] = field(default_factory=Counter)
+    memory: list[float] = field(default_factory=list)
+    """MB."""
+    descriptors: list[int] = field(default_factory=list)
+    """Those of callers left out: how many connections there are is theirs to choose."""
+    kills: int = 0
+
+    def note(self, answer: Answer) -> None:
+        """Counts an answer."""
+        self.outcomes["good" if answer.good else f"{answer.status} {answer.code}"] += 1
+
+    def sample(self, process: psutil.Process) -> None:
+        """Looks at the control plane."""
+        self.memory.append(process.memory_info().rss / 1e6)
+        self.descriptors.append(process.num_fds() - len(process.net_connections("tcp")))
+
+    @property
+    def failed(self) -> int:
+        """Requests without a result."""
+        return self.outcomes.total() - self.outcomes["good"]
+
+    @property
+    def told(self) -> str:
+        """A line about now."""
+        return (
+            f"{self.outcomes.total():,} requests, {self.failed} failed, {self.kills} kills, "
+            f"{self.memory[-1]:.0f} MB, {self.descriptors[-1]} descriptors"
+        )
+
+
+def main() -> None:
+    """Soaks, says what came of it, and exits with 1 when it is not good."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    minutes = parser.parse_args().minutes
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="at-soak-") as folder:
+        store = echo_store(Path(folder) / "bentoml", "1.0.0")
+        with managing(store, home=Path(folder) / "home") as server:
+            soak = _soaked(server, minutes * 60, console)
+    raise SystemExit(_judged(soak, console))
+
+
+def _soaked(server: Management, seconds: float, console: Console) -> Soak:
+    with server.client() as api:
+        deploy(api, scaling_config={"min_replicas": REPLICAS, "max_replicas": REPLICAS}).raise_for_status()
+        until(lambda: len(ready(api)) == REPLICAS)
+        with callers(server, PEAK_CALLERS) as climb:
+            time.sleep(PEAK_SECONDS)
+        soak = Soak(LOAD * len(climb.answers) / PEAK_SECONDS)
+        console.print(f"{soak.per_second:.0f} requests a second, half of what {REPLICAS} replicas answer at most")
+        chance, process = random.Random(), psutil.Process(server.pid)
+        began = time.monotonic()
+        next_kill, next_sample = began + KILL_SECONDS / 2, began
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with rate(server, soak.per_second, note=soak.note) as traffic, Progress(*columns, console=console) as progress:
+            task = progress.add_task("", total=seconds)
+            tell = _teller(console)
+            while (at := time.monotonic()) < began + seconds:
+                if at >= next_kill:
+                    next_kill += KILL_SECONDS
+                    soak.kills += kill_one(server, api, chance) is not None
+                if at >= next_sample:
+                    next_sample += SAMPLE_SECONDS
+                    soak.sample(process)
+                    tell(soak.told)
+                progress.update(task, completed=at - began, description=soak.told)
+                traffic.lags.clear()
+                time.sleep(0.2)
+        soak.outcomes["unsent"] += traffic.unsent
+    return soak
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    """Says a line where there is no bar."""
+    return (lambda _: None) if console.is_terminal else console.print
+
+
+def _judged(soak: Soak, console: Console) -> int:
+    """Prints the outcome; the exit status."""
+    quarter = max(1, len(soak.memory) // 4)
+    (before, after), (few, many) = (_ends(one, quarter) for one in (soak.memory, soak.descriptors))
+    console.print(f"requests     {soak.outcomes.total():,}, at {soak.per_second:.0f} a second")
+    console.print(f"failed       {soak.failed} {dict(soak.outcomes) if soak.failed else ''}")
+    console.print(f"kills        {soak.kills}")
+    console.print(f"memory       {before:.1f} MB, then {after:.1f} MB ({after / before - 1:+.1%})")
+    console.print(f"descriptors  {few:g}, then {many:g}")
+    good = not soak.failed and after <= before * (1 + MOST_GROWTH) and many <= few + MOST_DESCRIPTORS
+    return 0 if good else 1
+
+
+def _ends(samples: Sequence[float], quarter: int) -> tuple[float, float]:
+    """Medians of the first and of the last quarter."""
+    return statistics.median(samples[:quarter]), statistics.median(samples[-quarter:])
+
+
+if __name__ == "__main__":
+    main()
