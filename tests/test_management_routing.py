@@ -128,7 +128,7 @@ async def test_a_full_line_turns_away_and_a_free_place_needs_no_line() -> None:
     await made.take(Priority.LOW)
     waiting = await queued(made)
     with pytest.raises(QueueFullError):
-        await made.take(Priority.HIGH)
+        await made.take(Priority.NORMAL)
     waiting.cancel()
     await turned()
     assert not (await queued(made)).done(), "its place in the line is free again"

@@ -37,7 +37,7 @@ from tests.management_stage import HandClock, Stage
 
 T = TypeVar("T")
 
-WALKS: Final = 20
+WALKS: Final = 300
 CONVERGED_SECONDS: Final = 10.0
 MODELS: Final = ("first", "second")
 BAD: Final = "tests/echo:9.0.0"
