@@ -33,7 +33,7 @@ class Seat:
     in_flight: int = 0
     failures: int = 0
     """In a row."""
-    last: int = 0
+    last: int = -1
     """The number of its last request: of equals the one that rested longest is next."""
 
 

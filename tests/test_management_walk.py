@@ -82,7 +82,7 @@ class Walk(RuleBasedStateMachine):
         (self.folder / "db").write_bytes(empty_database())
         self.loop = asyncio.new_event_loop()
         self.clock = HandClock(AT.timestamp())
-        kept = {
+        kept: dict[str, Any] = {
             "drain_seconds": 5,
             "retry_seconds": 0.2,
             "steady_seconds": 30,
