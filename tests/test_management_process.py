@@ -121,7 +121,7 @@ async def test_a_replica_that_hides_its_environment_is_ended(
     bench: Bench, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.launcher.start(bench.launch)
-    monkeypatch.setattr("management.backends.process._environment", lambda _: {})
+    monkeypatch.setattr("management.backends.host_processes._environment", lambda _: {})
     await bench.launcher.stop(bench.launch.replica_id, 0.0)
     assert await bench.launcher.running() == []
 

@@ -19,18 +19,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import defaultdict, deque
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import psutil
 
 from management import failpoints
+from management.backends import host_processes
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
-from management.backends.host_environment import MARKER, environment
+from management.backends.host_environment import environment
 from management.bentos import tag_of
 from management.settings import Settings
 from management.socket_path import SocketPath
@@ -62,7 +62,9 @@ class ProcessLauncher(Launcher):
             folder.mkdir(mode=0o700, exist_ok=True, parents=True)
             with (folder / "lock").open("ab") as lock:
                 if not _taken(lock.fileno()):
-                    _sweep(launch.replica_id)  # of an earlier start, should somebody have removed its folder
+                    host_processes.sweep(
+                        launch.replica_id
+                    )  # left where a folder was removed
                     self._spawn(launch, folder, lock.fileno())
         except OSError as error:
             raise LaunchRefusedError(f"the process cannot be started ({error.strerror})") from error
@@ -141,17 +143,11 @@ class ProcessLauncher(Launcher):
         return await asyncio.to_thread(self._usage, replica_ids)
 
     def _usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
-        """One walk through the machine's processes finds everybody's children."""
-        families: dict[int, list[psutil.Process]] = defaultdict(list)
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                families[process.ppid()].append(process)
-        used = {}
+        pids = {}
         for replica_id in replica_ids:
-            with suppress(OSError, ValueError, psutil.Error):
-                host = psutil.Process(int((self._home / replica_id / "pid").read_text().split()[0]))
-                used[replica_id] = _family_usage(host, families)
-        return used
+            with suppress(OSError, ValueError, IndexError):
+                pids[replica_id] = int((self._home / replica_id / "pid").read_text().split()[0])
+        return host_processes.usage(pids)
 
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
         """As the contract says."""
@@ -161,7 +157,7 @@ class ProcessLauncher(Launcher):
         if _alive(folder):
             _signal(folder, signal.SIGKILL)
             await self._until_dead(replica_id, self._settings.stop_seconds)
-        await asyncio.to_thread(_sweep, replica_id)
+        await asyncio.to_thread(host_processes.sweep, replica_id)
         child = self._children.pop(replica_id, None)
         if child is not None:
             with suppress(subprocess.TimeoutExpired):  # its lock is free a moment before it can be reaped
@@ -177,7 +173,7 @@ class ProcessLauncher(Launcher):
     async def running(self) -> list[str]:
         """As the contract says: those whose host lives, and those of whom some process was left behind."""
         hosts = [folder.name for folder in self._folders() if _alive(folder)]
-        return sorted({*hosts, *await asyncio.to_thread(_strays, self._home)})
+        return sorted({*hosts, *await asyncio.to_thread(host_processes.strays, self._home)})
 
     async def left(self) -> list[str]:
         """As the contract says."""
@@ -196,18 +192,6 @@ class ProcessLauncher(Launcher):
     async def clean(self, replica_id: str) -> None:
         """As the contract says."""
         await asyncio.to_thread(_remove, self._home / replica_id)
-
-
-def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Process]]) -> Usage:
-    seconds, memory = 0.0, 0
-    family = [host]
-    for one in family:  # which grows by each one's children
-        family += families.get(one.pid, [])
-        with suppress(psutil.Error):
-            times = one.cpu_times()
-            seconds += times.user + times.system
-            memory += one.memory_info().rss
-    return Usage(seconds, memory)
 
 
 def _taken(lock: int) -> bool:
@@ -252,30 +236,6 @@ def _began(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
-
-
-def _strays(home: Path) -> Iterator[str]:
-    """The ids of replicas with their folders in ``home`` to which any process belongs."""
-    for process in psutil.process_iter():
-        marked = _environment(process)
-        if MARKER in marked and marked.get("HOME") == str(home / marked[MARKER]):
-            yield marked[MARKER]
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    """Empty of one that is gone, or not ours to look at."""
-    try:
-        return process.environ()
-    except psutil.Error:
-        return {}
-
-
-def _sweep(replica_id: str) -> None:
-    """Ends every process that carries the replica's id: those of a tree have sessions of their own."""
-    for process in psutil.process_iter():
-        if _environment(process).get(MARKER) == replica_id:
-            with suppress(psutil.Error):
-                process.kill()
 
 
 def _exit_code(child: subprocess.Popen[bytes]) -> int | None:
