@@ -5,6 +5,7 @@ PORT ?= 8080
 SERVICE ?= service:Atelier
 DATA ?= data/satellite
 MODEL_PATH ?=
+MINUTES ?= 20
 
 export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
 export BENTOML_DO_NOT_TRACK := True
@@ -20,7 +21,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos test slow faults check format lock train figures clean
+.PHONY: help serve models bentos test slow faults soak check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -43,6 +44,9 @@ slow: .venv/dev ## Run the slow tests: fuzzing, and everything from end to end
 
 faults: .venv/dev ## Run the promises of docs/reliability.md alone, and print their figures
 	$(BIN)/python -m pytest tests/test_faults_*.py
+
+soak: .venv/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 check: .venv/dev ## Lint, type-check, and keep imports running one way
 	$(BIN)/ruff check .

@@ -34,9 +34,11 @@ ROTATION_SECONDS: Final = 3.0
 
 @contextmanager
 def serving(bentos: Path, replicas: int) -> Iterator[tuple[Management, httpx.Client]]:
-    """A server with so many replicas of the echo, all of them ready."""
+    """A server with so many replicas of the echo, all of them ready; by hand, half of them may be ended."""
+    scaling = {"min_replicas": replicas // 2, "max_replicas": replicas}
     with managing(bentos) as server, server.client() as api:
-        deploy(api, scaling_config={"min_replicas": replicas, "max_replicas": 4}).raise_for_status()
+        deploy(api, scaling_config=scaling).raise_for_status()
+        api.post("/models/echo/scale", json={"replicas": replicas}).raise_for_status()
         until(lambda: len(ready(api)) == replicas)
         yield server, api
 

@@ -62,9 +62,7 @@ class ProcessLauncher(Launcher):
             folder.mkdir(mode=0o700, exist_ok=True, parents=True)
             with (folder / "lock").open("ab") as lock:
                 if not _taken(lock.fileno()):
-                    host_processes.sweep(
-                        launch.replica_id
-                    )  # left where a folder was removed
+                    host_processes.sweep(launch.replica_id)  # left where a folder was removed
                     self._spawn(launch, folder, lock.fileno())
         except OSError as error:
             raise LaunchRefusedError(f"the process cannot be started ({error.strerror})") from error

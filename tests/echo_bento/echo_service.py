@@ -1,6 +1,7 @@
 """A model for the management's tests: it answers with what it gets, and fails in every way that it is told to.
 
     {"sleep": 2}                                                answers after 2 seconds, 60 at most
+    {"sleep": [1, 2]}                                           answers after 1 to 2 seconds
     {"error": {"code": "C", "message": "m", "status": 422}}     this item has that error
     {"print": "text"}                                           writes a line to its log
     {"crash": true}                                             the process ends with status 3
@@ -12,6 +13,7 @@ start. It imports nothing of the project, as a Bento of somebody else's would no
 from __future__ import annotations
 
 import os
+import random
 import sys
 import time
 from typing import Any
@@ -69,8 +71,13 @@ class Echo:
             sys.stdout.write(f"{told['print']}\n")
             sys.stdout.flush()
         if "sleep" in told:
-            time.sleep(min(float(told["sleep"]), LONGEST_SLEEP))
+            time.sleep(min(_seconds(told["sleep"]), LONGEST_SLEEP))
         if "error" in told:
             return Result(error=ItemError(**told["error"]))
         output = {"echo": told, "parameters": item.parameters, "pid": os.getpid(), "version": self.version}
         return Result(output_data=output, confidence=1.0)
+
+
+def _seconds(told: float | list[float]) -> float:
+    """So many, or any number between two."""
+    return random.uniform(*told) if isinstance(told, list) else float(told)
