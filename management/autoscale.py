@@ -67,11 +67,14 @@ class History:
             self.advice.popleft()
 
 
-def advise(load: Load, scaling: Scaling) -> Advice:
-    """How many replicas this load asks for, of those that are allowed; at least one, which is another's to end."""
+def advise(load: Load, wish: int, scaling: Scaling) -> Advice:
+    """How many replicas this load asks for, of those that are allowed; at least one, which is another's to end.
+
+    Of a ``wish`` that has not come true yet, nothing is taken back because of the few that are ready.
+    """
     numbers = [_by_cpu(load, scaling.target_cpu_utilization), _by_places(load)]
     wanted, reason = max(numbers, key=lambda one: one[0])
-    grown = min(wanted, max(load.ready * MOST_GROWTH, 1))
+    grown = min(wanted, max(load.ready * MOST_GROWTH, wish))
     return Advice(load.at, max(1, scaling.clamped(grown)), reason)
 
 

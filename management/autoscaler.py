@@ -66,7 +66,7 @@ class Autoscaler:
         if ready:
             quiet = self._settings.quiet_seconds
             scaling = deployment.wanted.config.scaling
-            history.add(advise(self._load(deployment, ready, wanted), scaling), quiet)
+            history.add(advise(self._load(deployment, ready, wanted), deployment.replicas, scaling), quiet)
             change = decide(deployment.replicas, history.advice, quiet)
             if change is not None and not _is_held(deployment, now):
                 await self._scale(deployment, change)

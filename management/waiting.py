@@ -140,10 +140,10 @@ class Line:
     def blame(self, replica_id: str) -> bool:
         """It failed. After some failures in a row it gets nothing, for longer each time, that another one can take.
 
-        True when that begins. An answer makes good for all of them.
+        True when that begins. An answer makes good for all of them; what fails meanwhile, for want of others, is not news.
         """
         seat = self._seats.get(replica_id)
-        if seat is None:
+        if seat is None or self._resting.get(replica_id, 0.0) > self._clock():
             return False
         seat.failures += 1
         times = seat.failures - ENOUGH_FAILURES
@@ -171,6 +171,7 @@ class Line:
         seat.in_flight -= 1
         if answered:
             seat.failures = 0
+            self._resting.pop(seat.replica_id, None)
             self._measure()
         self._serve()
         if not self.waiting and not any(one.in_flight for one in self._seats.values()):

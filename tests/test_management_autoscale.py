@@ -43,13 +43,18 @@ def load(ready: int = 2, utilization: float | None = 50.0, *, in_flight: int = 0
     ],
 )
 def test_a_look_asks_for_so_many(look: Load, replicas: int) -> None:
-    assert advise(look, ONE_TO_TEN).replicas == replicas
+    assert advise(look, look.ready, ONE_TO_TEN).replicas == replicas
+
+
+def test_a_wish_that_has_not_come_true_yet_is_not_taken_back() -> None:
+    assert advise(load(1, 700), 6, ONE_TO_TEN).replicas == 6
+    assert advise(load(1, 20), 6, ONE_TO_TEN).replicas == 1
 
 
 def test_the_reason_is_what_asks_for_most() -> None:
-    assert advise(load(2, 140), ONE_TO_TEN).reason == "CPU at 140 % of what was asked for, target 70 %, 2 ready"
-    assert advise(load(2, 10, in_flight=20, waiting=5), ONE_TO_TEN).reason == "5 requests wait, 2 ready"
-    assert advise(load(2, 10, in_flight=11), ONE_TO_TEN).reason == "11 of 20 places taken, 2 ready"
+    assert advise(load(2, 140), 2, ONE_TO_TEN).reason == "CPU at 140 % of what was asked for, target 70 %, 2 ready"
+    assert advise(load(2, 10, in_flight=20, waiting=5), 2, ONE_TO_TEN).reason == "5 requests wait, 2 ready"
+    assert advise(load(2, 10, in_flight=11), 2, ONE_TO_TEN).reason == "11 of 20 places taken, 2 ready"
 
 
 loads = st.builds(
@@ -71,7 +76,8 @@ scalings = st.builds(
 
 @given(loads, scalings)
 def test_no_look_asks_for_more_or_less_than_is_allowed(look: Load, scaling: Scaling) -> None:
-    assert max(1, scaling.min_replicas) <= advise(look, scaling).replicas <= max(1, scaling.max_replicas)
+    found = advise(look, scaling.clamped(look.ready), scaling).replicas
+    assert max(1, scaling.min_replicas) <= found <= max(1, scaling.max_replicas)
 
 
 def changes(curve: Iterable[int], wish: int = 1) -> list[tuple[float, int]]:
@@ -137,7 +143,7 @@ class Plant:
         if self.ready:
             used = 100 * millicores / self.ready / asked
             look = Load(float(at), self.ready, used, in_flight=1, waiting=0, places=self.ready * 32)
-            self.history.add(advise(look, self.scaling), QUIET)
+            self.history.add(advise(look, self.wish, self.scaling), QUIET)
             change = decide(self.wish, self.history.advice, QUIET)
             if change is not None:
                 self._follow(at, change.replicas)
