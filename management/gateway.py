@@ -139,8 +139,8 @@ class Gateway:
                     raise
                 repeated = repeated or not isinstance(error, NotConnected)
                 broken.add(name)
-                route.line.rest(name)
                 self._blame(route, name, str(error))
+                route.line.rest(name)
                 self._do.suspect(name)
                 await self._look()  # there may be another one by now
 

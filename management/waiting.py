@@ -135,12 +135,13 @@ class Line:
 
     def rest(self, replica_id: str) -> None:
         """Its connection broke: for a moment it gets nothing that another one can take. It looks idle, being dead."""
-        self._resting[replica_id] = self._clock() + REST_SECONDS
+        self._resting[replica_id] = max(self._resting.get(replica_id, 0.0), self._clock() + REST_SECONDS)
 
     def blame(self, replica_id: str) -> bool:
         """It failed. After some failures in a row it gets nothing, for longer each time, that another one can take.
 
-        True when that begins. An answer makes good for all of them; what fails meanwhile, for want of others, is not news.
+        True when that begins. An answer makes good for all of them; what fails while it rests, for want of others,
+        does not count.
         """
         seat = self._seats.get(replica_id)
         if seat is None or self._resting.get(replica_id, 0.0) > self._clock():
