@@ -22,6 +22,7 @@ STYLES: Final = {
     "ready": "green",
     "pending": "yellow",
     "starting": "yellow",
+    "silent": "yellow",
     "draining": "yellow",
     "failed": "bold red",
     "stopped": "dim",
