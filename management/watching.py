@@ -42,6 +42,7 @@ class Watch:
         seen = {}
         for replica_id, look in list(self._looks.items()):
             if not look.done():
+                look.remove_done_callback(self._over)  # of an earlier round
                 look.add_done_callback(self._over)
                 continue
             del self._looks[replica_id]
