@@ -15,8 +15,8 @@ from management.sightings import Health
 
 ENOUGH_PROBES: Final = 2
 """In a row that are missed before a replica gets no more requests, or answered before it gets some again."""
-QUICK_PAUSE: Final = 2.0
-"""Seconds before the successor of one starts that served for less than that, while others serve."""
+BRIEF_SECONDS: Final = 2.0
+"""That a replica must have served for its successor to start without a pause, while others serve."""
 SHORTEST_DRAIN: Final = 1.0
 """Seconds until every worker has seen that a replica drains; none may look idle before."""
 
@@ -260,7 +260,7 @@ def _failed(deployment: Deployment, news: News, context: Context, *, others: boo
     count, pause = deployment.failures + 1, 0.0
     if replica.state is not ReplicaState.STARTING and others:  # not the revision's fault: it is lost, and replaced
         count = deployment.failures
-        pause = QUICK_PAUSE if served < QUICK_PAUSE else 0.0
+        pause = context.settings.retry_seconds if served < BRIEF_SECONDS else 0.0
     elif served > context.settings.steady_seconds:
         count = 1  # whatever failed before it is long past
     elif not deployment.proven or count > 1:
