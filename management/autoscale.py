@@ -57,6 +57,8 @@ class History:
     """The advice of the last looks at one model."""
 
     advice: deque[Advice] = field(default_factory=deque)
+    told_at: float = 0.0
+    """Unix time of the report that the last look had."""
 
     def add(self, one: Advice, quiet_seconds: float) -> None:
         """Remembers a quiet time, and the one look before it that shows that it was whole."""

@@ -9,14 +9,17 @@ from typing import Final
 from management import room
 from management.autoscale import LOOK_SECONDS, Advice, History, Load, advise, decide, idle
 from management.demand import Wanted, added_up
+from management.errors import StoreUnavailable
 from management.ledger import Ledger
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
 
-SETTLED_SECONDS: Final = 5.0
-"""After a replica became ready, in which its start still shows in what it uses."""
 SMOOTHED: Final = 3
 """Measurements that are averaged."""
+SETTLED_SECONDS: Final = 9.0
+"""After a replica became ready, in which its start still shows in the average of what it uses."""
+NO_ROOM_SECONDS: Final = 30.0
+"""Until it is tried again, after there was no room for more replicas."""
 RELIEF_SECONDS: Final = 5.0
 """That the end of a model has to show in the machine's memory, before another one is ended."""
 
@@ -31,6 +34,7 @@ class Autoscaler:
         self._ledger, self._settings = ledger, settings
         self._free_memory, self._least_memory = free_memory, least_memory
         self._histories: dict[str, History] = {}
+        self._no_room: dict[str, float] = {}
         self._measured: dict[str, list[float]] = {}
         self._look_at = self._relief_at = 0.0
 
@@ -48,34 +52,43 @@ class Autoscaler:
         wanted = added_up(await self._ledger.demands(), self._ledger.clock.unix())
         for gone in self._histories.keys() - {one.id for one in deployments}:
             del self._histories[gone]
+            self._no_room.pop(gone, None)
         for one in deployments:
             if _follows_load(one):
                 own = [replica for replica in replicas if replica.deployment_id == one.id]
-                await self._follow(one, own, wanted.get(one.id, Wanted()))
+                try:
+                    await self._follow(one, own, wanted.get(one.id, Wanted()))
+                except StoreUnavailable:
+                    raise
+                except Exception:  # one bad model must not be everybody's
+                    logger.exception("the load of model %s cannot be followed", one.model_id)
         await self._relieve(deployments, replicas, wanted)
 
     async def _follow(self, deployment: Deployment, replicas: Sequence[Replica], wanted: Wanted) -> None:
         now = self._ledger.clock.unix()
         ready = [one for one in replicas if one.state is ReplicaState.READY]
-        if ready and not wanted.busy:
+        held = _is_held(deployment, now)
+        if room.may_rest(deployment, replicas) and not wanted.busy and not held:
             used = room.last_used(deployment, replicas, wanted)
             if idle(deployment, used, now, self._settings.idle_seconds):
                 await self._ledger.rested(deployment, f"nobody asked for {self._settings.idle_seconds:g} s")
                 return
         history = self._histories.setdefault(deployment.id, History())
-        if ready:
+        told = wanted.waiting and history.told_at == wanted.told_at  # a report that waits counts once
+        if ready and not told:
+            history.told_at = wanted.told_at
             quiet = self._settings.quiet_seconds
             scaling = deployment.wanted.config.scaling
             history.add(advise(self._load(deployment, ready, wanted), deployment.replicas, scaling), quiet)
             change = decide(deployment.replicas, history.advice, quiet)
-            if change is not None and not _is_held(deployment, now):
+            if change is not None and not held and now >= self._no_room.get(deployment.id, 0.0):
                 await self._scale(deployment, change)
 
     async def _scale(self, deployment: Deployment, change: Advice) -> None:
         came_to = await self._ledger.scaled(deployment, change.replicas, change.reason)
         if came_to < change.replicas:
             logger.warning("model %s: no room for %d replicas", deployment.model_id, change.replicas)
-            self._histories.pop(deployment.id, None)  # and asks again after some looks
+            self._no_room[deployment.id] = self._ledger.clock.unix() + NO_ROOM_SECONDS
 
     def _load(self, deployment: Deployment, ready: Sequence[Replica], wanted: Wanted) -> Load:
         return Load(
@@ -83,7 +96,7 @@ class Autoscaler:
             len(ready),
             self._utilization(deployment, ready),
             wanted.in_flight,
-            wanted.waiting,
+            wanted.waiting if wanted.places else 0,  # who waits for the start is not too much for what starts
             wanted.places,
         )
 

@@ -76,8 +76,8 @@ def shown(resources: Resources) -> dict[str, Any]:
 
 
 def asked(deployment: Deployment) -> Resources:
-    """All that its replicas ask for; a model that is being deleted gives back what it has."""
-    if deployment.removal:
+    """All that its replicas ask for; a model that is being deleted, or was given up, gives back what it has."""
+    if deployment.removal or deployment.gave_up:
         return NOTHING
     return deployment.wanted.config.resources * deployment.replicas
 

@@ -16,8 +16,8 @@ REPORT_SECONDS: Final = 1.0
 """Between two reports of a worker that has something to say."""
 FRESH_SECONDS: Final = 4.0
 """For which a report says what is in flight and what waits."""
-KEPT_SECONDS: Final = 30 * 86400.0
-"""For which a report says when a model was asked last."""
+FOLD_SECONDS: Final = 60.0
+"""After which a report is taken for that of a worker that is gone; of all of them one row is kept."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Wanted:
     places: int = 0
     asked_at: float = 0.0
     """Unix time of the last request; 0 for none."""
+    told_at: float = 0.0
+    """Unix time of the last report."""
 
     @property
     def busy(self) -> bool:
@@ -47,6 +49,7 @@ def added_up(demands: Iterable[Demand], now: float) -> dict[str, Wanted]:
             before.waiting + one.waiting * fresh,
             before.places + one.places * fresh,
             max(before.asked_at, one.asked_at),
+            max(before.told_at, one.at),
         )
     return found
 
@@ -58,18 +61,18 @@ class Reporter:
         self.worker = uuid4().hex
         self._store, self._routes = store, routes
         self._told: Mapping[str, Demand] = {}
-        self._forget_at = 0.0
+        self._fold_at = 0.0
 
     async def report(self) -> None:
         """Says what has changed since the last report, and what goes on; nothing, if nobody asks."""
         at = time.time()
         now = {one.deployment_id: one for one in self._demands(at)}
         news = [one for one in now.values() if self._is_news(one)]
-        if news or at >= self._forget_at:
+        if news:
             await self._store.write(lambda session: session.demands.put(news), counted=False)
-        if at >= self._forget_at:
-            await self._store.write(lambda session: session.demands.forget(at - KEPT_SECONDS), counted=False)
-            self._forget_at = at + KEPT_SECONDS / 30
+        if at >= self._fold_at:
+            await self._store.write(lambda session: session.demands.fold(at - FOLD_SECONDS), counted=False)
+            self._fold_at = at + 60 * FOLD_SECONDS
         self._told = now
 
     def _demands(self, at: float) -> Iterable[Demand]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from math import ceil
 
 from management.clock import now
-from management.errors import StoreUnavailable
+from management.errors import InsufficientResources, StoreUnavailable
 from management.records import Deployment, Event
+from management.room import WARM_SECONDS
 from management.store import Store
 from management.wishes import GATEWAY, Wishes
 
@@ -33,7 +35,11 @@ class Errands:
         await asyncio.shield(task)  # who leaves takes it from nobody else
 
     async def _awaken(self, model_id: str) -> None:
-        await self._store.write(lambda session: self._wishes.wake(session, model_id))
+        try:
+            await self._store.write(lambda session: self._wishes.wake(session, model_id))
+        except InsufficientResources:
+            told = {"model_id": model_id, "reason": "there is no room to start the model"}
+            raise InsufficientResources(told, retry_after=ceil(WARM_SECONDS)) from None
         await self._changed()
 
     def eject(self, deployment: Deployment, replica_id: str, reason: str) -> None:

@@ -71,7 +71,9 @@ class Gateway:
     """The way to every model's replicas from this process."""
 
     def __init__(self, settings: Settings, calls: Calls) -> None:
+        """``calls`` are what the gateway has others do."""
         self._do = calls
+        self._waking: set[asyncio.Task[None]] = set()
         self.routes = Routes(
             Rules(settings.concurrency, settings.queue_size, settings.queue_bytes, settings.ageing_seconds)
         )
@@ -79,6 +81,17 @@ class Gateway:
     def learn(self, deployments: Iterable[Deployment], ready: Iterable[Replica]) -> None:
         """Which models there are, and which of their replicas requests may be sent to, from now on."""
         self.routes.learn(deployments, ready)
+        for route in self.routes:
+            if route.deployment.dormant and route.line.waiting:  # it was ended in the moment in which they asked
+                task = asyncio.create_task(self._wake_for_all(route))
+                self._waking.add(task)
+                task.add_done_callback(self._waking.discard)
+
+    async def _wake_for_all(self, route: Route) -> None:
+        try:
+            await self._do.awaken(route.model_id)
+        except ManagementError:
+            route.line.turn_away()
 
     async def infer(self, model_id: str, items: Sequence[Item], terms: Terms) -> list[Result]:
         """A result for each item, in order. Raises ManagementError."""
@@ -86,7 +99,10 @@ class Gateway:
         try:
             async with asyncio.timeout(terms.seconds):
                 route = await self._found(model_id)
-                answers = await _together([self._call(route, part, terms) for part in parts])
+                try:
+                    answers = await _together([self._call(route, part, terms) for part in parts])
+                finally:
+                    route.asked_at = time.time()  # it was in use until now
         except TimeoutError:
             raise InferenceTimeout({"model_id": model_id, "timeout": terms.seconds}) from None
         return [result for answer in answers for result in answer]
@@ -127,31 +143,37 @@ class Gateway:
     async def _answered(self, route: Route, items: Sequence[Item], terms: Terms) -> list[Result]:
         """Where a connection breaks, once more from another replica; where none was made, from one after the other."""
         broken: set[str] = set()
+        dead: set[str] = set()
         repeated = False
         while True:
-            seat = await self._seated(route, terms, broken)
+            seat = await self._seated(route, terms, broken, dead)
             try:
                 return await self._ask(route, seat, items, terms)
             except ConnectionBroken as error:
                 name = seat.replica_id
                 logger.warning("model %s: the connection to replica %s broke (%s)", route.model_id, name, error)
-                if name in broken or (repeated and not isinstance(error, NotConnected)):
+                if isinstance(error, NotConnected):  # nobody is there: its successor is waited for
+                    dead.add(name)
+                elif repeated:
                     raise
-                repeated = repeated or not isinstance(error, NotConnected)
+                else:
+                    repeated = True
                 broken.add(name)
                 self._blame(route, name, str(error))
                 route.line.rest(name)
                 self._do.suspect(name)
                 await self._look()  # there may be another one by now
 
-    async def _seated(self, route: Route, terms: Terms, avoid: Collection[str]) -> Seat:
+    async def _seated(self, route: Route, terms: Terms, avoid: Collection[str], never: Collection[str]) -> Seat:
         if not route.line.replica_ids:
             if not route.deployment.awaited:
                 raise route.not_ready()
             if route.deployment.dormant:
                 await self._do.awaken(route.model_id)
+                if not route.deployment.awaited:  # somebody stopped it meanwhile
+                    raise route.not_ready()
         try:
-            return await route.line.take(terms.priority, size=terms.size, avoid=avoid)
+            return await route.line.take(terms.priority, size=terms.size, avoid=avoid, never=never)
         except QueueFullError:
             told = {"model_id": route.model_id, "reason": "the queue is full"}
             raise InsufficientResources(told, retry_after=route.line.retry_after()) from None
@@ -172,6 +194,9 @@ class Gateway:
         except (ReplicaFailed, ReplicaLate) as error:
             self._blame(route, seat.replica_id, str(error))
             raise
+        except ReplicaRefused:
+            seat.failures = 0  # it works: the request is at fault
+            raise
         finally:
             route.line.leave(seat, answered=answered)
 
@@ -184,6 +209,9 @@ class Gateway:
 
     async def close(self) -> None:
         """Closes every connection."""
+        for task in list(self._waking):
+            task.cancel()
+        await asyncio.gather(*self._waking, return_exceptions=True)
         await self.routes.close()
 
 

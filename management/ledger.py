@@ -10,6 +10,7 @@ from uuid import uuid4
 from management import room
 from management.capacity import Capacity, free_gpus
 from management.clock import SYSTEM, Clock
+from management.demand import Wanted, added_up
 from management.errors import StoreUnavailable
 from management.records import Demand, Deployment, Event, Replica, ReplicaState
 from management.settling import Settled
@@ -135,11 +136,12 @@ class Ledger:
         return await self._write(write)
 
     async def rested(self, deployment: Deployment, reason: str) -> None:
-        """Nobody asks for it: it is ended, and started by the next request."""
+        """Nobody asks for it, also now: it is ended, and started by the next request."""
 
         def write(session: Session) -> None:
             current = self._current(session, deployment)
-            if current is not None:
+            wanted = added_up(session.demands.all(), self.clock.unix()).get(deployment.id, Wanted())
+            if current is not None and not wanted.busy:
                 room.rest(session, current, room.Why(self.clock.now(), AUTOSCALER, reason))
 
         await self._write(write)

@@ -92,7 +92,8 @@ def _ending(alive: Sequence[Replica]) -> list[Action]:
 
 
 def _end(replica: Replica) -> Action:
-    return Drain(replica.id) if replica.state is ReplicaState.READY else Stop(replica.id)
+    """What has served may be working still, also where it does not answer."""
+    return Stop(replica.id) if replica.state is ReplicaState.STARTING else Drain(replica.id)
 
 
 def _hopeless(deployment: Deployment, fresh: list[Replica], attempts: int) -> bool:

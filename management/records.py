@@ -250,7 +250,7 @@ class Event:
     model_id: str
     deployment_id: str
     actor: str
-    """A key's name, or ``supervisor``."""
+    """A key's name, or ``supervisor``, ``autoscaler``, ``gateway``."""
     action: str
     details: Mapping[str, object]
 

@@ -11,7 +11,7 @@ from management.capacity import Capacity, asked
 from management.clock import SYSTEM, Clock
 from management.demand import Wanted, added_up
 from management.errors import InsufficientResources
-from management.records import NOTHING, Deployment, Event, Replica, Resources
+from management.records import NOTHING, Deployment, Event, Replica, ReplicaState, Resources
 from management.store import Session
 
 WARM_SECONDS: Final = 10.0
@@ -35,6 +35,10 @@ def make(
                 break
         else:
             raise
+        for one in list(sleepers):  # who had to leave for nothing: of something else there is too little
+            if capacity.fits([*others, one], wanted):
+                others.append(one)
+                sleepers.remove(one)
         for one in sleepers:
             rest(session, one, Why(clock.now(), "supervisor", f"{changed.model_id} needs its place"))
 
@@ -58,14 +62,21 @@ def rest(session: Session, deployment: Deployment, why: Why) -> None:
 def longest_idle(
     deployments: Iterable[Deployment], replicas: Sequence[Replica], wanted: dict[str, Wanted], at: float
 ) -> list[Deployment]:
-    """Those that may be ended because nobody asks now, the one that was used least lately first."""
+    """Those that serve, and may be ended because nobody asks now; the one that was used least lately first."""
     used = {
         one.id: last_used(one, replicas, wanted.get(one.id, Wanted()))
         for one in deployments
-        if one.on_demand and one.replicas and not one.removal and not wanted.get(one.id, Wanted()).busy
+        if may_rest(one, replicas) and not wanted.get(one.id, Wanted()).busy
     }
     idle = [one for one in deployments if one.id in used and at - used[one.id] > WARM_SECONDS]
     return sorted(idle, key=lambda one: used[one.id])
+
+
+def may_rest(deployment: Deployment, replicas: Iterable[Replica]) -> bool:
+    """Whether it is on demand and serves: what is starting, or updated, has somebody who waits for it."""
+    own = [one for one in replicas if one.deployment_id == deployment.id]
+    ready = any(one.state is ReplicaState.READY for one in own)
+    return deployment.on_demand and deployment.proven and ready and deployment.replicas > 0 and not deployment.removal
 
 
 def last_used(deployment: Deployment, replicas: Iterable[Replica], wanted: Wanted) -> float:

@@ -93,10 +93,12 @@ class Settings(BaseSettings):
     """Requests that one replica gets at a time from each worker; further ones wait in the queue."""
 
     queue_size: Annotated[int, Field(ge=0)] = 256
-    """Requests that may wait for one model in each worker; further ones get 503. What is less urgent does not count."""
+    """Requests that may wait for one model in each worker; further ones get 503. What is less urgent does not
+    count, so that three times as many may wait where all priorities are asked for."""
 
     queue_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
-    """Bytes of all requests that may wait for one model in each worker; further ones get 503."""
+    """Bytes of all requests that may wait for one model in each worker; further ones get 503. A quarter is kept for
+    what is more urgent than low, another one for high."""
 
     ageing_seconds: Seconds = 10.0
     """Seconds of waiting that are worth one step of priority: low is served before high that came 20 s later."""

@@ -60,6 +60,8 @@ class News:
     at: datetime
     address: str = ""
     reason: str = ""
+    crashed: bool = False
+    """Whether it ended by its own doing."""
 
     @property
     def failed(self) -> bool:
@@ -190,7 +192,8 @@ def _moved(replica: Replica, look: Observation, context: Context, *, spare: bool
     if replica.state is ReplicaState.STARTING:
         return _started(replica, look, context)
     if ended:
-        return News(replica, ReplicaState.FAILED, context.at, reason=look.reason or "the process is gone")
+        reason = look.reason or "the process is gone"
+        return News(replica, ReplicaState.FAILED, context.at, reason=reason, crashed=look.crashed)
     return _served(replica, context, spare=spare)
 
 
@@ -228,19 +231,18 @@ def _learnt(
 ) -> Callable[[Deployment], Deployment] | None:
     """How the deployment changes; it is applied to what the database holds then, which may wish something new."""
     number = deployment.wanted.number
-    own = [one for one in news if one.replica.revision.number == number]
-    became_ready = any(one.state is ReplicaState.READY and one.replica.state is ReplicaState.STARTING for one in own)
-    dead = {one.replica.id for one in own if one.failed}
-    others = any(one.state is ReplicaState.READY and one.id not in dead for one in _of(number, replicas))
-    failures = [one for one in own if one.failed]
+    failures = [one for one in news if one.failed and one.replica.revision.number == number]
+    states = {one.id: one.state for one in replicas} | {one.replica.id: one.state for one in news}
+    proven = not deployment.proven and _proves(number, replicas, states)
     steady = _steady(deployment, replicas, context) and not failures
-    if not (became_ready or failures or steady):
+    if not (proven or failures or steady):
         return None
+    others = any(states[one.id] is ReplicaState.READY for one in _of(number, replicas))
 
     def changed(current: Deployment) -> Deployment:
         if current.wanted.number != number:
             return current
-        if became_ready:
+        if proven:
             current = replace(current, served=current.wanted)
         if steady:
             current = replace(current, failures=0, retry_at=None)
@@ -251,19 +253,29 @@ def _learnt(
     return changed
 
 
+def _proves(number: int, replicas: Sequence[Replica], states: Mapping[str, ReplicaState]) -> bool:
+    """Whether a revision serves, and nothing is left of the one before it, to which an update could go back."""
+    ready = any(states[one.id] is ReplicaState.READY for one in _of(number, replicas))
+    return ready and not any(states[one.id].wanted for one in replicas if one.revision.number != number)
+
+
 def _failed(deployment: Deployment, news: News, context: Context, *, others: bool) -> Deployment:
     """What follows from a failure; ``others``: whether another replica of the revision is ready."""
-    at, replica = context.at.timestamp(), news.replica
+    at, replica, retry_at = context.at.timestamp(), news.replica, deployment.retry_at
     served = 0.0
     if replica.state is not ReplicaState.STARTING:
         served = at - (replica.ready_at or replica.changed_at).timestamp()
-    count, pause = deployment.failures + 1, 0.0
-    if replica.state is not ReplicaState.STARTING and others:  # not the revision's fault: it is lost, and replaced
-        count = deployment.failures
+    steady = served > context.settings.steady_seconds
+    if replica.state is not ReplicaState.STARTING and others and (steady or not news.crashed):
+        # Not the revision's fault: it is lost, and replaced.
         pause = context.settings.retry_seconds if served < BRIEF_SECONDS else 0.0
-    elif served > context.settings.steady_seconds:
-        count = 1  # whatever failed before it is long past
-    elif not deployment.proven or count > 1:
+        return replace(deployment, retry_at=max(retry_at or 0.0, at + pause), reason=news.reason)
+    if steady:  # whatever failed before it is long past
+        return replace(deployment, failures=1, retry_at=at, reason=news.reason)
+    if retry_at is not None and 0 < retry_at - replica.created_at.timestamp() <= LONGEST_PAUSE:
+        return replace(deployment, reason=news.reason)  # started before the last failure: that one spoke for both
+    count, pause = deployment.failures + 1, 0.0
+    if not deployment.proven or count > 1:
         pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(count - 1, 10))
     return replace(deployment, failures=count, retry_at=at + pause, reason=news.reason)
 

@@ -101,6 +101,7 @@ class Supervisor:
             self._renew_at = at + self._settings.lease_seconds / 3
             if self.leads and not before:
                 logger.info("this worker starts and ends replicas from now on")
+                await self._watch.close()  # what was seen when this worker led last is long past
                 failpoints.reach("lease.taken")
                 self._orphans_at = 0.0
         if self.leads and at >= self._orphans_at:

@@ -17,6 +17,8 @@ RATE_WEIGHT: Final = 0.1
 """Of the newest measurement in the smoothed time between two answers."""
 REST_SECONDS: Final = 1.0
 """That a replica rests whose connection broke: until the supervisor has looked at it."""
+SHARES: Final = {Priority.HIGH: 1.0, Priority.NORMAL: 0.75, Priority.LOW: 0.5}
+"""Of all bytes that may wait, how many may when a request of that priority comes; the others are more urgent ones'."""
 ENOUGH_FAILURES: Final = 3
 """In a row, after which a replica rests."""
 LONGEST_REST: Final = 30.0
@@ -43,7 +45,10 @@ class _Waiting:
     size: int = field(compare=False)
     priority: Priority = field(compare=False)
     avoid: Collection[str] = field(compare=False)
+    never: Collection[str] = field(compare=False)
     place: asyncio.Future[Seat] = field(compare=False)
+    counts: bool = field(compare=False, default=False)
+    """Whether it is among those that wait."""
 
 
 class QueueFullError(Exception):
@@ -112,20 +117,23 @@ class Line:
             self._seats[replica_id] = Seat(replica_id)
         self._serve()
 
-    async def take(self, priority: Priority, *, size: int = 0, avoid: Collection[str] = ()) -> Seat:
+    async def take(
+        self, priority: Priority, *, size: int = 0, avoid: Collection[str] = (), never: Collection[str] = ()
+    ) -> Seat:
         """A place at a replica, at once or when the turn comes; ``leave`` gives it back.
 
-        ``size`` is the request's bytes. Cancelled, it gives up the wait. Raises QueueFullError, LineClosedError.
+        ``size`` is the request's bytes; replicas to ``avoid`` are taken where there is no other, those of ``never`` are
+        not. Cancelled, it gives up the wait. Raises QueueFullError, LineClosedError.
         """
         if self._closed:
             raise LineClosedError
-        if not self.waiting and (seat := self._free(avoid)) is not None:
+        if not self.waiting and (seat := self._free(avoid, never)) is not None:
             return self._sit(seat)
         before = sum(number for other, number in self._waiting.items() if other <= priority)
-        if before >= self._rules.size or self._bytes + size > self._rules.most_bytes:
+        if before >= self._rules.size or self._bytes + size > self._rules.most_bytes * SHARES[priority]:
             raise QueueFullError
         turn = routing.turn(self._clock(), priority, next(self._numbers), ageing=self._rules.ageing)
-        waiting = _Waiting(turn, size, priority, avoid, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(turn, size, priority, avoid, never, asyncio.get_running_loop().create_future())
         self._join(waiting)
         try:
             return await waiting.place
@@ -135,7 +143,8 @@ class Line:
 
     def rest(self, replica_id: str) -> None:
         """Its connection broke: for a moment it gets nothing that another one can take. It looks idle, being dead."""
-        self._resting[replica_id] = max(self._resting.get(replica_id, 0.0), self._clock() + REST_SECONDS)
+        if replica_id in self._seats:
+            self._resting[replica_id] = max(self._resting.get(replica_id, 0.0), self._clock() + REST_SECONDS)
 
     def blame(self, replica_id: str) -> bool:
         """It failed. After some failures in a row it gets nothing, for longer each time, that another one can take.
@@ -161,11 +170,10 @@ class Line:
     def turn_away(self) -> None:
         """Whoever waits is told that it is in vain."""
         for waiting in self._heap:
+            self._uncounted(waiting)
             if not waiting.place.done():
                 waiting.place.set_exception(LineClosedError())
         self._heap.clear()
-        self._waiting = dict.fromkeys(Priority, 0)
-        self._bytes = 0
 
     def leave(self, seat: Seat, *, answered: bool) -> None:
         """Gives the place to the next one."""
@@ -182,10 +190,11 @@ class Line:
         """Seconds until a place is likely free."""
         return routing.retry_after(self.waiting, 1 / self._interval if self._interval else 0.0)
 
-    def _free(self, avoid: Collection[str]) -> Seat | None:
+    def _free(self, avoid: Collection[str], never: Collection[str]) -> Seat | None:
         at = self._clock()
         resting = {one for one, until in self._resting.items() if until > at}
-        loads = [Load(one.replica_id, one.in_flight, one.last) for one in self._seats.values()]
+        seats = [one for one in self._seats.values() if one.replica_id not in never]
+        loads = [Load(one.replica_id, one.in_flight, one.last) for one in seats]
         chosen = routing.pick(loads, self._rules.concurrency, resting | set(avoid))
         return None if chosen is None else self._seats[chosen]
 
@@ -194,25 +203,36 @@ class Line:
             self._heap = [one for one in self._heap if not one.place.done()]
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, waiting)
-        self._counted(waiting, 1)
+        waiting.counts = True
+        self._waiting[waiting.priority] += 1
+        self._bytes += waiting.size
         self._serve()
 
     def _serve(self) -> None:
+        passed: list[_Waiting] = []  # who will have none of the replicas that are free
         while self._heap:
             first = self._heap[0]
             if first.place.done():  # its caller left
                 heapq.heappop(self._heap)
                 continue
-            seat = self._free(first.avoid)
-            if seat is None:
-                return
+            seat = self._free(first.avoid, first.never)
+            if seat is None and not first.never:
+                break
             heapq.heappop(self._heap)
-            self._counted(first, -1)
+            if seat is None:
+                passed.append(first)
+                continue
+            self._uncounted(first)
             first.place.set_result(self._sit(seat))
+        for one in passed:
+            heapq.heappush(self._heap, one)
 
-    def _counted(self, waiting: _Waiting, step: int) -> None:
-        self._waiting[waiting.priority] += step
-        self._bytes += step * waiting.size
+    def _uncounted(self, waiting: _Waiting) -> None:
+        """It waits no longer, whoever sees it first."""
+        if waiting.counts:
+            waiting.counts = False
+            self._waiting[waiting.priority] -= 1
+            self._bytes -= waiting.size
 
     def _sit(self, seat: Seat) -> Seat:
         seat.in_flight += 1
@@ -222,7 +242,7 @@ class Line:
     def _give_up(self, waiting: _Waiting) -> None:
         if waiting.place.cancelled() or not waiting.place.done():
             waiting.place.cancel()
-            self._counted(waiting, -1)
+            self._uncounted(waiting)
         elif waiting.place.exception() is None:
             self.leave(waiting.place.result(), answered=False)  # its turn came in the same moment
 

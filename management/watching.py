@@ -10,7 +10,7 @@ from typing import Final
 from management import settling
 from management.backends.base import Launcher, Observation
 from management.clock import Clock
-from management.records import Replica
+from management.records import Replica, ReplicaState
 from management.sightings import Health, Sightings
 
 HEALTH_SECONDS: Final = 0.5
@@ -29,13 +29,19 @@ class Watch:
         self._launcher, self._answered = launcher, answered
         self._sightings = Sightings(HEALTH_SECONDS, clock)
         self._looks: dict[str, asyncio.Task[Observation]] = {}
+        self._states: dict[str, ReplicaState] = {}
+        """In which those that are looked at were when it began."""
 
     async def seen(self, alive: Sequence[Replica]) -> dict[str, Observation]:
-        """What is known anew of each; one that cannot be looked at says nothing of the others."""
+        """What is known anew of each; one that cannot be looked at says nothing of the others.
+
+        What was seen of one that has come into another state meanwhile is forgotten.
+        """
         due = {one.id for one in self._sightings.due(alive)}
         for one in alive:
             if one.id in due and one.id not in self._looks:
                 self._looks[one.id] = asyncio.create_task(self._launcher.observe(one.id))
+                self._states[one.id] = one.state
         if self._looks:
             await asyncio.wait(self._looks.values(), timeout=PATIENCE_SECONDS)
         by_id = {one.id: one for one in alive}
@@ -47,9 +53,10 @@ class Watch:
                 continue
             del self._looks[replica_id]
             found = _found(replica_id, look)
-            if found is not None and replica_id in by_id:
+            replica = by_id.get(replica_id)
+            if found is not None and replica is not None and replica.state is self._states[replica_id]:
                 seen[replica_id] = found
-                self._sightings.heard(by_id[replica_id], silent=settling.silent(by_id[replica_id], found))
+                self._sightings.heard(replica, silent=settling.silent(replica, found))
         return seen
 
     def _over(self, _: asyncio.Task[Observation]) -> None:

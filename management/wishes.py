@@ -12,7 +12,7 @@ from management.capacity import Capacity, asked
 from management.clock import SYSTEM, Clock
 from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelNotFound
 from management.messages import Language, problem
-from management.records import NOTHING, Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
+from management.records import NOTHING, Demand, Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
 from management.schemas import ChangedConfigBody, ConfigBody
 from management.store import Session
 
@@ -45,7 +45,10 @@ class Wishes:
         at = self.clock.now()
         replicas = config.scaling.clamped(1)
         deployment = Deployment(uuid4().hex, body.model_id, Revision(1, config), replicas, at, at)
-        self._check_room(session, NOTHING, replace(deployment, replicas=max(1, replicas)))  # one could run some time
+        if replicas:
+            self._check_room(session, NOTHING, deployment)
+        else:  # one could run some time
+            self.capacity.check(session.deployments.all(), config.resources)
         session.deployments.add(deployment)
         self._note(
             session, deployment, caller.name, "deploy", {"version": config.version, "docker_image": config.docker_image}
@@ -102,6 +105,8 @@ class Wishes:
         changed = replace(deployment, replicas=deployment.wanted.config.scaling.clamped(1), **_tried_anew())
         self._check_room(session, asked(deployment), changed)
         session.deployments.put(changed)
+        at = self.clock.unix()  # so that it is not the next one to make place: the worker reports it a second later
+        session.demands.put([Demand(GATEWAY, deployment.id, 0, 1, 0, at, at)])
         self._note(session, changed, GATEWAY, "wake", {"from": 0, "to": changed.replicas})
         return changed
 

@@ -120,8 +120,8 @@ def test_lost_replicas_are_replaced_together_while_others_serve() -> None:
 def test_a_silent_replica_is_kept_and_ends_before_those_that_answer() -> None:
     answers, silent = replica(READY, 2), replica(SILENT, 2)
     assert planned(wished(2), [silent, answers]) == []
-    assert planned(wished(1), [silent, answers]) == [Stop(silent.id)]
-    assert planned(wished(1, served=OLD), [replica(READY, 1), old := replica(SILENT, 1)]) == [Stop(old.id), Start()]
+    assert planned(wished(1), [silent, answers]) == [Drain(silent.id)]
+    assert planned(wished(1, served=OLD), [replica(READY, 1), old := replica(SILENT, 1)]) == [Drain(old.id), Start()]
 
 
 def test_nothing_is_started_before_the_pause_is_over_and_then_one_is() -> None:
@@ -233,7 +233,9 @@ class World:
     def _apply(self, action: Action) -> None:
         match action:
             case Start():
-                self.crowd.append(replica(STARTING, revision=self.wish.wanted, changed_at=self.moment))
+                self.crowd.append(
+                    replica(STARTING, revision=self.wish.wanted, created_at=self.moment, changed_at=self.moment)
+                )
             case Drain(replica_id) | Stop(replica_id):
                 self.crowd = [replace(one, state=DRAINING) if one.id == replica_id else one for one in self.crowd]
             case RollBack():

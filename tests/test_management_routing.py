@@ -274,16 +274,54 @@ def collect(asking: list[asyncio.Task[Seat]], held: list[Seat]) -> tuple[list[as
 
 async def test_a_line_is_full_of_bytes_as_well_as_of_requests() -> None:
     made = line()
-    await made.take(Priority.NORMAL, size=900)  # it does not wait
-    waiting = asyncio.create_task(made.take(Priority.NORMAL, size=900))
+    await made.take(Priority.HIGH, size=900)  # it does not wait
+    waiting = asyncio.create_task(made.take(Priority.HIGH, size=900))
     await asyncio.sleep(0)
     with pytest.raises(QueueFullError):
-        await made.take(Priority.NORMAL, size=101)
+        await made.take(Priority.HIGH, size=101)
     waiting.cancel()
     await turned()
     small = await queued(made)
     assert not small.done()
     small.cancel()
+
+
+@pytest.mark.parametrize(("priority", "most"), [(Priority.LOW, 500), (Priority.NORMAL, 750), (Priority.HIGH, 1000)])
+async def test_some_of_the_bytes_are_kept_for_what_is_more_urgent(priority: Priority, most: int) -> None:
+    made = line()
+    await made.take(Priority.LOW)
+    with pytest.raises(QueueFullError):
+        await made.take(priority, size=most + 1)
+    waiting = asyncio.create_task(made.take(priority, size=most))
+    await turned()
+    assert not waiting.done()
+    waiting.cancel()
+
+
+async def test_who_is_turned_away_in_the_moment_in_which_he_leaves_is_counted_out_once() -> None:
+    made = line()
+    await made.take(Priority.NORMAL)
+    waiting = asyncio.create_task(made.take(Priority.NORMAL, size=100))
+    await turned()
+    waiting.cancel()
+    made.turn_away()
+    await turned()
+    assert made.waiting == 0
+    again = [asyncio.create_task(made.take(Priority.HIGH, size=500)) for _ in range(3)]
+    await turned()
+    assert isinstance(again[2].exception(), QueueFullError), "the bytes are counted right"
+    for one in again[:2]:
+        one.cancel()
+
+
+async def test_who_will_not_have_a_dead_replica_waits_for_another_and_keeps_nobody_from_it() -> None:
+    made = line(concurrency=2)
+    picky = asyncio.create_task(made.take(Priority.HIGH, never={"a"}))
+    await turned()
+    assert not picky.done()
+    assert (await asyncio.wait_for(made.take(Priority.NORMAL), 1)).replica_id == "a"
+    made.seat({"a", "b"})
+    assert (await asyncio.wait_for(picky, 1)).replica_id == "b"
 
 
 @pytest.mark.parametrize("for_good", [True, False])

@@ -74,7 +74,7 @@ def test_each_phase_in_each_state_means_what_the_table_says(state: ReplicaState,
 
 
 def test_a_replica_that_nobody_looked_at_stays_what_it_is() -> None:
-    assert settle(deployment(), [replica()], {}, context()) == Settled()
+    assert settle(deployment(served=revision(1)), [replica()], {}, context()) == Settled()
 
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.ABSENT, Phase.SILENT])
@@ -100,7 +100,7 @@ def test_one_that_misses_two_probes_gets_no_more_requests_if_another_one_answers
     bad, good = replica(READY), replica(READY)
     crowd = [bad] if others is None else [bad, good]
     health = {bad.id: Health(misses, 0, 2.0), good.id: Health(others or 0)}
-    found = settle(deployment(), crowd, {bad.id: Observation(Phase.SILENT)}, context(health=health))
+    found = settle(deployment(served=revision(1)), crowd, {bad.id: Observation(Phase.SILENT)}, context(health=health))
     assert [one.state for one in found.news] == [SILENT] * ejected
     assert found.changed is None, "it has not failed"
 
@@ -110,7 +110,8 @@ def test_a_silent_one_that_answers_twice_is_in_use_again_and_was_ready_since_bef
     answers: int, *, back: bool
 ) -> None:
     one = replica(SILENT, address="unix:/here", ready_at=AT)
-    found = settled(one, Observation(Phase.READY), context(9, health={one.id: Health(answers=answers)}))
+    wish = deployment(served=revision(1))
+    found = settled(one, Observation(Phase.READY), context(9, health={one.id: Health(answers=answers)}), wish)
     assert [news.more({}) for news in found.news] == [{"address": "unix:/here", "ready_at": AT}] * back
     assert found.changed is None
 
@@ -219,11 +220,45 @@ def test_the_last_one_that_served_for_long_is_no_crash_loop() -> None:
     assert (after.failures, after.retry_at) == (1, AT.timestamp() + 31)
 
 
-def test_several_failures_in_one_look_are_all_counted() -> None:
+def test_what_was_started_before_a_failure_and_fails_too_says_nothing_new() -> None:
     wish, both = deployment(replicas=2), [replica(STARTING), replica(STARTING)]
     found = settle(wish, both, {one.id: Observation(Phase.EXITED) for one in both}, context())
     assert found.changed is not None
-    assert found.changed(wish).failures == 2
+    after = found.changed(wish)
+    assert (after.failures, after.retry_at) == (1, context().at.timestamp() + 1)
+    again = replica(STARTING, created_at=AT + timedelta(seconds=1.5))
+    assert learnt_of(after, again, context(3)).failures == 2
+
+
+def learnt_of(wish: Deployment, one: Replica, when: Context) -> Deployment:
+    """The wish after this replica has ended."""
+    change = settled(one, Observation(Phase.EXITED), when, wish).changed
+    return change(wish) if change else wish
+
+
+def test_one_that_crashes_by_itself_is_a_failure_also_where_others_serve_and_no_pause_grows_shorter() -> None:
+    wish, bad = deployment(replicas=2, served=revision(1), failures=2), replica(READY)
+    crash = {bad.id: Observation(Phase.EXITED, crashed=True)}
+    found = settle(wish, [bad, replica(READY)], crash, context(9))
+    assert found.changed is not None
+    after = found.changed(wish)
+    assert (after.failures, after.retry_at) == (3, AT.timestamp() + 9 + 4)
+    killed = settle(after, [bad, replica(READY)], {bad.id: Observation(Phase.EXITED)}, context(10))
+    assert killed.changed is not None
+    assert killed.changed(after).retry_at == after.retry_at
+    late = settle(wish, [bad, replica(READY)], crash, context(31))
+    assert late.changed is not None
+    assert late.changed(wish).failures == 2, "it served for long"
+
+
+def test_an_update_is_proven_when_nothing_is_left_to_go_back_to() -> None:
+    wish = deployment(wanted=revision(2), served=revision(1))
+    new, old = replica(READY, 2), replica(READY, 1)
+    seen = {one.id: Observation(Phase.READY) for one in (new, old)}
+    assert settle(wish, [new, old], seen, context()).changed is None
+    found = settle(wish, [new, replace(old, state=DRAINING)], seen, context())
+    assert found.changed is not None
+    assert found.changed(wish).served == revision(2)
 
 
 def test_a_refused_start_is_a_failure_like_any_other() -> None:

@@ -48,6 +48,8 @@ class Observation:
     """Requests that a READY one is working on."""
     reason: str = ""
     """Why it EXITED, as far as it is known."""
+    crashed: bool = False
+    """Whether it EXITED by its own doing, as far as it is known: nobody killed it."""
 
 
 @dataclass(frozen=True)

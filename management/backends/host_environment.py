@@ -18,7 +18,10 @@ PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 
 
 def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, str]:
-    """Nothing of the control plane's own environment but ``PASSED``: no secret of it is a model's business."""
+    """Nothing of the control plane's own environment but ``PASSED``: no secret of it is a model's business.
+
+    There is no PROMETHEUS_MULTIPROC_DIR: files that are mapped from a disk which is full end the process by SIGBUS.
+    """
     threads = str(max(1, ceil(launch.resources.cpu_millicores / 1000)))
     return {
         **{name: os.environ[name] for name in PASSED if name in os.environ},

@@ -38,6 +38,7 @@ from management.socket_path import SocketPath
 HOST: Final = Path(__file__).with_name("replica_host.py")
 PROBE_SECONDS: Final = 1.0
 REAP_SECONDS: Final = 2.0
+KILLED: Final = (-signal.SIGKILL, -signal.SIGTERM)
 TAIL_BYTES: Final = 256 * 1024
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,10 @@ class ProcessLauncher(Launcher):
             if child is not None and exit_code is None:
                 exit_code = await asyncio.to_thread(_exit_code, child)
             begun = (folder / "pid").exists()
-            return Observation(Phase.EXITED, reason=_reason(exit_code)) if begun else Observation(Phase.ABSENT)
+            if not begun:
+                return Observation(Phase.ABSENT)
+            crashed = exit_code is not None and exit_code not in KILLED
+            return Observation(Phase.EXITED, reason=_reason(exit_code), crashed=crashed)
         if not (folder / "http.sock").exists():
             return Observation(Phase.STARTING)
         state = await self._state(folder)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
 from management.records import Demand
 from management.store import tables
+
+FOLDED: Final = "folded"
+"""The worker of what is left of others."""
 
 _columns = tables.demands.c
 
@@ -31,6 +35,11 @@ class Demands:
         """Of every worker, of every deployment."""
         return [Demand(**row._mapping) for row in self._connection.execute(select(tables.demands))]
 
-    def forget(self, before: float) -> None:
-        """What was said before that Unix time, by workers that are long gone."""
+    def fold(self, before: float) -> None:
+        """Of what was said before that Unix time, by workers that are gone or idle, keeps when each model was asked."""
+        old = [one for one in self.all() if one.at < before]
+        asked: dict[str, float] = {}
+        for one in old:
+            asked[one.deployment_id] = max(one.asked_at, asked.get(one.deployment_id, 0.0))
         self._connection.execute(delete(tables.demands).where(_columns.at < before))
+        self.put([Demand(FOLDED, of, 0, 0, 0, at, 0.0) for of, at in asked.items()])

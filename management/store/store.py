@@ -123,7 +123,12 @@ class Store:
         """``work`` in a writing transaction, beside the event loop; given up if it cannot even begin in time."""
         writing = self._writer.submit(partial(self._write, work, counted=counted))
         done = asyncio.wrap_future(writing)
-        await asyncio.wait({done}, timeout=QUEUE_SECONDS)
+        done.add_done_callback(_heard)
+        try:
+            await asyncio.wait({done}, timeout=QUEUE_SECONDS)
+        except asyncio.CancelledError:
+            writing.cancel()  # unless it has begun
+            raise
         if writing.cancel():
             raise StoreUnavailable(retry_after=QUEUE_SECONDS)
         return await done
@@ -141,6 +146,12 @@ class Store:
     def _write(self, work: Callable[[Session], T], *, counted: bool) -> T:
         with self.writing(counted=counted) as session:
             return work(session)
+
+
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Its error is nobody's news where the caller has left."""
+    if not done.cancelled():
+        done.exception()
 
 
 @contextmanager
