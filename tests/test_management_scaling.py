@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from management.backends.base import Usage
 from management.capacity import Capacity
 from management.clock import Clock
 from management.errors import InsufficientResources, InvalidModelConfig
-from management.records import NOTHING, Demand, Deployment, Resources, Scaling
+from management.records import NOTHING, Demand, Deployment, Resources, Revision, Scaling
 from management.wishes import Caller, Wishes
 from tests.management_doubles import AT, FakeLauncher, deployment, revision
 from tests.management_stage import LEAST_MEMORY, HandClock, Stage
@@ -182,6 +183,50 @@ async def test_who_needs_room_gets_that_of_the_longest_idle_and_nobody_is_ended_
     with stage.store.writing() as session:
         wishes._check_room(session, NOTHING, deployment("wanted", replicas=2))
     assert {name for name in ("old", "new", "warm") if stage.told(name).dormant} == {"old", "new"}
+
+
+async def test_nobody_makes_place_who_has_not_got_what_is_missing(stage: Stage) -> None:
+    stage.capacity = Capacity(Resources(10**6, 2**40, 1))
+    stage.supervisor = stage.made()
+    await serving(stage, "cpu", low=0)
+    await serving(stage, "gpu", low=0)
+    with stage.store.writing() as session:
+        one = session.deployments.get("gpu")
+        assert one is not None
+        session.deployments.put(replace(one, wanted=with_gpu(one.wanted), served=with_gpu(one.wanted)))
+    for _ in range(12):
+        await second(stage)
+    wishes = Wishes(stage.capacity, clock=stage.clock)
+    with stage.store.writing() as session:
+        wishes._check_room(session, NOTHING, deployment("wanted", wanted=revision(1, gpus=1)))
+    assert (stage.told("cpu").dormant, stage.told("gpu").dormant) == (False, True)
+
+
+def with_gpu(wanted: Revision) -> Revision:
+    return replace(wanted, config=replace(wanted.config, resources=Resources(100, 2**20, 1)))
+
+
+async def test_what_was_woken_a_moment_ago_makes_no_place(stage: Stage) -> None:
+    wishes = Wishes(Capacity(Resources(100, 2**40, 0)), clock=stage.clock)
+    await stage.lead()
+    for name in ("first", "second"):
+        stage.wish(name, **scaled(0, 4), replicas=0, dormant=True, served=revision(1, scaling=Scaling(0, 4, 50)))
+    with stage.store.writing() as session:
+        wishes.wake(session, "first")
+    with pytest.raises(InsufficientResources), stage.store.writing() as session:
+        wishes.wake(session, "second")
+    assert not stage.told("first").dormant
+
+
+async def test_what_was_given_up_neither_sleeps_nor_takes_room(stage: Stage) -> None:
+    await serving(stage, low=0)
+    with stage.store.writing() as session:
+        session.deployments.put(replace(stage.told(), gave_up=True))
+    stage.free_memory = LEAST_MEMORY - 1
+    for _ in range(400):
+        await second(stage)
+    assert not stage.told().dormant
+    assert Capacity(Resources(100, 2**40, 0)).fits([stage.told()], Resources(100, 1, 0))
 
 
 async def test_where_the_machine_is_short_of_memory_one_after_the_other_is_ended(stage: Stage) -> None:

@@ -30,3 +30,10 @@ def upgrade() -> None:
     )
     op.add_column("deployments", sa.Column("dormant", sa.Boolean(), server_default=sa.false(), nullable=False))
     op.add_column("deployments", sa.Column("held_until", sa.Float(), nullable=True))
+
+
+def downgrade() -> None:
+    """Back."""
+    op.drop_column("deployments", "held_until")
+    op.drop_column("deployments", "dormant")
+    op.drop_table("demands")
