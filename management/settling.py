@@ -275,8 +275,9 @@ def _failed(deployment: Deployment, news: News, context: Context, *, others: boo
     if retry_at is not None and 0 < retry_at - replica.created_at.timestamp() <= LONGEST_PAUSE:
         return replace(deployment, reason=news.reason)  # started before the last failure: that one spoke for both
     count, pause = deployment.failures + 1, 0.0
-    if not deployment.proven or count > 1:
-        pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(count - 1, 10))
+    pauses = count - deployment.proven  # the first successor of one that served starts at once
+    if pauses:
+        pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(pauses - 1, 10))
     return replace(deployment, failures=count, retry_at=at + pause, reason=news.reason)
 
 

@@ -117,7 +117,9 @@ def test_replicas_follow_the_load_up_at_once_and_down_after_a_quiet_time(api: ht
         until(lambda: status(api)["replicas"]["ready"] == 3, 30)
     assert set(load.statuses) <= {200, 503}
     until(lambda: status(api)["replicas"]["current"] == 1, 40)
-    scaled = [one for one in api.get("/models/echo/events").json() if one["action"] == "scale"]
+    own = status(api)["deployment_id"]
+    events = [one for one in api.get("/models/echo/events").json() if one["deployment_id"] == own]
+    scaled = [one for one in events if one["action"] == "scale"]
     assert {one["actor"] for one in scaled} == {"autoscaler"}
     numbers = [(one["details"]["from"], one["details"]["to"]) for one in scaled[::-1]]
     assert all(low < high for low, high in numbers[:-1]), "up, and down once"

@@ -200,7 +200,7 @@ def test_the_successor_of_one_that_served_starts_at_once_and_only_the_first_time
     proven = deployment(served=revision(1))
     at = context().at.timestamp()
     assert learnt(proven, READY, Observation(Phase.EXITED)).retry_at == at
-    assert learnt(replace(proven, failures=1), READY, Observation(Phase.EXITED)).retry_at == at + 2
+    assert learnt(replace(proven, failures=1), READY, Observation(Phase.EXITED)).retry_at == at + 1
 
 
 @pytest.mark.parametrize(("served", "pause"), [(2.0, 0.0), (1.9, 1.0)])
@@ -242,7 +242,7 @@ def test_one_that_crashes_by_itself_is_a_failure_also_where_others_serve_and_no_
     found = settle(wish, [bad, replica(READY)], crash, context(9))
     assert found.changed is not None
     after = found.changed(wish)
-    assert (after.failures, after.retry_at) == (3, AT.timestamp() + 9 + 4)
+    assert (after.failures, after.retry_at) == (3, AT.timestamp() + 9 + 2)
     killed = settle(after, [bad, replica(READY)], {bad.id: Observation(Phase.EXITED)}, context(10))
     assert killed.changed is not None
     assert killed.changed(after).retry_at == after.retry_at
