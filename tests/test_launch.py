@@ -45,6 +45,7 @@ def test_a_wrong_setting_is_named() -> None:
     assert "url_ports" in done.stderr + done.stdout
 
 
+@pytest.mark.slow
 def test_stopping_ends_every_process_of_the_server(store: Path) -> None:
     with serving("service:Embedding", store) as server:
         family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]

@@ -66,6 +66,7 @@ def test_many_who_ask_at_once_start_it_once_and_are_all_answered(api: httpx.Clie
     assert actions(api)[:5] == ["deploy", "replica_ready", "rest", "wake", "replica_gone"], "nobody woke it twice"
 
 
+@pytest.mark.slow
 def test_who_gives_a_sleeping_model_no_time_is_told_so_and_it_starts_for_the_next(
     api: httpx.Client, lazy: Management
 ) -> None:
@@ -75,6 +76,7 @@ def test_who_gives_a_sleeping_model_no_time_is_told_so_and_it_starts_for_the_nex
     assert infer(api, {}, timeout=30).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_model_that_somebody_stopped_stays_so(api: httpx.Client, lazy: Management) -> None:
     deploy(api, scaling_config=ON_DEMAND)
     api.post("/models/echo/scale", params={"wait": 30}, json={"replicas": 0})
@@ -83,6 +85,7 @@ def test_a_model_that_somebody_stopped_stays_so(api: httpx.Client, lazy: Managem
     assert not hosts(lazy)
 
 
+@pytest.mark.slow
 def test_a_sleeping_model_that_is_updated_shows_that_the_update_works(api: httpx.Client, lazy: Management) -> None:
     deploy(api, scaling_config=ON_DEMAND)
     until(lambda: not hosts(lazy))
@@ -91,6 +94,7 @@ def test_a_sleeping_model_that_is_updated_shows_that_the_update_works(api: httpx
     assert infer(api, {}).json()["output_data"]["version"] == "1.0.0"
 
 
+@pytest.mark.slow
 def test_where_there_is_no_room_the_longest_idle_makes_place(echo_bentos: Path) -> None:
     with managing(echo_bentos, ATELIER_MEMORY="300Mi", ATELIER_OVERCOMMIT="1") as server, server.client() as api:
         for name in ("first", "second"):

@@ -283,6 +283,7 @@ def _holds_uploads(process: psutil.Process) -> bool:
     return any("(deleted)" in link and link.startswith(("/tmp", "/var/tmp")) for link in links)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_served_by_the_engine_of_its_kind(store: Path, tmp_path: Path) -> None:
     bart(tmp_path / "small-bart")
     checkpoint = str(tmp_path / "small-bart")

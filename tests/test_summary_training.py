@@ -55,6 +55,7 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_training_writes_a_ranker_that_explains_itself_and_is_measured(data: Path, tmp_path: Path) -> None:
     done = run("summarization", "--data", str(data), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -48,6 +48,7 @@ def run(data: Path, out: Path, epochs: int) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tmp_path: Path) -> None:
     first = run(data, tmp_path, epochs=1)
     assert "epoch 1" in first
