@@ -47,7 +47,8 @@ def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_request
     echo_bentos: Path, figure: Figure
 ) -> None:
     chance = random.Random(1)
-    with serving(echo_bentos, 3) as (server, api), callers(server, 4, most=5000) as traffic:
+    ask = Ask(input_data={"sleep": 0.01})  # so that it takes long enough for some kills
+    with serving(echo_bentos, 3) as (server, api), callers(server, 4, ask, most=5000) as traffic:
         kills: list[tuple[float, str]] = []
         pending: list[float] = []
         recoveries: list[float] = []

@@ -88,6 +88,7 @@ class Walk(RuleBasedStateMachine):
             "steady_seconds": 30,
             "lease_seconds": 3,
             "silence_seconds": 1,
+            "start_seconds": 3,
         }
         self.stage = Stage(self.folder, SlowOrDyingLauncher(), clock=self.clock, **kept)
         self.wishes = Wishes(self.stage.capacity, hold_seconds=1e9, clock=self.clock)
