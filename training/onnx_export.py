@@ -37,9 +37,10 @@ def export(
 
 
 def explain(path: Path, facts: Mapping[str, Any]) -> None:
-    """Puts the facts into the file's metadata, in place of what stood there."""
+    """Puts the facts into the file's metadata, in place of what stood there: paths of the machine that exported it."""
     model = onnx.load(path)
-    del model.metadata_props[:]
+    for part in (model, model.graph, *model.graph.node, *model.functions):
+        del part.metadata_props[:]
     model.metadata_props.add(key=FACTS, value=json.dumps(facts, ensure_ascii=False, sort_keys=True))
     model.producer_name, model.producer_version = "atelier", ""
     onnx.checker.check_model(model, full_check=True)
