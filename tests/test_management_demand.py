@@ -39,9 +39,10 @@ def api(lazy: Management) -> Iterator[httpx.Client]:
 
 
 def actions(api: httpx.Client, model_id: str = "echo") -> list[str]:
-    """What has happened, the first first."""
-    found = [one["action"] for one in api.get(f"/models/{model_id}/events").json()]
-    return found[::-1]
+    """What has happened to the deployment that is there now, the first first."""
+    own = status(api, model_id)["deployment_id"]
+    events = api.get(f"/models/{model_id}/events").json()
+    return [one["action"] for one in events if one["deployment_id"] == own][::-1]
 
 
 def test_a_model_that_nobody_asks_is_ended_and_the_next_request_starts_it_and_waits(
