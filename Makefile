@@ -12,8 +12,9 @@ export BENTOML_DO_NOT_TRACK := True
 ifneq ($(MODEL_PATH),)
 export MODEL_PATH
 endif
-# A summarization checkpoint wants transformers beside what every model needs.
-RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neural,runtime)
+# A summarization checkpoint wants transformers and torch, a GPU wants torch beside what every model needs.
+GPUS := $(wildcard /proc/driver/nvidia/gpus/*)
+RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neural,$(if $(GPUS),gpu,runtime))
 
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
@@ -59,9 +60,10 @@ format: .venv/dev ## Format the code
 
 lock: .venv/dev ## Write the lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
-	$(COMPILE) --upgrade --all-extras --output-file requirements-dev.lock
+	$(COMPILE) --upgrade $(SERVED) --extra neural --extra train --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements-core.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --output-file requirements.lock
+	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra gpu --output-file requirements-gpu.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra neural --output-file requirements-neural.lock
 
 train: .venv/dev ## Train the satellite network: make train DATA=folder
@@ -80,16 +82,21 @@ clean: ## Remove what was built, the environment and the model store
 	@touch $@
 
 .venv/runtime: .venv/created requirements.lock
-	@echo "installing what serving needs (torch is large: a few minutes on the first run)"
+	@echo "installing what serving needs (less than a minute)"
 	@$(LOCKED) requirements.lock
 	@touch $@
 
+.venv/gpu: .venv/runtime requirements-gpu.lock
+	@echo "installing what a GPU needs (torch is large: a few minutes)"
+	@$(LOCKED) requirements-gpu.lock
+	@touch $@
+
 .venv/neural: .venv/runtime requirements-neural.lock
-	@echo "installing what a summarization checkpoint needs"
+	@echo "installing what a summarization checkpoint needs (torch is large: a few minutes)"
 	@$(LOCKED) requirements-neural.lock
 	@touch $@
 
 .venv/dev: .venv/runtime requirements-dev.lock
-	@echo "installing what tests, checks and training need"
+	@echo "installing what tests, checks and training need (torch is large: a few minutes)"
 	@$(LOCKED) requirements-dev.lock
 	@touch $@

@@ -19,12 +19,13 @@ import bentoml
 
 from management.app import Platform
 from runners import diagnosis, embedding, satellite, summarization, treatment
+from runners.calls import dependency_about, dependency_infer
 from runners.diagnosis import Diagnosis
 from runners.embedding import Embedding
 from runners.front import application
 from runners.mounted import Mounted
 from runners.satellite import Satellite
-from runners.serving import EdgedService, configuration, dependency_about, dependency_infer
+from runners.serving import EdgedService, configuration
 from runners.summarization import Summarization
 from runners.treatment import Treatment
 from web.edge import Guard, Section

@@ -33,15 +33,16 @@ def _content(result: InferenceResult) -> dict[str, Any] | None:
 
 def install_error_handlers(app: FastAPI) -> None:
     """Gives the application's errors our shape."""
-    app.add_exception_handler(RunnerError, _answer_error)
+    app.add_exception_handler(RunnerError, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
 
 
-def _answer_error(_: Request, error: Exception) -> Response:
+def answer_error(_: Request, error: Exception) -> Response:
+    """A RunnerError as an HTTP answer."""
     error = cast("RunnerError", error)
     headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None
     return JSONAnswer(shape(error.message, error.code), status_code=error.status, headers=headers)
 
 
 def _answer_invalid(request: Request, _: Exception) -> Response:
-    return _answer_error(request, InvalidInput("the request is not valid"))
+    return answer_error(request, InvalidInput("the request is not valid"))

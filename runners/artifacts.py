@@ -4,8 +4,9 @@
     python -m runners.artifacts embedding imagenet   change the embedding network (vectors of two networks never mix)
     python -m runners.artifacts embedding satellite
 
-A model in the store is one safetensors or ONNX file. Its metadata explains it: transform numbers, version, licence and,
-of the models that were trained here, labels, thresholds, training configuration, data counts and figures.
+A model in the store is one ONNX or safetensors file. Its metadata explains it: transform numbers, version, licence and,
+of the models that were trained here, labels, thresholds, training configuration, data counts and figures. What was put
+there is compared, in the precision that this machine serves in, with float32.
 """
 
 from __future__ import annotations
@@ -14,19 +15,18 @@ import argparse
 import fcntl
 import os
 import shutil
-import socket
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.client import HTTPException
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import bentoml
 from bentoml.exceptions import NotFound
 
 from runners.errors import ModelUnavailable
-from runners.models import facts
+from runners.models import facts as facts_of_tensors
 
 SATELLITE: Final = "satellite:1.0.0"
 SUMMARIZATION: Final = "summarization:1.0.0"
@@ -35,31 +35,21 @@ TREATMENT: Final = "tcm-treatment:1.0.0"
 WEIGHTS: Final = Path(__file__).parent / "weights"
 TENSORS, GRAPH = ".safetensors", ".onnx"
 SHIPPED: Final = {
-    tag: WEIGHTS / f"{tag.replace(':', '-')}{kind}"
-    for kind, tags in ((TENSORS, (SATELLITE, SUMMARIZATION)), (GRAPH, (DIAGNOSIS, TREATMENT)))
-    for tag in tags
+    tag: WEIGHTS / f"{tag.replace(':', '-')}{TENSORS if tag == SUMMARIZATION else GRAPH}"
+    for tag in (SATELLITE, SUMMARIZATION, DIAGNOSIS, TREATMENT)
 }
 EMBEDDINGS: Final = {"imagenet": "embedding:imagenet1k-v1", "satellite": "embedding:satellite-1.0.0"}
-DOWNLOAD_SECONDS: Final = 15.0  # without a byte
-
-if TYPE_CHECKING:
-    from runners.models.weights import Weights
+PICTURES: Final = (SATELLITE, *EMBEDDINGS.values())
 
 Trunk = Literal["imagenet", "satellite"]
 
 
 def path(tag: str) -> Path:
     """The file of that exact tag. Raises ModelUnavailable when it is not in the store, and says what puts it there."""
-    try:
-        model = bentoml.models.get(tag)
-    except NotFound as error:
-        raise ModelUnavailable(f"{tag} is not in the model store; run: python -m runners.artifacts") from error
-    return _file(model, tag)
-
-
-def load(tag: str) -> Weights:
-    """The network of that exact tag. Raises ModelUnavailable."""
-    return _read(path(tag))
+    found = _found(tag)
+    if found is None:
+        raise ModelUnavailable(f"{tag} is not in the model store; run: python -m runners.artifacts")
+    return found
 
 
 def embedding_tag() -> str:
@@ -76,8 +66,8 @@ def publish() -> list[str]:
     """Puts the shipped models into the store where they are missing and returns all tags; never changes a choice."""
     with _only_writer():
         for tag, shipped in SHIPPED.items():
-            if not _stored(tag):
-                _store_shipped(tag, shipped)
+            if not _found(tag):
+                _store(tag, shipped)
         if not _embeddings():
             _store_first_embedding()
         return [*SHIPPED, embedding_tag()]
@@ -87,8 +77,8 @@ def choose_embedding(trunk: Trunk) -> str:
     """Makes ``trunk`` the network of all further embeddings and returns its tag."""
     with _only_writer():
         wanted = EMBEDDINGS[trunk]
-        if not _stored(wanted):
-            _store(wanted, _imagenet() if trunk == "imagenet" else _satellite_trunk())
+        if not _found(wanted):
+            _store_embedding(trunk)
         for tag in _embeddings():
             if tag != wanted:
                 bentoml.models.delete(tag)
@@ -97,102 +87,67 @@ def choose_embedding(trunk: Trunk) -> str:
 
 def _store_first_embedding() -> None:
     try:
-        _store(EMBEDDINGS["imagenet"], _imagenet())
+        _store_embedding("imagenet")
     except OSError as error:
         print(f"ImageNet weights cannot be downloaded ({type(error).__name__}): embedding with the satellite trunk")
-        _store(EMBEDDINGS["satellite"], _satellite_trunk())
+        _store_embedding("satellite")
 
 
-def _imagenet() -> Weights:
-    """torchvision's ImageNet weights. Raises OSError when they cannot be downloaded."""
-    from torchvision.models import ResNet18_Weights
+def _store_embedding(trunk: Trunk) -> None:
+    from runners import imagenet
+    from runners.models import graphs
 
-    from runners.models.transform import IMAGENET_TRANSFORM
-    from runners.models.weights import Weights
-
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_SECONDS)  # torch.hub sets none: a silent server would hold set-up for ever
-    try:
-        state = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    except (RuntimeError, HTTPException) as error:  # another file's hash, or an answer that breaks off
-        raise OSError("the download is damaged") from error
-    finally:
-        socket.setdefaulttimeout(before)
-    tensors = {f"trunk.{name}": value for name, value in state.items() if not name.startswith("fc.")}
-    facts = {
-        "network": "ResNet18",
-        "weights": "torchvision ResNet18_Weights.IMAGENET1K_V1",
-        "licence": "BSD-3-Clause",
-        "transform": IMAGENET_TRANSFORM.as_dict(),
-    }
-    return Weights(tensors, facts)
-
-
-def _satellite_trunk() -> Weights:
-    from runners.models.weights import Weights
-
-    whole = _read(SHIPPED[SATELLITE])
-    tensors = {name: value for name, value in whole.tensors.items() if name.startswith("trunk.")}
-    facts = {
-        "network": "ResNet18",
-        "weights": f"the trunk of {SATELLITE}",
-        "licence": whole.facts["licence"],
-        "transform": whole.facts["transform"],
-    }
-    return Weights(tensors, facts)
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / f"embedding{GRAPH}"
+        if trunk == "imagenet":
+            graphs.trunk(SHIPPED[SATELLITE], made, imagenet.FACTS, imagenet.download(Path(folder)))
+        else:
+            whole = _facts(SHIPPED[SATELLITE])
+            kept = {key: whole[key] for key in ("network", "licence", "transform")}
+            graphs.trunk(SHIPPED[SATELLITE], made, {**kept, "weights": f"the trunk of {SATELLITE}"})
+        _store(EMBEDDINGS[trunk], made)
 
 
 def _embeddings() -> list[str]:
     try:
-        return sorted(str(model.tag) for model in bentoml.models.list("embedding"))
+        tags = [str(model.tag) for model in bentoml.models.list("embedding")]
     except NotFound:
         return []
+    return sorted(tag for tag in tags if _found(tag))
 
 
-def _stored(tag: str) -> bool:
+def _found(tag: str) -> Path | None:
+    """The file of the tag, if it is there: a store that an older version filled may hold another one."""
     try:
-        bentoml.models.get(tag)
+        file = _file(bentoml.models.get(tag), tag)
     except NotFound:
-        return False
-    return True
+        return None
+    return file if file.is_file() else None
 
 
-def _read(path: Path) -> Weights:
-    # The front door's process imports this file for its tags, and never loads torch.
-    from runners.models.weights import read
+def _store(tag: str, source: Path) -> None:
+    facts = _facts(source)
+    if tag in PICTURES:
+        from runners import agreement
 
-    return read(path)
-
-
-def _store(tag: str, stored: Weights) -> None:
-    from runners.models.weights import save
-
-    with _created(tag, stored.facts) as file:
-        save(file, stored)
-
-
-def _store_shipped(tag: str, shipped: Path) -> None:
-    with _created(tag, _facts(shipped)) as file:
-        shutil.copyfile(shipped, file)
-
-
-def _facts(shipped: Path) -> dict[str, Any]:
-    if shipped.suffix != GRAPH:
-        return facts.read(shipped)
-    from runners.models.tcm import onnx_file
-
-    return onnx_file.read_facts(shipped)
-
-
-@contextmanager
-def _created(tag: str, told: Mapping[str, Any]) -> Iterator[Path]:
-    shown = {key: told[key] for key in ("network", "weights", "licence")}
+        agreement.check(source)
+    shown = {key: facts[key] for key in ("network", "weights", "licence")}
+    with suppress(NotFound):
+        bentoml.models.delete(tag)
     with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=shown) as model:
-        yield _file(model, tag)
+        shutil.copyfile(source, _file(model, tag))
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    if file.suffix != GRAPH:
+        return facts_of_tensors.read(file)
+    from runners.models import onnx_file
+
+    return onnx_file.read_facts(file)
 
 
 def _file(model: bentoml.Model, tag: str) -> Path:
-    kind = SHIPPED[tag].suffix if tag in SHIPPED else TENSORS
+    kind = SHIPPED[tag].suffix if tag in SHIPPED else GRAPH
     return Path(model.path) / f"model{kind}"
 
 

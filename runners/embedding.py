@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
+import numpy as np
 from fastapi import APIRouter, Request
 
-from runners import describe
+from runners import describe, metrics
 from runners.answers import answered, listed
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
+from runners.calls import own_about, own_infer
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, only
 from runners.download import Downloader
 from runners.front import application
+from runners.models.outputs import unit
 from runners.mounted import Mounted
 from runners.reading import many_images, one_image
-from runners.serving import configuration, own_about, own_infer, resources, threads
-from runners.vision import decoded, sample, see
+from runners.serving import configuration, resources, threads
+from runners.vision import BATCH, Pictures, see
 from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
+
+    from runners.models.transform import Pixels
 
 logger = logging.getLogger("bentoml.atelier")
 PORT: Final = 8000
@@ -33,28 +39,26 @@ class EmbeddingModel:
     """The one embedding network of the model store: a batch of requests in, vectors out."""
 
     def __init__(self) -> None:
-        from runners import artifacts
-        from runners.engine import Engine
-        from runners.models.networks import Embedder
+        from runners import artifacts, engine
         from runners.models.transform import EvalTransform
 
         self.tag = artifacts.embedding_tag()
-        stored = artifacts.load(self.tag)
-        network = Embedder()
-        network.load_state_dict(stored.tensors)
-        self._transform = EvalTransform.from_dict(stored.facts["transform"])
-        self._engine = Engine(network, threads=threads())
+        self._engine = engine.load(artifacts.path(self.tag), threads=threads())
+        self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
+        observe = partial(metrics.batch, "Embedding")
+        self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, observe)
+        self._engine.warm(self._transform.crop, BATCH)
 
-    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Vectors in the order of the requests; a request without a picture gets an error."""
-        return answer_each(decoded(requests, self._prepare), self._embed)
+    def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
+        return self.pictures.infer(requests)
 
-    def _prepare(self, image: Image, parameters: dict[str, Any]) -> Tensor:
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> Pixels:
         only(parameters, NO_PARAMETERS)
         return self._transform(image)
 
-    def _embed(self, pixels: list[Tensor]) -> list[InferenceResult]:
-        vectors = self._engine(pixels).tolist()
+    def _embed(self, pixels: list[Pixels]) -> list[InferenceResult]:
+        vectors = unit(self._engine(np.stack(pixels))).tolist()
         return [InferenceResult(output_data={"embedding": vector, "model": self.tag}) for vector in vectors]
 
 
@@ -100,8 +104,11 @@ class Embedding:
 
     def __init__(self) -> None:
         self._model = EmbeddingModel()
-        self._model.infer([InferenceRequest(input_data={"image": sample()})] * MAX_ITEMS)  # warm before ready
         logger.warning("embedding with %s: vectors of two networks never compare", self._model.tag)
+
+    async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in batches with what others ask at the same time."""
+        return await self._model.pictures.ask(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:

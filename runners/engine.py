@@ -1,49 +1,85 @@
-"""Runs a network as fast as this machine can, and always with the same results."""
+"""Runs a network as fast as this machine can, and always with the same results.
+
+An ONNX file is run by OpenVINO on a CPU, in bfloat16 where the cores multiply it; by ONNX Runtime where OpenVINO has no
+build; by torch on a GPU. None of them is imported before it is chosen.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
+import logging
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Literal
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
-from runners.machine import cores
+from runners.machine import cores, gpus
 from runners.settings import settings
 
+logger = logging.getLogger("bentoml.atelier")
 
-class Engine:
-    """A network on this machine's best device: pixels in, float32 rows out.
+Name = Literal["openvino", "onnxruntime", "torch"]
+MODULES: Final[dict[Name, str]] = {"openvino": "openvino", "onnxruntime": "onnxruntime", "torch": "torch"}
 
-    On a GPU it computes in bfloat16; on a CPU in bfloat16 where the cores multiply it, else in float32.
-    """
-
-    def __init__(self, network: nn.Module, *, precision: str | None = None, threads: int | None = None) -> None:
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision = _precision(precision or settings().precision, self.device)
-        torch.set_num_threads(threads or settings().threads or cores())
-        self._network = network.eval().to(memory_format=torch.channels_last).to(self.device)
-
-    @torch.inference_mode()
-    def __call__(self, pixels: Sequence[Tensor]) -> Tensor:
-        """N tensors of [3, H, W] -> the network's output, float32 [N, ...] on the CPU."""
-        batch = torch.stack(list(pixels)).to(self.device, memory_format=torch.channels_last)
-        with self._lowered():
-            output: Tensor = self._network(batch)
-        return output.float().cpu()
-
-    def _lowered(self) -> contextlib.AbstractContextManager[object]:
-        if self.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+Outputs = NDArray[np.float32]
 
 
-def _precision(wanted: str, device: torch.device) -> str:
+class Engine(ABC):
+    """A network on this machine's best device."""
+
+    facts: dict[str, Any]
+    """What the file says of itself."""
+
+    name: Name
+    """The library that runs it."""
+
+    precision: str
+    """What it computes in: ``float32``, ``bfloat16`` or ``float16``."""
+
+    @abstractmethod
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """uint8 [N, H, W, 3] -> the network's output, float32 [N, ...]. One call at a time."""
+
+    def warm(self, side: int, most: int) -> None:
+        """Runs every size of batch that will come: of a new one, a first call takes many times as long."""
+        pixels = np.zeros((most, side, side, 3), np.uint8)
+        for number in range(most, 0, -1):
+            self(pixels[:number])
+
+
+def load(path: Path, *, name: Name | None = None, precision: str | None = None, threads: int | None = None) -> Engine:
+    """The network of an ONNX file. Raises OSError when there is no such file, KeyError when it explains nothing."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    wanted = precision or settings().precision
+    threads = threads or settings().threads or cores()
+    chosen = name or choose()
+    if chosen == "openvino":
+        from runners.engines.openvino_cpu import OpenVinoEngine
+
+        return OpenVinoEngine(path, wanted, threads)
+    if chosen == "torch":
+        from runners.engines.torch_gpu import from_file
+
+        return from_file(path, wanted)
+    from runners.engines.onnx_cpu import OnnxEngine
+
+    return OnnxEngine(path, threads)
+
+
+def choose() -> Name:
+    """The engine that settings, GPUs and installed libraries allow."""
+    wanted = settings().engine
     if wanted != "auto":
         return wanted
-    return "bfloat16" if device.type == "cuda" or _cpu_multiplies_bfloat16() else "float32"
+    if gpus() and _installed("torch"):
+        return "torch"
+    if gpus():
+        logger.warning("a GPU is here, but torch is not: the CPU computes (make .venv/gpu installs it)")
+    return "openvino" if _installed("openvino") else "onnxruntime"
 
 
-def _cpu_multiplies_bfloat16() -> bool:
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+def _installed(name: Name) -> bool:
+    return find_spec(MODULES[name]) is not None

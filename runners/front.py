@@ -11,8 +11,10 @@ from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from runners import inner
 from runners.answers import install_error_handlers
 from runners.describe import ERRORS
+from runners.direct import endpoints
 from runners.download import Downloader
 from runners.errors import ModelUnavailable
 from runners.mounted import About, Mounted
@@ -43,12 +45,15 @@ def application(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await downloads.close()
+        await inner.close()
 
     app = FastAPI(title=title, description=description, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_error_handlers(app)
-    for model in models.values():
-        app.include_router(model.router(model.infer, downloads))
-    app.include_router(native_router(models, downloads))
+    routers = [model.router(model.infer, downloads) for model in models.values()]
+    routers.append(native_router(models, downloads))
+    for router in routers:
+        app.include_router(router)
+    app.state.endpoints = endpoints(routers)
     app.include_router(_health_router(models, beside or {}))
     app.include_router(_documentation_router(title))
     return app

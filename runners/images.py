@@ -34,8 +34,11 @@ TURNS: Final = {
 """What turns a picture upright, for each value of EXIF's orientation."""
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, side: int | None = None) -> Image.Image:
     """The first frame as 8-bit RGB, upright, over white where it is transparent; loaded, and independent of the file.
+
+    Where ``side`` is given, a JPEG may come at a half, a quarter or an eighth of its size, as long as its shorter side
+    keeps ``side`` pixels: its decoder then leaves out what resizing would throw away.
 
     Blocks for up to seconds: to be called off the event loop. Raises InvalidImage, UnsupportedMediaType and
     PayloadTooLarge.
@@ -44,7 +47,7 @@ def decode(data: bytes) -> Image.Image:
         raise InvalidImage("The image is empty.")
     check_bytes(len(data))
     try:
-        return _decoded(data)
+        return _decoded(data, side)
     except RunnerError:
         raise
     except Exception as error:  # a decoder meets a corrupt file with whatever its code happens to raise
@@ -53,12 +56,14 @@ def decode(data: bytes) -> Image.Image:
     raise InvalidImage("The image is corrupt or ends too early.")
 
 
-def _decoded(data: bytes) -> Image.Image:
+def _decoded(data: bytes, side: int | None) -> Image.Image:
     file = image_files.read(data)
     check_memory(4 * file.width * file.height + file.decoding + 2 * len(data))
     image = _opened(file)
     if image.size != (file.width, file.height):
         raise ValueError("two readers of one header disagree")
+    if side is not None:
+        image.draft(None, (side, side))  # changes JPEG alone
     image.load()
     return _upright(_rgb(image), file.orientation)
 

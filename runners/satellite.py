@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
+import numpy as np
 from fastapi import APIRouter, Request
 
-from runners import describe
+from runners import describe, metrics
 from runners.answers import answered, listed
 from runners.artifacts import SATELLITE
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, answer_each, only
+from runners.calls import own_about, own_infer
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, only
 from runners.download import Downloader
 from runners.errors import InvalidInput
 from runners.front import application
+from runners.models.outputs import softmax
 from runners.models.satellite import LABELS, Language, judge
 from runners.mounted import Mounted
 from runners.reading import many_images, one_image
-from runners.serving import configuration, own_about, own_infer, resources, threads
-from runners.vision import decoded, sample, see
+from runners.serving import configuration, resources, threads
+from runners.vision import BATCH, Pictures, see
 from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
+
+    from runners.models.transform import Pixels
 
 PORT: Final = 8001
 PARAMETERS: Final = frozenset({"lang"})
@@ -41,27 +47,25 @@ class SatelliteModel:
     """The classifier of the model store: a batch of requests in, verdicts out."""
 
     def __init__(self) -> None:
-        from runners import artifacts
-        from runners.engine import Engine
-        from runners.models.networks import SatelliteNet
+        from runners import artifacts, engine
         from runners.models.transform import EvalTransform
 
-        stored = artifacts.load(SATELLITE)
-        network = SatelliteNet()
-        network.load_state_dict(stored.tensors)
-        self._transform = EvalTransform.from_dict(stored.facts["transform"])
-        self._threshold = float(stored.facts["threshold"])
-        self._engine = Engine(network, threads=threads())
+        self._engine = engine.load(artifacts.path(SATELLITE), threads=threads())
+        self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
+        self._threshold = float(self._engine.facts["threshold"])
+        observe = partial(metrics.batch, "Satellite")
+        self.pictures = Pictures(self._prepare, self._judge, self._transform.resize, observe)
+        self._engine.warm(self._transform.crop, BATCH)
 
-    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Verdicts in the order of the requests; a request that cannot be judged gets an error."""
-        return answer_each(decoded(requests, self._prepare), self._judge)
+    def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
+        return self.pictures.infer(requests)
 
-    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Tensor, Language]:
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language]:
         return self._transform(image), language_of(parameters)
 
-    def _judge(self, asked: list[tuple[Tensor, Language]]) -> list[InferenceResult]:
-        probabilities = self._engine([pixels for pixels, _ in asked]).softmax(dim=1).tolist()
+    def _judge(self, asked: list[tuple[Pixels, Language]]) -> list[InferenceResult]:
+        probabilities = softmax(self._engine(np.stack([pixels for pixels, _ in asked]))).tolist()
         verdicts = [
             judge(row, self._threshold, language) for row, (_, language) in zip(probabilities, asked, strict=True)
         ]
@@ -125,7 +129,10 @@ class Satellite:
 
     def __init__(self) -> None:
         self._model = SatelliteModel()
-        self._model.infer([InferenceRequest(input_data={"image": sample()})] * MAX_ITEMS)  # warm before ready
+
+    async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in batches with what others ask at the same time."""
+        return await self._model.pictures.ask(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:

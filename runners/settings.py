@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     trust_remote_code: bool = False
     """Whether a checkpoint may bring Python code that is run. Off, unless its author is trusted."""
 
+    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = "auto"
+    """What runs the picture networks; ``auto`` is torch on a GPU, else OpenVINO, else ONNX Runtime."""
+
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of each model's network; 0 shares the machine's cores among the models."""
 

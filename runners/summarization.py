@@ -6,30 +6,22 @@ import asyncio
 import logging
 from base64 import b64encode
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
 
+from runners import metrics
 from runners.artifacts import SUMMARIZATION
+from runners.batching import Batcher
+from runners.calls import ASK, about_of, dependency, dependency_about, infer_of, own
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, RunnerError, told
 from runners.front import application
+from runners.inner import Call
 from runners.mounted import Mounted, Prepare
 from runners.reading import decode_base64
-from runners.serving import (
-    SPARE_SECONDS,
-    Call,
-    abandoned_with_caller,
-    about_of,
-    configuration,
-    dependency,
-    dependency_about,
-    infer_of,
-    own,
-    own_method,
-    resources,
-    threads,
-)
+from runners.serving import SPARE_SECONDS, configuration, resources, threads
 from runners.settings import settings
 from runners.summary_model import SHAPES, SummarizationModel
 from runners.summary_requests import options_of
@@ -48,11 +40,11 @@ def mounted(name: str | None = None) -> Mounted:
     """The model of this process, or the one that this process's service depends on under the attribute ``name``."""
 
     def api(one: str) -> Call:
-        return own_method(one) if name is None else abandoned_with_caller(dependency(name, one))
+        return own(one) if name is None else dependency(name, one)
 
     prepare, facts = preparing(api("read")), about_of(api("about"))
     about = facts if name is None else dependency_about(name, facts)
-    infer = infer_of(api("summarize"), settings().document_seconds + SPARE_SECONDS / 2)
+    infer = infer_of(api(ASK), settings().document_seconds + SPARE_SECONDS / 2)
     return Mounted(infer, about, summary_router(prepare, about), EXAMPLE, EXAMPLE_INPUT, prepare)
 
 
@@ -131,6 +123,7 @@ class Summarization:
         from runners.models.summarizers.warming import warm
 
         self._model = SummarizationModel(_summarizer())
+        self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Summarization"))
         self._readers = Readers(settings().readers or None)
         self._readers.warm()
         warm(self._model.summarizer)
@@ -141,20 +134,16 @@ class Summarization:
         """Summarizes a batch: each item's input_data is {"text": text}, its parameters max_length and temperature."""
         return self._model.infer(requests)
 
-    @bentoml.api  # type: ignore[untyped-decorator]
-    async def summarize(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """The same for texts of any length, which go through the batches in parts."""
+    async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Summaries of texts of any length, which go through the batches in parts."""
         seconds = settings().document_seconds
-        infer = infer_of(own("infer"), seconds)
-        each = (self._model.whole(request, infer, seconds) for request in requests)
+        each = (self._model.whole(request, self._batches, seconds) for request in requests)
         return list(await while_awaited(_together(each)))
 
-    @bentoml.api  # type: ignore[untyped-decorator]
     async def read(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         """Reads documents; the output_data of each is an input_data of ``infer``."""
         return list(await while_awaited(_together(map(self._answer, requests))))
 
-    @bentoml.api  # type: ignore[untyped-decorator]
     async def about(self) -> dict[str, Any]:
         """Which engine serves, with which weights."""
         return self._model.about()

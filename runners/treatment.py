@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
 from fastapi import APIRouter
 
+from runners import metrics
 from runners.artifacts import DIAGNOSIS, TREATMENT
+from runners.batching import Batcher
+from runners.calls import own_about, own_infer
 from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, ItemError, answer_each
 from runners.download import Downloader
 from runners.errors import InvalidInput, RunnerError
 from runners.front import application
 from runners.mounted import Mounted
-from runners.serving import configuration, own_about, own_infer
+from runners.serving import configuration
 from runners.tcm_answers import ending, nothing_known, rounded
 from runners.tcm_requests import (
     MAX_NAME,
@@ -249,6 +253,11 @@ class Treatment:
     def __init__(self) -> None:
         self._model = TreatmentModel()
         self._model.infer([InferenceRequest(input_data=EXAMPLE_INPUT)] * MAX_ITEMS)  # warm before ready
+        self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Treatment"))
+
+    async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in batches with what others ask at the same time."""
+        return await self._batches(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:

@@ -1,37 +1,72 @@
-"""What the picture models share: a batch of requests to decoded pictures, beside one another, errors in their place."""
+"""What the picture models share: from the bytes of a request to the network, errors in their place."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from io import BytesIO
-from typing import Any, Final, TypeVar
+from functools import cache
+from threading import Lock
+from typing import Any, Final, Generic, TypeVar
 
 from PIL import Image
 
 from runners import images
-from runners.contract import Infer, InferenceRequest, InferenceResult, ask
+from runners.batching import Batcher, Observe
+from runners.contract import Infer, InferenceRequest, InferenceResult, ItemError, answer_each, ask
 from runners.errors import InvalidInput, RunnerError
 from runners.machine import cores
 from runners.reading import Item, decode_base64
 
 T = TypeVar("T")
 DECODERS: Final = 8  # one image may take 300 MB while it is decoded
+BATCH: Final = 16
 
 
-def decoded(
-    requests: Sequence[InferenceRequest], then: Callable[[Image.Image, dict[str, Any]], T]
-) -> list[T | RunnerError]:
-    """Each request's image, decoded and handed to ``then`` with its parameters in parallel threads; or why not."""
-    return list(_decoders().map(partial(_decoded, then=then), requests))
+class Pictures(Generic[T]):
+    """A picture model: each picture is prepared where it arrives, beside the network, which sees them in batches.
 
+    ``prepare`` turns a decoded picture and its parameters into what ``compute`` takes, and may raise RunnerError;
+    ``side`` is how many pixels the shorter side must keep, where a picture can be decoded smaller.
+    """
 
-def _decoded(request: InferenceRequest, then: Callable[[Image.Image, dict[str, Any]], T]) -> T | RunnerError:
-    try:
-        return then(images.decode(_bytes(request.input_data)), request.parameters)
-    except RunnerError as error:
-        return error
+    def __init__(
+        self,
+        prepare: Callable[[Image.Image, dict[str, Any]], T],
+        compute: Callable[[list[T]], list[InferenceResult]],
+        side: int,
+        observe: Observe | None = None,
+    ) -> None:
+        self._prepare, self._compute, self._side = prepare, compute, side
+        self._batches = Batcher(self._computed, BATCH, observe)
+        self._network = Lock()
+
+    async def ask(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in the order of the requests; a request that cannot be judged gets an error."""
+        if len(requests) == 1:
+            return [await self._one(requests[0])]
+        return list(await asyncio.gather(*map(self._one, requests)))
+
+    async def _one(self, request: InferenceRequest) -> InferenceResult:
+        prepared = await asyncio.get_running_loop().run_in_executor(_decoders(), self._prepared, request)
+        if isinstance(prepared, RunnerError):
+            return InferenceResult(error=ItemError.of(prepared))
+        (result,) = await self._batches([prepared])
+        return result
+
+    def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """The same without an event loop, all in one batch."""
+        return answer_each(list(_decoders().map(self._prepared, requests)), self._computed)
+
+    def _prepared(self, request: InferenceRequest) -> T | RunnerError:
+        try:
+            return self._prepare(images.decode(_bytes(request.input_data), self._side), request.parameters)
+        except RunnerError as error:
+            return error
+
+    def _computed(self, prepared: list[T]) -> list[InferenceResult]:
+        with self._network:
+            return self._compute(prepared)
 
 
 def _bytes(input_data: dict[str, Any]) -> bytes:
@@ -45,13 +80,6 @@ def _bytes(input_data: dict[str, Any]) -> bytes:
 def _decoders() -> ThreadPoolExecutor:
     # Pillow lets go of the interpreter while it decodes and resizes.
     return ThreadPoolExecutor(min(DECODERS, cores()), thread_name_prefix="decode")
-
-
-def sample() -> bytes:
-    """A small picture for warming up."""
-    file = BytesIO()
-    Image.linear_gradient("L").convert("RGB").save(file, "PNG")
-    return file.getvalue()
 
 
 async def see(infer: Infer, items: Sequence[Item], parameters: dict[str, Any]) -> list[InferenceResult]:

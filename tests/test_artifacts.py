@@ -8,22 +8,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import bentoml
+import numpy as np
 import pytest
 import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
-from torch.nn.functional import cosine_similarity
+from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights, resnet18
 
-from runners import artifacts
-from runners.engine import Engine
+from runners import agreement, artifacts, engine, imagenet
 from runners.errors import ModelUnavailable
-from runners.models.networks import Embedder
-from runners.models.tcm.onnx_file import OnnxFile
+from runners.models import graphs
+from runners.models.onnx_file import OnnxFile
 from runners.models.transform import EvalTransform
 from tests.conftest import picture
 
@@ -35,7 +37,6 @@ def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     """A model store of this test's own."""
     before = BentoMLContainer.model_store.get()  # first: it remembers the home of its first use
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     (tmp_path / "models").mkdir()
     BentoMLContainer.model_store.set(ModelStore(tmp_path / "models"))
     yield tmp_path
@@ -44,22 +45,24 @@ def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's weights cannot be downloaded."""
-    monkeypatch.setattr(ResNet18_Weights.IMAGENET1K_V1.value, "url", "file:///nowhere/resnet18-00000000.pth")
+    """The ImageNet weights cannot be downloaded."""
+    monkeypatch.setattr(imagenet, "URL", "http://127.0.0.1:9/model.safetensors")
 
 
 @pytest.fixture
-def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> torch.nn.Module:
-    """torchvision's weights can be downloaded; they are those of the network returned."""
+def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.nn.Module]:
+    """The ImageNet weights can be downloaded; they are those of the network returned."""
     torch.manual_seed(1)
     network: torch.nn.Module = resnet18(weights=None).eval()
-    file = BytesIO()
-    torch.save(network.state_dict(), file)
-    digest = hashlib.sha256(file.getvalue()).hexdigest()[:8]
-    path = tmp_path / f"resnet18-{digest}.pth"
-    path.write_bytes(file.getvalue())
-    monkeypatch.setattr(ResNet18_Weights.IMAGENET1K_V1.value, "url", path.as_uri())
-    return network
+    path = tmp_path / "model.safetensors"
+    save_file(network.state_dict(), path)
+    monkeypatch.setattr(imagenet, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(imagenet, "URL", f"http://127.0.0.1:{server.server_port}/model.safetensors")
+        yield network
+        server.shutdown()
 
 
 @pytest.mark.usefixtures("offline")
@@ -71,20 +74,19 @@ def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None
         "tcm-treatment:1.0.0",
         "embedding:satellite-1.0.0",
     ]
-    assert set(artifacts.load("embedding:satellite-1.0.0").tensors) == set(Embedder().state_dict())
+    facts = graphs.read(artifacts.path("embedding:satellite-1.0.0")).facts
+    assert facts["weights"] == "the trunk of satellite:1.0.0"
 
 
 def test_imagenet_weights_embed_as_torchvision_does(empty_store: Path, online: torch.nn.Module) -> None:
     assert artifacts.publish()[-1] == "embedding:imagenet1k-v1"
-    stored = artifacts.load("embedding:imagenet1k-v1")
-    embedder = Embedder()
-    embedder.load_state_dict(stored.tensors)
+    network = engine.load(artifacts.path("embedding:imagenet1k-v1"), precision="float32")
     image = picture(5, (320, 240))
-    vector = Engine(embedder, precision="float32")([EvalTransform.from_dict(stored.facts["transform"])(image)])
+    vector = network(np.stack([EvalTransform.from_dict(network.facts["transform"])(image)]))
     online.fc = torch.nn.Identity()
     with torch.no_grad():
         wanted = online(ResNet18_Weights.IMAGENET1K_V1.transforms()(image)[None])
-    assert cosine_similarity(vector, wanted).item() >= 0.9999
+    assert agreement.cosines(vector, wanted.numpy()).min() >= 0.9999
 
 
 @pytest.mark.usefixtures("empty_store", "online")
@@ -104,21 +106,21 @@ def test_a_command_changes_the_choice_and_leaves_one_network() -> None:
 @pytest.mark.usefixtures("empty_store", "offline")
 def test_a_change_that_fails_changes_nothing() -> None:
     artifacts.choose_embedding("satellite")
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
         artifacts.choose_embedding("imagenet")
     assert artifacts.embedding_tag() == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store")
 def test_another_file_than_the_promised_one_is_not_taken(online: torch.nn.Module, tmp_path: Path) -> None:
-    next(tmp_path.glob("resnet18-*.pth")).write_bytes(b"<html>please log in</html>")
+    (tmp_path / "model.safetensors").write_bytes(b"<html>please log in</html>")
     assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store")
 def test_two_networks_after_a_kill_are_named_with_the_command_that_chooses() -> None:
     artifacts.choose_embedding("satellite")
-    artifacts._store("embedding:imagenet1k-v1", artifacts.load("embedding:satellite-1.0.0"))
+    artifacts._store("embedding:imagenet1k-v1", artifacts.path("embedding:satellite-1.0.0"))
     with pytest.raises(ModelUnavailable, match="embedding NAME"):
         artifacts.publish()
     artifacts.choose_embedding("satellite")
@@ -128,7 +130,7 @@ def test_two_networks_after_a_kill_are_named_with_the_command_that_chooses() -> 
 @pytest.mark.usefixtures("empty_store")
 def test_a_missing_model_is_named_with_what_puts_it_there() -> None:
     with pytest.raises(ModelUnavailable, match=r"satellite:1\.0\.0 .* python -m runners\.artifacts"):
-        artifacts.load("satellite:1.0.0")
+        artifacts.path("satellite:1.0.0")
     with pytest.raises(ModelUnavailable, match="found none"):
         artifacts.embedding_tag()
 
@@ -138,11 +140,20 @@ def test_writers_at_once_leave_one_whole_model(empty_store: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         tags = list(pool.map(lambda _: artifacts.publish(), range(4)))
     assert all(each == tags[0] for each in tags)
-    assert artifacts.load("satellite:1.0.0").facts["network"] == "ResNet18"
+    assert graphs.read(artifacts.path("satellite:1.0.0")).facts["network"] == "ResNet18"
 
 
 @pytest.mark.usefixtures("empty_store", "offline")
-@pytest.mark.parametrize("tag", [artifacts.DIAGNOSIS, artifacts.TREATMENT])
+def test_a_store_that_holds_other_files_under_the_same_tags_is_filled_anew() -> None:
+    for tag in ("satellite:1.0.0", "embedding:satellite-1.0.0"):
+        with bentoml.models.create(tag) as model:
+            (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
+    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
+    assert graphs.read(artifacts.path("satellite:1.0.0")).facts["network"] == "ResNet18"
+
+
+@pytest.mark.usefixtures("empty_store", "offline")
+@pytest.mark.parametrize("tag", [artifacts.SATELLITE, artifacts.DIAGNOSIS, artifacts.TREATMENT])
 def test_an_onnx_model_is_published_once_as_it_is_shipped(tag: str) -> None:
     artifacts.publish()
     stored = artifacts.path(tag)

@@ -25,7 +25,7 @@ CALLS = {
     "tcm-diagnosis": ("/diagnose", {"symptoms": ["头痛", "乏力", "食欲不振"]}, "syndromes"),
     "tcm-treatment": ("/treat", {"symptoms": ["恶寒", "发热", "咳嗽"]}, "herbs"),
 }
-WITH_TORCH = {
+LARGER = {
     "satellite": ({"image": b64encode(encoded()).decode()}, "label"),
     "embedding": ({"image": b64encode(encoded()).decode()}, "embedding"),
     "summarization": ({"text": "The harbour is rebuilt. The council voted for it on Tuesday. It rained."}, "summary"),
@@ -149,10 +149,10 @@ def test_a_bento_holds_no_other_models_files(built: Built) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WITH_TORCH)
+@pytest.mark.parametrize("name", LARGER)
 def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(name: str, store: Path) -> None:
     tag, port = built_tag(f"bentos/{name}.yaml"), free_port()
-    asked, field = WITH_TORCH[name]
+    asked, field = LARGER[name]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [sys.executable, "-c", SERVE, tag, str(port)]
     with running(command, port, environment, store / f"{name}.log") as (client, _):

@@ -9,15 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from runners import diagnosis, embedding, satellite, treatment
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, ask
 from runners.diagnosis import DiagnosisModel
 from runners.embedding import EmbeddingModel
+from runners.engines.openvino_cpu import OpenVinoEngine
 from runners.errors import InvalidInput, RunnerError
 from runners.satellite import SatelliteModel
 from runners.treatment import TreatmentModel
+from runners.vision import BATCH
 from tests.conftest import encoded
 
 
@@ -179,7 +183,25 @@ def test_bytes_and_their_base64_mean_the_same(name: str, store: Path) -> None:
     assert kind.said(model.infer([text])[0]) == kind.said(model.infer([kind.request(3)])[0])
 
 
-def test_a_service_has_run_a_full_batch_before_it_is_ready(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("service", [satellite.Satellite, embedding.Embedding])
+def test_a_network_has_run_every_size_of_batch_before_it_is_ready(
+    service: Any, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    compute = OpenVinoEngine.__call__
+
+    def counting(self: OpenVinoEngine, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batches.append(len(pixels))
+        return compute(self, pixels)
+
+    monkeypatch.setattr(OpenVinoEngine, "__call__", counting)
+    service.inner()
+    assert sorted(batches) == [*range(1, BATCH + 1)]
+
+
+@pytest.mark.parametrize("name", ["diagnosis", "treatment"])
+def test_a_service_has_run_a_full_batch_before_it_is_ready(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = KINDS[name]
     batches: list[int] = []
     infer = kind.model_class.infer
 

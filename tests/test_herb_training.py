@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import tables
-from runners.models.tcm.onnx_file import OnnxFile
 from runners.models.tcm.treatment import Prescriber, Sick
 from training import herb_measures, herb_networks, onnx_export, treatment
 from training.herb_data import Floats, Prescriptions, read

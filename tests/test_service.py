@@ -102,7 +102,7 @@ def test_concurrent_requests_share_batches(satellite: Server) -> None:
     def batches() -> float:
         with satellite.client() as client:
             lines = client.get("/metrics").text.splitlines()
-        counts = [line for line in lines if line.startswith("bentoml_service_adaptive_batch_size_count")]
+        counts = [line for line in lines if line.startswith("atelier_batch_size_count")]
         return sum(float(line.rsplit(" ", 1)[1]) for line in counts)
 
     before = batches()

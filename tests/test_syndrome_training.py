@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import ranking, tables
 from runners.models.tcm.diagnosis import Diagnostician, Patient
 from runners.models.tcm.differentiation import Evidence, shares
 from runners.models.tcm.features import PADDING, Features, padded, symptom_lexicon
 from runners.models.tcm.lexicon import Lexicon
-from runners.models.tcm.onnx_file import OnnxFile
 from training import calibration, diagnosis, differentiation, onnx_export, syndrome_measures, syndrome_ranking
 from training.differentiation import Differentiation, Fitting, Sample
 from training.syndrome_data import Case, Entry, cases, entries

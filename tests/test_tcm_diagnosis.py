@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from runners.models.onnx_file import OnnxFile, read_facts
 from runners.models.tcm import naming, tables
 from runners.models.tcm.diagnosis import LISTED, TELLING, Diagnosis, Diagnostician, Patient, Ranked
 from runners.models.tcm.differentiation import AT_ONCE, NEVER, Evidence, share_of, shares, together
-from runners.models.tcm.onnx_file import OnnxFile, read_facts
 from runners.models.tcm.ranking import FITS, Ranking, fits, membership, probabilities, shared
 
 WEIGHTS = Path(__file__).parents[1] / "runners" / "weights" / "tcm-diagnosis-1.0.0.onnx"

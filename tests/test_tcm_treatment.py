@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import materia, naming, tables
 from runners.models.tcm.diagnosis import Diagnostician, Patient
 from runners.models.tcm.features import symptom_lexicon
 from runners.models.tcm.herbs import HerbRanker, Vocabulary, multi_hot
 from runners.models.tcm.lexicon import Lexicon
-from runners.models.tcm.onnx_file import OnnxFile
 from runners.models.tcm.script import simplified
 from runners.models.tcm.tables import Names
 from runners.models.tcm.treatment import ALIKE, FORMULAE, OTHERS_DISEASES, Formula, Prescriber, Sick, Treatment

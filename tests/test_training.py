@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from runners.models import weights
+from runners.models import graphs
 from training import augment, calibration
 from training import run as run_module
 from training.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
@@ -52,7 +52,7 @@ def run(data: Path, out: Path, epochs: int) -> str:
 def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tmp_path: Path) -> None:
     first = run(data, tmp_path, epochs=1)
     assert "epoch 1" in first
-    facts = weights.read(tmp_path / "satellite-1.0.0.safetensors").facts
+    facts = graphs.read(tmp_path / "satellite-1.0.0.onnx").facts
     assert {"labels", "transform", "temperature", "threshold", "config", "data", "figures", "licence"} <= facts.keys()
     assert facts["data"]["eurosat train"]["Forest"] == 8
     assert 0 <= facts["figures"]["calibration_error"] <= 1

@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runners.engine import Engine
-from runners.models.networks import SatelliteNet
+from runners.engines.torch_gpu import TorchEngine
+from runners.models.networks import SatelliteNet, Served
 from runners.models.satellite import CLASSES, UNKNOWN
 from runners.models.transform import SATELLITE_TRANSFORM
 from training import augment, measures
@@ -39,7 +39,8 @@ def refit(network: SatelliteNet, sets: list[Tiles], seed: int) -> None:
     seen = Scenes([], torch.empty(0, dtype=torch.long))
     for one in sets:
         seen = seen + _plain(one) + _changed(one) + _clouded(one)
-    features = measures.outputs(Engine(network.trunk), SATELLITE_TRANSFORM, seen.pictures, "features")
+    trunk = TorchEngine(Served(network.trunk, SATELLITE_TRANSFORM), {})
+    features = measures.outputs(trunk, SATELLITE_TRANSFORM, seen.pictures, "features")
     _fit(network, features, seen.truth)
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import satellite_cloud_generator
 import torch
 from PIL import Image
@@ -24,10 +26,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from tqdm import tqdm
 
-from runners import images
+from runners import engine, images
 from runners.engine import Engine
-from runners.models import weights
-from runners.models.networks import Embedder, SatelliteNet
+from runners.models import graphs
 from runners.models.satellite import CLASSES, UNKNOWN
 from runners.models.transform import EvalTransform
 from training import calibration, report, tiles
@@ -108,12 +109,12 @@ def recompressed(quality: int) -> Change:
     return change
 
 
-def outputs(engine: Engine, transform: EvalTransform, pictures: Sequence[Image.Image], what: str) -> Tensor:
+def outputs(network: Engine, transform: EvalTransform, pictures: Sequence[Image.Image], what: str) -> Tensor:
     """What the network says of each picture, [N, outputs]."""
     rows = range(0, len(pictures), BATCH)
     return torch.cat(
         [
-            engine([transform(picture) for picture in pictures[row : row + BATCH]])
+            torch.from_numpy(network(np.stack([transform(picture) for picture in pictures[row : row + BATCH]])))
             for row in tqdm(rows, desc=what, unit="batch", leave=False)
         ]
     )
@@ -125,66 +126,66 @@ def right_by_cover(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
     return {name: float((best[truth == index] == index).float().mean()) for index, name in enumerate(CLASSES)}
 
 
-def robustness(engine: Engine, transform: EvalTransform, own: Scenes) -> dict[str, dict[str, float]]:
+def robustness(network: Engine, transform: EvalTransform, own: Scenes) -> dict[str, dict[str, float]]:
     """The four covers' figures after rescaling and recompressing."""
     changes = {f"{side} px": rescaled(side) for side in SIDES} | {f"JPEG {q}": recompressed(q) for q in QUALITIES}
     return {
-        name: right_by_cover(outputs(engine, transform, own.changed(change).pictures, name), own.truth)
+        name: right_by_cover(outputs(network, transform, own.changed(change).pictures, name), own.truth)
         for name, change in changes.items()
     }
 
 
-def nearest_neighbours(stored: weights.Weights, data: Path, split: str) -> float:
+def nearest_neighbours(file: Path, data: Path, split: str) -> float:
     """How often 20 nearest EuroSAT training tiles (cosine) name the class of a tile of the split."""
-    embedder = Embedder()
-    embedder.load_state_dict({name: value for name, value in stored.tensors.items() if name.startswith("trunk.")})
-    transform = EvalTransform.from_dict(stored.facts["transform"])
-    engine = Engine(embedder)
+    with tempfile.TemporaryDirectory() as folder:
+        trunk = Path(folder) / "trunk.onnx"
+        graphs.trunk(file, trunk, graphs.read(file).facts)
+        network, transform = _served(trunk)
     vectors, classes = [], []
     for part in ("train", split):
         one = tiles.read(data, "eurosat", part)
-        vectors.append(outputs(engine, transform, [picture(tile) for tile in one.pixels], f"embed {part}").numpy())
+        vectors.append(outputs(network, transform, [picture(tile) for tile in one.pixels], f"embed {part}").numpy())
         classes.append(one.fine.numpy())
     neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(vectors[0], classes[0])
     return float(neighbours.score(vectors[1], classes[1]))
 
 
-def rejected_of(stored: weights.Weights, folder: Path) -> float:
+def rejected_of(file: Path, folder: Path) -> float:
     """How often a picture of the folder is rejected, as it should be."""
     pictures = [images.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
-    engine, transform = _served(stored)
-    probabilities = outputs(engine, transform, pictures, "foreign").softmax(dim=1)
-    return float((probabilities[:, :UNKNOWN].amax(dim=1) < stored.facts["threshold"]).float().mean())
+    network, transform = _served(file)
+    probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
+    return float((probabilities[:, :UNKNOWN].amax(dim=1) < network.facts["threshold"]).float().mean())
 
 
-def _served(stored: weights.Weights) -> tuple[Engine, EvalTransform]:
-    network = SatelliteNet()
-    network.load_state_dict(stored.tensors)
-    return Engine(network), EvalTransform.from_dict(stored.facts["transform"])
+def _served(file: Path) -> tuple[Engine, EvalTransform]:
+    network = engine.load(file)
+    return network, EvalTransform.from_dict(network.facts["transform"])
 
 
-def measure(stored: weights.Weights, data: Path, split: str, out: Path) -> dict[str, Any]:
+def measure(file: Path, data: Path, split: str, out: Path) -> dict[str, Any]:
     """All figures of a model file; the pictures go to ``out``."""
-    engine, transform = _served(stored)
+    network, transform = _served(file)
     half = slice(1, None, 2) if split == "val" else slice(None)
     everything = scenes((tiles.read(data, source, split) for source in ("eurosat", "aid")), half)
-    probabilities = outputs(engine, transform, everything.pictures, "judge").softmax(dim=1)
+    probabilities = outputs(network, transform, everything.pictures, "judge").softmax(dim=1)
     own = everything.truth != UNKNOWN
     confidence, best = probabilities[:, :UNKNOWN].max(dim=1)
     right = best == everything.truth
     reliable = calibration.reliability(confidence[own], right[own])
-    rejected = confidence < stored.facts["threshold"]
+    rejected = confidence < network.facts["threshold"]
     figures = {
         "tiles": {name: int((everything.truth == row).sum()) for row, name in enumerate((*CLASSES, "none"))},
         "right": right_by_cover(probabilities, everything.truth),
-        "changed": robustness(engine, transform, everything.of(own)),
+        "changed": robustness(network, transform, everything.of(own)),
         "auroc": float(roc_auc_score(own.numpy(), confidence.numpy())),
         "rejected_of_none": float(rejected[~own].float().mean()),
         "rejected_of_four": float(rejected[own].float().mean()),
         "calibration_error": reliable.error,
         "calibration_error_with_none": calibration.reliability(confidence, right).error,
-        "nearest_neighbours": nearest_neighbours(stored, data, split),
-        "precision": engine.precision,
+        "nearest_neighbours": nearest_neighbours(file, data, split),
+        "engine": network.name,
+        "precision": network.precision,
     }
     report.confusion(everything.truth, torch.where(rejected, UNKNOWN, best), out / "satellite-confusion.png")
     report.reliability(reliable, confidence, own, out / "satellite-reliability.png")
@@ -197,7 +198,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.measures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shipped = Path("runners/weights/satellite-1.0.0.safetensors")
+    shipped = Path("runners/weights/satellite-1.0.0.onnx")
     parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/ and aid/")
     parser.add_argument("--split", default="val", help="which tiles (default: %(default)s)")
     parser.add_argument("--weights", type=Path, default=shipped, help="model file (default: %(default)s)")
@@ -205,10 +206,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/figures"), help="folder (default: %(default)s)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    stored = weights.read(arguments.weights)
-    figures = measure(stored, arguments.data, arguments.split, arguments.out)
+    figures = measure(arguments.weights, arguments.data, arguments.split, arguments.out)
     if arguments.foreign:
-        figures["rejected_of_foreign"] = rejected_of(stored, arguments.foreign)
+        figures["rejected_of_foreign"] = rejected_of(arguments.weights, arguments.foreign)
     print(json.dumps(figures, indent=2))
 
 

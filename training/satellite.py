@@ -18,13 +18,11 @@ from pathlib import Path
 
 import torch
 
-from runners.engine import Engine
-from runners.models import weights
-from runners.models.networks import SatelliteNet
+from runners.engines.torch_gpu import TorchEngine
+from runners.models.networks import SatelliteNet, Served
 from runners.models.satellite import CLASSES, LABELS
 from runners.models.transform import SATELLITE_TRANSFORM
-from runners.models.weights import Weights
-from training import calibration, head, measures, tiles
+from training import calibration, head, measures, onnx_export, tiles
 from training.recipe import Config, Data
 from training.run import Run
 
@@ -33,7 +31,8 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
     """Calibrates the network, writes the model file and its report, and prints the figures."""
     sets = [tiles.read(arguments.data, source, "val") for source in ("eurosat", "aid")]
     scenes = measures.scenes(sets, slice(0, None, 2))
-    logits = measures.outputs(Engine(network), SATELLITE_TRANSFORM, scenes.pictures, "calibrate")
+    served = TorchEngine(Served(network, SATELLITE_TRANSFORM), {})
+    logits = measures.outputs(served, SATELLITE_TRANSFORM, scenes.pictures, "calibrate")
     temperature = calibration.fit_temperature(logits, scenes.truth)
     with torch.no_grad():
         network.head.weight.div_(temperature)
@@ -53,11 +52,10 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
         "data": {one.source: one.counts() for one in sets}
         | {f"{source} train": tiles.count(arguments.data, source, "train") for source in ("eurosat", "aid")},
     }
-    path = arguments.out / "satellite-1.0.0.safetensors"
-    stored = Weights({name: value.contiguous() for name, value in network.state_dict().items()}, facts)
-    weights.save(path, stored)
-    figures = measures.measure(weights.read(path), arguments.data, "val", arguments.out)
-    weights.save(path, Weights(stored.tensors, {**facts, "figures": figures}))
+    path = arguments.out / "satellite-1.0.0.onnx"
+    onnx_export.export_pictures(network, SATELLITE_TRANSFORM, facts, path)
+    figures = measures.measure(path, arguments.data, "val", arguments.out)
+    onnx_export.explain(path, {**facts, "figures": figures})
     print(json.dumps(figures, indent=2))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 

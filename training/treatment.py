@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import torch
 
-from runners.models.tcm.onnx_file import OnnxFile
+from runners.models.onnx_file import OnnxFile
 from training import herb_data, herb_measures, herb_networks, onnx_export, syndrome_data
 from training.herb_data import Floats, Prescriptions
 from training.herb_networks import Blend, Herbs, Learning, Member

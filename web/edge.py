@@ -34,6 +34,10 @@ Guard = Callable[[Scope], Awaitable[Refusal | None]]
 the path that the caller wrote, and may put what it learns into ``scope["state"]``."""
 
 
+Observe = Callable[[Scope, int, float], None]
+"""Is told of each answered request: its scope as it came, the status, and the seconds it took."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much and how long a caller may ask. Paths are those that callers use, before any rewrite."""
@@ -92,6 +96,7 @@ class Edge:
     metric's label of them. ``rewrites`` leads a path to another one inside; ``hidden`` paths exist inside only.
     A ``trusted`` application is reached through a unix socket by our own front door alone: every path passes as it is,
     and so does pickle. ``guard`` is the application's; nothing of all this is for ``sections`` but their own.
+    ``observe`` hears of every request that is logged.
     """
 
     def __init__(  # noqa: PLR0913
@@ -106,6 +111,7 @@ class Edge:
         trusted: bool = False,
         sections: Sequence[Section] = (),
         guard: Guard | None = None,
+        observe: Observe | None = None,
     ) -> None:
         self.app = app
         self.name = name
@@ -116,6 +122,7 @@ class Edge:
         self.trusted = trusted
         self.sections = tuple(sections)
         self.guard = guard
+        self.observe = observe
         self._states: dict[str, dict[str, Any]] = {section.prefix: {} for section in self.sections}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -211,6 +218,8 @@ class Edge:
         return allowance.too_large if int(lengths.pop()) > allowance.body_bytes else None
 
     def _log(self, scope: Scope, exchange: Exchange) -> None:
+        if self.observe is not None:
+            self.observe(scope, exchange.status, exchange.milliseconds() / 1000)
         client = scope.get("client")
         access_log.write(
             scope["path"],

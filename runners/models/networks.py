@@ -4,34 +4,31 @@ from __future__ import annotations
 
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from runners.models.satellite import CLASSES
+from runners.models.transform import EvalTransform
 
 FEATURES: Final = 512
 """How long the trunk's feature vector is."""
 
 
+class Mean(nn.Module):
+    """The mean over a picture: [N, C, H, W] -> [N, C]; torchvision's average pooling, as one plain operation."""
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Pools a batch."""
+        return activations.mean((2, 3))
+
+
 def trunk() -> nn.Module:
     """ResNet18 without its classifier: [N, 3, H, W] -> [N, 512], globally average-pooled, untrained."""
     network: nn.Module = resnet18(weights=None)
+    network.avgpool = Mean()
     network.fc = nn.Identity()
     return network
-
-
-class Embedder(nn.Module):
-    """A trunk whose features have length one: [N, 3, H, W] -> float32 [N, 512] with an L2 norm of 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = trunk()
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Embeds a batch."""
-        features: Tensor = self.trunk(pixels)
-        # The norm is taken in float32: in bfloat16 its rounding alone would move every vector.
-        return nn.functional.normalize(features.float(), dim=1)
 
 
 class SatelliteNet(nn.Module):
@@ -46,3 +43,26 @@ class SatelliteNet(nn.Module):
         """Judges a batch."""
         logits: Tensor = self.head(self.trunk(pixels))
         return logits
+
+
+class Served(nn.Module):
+    """A network as it is served: pixels as they were decoded, uint8 [N, H, W, 3], through the transform's numbers."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, network: nn.Module, transform: EvalTransform) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("pixel_mean", torch.tensor(transform.mean) * 255)
+        self.register_buffer("pixel_std", torch.tensor(transform.std) * 255)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Normalises a batch and runs the network over it."""
+        output: Tensor = self.network(self.normalised(pixels))
+        return output
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, H, W, 3] -> float32 [N, 3, H, W], channels last in memory."""
+        values: Tensor = (pixels.float() - self.pixel_mean) / self.pixel_std
+        return values.permute(0, 3, 1, 2)

@@ -1,20 +1,17 @@
-"""The evaluation transform: a decoded picture to the tensor a network was trained to see."""
+"""The evaluation transform: a decoded picture to the pixels a network was trained to see."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-from PIL.Image import Image
-from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image, Resampling
 
 Triple = tuple[float, float, float]
-
-LONGEST = 8
-"""How many times its width a picture's middle may be long; the rest would be cropped after resizing anyway."""
+Pixels = NDArray[np.uint8]
+"""One picture, [crop, crop, 3]."""
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -24,7 +21,8 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 class EvalTransform:
     """Resize the shorter side, crop the centre, normalise: torchvision's ImageNet recipe, with its numbers as data.
 
-    ``resize`` and ``crop`` are in pixels; ``mean`` and ``std`` are per channel of values in [0, 1].
+    ``resize`` and ``crop`` are in pixels; ``mean`` and ``std`` are per channel of values in [0, 1]. The network itself
+    normalises, so that a picture stays a byte a value until it is there.
     """
 
     resize: int
@@ -32,13 +30,18 @@ class EvalTransform:
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
 
-    def __call__(self, image: Image) -> Tensor:
-        """An RGB picture of any size -> float32 tensor of shape [3, crop, crop]."""
-        resized = F.resize(_compact(image), [self.resize], interpolation=InterpolationMode.BILINEAR, antialias=True)
-        cropped = F.center_crop(resized, [self.crop])
-        pixels = F.convert_image_dtype(F.pil_to_tensor(cropped), torch.float32)
-        normalised: Tensor = F.normalize(pixels, mean=list(self.mean), std=list(self.std))
-        return normalised
+    def __call__(self, image: Image) -> Pixels:
+        """An RGB picture of any size, resized and cropped in one step: only what will be seen is computed."""
+        square = image.resize((self.crop, self.crop), Resampling.BILINEAR, box=self._seen(image.width, image.height))
+        return np.asarray(square)
+
+    def _seen(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The part of a picture that is left after torchvision's rounding of both steps, in its own coordinates."""
+        shorter = min(width, height)
+        wide, high = self.resize * width // shorter, self.resize * height // shorter
+        left, top = round((wide - self.crop) / 2), round((high - self.crop) / 2)
+        across, down = width / wide, height / high
+        return left * across, top * down, (left + self.crop) * across, (top + self.crop) * down
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers, for a checkpoint's metadata."""
@@ -55,15 +58,6 @@ class EvalTransform:
             mean=(red, green, blue),
             std=(std_red, std_green, std_blue),
         )
-
-
-def _compact(image: Image) -> Image:
-    """The middle of a strip: 10,000 x 1 pixels would become a gigabyte when its shorter side is enlarged."""
-    longest = LONGEST * min(image.size)
-    if max(image.size) <= longest:
-        return image
-    compact: Image = F.center_crop(image, [min(image.height, longest), min(image.width, longest)])
-    return compact
 
 
 IMAGENET_TRANSFORM = EvalTransform(resize=256, crop=224)

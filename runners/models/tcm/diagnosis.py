@@ -9,10 +9,10 @@ from typing import Final
 
 import numpy as np
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import naming, tables
 from runners.models.tcm.differentiation import Differentiator, Evidence, Floats
 from runners.models.tcm.features import Features, symptom_lexicon
-from runners.models.tcm.onnx_file import OnnxFile
 from runners.models.tcm.phrases import Phrase, phrases
 from runners.models.tcm.ranking import Ranking, fits, membership, shared
 

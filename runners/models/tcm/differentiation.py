@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import tables
 from runners.models.tcm.features import Features, padded
-from runners.models.tcm.onnx_file import OnnxFile
 
 Floats = NDArray[np.float32]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import materia, tables
 from runners.models.tcm.lexicon import Lexicon
-from runners.models.tcm.onnx_file import OnnxFile
 from runners.models.tcm.script import simplified
 
 Floats = NDArray[np.float32]

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import naming
 from runners.models.tcm.diagnosis import Diagnosis, Diagnostician, Patient
 from runners.models.tcm.herbs import Floats, HerbRanker
-from runners.models.tcm.onnx_file import OnnxFile
 from runners.models.tcm.phrases import Phrase
 
 FORMULAE: Final = 3  # of an answer

@@ -1,0 +1,87 @@
+"""Adaptive batches: what comes while one batch is computed makes the next one.
+
+Nothing waits for company: alone, an item is computed at once; the busier the model, the larger its batches, which is
+when they are worth it. BentoML's own dispatcher guesses how long to wait from past batches, polls every millisecond,
+and computes for callers who have left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+Observe = Callable[[int, float], None]
+"""Is told of each batch: its size, and how many seconds its first item waited."""
+
+
+@dataclass(frozen=True)
+class _Asked(Generic[T, R]):
+    item: T
+    answer: asyncio.Future[R]
+    since: float = field(default_factory=time.perf_counter)
+
+
+class Batcher(Generic[T, R]):
+    """Computes items in batches of at most ``most``, one batch at a time, in a thread of its own, first come first.
+
+    ``compute`` takes a list of items and returns as many results, in order. What it raises, every caller of that batch
+    gets. An item whose caller gives up before its batch begins is not computed.
+    """
+
+    def __init__(self, compute: Callable[[list[T]], list[R]], most: int, observe: Observe | None = None) -> None:
+        self._compute, self._most, self._observe = compute, most, observe
+        self._waiting: deque[_Asked[T, R]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, items: Sequence[T]) -> list[R]:
+        """The results of the items, which may be computed in several batches, and beside those of others."""
+        loop = asyncio.get_running_loop()
+        asked: list[_Asked[T, R]] = [_Asked(item, loop.create_future()) for item in items]
+        self._waiting.extend(asked)
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return await asyncio.gather(*(one.answer for one in asked))
+
+    async def _run(self) -> None:
+        try:
+            while batch := self._batch():
+                await self._answer(batch)
+        finally:
+            self._running = None
+
+    def _batch(self) -> list[_Asked[T, R]]:
+        batch: list[_Asked[T, R]] = []
+        while self._waiting and len(batch) < self._most:
+            first = self._waiting.popleft()
+            if not first.answer.done():
+                batch.append(first)
+        return batch
+
+    async def _answer(self, batch: list[_Asked[T, R]]) -> None:
+        if self._observe:
+            self._observe(len(batch), time.perf_counter() - batch[0].since)
+        loop = asyncio.get_running_loop()
+        try:
+            results = await loop.run_in_executor(self._thread, self._computed, [one.item for one in batch])
+        except Exception as error:  # whatever a model raises, its callers hear of it and the next batch is computed
+            for one in batch:
+                if not one.answer.done():
+                    one.answer.set_exception(error)
+            return
+        for one, result in zip(batch, results, strict=True):
+            if not one.answer.done():
+                one.answer.set_result(result)
+
+    def _computed(self, items: list[T]) -> list[R]:
+        results = self._compute(items)
+        if len(results) != len(items):
+            raise AssertionError(f"{len(results)} results for {len(items)} items")
+        return results

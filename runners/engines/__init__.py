@@ -1,0 +1,1 @@
+"""How does one kind of machine run a network? One file per library, imported where it is chosen."""

@@ -1,0 +1,27 @@
+"""ONNX Runtime on a CPU, in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners.engine import Engine, Outputs
+from runners.models.onnx_file import OnnxFile
+
+
+class OnnxEngine(Engine):
+    """A graph in ONNX Runtime."""
+
+    name = "onnxruntime"
+    precision = "float32"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._graph = OnnxFile(path, threads)
+        self.facts = self._graph.facts
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """Runs outside the interpreter's lock."""
+        (output,) = self._graph(pixels=pixels)
+        return np.asarray(output, np.float32)

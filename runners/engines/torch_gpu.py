@@ -1,0 +1,129 @@
+"""torch: on a GPU in half precision with recorded graphs; on a CPU for training, which has a module and no file yet."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from runners.engine import Engine, Outputs
+from runners.models import graphs
+from runners.models.networks import FEATURES, Mean, Served
+from runners.models.transform import EvalTransform
+
+SIZES: Final = (1, 2, 4, 8, 16, 32)
+"""Batches that graphs are recorded of; a batch between two of them is filled up."""
+
+TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FASTEST: Final = "bfloat16"
+
+
+class TorchEngine(Engine):
+    """A module that takes uint8 [N, H, W, 3], such as ``Served``."""
+
+    name = "torch"
+
+    def __init__(
+        self, module: nn.Module, facts: Mapping[str, Any], *, precision: str = "auto", device: str | None = None
+    ) -> None:
+        self.facts = dict(facts)
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        auto = FASTEST if self._device.type == "cuda" or _multiplies_bfloat16() else "float32"
+        self.precision = auto if precision == "auto" else precision
+        self._module = module.eval().to(self._device).to(memory_format=torch.channels_last)
+        self._recorded: dict[int, _Recorded] = {}
+
+    @torch.inference_mode()
+    def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
+        """Runs outside the interpreter's lock."""
+        if self._device.type != "cuda" or len(pixels) > SIZES[-1]:
+            return self._compute(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()
+        size = next(size for size in SIZES if size >= len(pixels))
+        if size not in self._recorded:
+            self._recorded[size] = self._record(size, pixels.shape[1:])
+        return self._recorded[size].replay(pixels)
+
+    def _compute(self, pixels: Tensor) -> Tensor:
+        with self._lowered():
+            output: Tensor = self._module(pixels)
+        return output
+
+    def _lowered(self) -> contextlib.AbstractContextManager[object]:
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, TYPES[self.precision])
+
+    def _record(self, size: int, shape: tuple[int, ...]) -> _Recorded:
+        """One graph for one size of batch: launching fifty kernels one by one takes longer than running them."""
+        staged = torch.zeros((size, *shape), dtype=torch.uint8, pin_memory=True)
+        pixels = torch.zeros((size, *shape), dtype=torch.uint8, device=self._device)
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # what libraries choose at a first call must not be recorded
+            for _ in range(3):
+                self._compute(pixels)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = self._compute(pixels).float()
+        return _Recorded(graph, staged, pixels, output)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A graph that reads and writes the same memory at each replay; ``staged`` is the pinned way into it."""
+
+    graph: torch.cuda.CUDAGraph
+    staged: Tensor
+    pixels: Tensor
+    output: Tensor
+
+    def replay(self, pixels: NDArray[np.uint8]) -> Outputs:
+        self.staged[: len(pixels)].copy_(torch.from_numpy(pixels))
+        self.pixels.copy_(self.staged, non_blocking=True)
+        self.graph.replay()
+        return self.output[: len(pixels)].cpu().numpy()
+
+
+def from_file(path: Path, precision: str = "auto", device: str | None = None) -> TorchEngine:
+    """The network of an ONNX file that ``training.onnx_export`` wrote."""
+    graph = graphs.read(path)
+    tensors = {_in_torch(name): torch.from_numpy(value) for name, value in graph.tensors.items()}
+    served = Served(_Folded(tensors), EvalTransform.from_dict(graph.facts["transform"]))
+    return TorchEngine(served, graph.facts, precision=precision, device=device)
+
+
+def _in_torch(name: str) -> str:
+    return name.removeprefix("network.").replace(".weight_bias", ".bias")
+
+
+class _Folded(nn.Module):
+    """ResNet18 whose normalisation is folded into its convolutions, and its head if there is one."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.trunk: nn.Module = resnet18(weights=None, norm_layer=nn.Identity)
+        self.trunk.avgpool, self.trunk.fc = Mean(), nn.Identity()
+        for module in self.trunk.modules():
+            if isinstance(module, nn.Conv2d):
+                module.bias = nn.Parameter(torch.zeros(module.out_channels))
+        head = tensors.get("head.weight")
+        self.head = nn.Identity() if head is None else nn.Linear(FEATURES, len(head))
+        self.load_state_dict({name: value for name, value in tensors.items() if name.startswith(("trunk.", "head."))})
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        output: Tensor = self.head(self.trunk(pixels))
+        return output
+
+
+def _multiplies_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,54 @@
+"""What Prometheus is told beside BentoML's own metrics; at ``/metrics`` with them.
+
+prometheus_client decides at its import whether it counts for one process or for several, by a variable that BentoML
+sets when its process starts: it is imported at the first count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Histogram
+
+SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+SIZES: Final = (1, 2, 4, 8, 16, 32)
+OTHER: Final = "other"
+"""The route of a path that nobody serves: such paths are callers' inventions, and would make a series each."""
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    requests: Counter
+    request_seconds: Histogram
+    batch_size: Histogram
+    batch_wait: Histogram
+
+
+@cache
+def _metrics() -> _Metrics:
+    from prometheus_client import Counter, Histogram
+
+    served = ("service", "method", "route")
+    return _Metrics(
+        Counter("atelier_requests", "Requests answered", (*served, "status")),
+        Histogram("atelier_request_seconds", "From the headers to the end of the answer", served, buckets=SECONDS),
+        Histogram("atelier_batch_size", "Items that were computed together", ("service",), buckets=SIZES),
+        Histogram("atelier_batch_wait_seconds", "How long a batch's first item waited", ("service",), buckets=SECONDS),
+    )
+
+
+def request(service: str, method: str, route: str, status: int, seconds: float) -> None:
+    """Counts an answered request; the labels are of closed sets."""
+    metrics = _metrics()
+    metrics.requests.labels(service, method, route, f"{status // 100}xx").inc()
+    metrics.request_seconds.labels(service, method, route).observe(seconds)
+
+
+def batch(service: str, size: int, waited: float) -> None:
+    """Counts a batch; ``waited`` is in seconds."""
+    metrics = _metrics()
+    metrics.batch_size.labels(service).observe(size)
+    metrics.batch_wait.labels(service).observe(waited)

@@ -1,0 +1,118 @@
+"""ONNX graphs of convolutional networks: what they hold, and the same graph with other tensors, facts or outputs.
+
+Needed where a model is published or goes to a GPU; a service that runs a graph does without.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx.utils import Extractor
+
+from runners.models.onnx_file import FACTS
+
+PIXELS: Final = "pixels"
+FEATURES: Final = "features"
+"""The names of a picture network's input, and of its last layer but one."""
+
+HALVED_FROM_AXES: Final = 2
+"""Kernels and matrices are stored in float16; vectors (biases, the transform's numbers) stay float32."""
+
+BATCH_NORM_EPSILON: Final = 1e-5  # torch's
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Tensors in float32 by the names of the network's modules, and the facts of the file."""
+
+    tensors: dict[str, NDArray[np.float32]]
+    facts: dict[str, Any]
+
+
+def read(path: Path) -> Graph:
+    """What the file holds. Raises OSError when there is no such file, KeyError when it explains nothing."""
+    model = onnx.load(path)
+    tensors = {one.name: numpy_helper.to_array(one).astype(np.float32) for one in model.graph.initializer}
+    told = {one.key: one.value for one in model.metadata_props}
+    return Graph(tensors, json.loads(told[FACTS]))
+
+
+def write(path: Path, model: ModelProto, facts: Mapping[str, Any]) -> None:
+    """Writes the graph with these facts, and without what stood in its metadata: paths of the machine that made it."""
+    for part in (model, model.graph, *model.graph.node, *model.functions, *model.graph.input, *model.graph.output):
+        del part.metadata_props[:]
+    model.metadata_props.add(key=FACTS, value=json.dumps(facts, ensure_ascii=False, sort_keys=True))
+    model.producer_name, model.producer_version = "atelier", ""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    path.chmod(0o644)  # a container runs as another user
+
+
+def halve(model: ModelProto) -> None:
+    """Stores kernels and matrices in two bytes a number; the graph turns them back before it uses them."""
+    del model.graph.value_info[:]  # of the types before
+    kernels = [one for one in model.graph.initializer if _halved(one)]
+    for number, kernel in enumerate(kernels):
+        name = kernel.name
+        kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel).astype(np.float16), name))
+        for node in model.graph.node:
+            node.input[:] = [f"{name}.float32" if one == name else one for one in node.input]
+        model.graph.node.insert(number, helper.make_node("Cast", [name], [f"{name}.float32"], to=TensorProto.FLOAT))
+
+
+def trunk(source: Path, target: Path, facts: Mapping[str, Any], state: Tensors | None = None) -> None:
+    """The graph of ``source`` up to its features, with the tensors of another ResNet18 if there are any.
+
+    ``state`` is named as torchvision's. Raises ValueError when it does not fit.
+    """
+    whole = onnx.shape_inference.infer_shapes(onnx.load(source))  # the extractor wants to know the features' type
+    model = Extractor(whole).extract_model([PIXELS], [FEATURES])
+    del model.graph.value_info[:]
+    if state is not None:
+        _replace(model, folded(state), facts["transform"])
+    write(target, model, facts)
+
+
+def folded(state: Tensors) -> dict[str, NDArray[np.float32]]:
+    """A ResNet's convolutions with their batch normalisations folded in: kernels, and biases as ``NAME_bias``."""
+    convolutions = [name.removesuffix(".weight") for name, one in state.items() if one.ndim == 4]
+    out: dict[str, NDArray[np.float32]] = {}
+    for name in convolutions:
+        norm = name.replace("conv", "bn") if "conv" in name else f"{name.removesuffix('0')}1"  # downsample.0, .1
+        scale, shift, mean, variance = (
+            state[f"{norm}.{one}"].astype(np.float64) for one in ("weight", "bias", "running_mean", "running_var")
+        )
+        factor = scale / np.sqrt(variance + BATCH_NORM_EPSILON)
+        kernel = state[f"{name}.weight"] * factor[:, None, None, None]
+        out[f"{name}.weight"] = kernel.astype(np.float32)
+        out[f"{name}.weight_bias"] = (shift - mean * factor).astype(np.float32)
+    return out
+
+
+def _replace(model: ModelProto, tensors: Tensors, transform: Mapping[str, Any]) -> None:
+    numbers = {f"pixel_{name}": transform[name] for name in ("mean", "std")}
+    wanted = {**tensors, **{name: np.asarray(value, np.float32) * 255 for name, value in numbers.items()}}
+    for one in model.graph.initializer:
+        if one.data_type not in {TensorProto.FLOAT, TensorProto.FLOAT16}:
+            continue
+        value = wanted.pop(one.name.removeprefix("network.").removeprefix("trunk."), None)
+        if value is None or list(value.shape) != list(one.dims) or not np.isfinite(value).all():
+            raise ValueError(f"the weights do not fit: {one.name}")
+        dtype = np.float16 if one.data_type == TensorProto.FLOAT16 else np.float32
+        one.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype), one.name))
+    if wanted:
+        raise ValueError(f"the weights do not fit: {', '.join(sorted(wanted))[:100]}")
+
+
+def _halved(tensor: TensorProto) -> bool:
+    return tensor.data_type == TensorProto.FLOAT and len(tensor.dims) >= HALVED_FROM_AXES
