@@ -65,7 +65,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
         return Edge(
             Direct(app, endpoints) if is_main else Inner(app, ASKED),
             name=self.name,
-            routes=_routes_of(app),
+            routes=_routes_of(app, endpoints),
             limits=limits(trusted=not is_main),
             rewrites={INFER: CHECKED_INFER},
             hidden=frozenset({CHECKED_INFER}),
@@ -105,9 +105,11 @@ def _document_seconds() -> float:
     return settings().document_seconds + SPARE_SECONDS
 
 
-def _routes_of(app: Any) -> Callable[[Scope], bool]:
+def _routes_of(app: Any, endpoints: Endpoints) -> Callable[[Scope], bool]:
     def known(scope: Scope) -> bool:
-        return any(route.matches(scope)[0] is not Match.NONE for route in app.router.routes)
+        return (scope["method"], scope["path"]) in endpoints or any(
+            route.matches(scope)[0] is not Match.NONE for route in app.router.routes
+        )
 
     return known
 

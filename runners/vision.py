@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from math import ceil
 from threading import Lock
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,13 +22,16 @@ from runners.reading import Item, decode_base64
 T = TypeVar("T")
 DECODERS: Final = 8  # one image may take 300 MB while it is decoded
 BATCH: Final = 16
+FINER: Final = 1.5
+"""How much larger than it will be resized to a picture must stay where a decoder makes it smaller: with 1, the least
+cosine between the vectors of 256 photographs so decoded and decoded whole was 0.9988, with 1.5 it was 0.9999."""
 
 
 class Pictures(Generic[T]):
     """A picture model: each picture is prepared where it arrives, beside the network, which sees them in batches.
 
     ``prepare`` turns a decoded picture and its parameters into what ``compute`` takes, and may raise RunnerError;
-    ``side`` is how many pixels the shorter side must keep, where a picture can be decoded smaller.
+    ``side`` is how many pixels it resizes the shorter side to.
     """
 
     def __init__(
@@ -37,7 +41,7 @@ class Pictures(Generic[T]):
         side: int,
         observe: Observe | None = None,
     ) -> None:
-        self._prepare, self._compute, self._side = prepare, compute, side
+        self._prepare, self._compute, self._side = prepare, compute, ceil(FINER * side)
         self._batches = Batcher(self._computed, BATCH, observe)
         self._network = Lock()
 

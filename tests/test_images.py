@@ -9,6 +9,7 @@ from functools import cache
 from io import BytesIO
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -262,3 +263,33 @@ def test_a_damaged_file_is_an_image_or_an_error_of_ours(name: str, seed: int, ch
     except RunnerError:
         return
     assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "decoded"),
+    [
+        ((640, 480), 192, (320, 240)),
+        ((640, 480), 384, (640, 480)),
+        ((4000, 3000), 384, (1000, 750)),
+        ((4000, 3000), 192, (500, 375)),
+        ((100, 80), 192, (100, 80)),
+        ((3000, 100), 50, (1500, 50)),
+    ],
+)
+def test_a_jpeg_is_decoded_no_larger_than_it_is_needed(
+    size: tuple[int, int], side: int, decoded: tuple[int, int]
+) -> None:
+    assert decode(saved(gradient(*size), "JPEG"), side).size == decoded
+
+
+def test_other_kinds_are_decoded_whole() -> None:
+    assert decode(saved(gradient(640, 480), "PNG"), 128).size == (640, 480)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_a_jpeg_of_any_colours_decoded_smaller_shows_the_same(mode: str) -> None:
+    file = saved(gradient(640, 480).convert(mode), "JPEG", quality=95)
+    small, whole = decode(file, 192), decode(file)
+    assert (small.mode, small.size) == ("RGB", (320, 240))
+    difference = np.asarray(small, int) - np.asarray(whole.resize((320, 240), Image.Resampling.BOX), int)
+    assert np.abs(difference).mean() < 3
