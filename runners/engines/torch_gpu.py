@@ -38,22 +38,27 @@ class TorchEngine(Engine):
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         auto = FASTEST if self._device.type == "cuda" or _multiplies_bfloat16() else "float32"
         self.precision = auto if precision == "auto" else precision
-        self._module = module.eval().to(self._device).to(memory_format=torch.channels_last)
+        self.module = module.eval().to(self._device).to(memory_format=torch.channels_last)
         self._recorded: dict[int, _Recorded] = {}
 
     @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Runs outside the interpreter's lock."""
         if self._device.type != "cuda" or len(pixels) > SIZES[-1]:
-            return self._compute(torch.from_numpy(pixels).to(self._device)).float().cpu().numpy()
+            return self.on_device(torch.from_numpy(pixels).to(self._device))
         size = next(size for size in SIZES if size >= len(pixels))
         if size not in self._recorded:
             self._recorded[size] = self._record(size, pixels.shape[1:])
         return self._recorded[size].replay(pixels)
 
+    @torch.inference_mode()
+    def on_device(self, pixels: Tensor) -> Outputs:
+        """The same for pixels that are on the device already."""
+        return self._compute(pixels).float().cpu().numpy()
+
     def _compute(self, pixels: Tensor) -> Tensor:
         with self._lowered():
-            output: Tensor = self._module(pixels)
+            output: Tensor = self.module(pixels)
         return output
 
     def _lowered(self) -> contextlib.AbstractContextManager[object]:
