@@ -32,8 +32,10 @@ class Sample:
     start_seconds: float = math.nan
     kinds: str = ""
     """Which errors there were."""
-    generator_share: float = math.nan
-    """Of one core, that the load generator used."""
+    generator_ms: float = math.nan
+    """Processor time of the load generator for a request."""
+    others: float = math.nan
+    """Cores that neither the contender nor the load generator used, but somebody else on this machine."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ FRONT: Final = "atelier-front"
 LIMIT: Final = "limit"
 OURS: Final = frozenset({ATELIER, FRONT})
 PORT: Final = "{port}"
+RAY: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _pictures(task: str) -> tuple[Contender, ...]:
             told,
         ),
         Contender("litserve", task, route, _python("benchmarks.peers.litserve_app", PORT), "image", told),
-        Contender("rayserve", task, route, _python("benchmarks.peers.ray_app", PORT), None, told),
+        Contender("rayserve", task, route, _python("benchmarks.peers.ray_app", PORT), None, told | RAY),
         Contender(
             "mosec",
             task,

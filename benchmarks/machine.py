@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from runners.machine import cores
 
 PACKAGES: Final = ("torch", "bentoml", "fastapi", "uvicorn", "litserve", "mosec", "ray", "flask")
@@ -17,6 +19,12 @@ def told() -> str:
     """A line about the machine, and the versions that were compared."""
     found = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     return f"{cores()} cores of {_processor()}, Python {platform.python_version()}, {found}"
+
+
+def busy_seconds() -> float:
+    """Processor time that was used on this machine so far, by whomever, or taken away from it."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def finite(content: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import psutil
 
-from benchmarks.asking import asked
+from benchmarks.asking import Load, asked
 from tests.management_calls import hosts, until
 from tests.management_servers import BUILD, KEY, Management, echo_config, managing
 from tests.management_victims import ready
@@ -71,7 +71,7 @@ def _loaded(server: Management, api: httpx.Client, count: int, body: Path, secon
     time.sleep(SETTLE_SECONDS)
     url = f"{server.url}/api/v1/models/{MODEL}/inference"
     before = _cpu_seconds(server)
-    outcome = asked(url, [body], CLIENTS, seconds, content_type="application/json", headers=[f"X-API-Key: {KEY}"])
+    outcome = asked(Load(url, [body], CLIENTS, seconds, "application/json", headers=(f"X-API-Key: {KEY}",)))
     used = _cpu_seconds(server) - before
     errors = sum(outcome.errors.values())
     return Grown(count, outcome.per_second, 1000 * used / max(1, outcome.answered + errors), errors)

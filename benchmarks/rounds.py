@@ -8,21 +8,26 @@ import random
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from benchmarks import pictures, stores, texts
-from benchmarks.asking import asked
+from benchmarks import machine, pictures, stores, texts
+from benchmarks.asking import Load, asked
 from benchmarks.comparing import Failure, Sample
 from benchmarks.contenders import CONTENDERS, CONTENT_TYPES, LIMIT, LONG, PICTURES, SUMMARIZE, Contender
 from benchmarks.load import multipart
-from benchmarks.running import NotStarted, Running, running
+from benchmarks.running import NotStarted, Probe, Running, running
 from tests.servers import ROOT
 
 LONG_CLIENTS: Final = (1, 8)
+LONG_SECONDS: Final = 4.0
+"""At least; one such text may take seconds."""
 LIMIT_SECONDS: Final = 120.0
+GENERATOR_START_SECONDS: Final = 0.3
+"""Processor time that starting the load generator takes, about."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,14 @@ class Plan:
         return [one for one in CONTENDERS if one.task in self.tasks and one.name in self.names]
 
     @property
+    def servers(self) -> list[tuple[Contender, ...]]:
+        """The same, those together that one process is asked for."""
+        found: dict[tuple[str, ...], list[Contender]] = {}
+        for one in self.contenders:
+            found.setdefault((*one.command, *one.environment.values()), []).append(one)
+        return [tuple(group) for group in found.values()]
+
+    @property
     def limited(self) -> list[str]:
         """Tasks whose limit was asked for."""
         return [task for task in PICTURES if task in self.tasks and LIMIT in self.names]
@@ -47,7 +60,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Of one round."""
-        return len(self.contenders) + len(self.limited)
+        return len(self.servers) + len(self.limited)
 
 
 @dataclass
@@ -69,61 +82,64 @@ class Rounds:
 
     def run(self, number: int) -> None:
         """One round: the first in the usual order, each further one in one of its own."""
-        steps: list[Contender | str] = [*self._plan.contenders, *self._plan.limited]
+        steps: list[tuple[Contender, ...] | str] = [*self._plan.servers, *self._plan.limited]
         if number:
             random.Random(number).shuffle(steps)
         for step in steps:
-            name, task = (LIMIT, step) if isinstance(step, str) else (step.name, step.task)
-            self._tell(f"round {number + 1}: {name}, {task}")
+            names = [(LIMIT, step)] if isinstance(step, str) else [(one.name, one.task) for one in step]
+            self._tell(f"round {number + 1}: {names[0][0]}, {' and '.join(task for _, task in names)}")
             try:
-                self.results.samples += self._measured(step, number)
+                samples = [self._limit(step)] if isinstance(step, str) else self._served(step)
             except (NotStarted, RuntimeError, subprocess.SubprocessError) as error:
-                self.results.failures.append(Failure(name, task, number, str(error)))
+                self.results.failures += [Failure(name, task, number, str(error)) for name, task in names]
+            else:
+                self.results.samples += [replace(one, round=number) for one in samples]
 
-    def _measured(self, step: Contender | str, number: int) -> list[Sample]:
-        return [self._limit(step, number)] if isinstance(step, str) else self._served(step, number)
+    def _served(self, together: Sequence[Contender]) -> list[Sample]:
+        """Starts them, loads each with every number of clients, and ends them."""
+        first = together[0]
+        with tempfile.TemporaryDirectory(prefix="at-b-", ignore_cleanup_errors=True) as name:
+            probe = _probe(first, self._bodies[first.task][0])
+            with running(first, self._environment(Path(name)), probe) as server:
+                return [
+                    self._loaded(one, server, task, clients)
+                    for one in together
+                    for task, clients in self._loads(one.task)
+                ]
 
-    def _served(self, contender: Contender, number: int) -> list[Sample]:
-        """Starts it, loads it with every number of clients, and ends it."""
-        with tempfile.TemporaryDirectory(prefix="at-b-") as name:
-            first, content = _first_body(contender, self._bodies[contender.task][0])
-            with running(contender, self._environment(Path(name)), first, content) as server:
-                samples = [self._loaded(contender, server, number, clients) for clients in self._plan.clients]
-                if contender.task == SUMMARIZE:
-                    samples += [self._loaded(contender, server, number, one, LONG) for one in LONG_CLIENTS]
-                return samples
+    def _loads(self, task: str) -> list[tuple[str, int]]:
+        loads = [(task, clients) for clients in self._plan.clients]
+        return loads + [(LONG, clients) for clients in LONG_CLIENTS] if task == SUMMARIZE else loads
 
-    def _loaded(
-        self, contender: Contender, server: Running, number: int, clients: int, task: str | None = None
-    ) -> Sample:
+    def _loaded(self, contender: Contender, server: Running, task: str, clients: int) -> Sample:
         """One load, with what it cost the server."""
-        told = task or contender.task
-        before = server.cpu_seconds()
-        outcome = asked(
-            server.url,
-            self._bodies[told],
-            clients,
-            self._plan.seconds,
-            content_type=CONTENT_TYPES[told],
-            form=contender.form,
+        seconds = max(self._plan.seconds, LONG_SECONDS) if task == LONG else self._plan.seconds
+        load = Load(
+            server.url + contender.route, self._bodies[task], clients, seconds, CONTENT_TYPES[task], contender.form
         )
+        clock, before, busy = time.perf_counter(), server.cpu_seconds(), machine.busy_seconds()
+        outcome = asked(load)
+        busy, took = machine.busy_seconds() - busy, time.perf_counter() - clock
         used, errors = server.cpu_seconds() - before, sum(outcome.errors.values())
+        requests = max(1, outcome.answered + errors)
         return Sample(
             contender=contender.name,
-            task=told,
+            task=task,
             clients=clients,
-            round=number,
+            round=0,
             per_second=outcome.per_second,
             p50_ms=outcome.p50_ms,
             p99_ms=outcome.p99_ms,
             errors=errors,
-            cpu_ms=1000 * used / max(1, outcome.answered + errors),
+            cpu_ms=1000 * used / requests,
             megabytes=server.megabytes(),
             start_seconds=server.start_seconds,
             kinds=", ".join(f"{count} {kind}" for kind, count in outcome.errors.items()),
+            generator_ms=1000 * outcome.generator_seconds / requests,
+            others=max(0.0, busy - used - outcome.generator_seconds - GENERATOR_START_SECONDS) / took,
         )
 
-    def _limit(self, task: str, number: int) -> Sample:
+    def _limit(self, task: str) -> Sample:
         files = [str(one) for one in self._bodies[task]]
         command = [sys.executable, "-m", "benchmarks.limit", task, *files, "--seconds", str(self._plan.seconds)]
         with tempfile.TemporaryDirectory(prefix="at-b-") as name:
@@ -133,7 +149,7 @@ class Rounds:
             )
         if done.returncode:
             raise RuntimeError(done.stderr[-1500:])
-        return Sample(LIMIT, task, 0, number, json.loads(done.stdout)["per_second"])
+        return Sample(LIMIT, task, 0, 0, json.loads(done.stdout)["per_second"])
 
     def _environment(self, folder: Path) -> Mapping[str, str]:
         """A home of its own for each server, and nothing that is sent anywhere."""
@@ -142,7 +158,6 @@ class Rounds:
             "BENTOML_HOME": str(home),
             "BENTOML_DO_NOT_TRACK": "True",
             "ATELIER_HOME": str(folder / "atelier"),
-            "RAY_USAGE_STATS_ENABLED": "0",
             "TMPDIR": str(folder),
             "PYTHONUNBUFFERED": "1",
         }
@@ -163,7 +178,8 @@ def _text_bodies(task: str) -> list[bytes]:
     return [json.dumps({"text": text, "max_length": 128}).encode() for text in told]
 
 
-def _first_body(contender: Contender, file: Path) -> tuple[bytes, str]:
-    """The request that a contender is asked until it answers."""
-    content = CONTENT_TYPES[contender.task]
-    return multipart(contender.form, file.read_bytes(), content) if contender.form else (file.read_bytes(), content)
+def _probe(contender: Contender, file: Path) -> Probe:
+    body, content_type = file.read_bytes(), CONTENT_TYPES[contender.task]
+    if contender.form is not None:
+        body, content_type = multipart(contender.form, body, content_type)
+    return Probe(contender.route, body, content_type)

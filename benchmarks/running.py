@@ -34,6 +34,28 @@ class NotStarted(Exception):
 
 
 @dataclass(frozen=True)
+class Probe:
+    """The request that a server is asked until it answers."""
+
+    route: str
+    body: bytes
+    content_type: str
+
+    def status(self, port: int) -> int | None:
+        """That of one answer, or None."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+        try:
+            connection.request("POST", self.route, self.body, {"Content-Type": self.content_type})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
+        return answer.status
+
+
+@dataclass(frozen=True)
 class Running:
     """A server that answers."""
 
@@ -56,8 +78,8 @@ class Running:
 
 
 @contextmanager
-def running(contender: Contender, environment: Mapping[str, str], body: bytes, content: str) -> Iterator[Running]:
-    """Serves until the block ends; ``body`` is a request's that it is asked until it answers. Raises NotStarted."""
+def running(contender: Contender, environment: Mapping[str, str], probe: Probe) -> Iterator[Running]:
+    """Serves until the block ends; its log goes to the folder ``TMPDIR`` of the environment. Raises NotStarted."""
     port, mark = free_port(), uuid.uuid4().hex
     told = {**os.environ, **environment, **contender.environment, MARK: mark}
     log = Path(told["TMPDIR"]) / f"{contender.name}.log"
@@ -67,14 +89,19 @@ def running(contender: Contender, environment: Mapping[str, str], body: bytes, c
             contender.started_on(port), cwd=ROOT, env=told, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        _await_answer(process, port, contender.route, body, content, log)
-        yield Running(f"http://127.0.0.1:{port}{contender.route}", process.pid, mark, time.perf_counter() - began)
+        _await_answer(process, port, probe, log)
+        yield Running(f"http://127.0.0.1:{port}", process.pid, mark, time.perf_counter() - began)
     finally:
         stop(process, mark)
 
 
 def stop(process: subprocess.Popen[bytes], mark: str) -> None:
-    """Ends a server by a signal, and kills what is left of it."""
+    """Ends a server by a signal, and kills what is left of it; a second Ctrl-C does not keep it from that."""
+    with _uninterrupted():
+        _stop(process, mark)
+
+
+def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
     known = family(process.pid, mark)
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -85,6 +112,16 @@ def stop(process: subprocess.Popen[bytes], mark: str) -> None:
             one.kill()
     psutil.wait_procs(left, timeout=STOP_SECONDS)
     process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def family(pid: int, mark: str) -> list[psutil.Process]:
@@ -118,32 +155,16 @@ def _pss(process: psutil.Process) -> float:
         return 0.0
 
 
-def _await_answer(
-    process: subprocess.Popen[bytes], port: int, route: str, body: bytes, content: str, log: Path
-) -> None:
+def _await_answer(process: subprocess.Popen[bytes], port: int, probe: Probe, log: Path) -> None:
     deadline, status = time.perf_counter() + START_SECONDS, 0
     while time.perf_counter() < deadline:
         if process.poll() is not None:
             raise NotStarted(f"it ended with status {process.returncode}: {_tail(log)}")
-        status = asked(port, route, body, content) or status
+        status = probe.status(port) or status
         if status == 200:
             return
         time.sleep(PAUSE_SECONDS)
     raise NotStarted(f"no good answer in {START_SECONDS:.0f} s (status {status or 'none'}): {_tail(log)}")
-
-
-def asked(port: int, route: str, body: bytes, content: str) -> int | None:
-    """The status of one answer, or None."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
-    try:
-        connection.request("POST", route, body, {"Content-Type": content})
-        answer = connection.getresponse()
-        answer.read()
-    except (OSError, HTTPException):
-        return None
-    finally:
-        connection.close()
-    return answer.status
 
 
 def _tail(log: Path) -> str:

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks import contenders, drawing, machine, management, replicas, table
-from benchmarks.comparing import Goal, goals, rows
+from benchmarks.comparing import Goal, Spread, goals, rows
 from benchmarks.rounds import Plan, Results, Rounds
 
 OUT: Final = Path("build/bench")
@@ -33,6 +33,8 @@ WIDTH: Final = 170
 """Characters of a line where there is no terminal."""
 CALLS: Final = 200
 MOST_CLIENTS: Final = 1000
+QUIET_CORES: Final = 0.15
+"""Cores that others may use before the figures are said to be worth less."""
 INTERRUPTED: Final = 130
 
 
@@ -110,6 +112,13 @@ def _told(results: Results, console: Console) -> list[Goal]:
     found = goals(measured)
     table.show_rows(console, measured, results.failures)
     table.show_goals(console, found)
+    others = Spread.of(one.others for one in results.samples)
+    if others.most > QUIET_CORES:
+        console.print(
+            f"Others used {others.median:.2f} cores of this machine meanwhile (median; most {others.most:.2f}): "
+            "repeat this on a quiet one.",
+            style="bold",
+        )
     return found
 
 

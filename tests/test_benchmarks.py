@@ -280,7 +280,7 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     dying = Contender("dying", "classify", "/", (sys.executable, "-c", "raise SystemExit('no model here')"))
     with (
         pytest.raises(running.NotStarted, match="no model here"),
-        running.running(dying, {"TMPDIR": str(tmp_path)}, b"", "text/plain"),
+        running.running(dying, {"TMPDIR": str(tmp_path)}, running.Probe("/", b"", "text/plain")),
     ):
         pass
 
