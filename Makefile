@@ -6,6 +6,7 @@ SERVICE ?= service:Atelier
 DATA ?= data/satellite
 MODEL_PATH ?=
 MINUTES ?= 20
+BENCH ?=
 
 export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
 export BENTOML_DO_NOT_TRACK := True
@@ -22,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos test slow faults soak check format lock train figures clean
+.PHONY: help serve models bentos test slow faults soak bench check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -48,6 +49,9 @@ faults: .venv/dev ## Run the promises of docs/reliability.md alone, and print th
 
 soak: .venv/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+
+bench: models .venv/bench ## Measure Atelier beside FastAPI, LitServe, Ray Serve, Mosec and Flask on this machine
+	$(BIN)/python -m benchmarks.serving $(BENCH)
 
 check: .venv/dev ## Lint, type-check, and keep imports running one way
 	$(BIN)/ruff check .
@@ -99,4 +103,12 @@ clean: ## Remove what was built, the environment and the model store
 .venv/dev: .venv/runtime requirements-dev.lock
 	@echo "installing what tests, checks and training need (torch is large: a few minutes)"
 	@$(LOCKED) requirements-dev.lock
+	@touch $@
+
+# No lock: these are for comparing, and change nothing that is locked.
+.venv/bench: .venv/runtime pyproject.toml
+	@echo "installing what the benchmark compares with (Ray is large)"
+	@sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements.lock > .venv/pins.txt
+	@$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'], sep='\n')" > .venv/bench.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .venv/pins.txt --requirement .venv/bench.txt
 	@touch $@

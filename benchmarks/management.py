@@ -85,7 +85,7 @@ async def _measured(server: Management) -> Figures:
     for number in range(1, ROUNDS):
         _delete(server, f"echo{number}")
     socket = next((server.home / "replicas").glob("*/http.sock"))
-    direct, through = await _in_turns(server, socket)
+    direct, through = await in_turns(server, socket)
     rate, failed = await _load(server)
     memory = psutil.Process(server.pid).memory_info().rss
     list_ms = _listing(server)
@@ -149,8 +149,20 @@ def _delete(server: Management, model_id: str) -> None:
         client.delete(f"/models/{model_id}", params={"force": True, "wait": 30}).raise_for_status()
 
 
-async def _in_turns(server: Management, socket: Path) -> tuple[float, float]:
-    """Median milliseconds of direct calls and of calls through the gateway, one after the other."""
+def overhead(calls: int = CALLS) -> tuple[float, float]:
+    """Median milliseconds of direct calls and of calls through the gateway, on a server of its own."""
+    with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
+        store = echo_store(Path(folder) / "bentoml", "1.0.0")
+        with managing(store, home=Path(folder) / "home") as server:
+            with server.client() as client:
+                body = {"config": echo_config("echo0")}
+                client.post("/models/deploy", params={"wait": 60}, json=body).raise_for_status()
+            socket = next((server.home / "replicas").glob("*/http.sock"))
+            return asyncio.run(in_turns(server, socket, calls))
+
+
+async def in_turns(server: Management, socket: Path, calls: int = CALLS) -> tuple[float, float]:
+    """Median milliseconds of direct calls and of calls through the gateway to ``echo0``, one after the other."""
     direct: list[float] = []
     through: list[float] = []
     items = {"requests": [BODY]}
@@ -159,7 +171,7 @@ async def _in_turns(server: Management, socket: Path) -> tuple[float, float]:
         aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket))) as replica,
         aiohttp.ClientSession(headers=headers) as gateway,
     ):
-        for _ in range(CALLS):
+        for _ in range(calls):
             direct.append(await _timed(lambda: _post(replica, "http://replica/infer", items)))
             through.append(await _timed(lambda: _post(gateway, f"{server.url}/api/v1/models/echo0/inference", BODY)))
     return statistics.median(direct), statistics.median(through)

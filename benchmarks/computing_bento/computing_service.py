@@ -1,0 +1,41 @@
+"""A model for the benchmark of replicas, that computes: an item costs a fixed number of hashes, some milliseconds.
+
+It imports nothing of the project, as a Bento of somebody else's would not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import bentoml
+from pydantic import BaseModel, Field
+
+ROUNDS = 10_000
+
+
+class Request(BaseModel):
+    """One item."""
+
+    input_data: dict[str, Any]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Result(BaseModel):
+    """One answer."""
+
+    output_data: dict[str, Any]
+
+
+@bentoml.service(name="Computing", workers=1)
+class Computing:
+    """Hashes what it is told."""
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def infer(self, requests: list[Request]) -> list[Result]:
+        """A hash of each item."""
+        return [Result(output_data={"hash": _hash(one.input_data)}) for one in requests]
+
+
+def _hash(told: dict[str, Any]) -> str:
+    return hashlib.pbkdf2_hmac("sha256", repr(told).encode(), b"salt", ROUNDS).hex()

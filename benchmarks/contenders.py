@@ -1,0 +1,94 @@
+"""Who is measured: how each server is started, where it is asked, and in what shape it wants a picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+CLASSIFY: Final = "classify"
+EMBED: Final = "embed"
+SUMMARIZE: Final = "summarize"
+LONG: Final = "summarize-1mb"
+PICTURES: Final = (CLASSIFY, EMBED)
+TASKS: Final = (CLASSIFY, EMBED, SUMMARIZE)
+CONTENT_TYPES: Final = {
+    CLASSIFY: "image/jpeg",
+    EMBED: "image/jpeg",
+    SUMMARIZE: "application/json",
+    LONG: "application/json",
+}
+
+ATELIER: Final = "atelier"
+FRONT: Final = "atelier-front"
+LIMIT: Final = "limit"
+OURS: Final = frozenset({ATELIER, FRONT})
+PORT: Final = "{port}"
+RAY: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One server for one task."""
+
+    name: str
+    task: str
+    route: str
+    command: tuple[str, ...]
+    """``{port}`` stands for the port."""
+    form: str | None = None
+    """The field of a multipart form that a picture is sent in; without one it is the request's body."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def started_on(self, port: int) -> list[str]:
+        """The command that serves on that port."""
+        return [part.replace(PORT, str(port)) for part in self.command]
+
+
+def _python(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)
+
+
+def _bentoml(service: str) -> tuple[str, ...]:
+    # As runners/launch.py starts it, without its announcement.
+    return _python("bentoml", "serve", service, "--host", "127.0.0.1", "--port", PORT)
+
+
+def _pictures(task: str) -> tuple[Contender, ...]:
+    route, told = f"/{task}", {"BENCH_TASK": task}
+    alone = {CLASSIFY: "service:Satellite", EMBED: "service:Embedding"}[task]
+    return (
+        Contender(ATELIER, task, route, _bentoml(alone), "image"),
+        Contender(FRONT, task, route, _bentoml("service:Atelier"), "image"),
+        Contender(
+            "fastapi",
+            task,
+            route,
+            _python("uvicorn", "benchmarks.peers.fastapi_app:app", "--port", PORT),
+            "image",
+            told,
+        ),
+        Contender("litserve", task, route, _python("benchmarks.peers.litserve_app", PORT), "image", told),
+        Contender("rayserve", task, route, _python("benchmarks.peers.ray_app", PORT), None, told | RAY),
+        Contender(
+            "mosec",
+            task,
+            route,
+            _python("benchmarks.peers.mosec_app", "--address", "127.0.0.1", "--port", PORT, "--timeout", "60000"),
+            None,
+            told,
+        ),
+    )
+
+
+def _texts() -> tuple[Contender, ...]:
+    route = "/summarize/text"
+    return (
+        Contender(ATELIER, SUMMARIZE, route, _bentoml("service:Summarization")),
+        Contender("flask", SUMMARIZE, route, _python("benchmarks.peers.flask_app", PORT)),
+    )
+
+
+CONTENDERS: Final = (*_pictures(CLASSIFY), *_pictures(EMBED), *_texts())
+NAMES: Final = (*dict.fromkeys(one.name for one in CONTENDERS), LIMIT)

@@ -1,0 +1,51 @@
+"""Where figures were measured, and figures as JSON knows them."""
+
+from __future__ import annotations
+
+import math
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from runners.machine import cores
+
+PACKAGES: Final = ("torch", "bentoml", "fastapi", "uvicorn", "litserve", "mosec", "ray", "flask")
+
+
+def told() -> str:
+    """A line about the machine, and the versions that were compared."""
+    found = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    return f"{cores()} cores of {_processor()}, Python {platform.python_version()}, {found}"
+
+
+def busy_seconds() -> float:
+    """Processor time that was used on this machine so far, by whomever, or taken away from it."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def finite(content: Any) -> Any:
+    """The same with null for what is not a number, which JSON has no word for."""
+    if isinstance(content, dict):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((one.split(":", 1)[1].strip() for one in lines if one.startswith("model name")), platform.machine())

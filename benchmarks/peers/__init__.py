@@ -1,0 +1,1 @@
+"""What Atelier is measured beside: the same networks behind other servers, each as its own documentation says."""

@@ -1,0 +1,53 @@
+"""The documents' own design: Flask with its own server, here over the extractive engine that Atelier serves.
+
+    python -m benchmarks.peers.flask_app PORT
+
+The document starts it by ``app.run`` in its container, too, and names no other server.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+
+from runners import artifacts
+from runners.models import ranker
+from runners.models.language import detect
+from runners.models.summarizers.base import Task
+from runners.models.summarizers.extractive import Extractive
+
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
+shipped = artifacts.SHIPPED[artifacts.SUMMARIZATION]
+summarizer = Extractive(ranker.read(shipped), artifacts.SUMMARIZATION)
+
+
+@app.post("/summarize/text")
+def summarize_text() -> Response | tuple[Response, int]:
+    """The summary of one text."""
+    data: dict[str, Any] | None = request.get_json()
+    if not data or "text" not in data:
+        return jsonify({"error": "Missing text field"}), 400
+    text, max_length, temperature = data["text"], data.get("max_length", 128), data.get("temperature", 0.7)
+    if not text.strip():
+        return jsonify({"error": "Empty text provided"}), 400
+    try:
+        (summary,) = summarizer.summarize([Task(text, max_length, temperature, detect(text))])
+    except Exception as error:  # the document answers so
+        return jsonify({"error": str(error)}), 500
+    answer = {
+        "summary": str(summary),
+        "original_length": len(text),
+        "summary_length": len(str(summary)),
+        "compression_ratio": round(len(text) / len(str(summary)), 2) if summary else 0,
+        "parameters": {"max_length": max_length, "temperature": temperature},
+        "timestamp": datetime.now(UTC).isoformat(),
+    }
+    return jsonify(answer)
+
+
+if __name__ == "__main__":
+    app.run(host="127.0.0.1", port=int(sys.argv[1]), debug=False)

@@ -1,0 +1,66 @@
+"""Mosec in two stages, as its picture example has it: python -m benchmarks.peers.mosec_app --port PORT.
+
+Tried at 32 clients on 2 cores: one and two workers that decode, one and two that infer, 1 and 2 threads each, a wait of
+5 and of 20 ms, and one stage that does both in two workers. Kept: what answered most, which is one worker that infers
+where decoding is half of the work (classify), and one for each core where it is little of it (embed).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import torch
+from mosec import Server, Worker
+from torch import Tensor
+
+from benchmarks.peers.network import MOST, Batches, load, picture, task
+from runners.machine import cores
+
+WAIT_MS: Final = 5
+THREADS: Final = 1  # of each worker
+DECODERS: Final = max(1, cores() // 2)
+INFERRERS: Final = cores() if task() == "embed" else max(1, cores() - DECODERS)
+
+
+class Preprocess(Worker):
+    """Decodes one picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.set_num_threads(THREADS)
+        _, self._transform = load(task())
+
+    def deserialize(self, data: bytes) -> bytes:
+        """The request's body is the picture."""
+        return data
+
+    def forward(self, data: bytes) -> Any:
+        """An input of a picture, as NumPy, which is sent to the next stage."""
+        return self._transform(picture(data)).numpy()
+
+
+class Inference(Worker):
+    """Asks the network once for a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.set_num_threads(THREADS)
+        self._model = Batches(task())
+
+    def serialize(self, data: Any) -> bytes:
+        """JSON without the spaces and line breaks of the usual one."""
+        return json.dumps(data, separators=(",", ":")).encode()
+
+    def forward(self, data: list[Any]) -> list[dict[str, Any]]:
+        """Answers in order."""
+        inputs: list[Tensor] = [torch.from_numpy(one) for one in data]
+        return self._model(inputs)
+
+
+if __name__ == "__main__":
+    server = Server()
+    route = f"/{task()}"
+    server.append_worker(Preprocess, num=DECODERS, route=route)
+    server.append_worker(Inference, num=INFERRERS, max_batch_size=MOST, max_wait_time=WAIT_MS, route=route)
+    server.run()

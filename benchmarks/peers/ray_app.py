@@ -1,0 +1,65 @@
+"""Ray Serve with dynamic batches, as its guide has it: python -m benchmarks.peers.ray_app PORT.
+
+Tried at 32 clients on 2 cores: one replica with 2 threads, two replicas with 1 thread each, a batch wait of 5 and of
+20 ms, decoding in threads, and RAY_SERVE_THROUGHPUT_OPTIMIZED=1. Kept: what answered most, which is two with the last.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import threading
+from typing import Any
+
+import ray
+import torch
+from ray import serve
+from ray.serve.config import HTTPOptions
+from starlette.requests import Request
+
+from benchmarks.peers.network import MOST, Batches, picture, task
+from runners.machine import cores
+
+WAIT_SECONDS = 0.005
+REPLICAS = cores()
+THREADS = 1  # of each replica
+OBJECT_STORE_BYTES = 200_000_000
+
+
+@serve.deployment(num_replicas=REPLICAS, max_ongoing_requests=8 * MOST, ray_actor_options={"num_cpus": 1})
+class Pictures:
+    """A replica."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(THREADS)
+        self._model = Batches(task())
+
+    @serve.batch(max_batch_size=MOST, batch_wait_timeout_s=WAIT_SECONDS)
+    async def infer(self, bodies: list[bytes]) -> list[dict[str, Any]]:
+        """Answers in order."""
+        return self._model([self._model.transform(picture(one)) for one in bodies])
+
+    async def __call__(self, request: Request) -> Any:
+        """One picture's answer; the request's body is the picture."""
+        return await self.infer(await request.body())
+
+
+def main() -> None:
+    """Serves until it is told to end, and ends all of Ray."""
+    deployed: Any = Pictures
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        ray.init(num_cpus=REPLICAS, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, _temp_dir=folder)
+        try:
+            serve.start(http_options=HTTPOptions(host="127.0.0.1", port=int(sys.argv[1])))
+            serve.run(deployed.bind(), route_prefix=f"/{task()}")
+            ended = threading.Event()
+            signal.signal(signal.SIGTERM, lambda *_: ended.set())
+            ended.wait()
+        finally:
+            serve.shutdown()
+            ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()

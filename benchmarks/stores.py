@@ -1,0 +1,51 @@
+"""A model store of the benchmark's own, made offline: python -m benchmarks.stores FOLDER.
+
+It has the shipped models and, as the network that embeds, a ResNet18 for pictures of 224 pixels with random weights:
+the same that the peers serve. What a network computes costs the same whatever its weights are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def embedding_store(folder: Path) -> Path:
+    """Makes a BentoML home in the folder and returns it. Raises CalledProcessError."""
+    # BentoML reads its home once, when it is imported: a process of its own.
+    environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-m", "benchmarks.stores", str(folder)]
+    subprocess.run(command, cwd=Path(__file__).parents[1], env=environment, check=True, capture_output=True)
+    return folder
+
+
+def linked(store: Path, folder: Path) -> Path:
+    """A home with the same models: a second server on one home deletes the first one's metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "models").symlink_to(store / "models")
+    return folder
+
+
+def main() -> None:
+    """The command line at the top of this file; ``BENTOML_HOME`` is the folder."""
+    from benchmarks.peers.network import load
+    from runners import artifacts
+    from runners.models.transform import IMAGENET_TRANSFORM
+    from runners.models.weights import Weights
+
+    network, _ = load("embed")
+    tensors = {f"trunk.{name}": value for name, value in network.state_dict().items()}
+    facts = {
+        "network": "ResNet18",
+        "weights": "random, for a benchmark",
+        "licence": "Apache-2.0",
+        "transform": IMAGENET_TRANSFORM.as_dict(),
+    }
+    artifacts._store(artifacts.EMBEDDINGS["imagenet"], Weights(tensors, facts))
+    artifacts.publish()
+
+
+if __name__ == "__main__":
+    main()
