@@ -20,15 +20,11 @@ Pipeline = Callable[[list[bytes]], object]
 
 def pipeline(task: str) -> Pipeline:
     """What makes answers of a batch of files, on every core: the decoder and the model that Atelier serves."""
-    import torch
-
     from runners.contract import InferenceRequest
     from runners.embedding import EmbeddingModel
-    from runners.machine import cores
     from runners.satellite import SatelliteModel
 
     model = SatelliteModel() if task == "classify" else EmbeddingModel()
-    torch.set_num_threads(cores())
     return lambda files: model.infer([InferenceRequest(input_data={"image": file}) for file in files])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -31,19 +32,20 @@ def linked(store: Path, folder: Path) -> Path:
 def main() -> None:
     """The command line at the top of this file; ``BENTOML_HOME`` is the folder."""
     from benchmarks.peers.network import load
-    from runners import artifacts
-    from runners.models.transform import IMAGENET_TRANSFORM
-    from runners.models.weights import Weights
+    from runners import artifacts, imagenet
+    from runners.models import graphs
 
     network, _ = load("embed")
-    tensors = {f"trunk.{name}": value for name, value in network.state_dict().items()}
-    facts = {
-        "network": "ResNet18",
-        "weights": "random, for a benchmark",
-        "licence": "Apache-2.0",
-        "transform": IMAGENET_TRANSFORM.as_dict(),
-    }
-    artifacts._store(artifacts.EMBEDDINGS["imagenet"], Weights(tensors, facts))
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "embedding.onnx"
+        graphs.trunk(
+            artifacts.SHIPPED[artifacts.SATELLITE],
+            made,
+            {**imagenet.FACTS, "weights": "random, for a benchmark"},
+            state,
+        )
+        artifacts._store(artifacts.EMBEDDINGS["imagenet"], made)
     artifacts.publish()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import torch
 from PIL import Image
@@ -73,12 +73,10 @@ class Batches:
 
 def _classifier() -> nn.Module:
     from runners.artifacts import SATELLITE, SHIPPED
-    from runners.models.networks import SatelliteNet
-    from runners.models.weights import read
+    from runners.engines.torch_gpu import from_file
 
-    network = SatelliteNet()
-    network.load_state_dict(read(SHIPPED[SATELLITE]).tensors)
-    return network.eval()
+    served = from_file(SHIPPED[SATELLITE], "float32", "cpu").module
+    return cast("nn.Module", served.network).eval()
 
 
 def _embedder() -> nn.Module:
