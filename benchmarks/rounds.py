@@ -74,8 +74,9 @@ class Results:
 class Rounds:
     """Runs rounds, with models and bodies that are made once."""
 
-    def __init__(self, plan: Plan, folder: Path, tell: Callable[[str], None]) -> None:
-        self.results = Results()
+    def __init__(self, plan: Plan, folder: Path, results: Results, tell: Callable[[str], None]) -> None:
+        """``results`` grows with each server."""
+        self.results = results
         self._plan, self._folder, self._tell = plan, folder, tell
         self._bodies = {task: _written(folder / "bodies" / task, task) for task in (*plan.tasks, LONG)}
         self._store = stores.embedding_store(folder / "store")

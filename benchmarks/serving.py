@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -32,6 +34,8 @@ OUT: Final = Path("build/bench")
 WIDTH: Final = 170
 """Characters of a line where there is no terminal."""
 CALLS: Final = 200
+REPLICA_SECONDS: Final = 3.0
+"""At least, of each load on replicas."""
 MOST_CLIENTS: Final = 1000
 QUIET_CORES: Final = 0.15
 """Cores that others may use before the figures are said to be worth less."""
@@ -43,15 +47,18 @@ def main() -> None:
     told = _arguments()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH, no_color=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: with no process left
+    results = Results()
     try:
-        results = _measured(told, console)
-        goals_of = _told(results, console)
+        _measure(told, console, results)
+        found = _told(results, console)
         extra = _management(console, told.seconds) if told.management else {}
     except KeyboardInterrupt:
         console.print("interrupted; every server is ended")
+        _told(results, console)
         raise SystemExit(INTERRUPTED) from None
-    _write(told.out, results, goals_of, extra, console)
-    raise SystemExit(1 if results.failures or not results.samples else 0)
+    _write(told.out, results, found, extra, console)
+    complete = results.samples and not results.failures and "failure" not in extra
+    raise SystemExit(0 if complete else 1)
 
 
 def _arguments() -> argparse.Namespace:
@@ -81,7 +88,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _measured(told: argparse.Namespace, console: Console) -> Results:
+def _measure(told: argparse.Namespace, console: Console, results: Results) -> None:
     """Round after round, as far as the minutes reach."""
     plan = Plan(tuple(told.tasks), tuple(told.only or contenders.NAMES), tuple(told.clients), told.seconds)
     console.print(machine.told(), highlight=False)
@@ -97,14 +104,13 @@ def _measured(told: argparse.Namespace, console: Console) -> Results:
             if not console.is_terminal:
                 print(what, file=sys.stderr, flush=True)
 
-        rounds = Rounds(plan, Path(folder), tell)
+        rounds = Rounds(plan, Path(folder), results, tell)
         began = time.monotonic()
         for number in range(told.rounds):
             at = time.monotonic()
             rounds.run(number)
             if time.monotonic() + (time.monotonic() - at) > began + 60 * told.minutes:
                 break
-    return rounds.results
 
 
 def _told(results: Results, console: Console) -> list[Goal]:
@@ -123,10 +129,15 @@ def _told(results: Results, console: Console) -> list[Goal]:
 
 
 def _management(console: Console, seconds: float) -> dict[str, object]:
-    direct, through = management.overhead(CALLS)
+    """The gateway's part; without it, and why, when it fails."""
+    try:
+        direct, through = management.overhead(CALLS)
+        found = replicas.grown(max(seconds, REPLICA_SECONDS))
+    except (RuntimeError, AssertionError, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
+        console.print(f"the management was not measured: {error!r}", markup=False)
+        return {"failure": repr(error)}
     lines = [(f"{direct:.2f}", f"{through:.2f}", f"{through - direct:.2f}")]
     table.show_figures(console, "a call of a managed replica, ms", ("direct", "through the gateway", "more"), lines)
-    found = replicas.grown(max(seconds, 3.0))
     grown = [(str(one.replicas), f"{one.per_second:.0f}", f"{one.cpu_ms:.2f}", str(one.errors)) for one in found]
     headings = ("replicas", "requests/s", "CPU ms/request", "errors")
     table.show_figures(console, f"replicas of a model that computes, {replicas.CLIENTS} clients", headings, grown)
