@@ -20,7 +20,7 @@ from runners.front import application
 from runners.models.outputs import unit
 from runners.mounted import Mounted
 from runners.reading import many_images, one_image
-from runners.serving import configuration, resources, threads
+from runners.serving import configuration, resources
 from runners.vision import BATCH, Pictures, see
 from web.answers import JSONAnswer
 
@@ -43,7 +43,7 @@ class EmbeddingModel:
         from runners.models.transform import EvalTransform
 
         self.tag = artifacts.embedding_tag()
-        self._engine = engine.load(artifacts.path(self.tag), threads=threads())
+        self._engine = engine.load(artifacts.path(self.tag))
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         observe = partial(metrics.batch, "Embedding")
         self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, observe)

@@ -23,7 +23,7 @@ from runners.models.outputs import softmax
 from runners.models.satellite import LABELS, Language, judge
 from runners.mounted import Mounted
 from runners.reading import many_images, one_image
-from runners.serving import configuration, resources, threads
+from runners.serving import configuration, resources
 from runners.vision import BATCH, Pictures, see
 from web.answers import JSONAnswer
 
@@ -50,7 +50,7 @@ class SatelliteModel:
         from runners import artifacts, engine
         from runners.models.transform import EvalTransform
 
-        self._engine = engine.load(artifacts.path(SATELLITE), threads=threads())
+        self._engine = engine.load(artifacts.path(SATELLITE))
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         self._threshold = float(self._engine.facts["threshold"])
         observe = partial(metrics.batch, "Satellite")

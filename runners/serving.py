@@ -138,5 +138,8 @@ def resources() -> dict[str, float]:
 
 
 def threads() -> int:
-    """CPU threads of a model beside the others; each taking every core would only make them wait for one another."""
+    """CPU threads of a torch model beside others; each taking every core would only make them wait for one another.
+
+    Those of OpenVINO sleep while they have nothing to do, and take every core.
+    """
     return settings().threads or max(1, cores() // MODELS)

@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     """What runs the picture networks; ``auto`` is torch on a GPU, else OpenVINO, else ONNX Runtime."""
 
     threads: Annotated[int, Field(ge=0)] = 0
-    """CPU threads of each model's network; 0 shares the machine's cores among the models."""
+    """CPU threads of each model's network; 0 takes all cores for pictures, and a share of them for a checkpoint."""
 
     precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
     """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere.

@@ -6,7 +6,7 @@ Needed where a model is published or goes to a GPU; a service that runs a graph 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +23,8 @@ PIXELS: Final = "pixels"
 FEATURES: Final = "features"
 """The names of a picture network's input, and of its last layer but one."""
 
-HALVED_FROM_AXES: Final = 2
-"""Kernels and matrices are stored in float16; vectors (biases, the transform's numbers) stay float32."""
+HALVED: Final = ".weight"
+"""How the names of kernels and matrices end, which are stored in float16; biases and the transform's numbers are not."""
 
 BATCH_NORM_EPSILON: Final = 1e-5  # torch's
 
@@ -101,7 +101,7 @@ def folded(state: Tensors) -> dict[str, NDArray[np.float32]]:
 
 def _replace(model: ModelProto, tensors: Tensors, transform: Mapping[str, Any]) -> None:
     numbers = {f"pixel_{name}": transform[name] for name in ("mean", "std")}
-    wanted = {**tensors, **{name: np.asarray(value, np.float32) * 255 for name, value in numbers.items()}}
+    wanted = {**tensors, **{name: np.float32(255) * _planes(value) for name, value in numbers.items()}}
     for one in model.graph.initializer:
         if one.data_type not in {TensorProto.FLOAT, TensorProto.FLOAT16}:
             continue
@@ -114,5 +114,9 @@ def _replace(model: ModelProto, tensors: Tensors, transform: Mapping[str, Any]) 
         raise ValueError(f"the weights do not fit: {', '.join(sorted(wanted))[:100]}")
 
 
+def _planes(numbers: Sequence[float]) -> NDArray[np.float32]:
+    return np.asarray(numbers, np.float32)[:, None, None]
+
+
 def _halved(tensor: TensorProto) -> bool:
-    return tensor.data_type == TensorProto.FLOAT and len(tensor.dims) >= HALVED_FROM_AXES
+    return tensor.data_type == TensorProto.FLOAT and tensor.name.endswith(HALVED)

@@ -54,8 +54,8 @@ class Served(nn.Module):
     def __init__(self, network: nn.Module, transform: EvalTransform) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("pixel_mean", torch.tensor(transform.mean) * 255)
-        self.register_buffer("pixel_std", torch.tensor(transform.std) * 255)
+        self.register_buffer("pixel_mean", torch.tensor(transform.mean)[:, None, None] * 255)
+        self.register_buffer("pixel_std", torch.tensor(transform.std)[:, None, None] * 255)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalises a batch and runs the network over it."""
@@ -64,5 +64,7 @@ class Served(nn.Module):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """uint8 [N, H, W, 3] -> float32 [N, 3, H, W], channels last in memory."""
-        values: Tensor = (pixels.float() - self.pixel_mean) / self.pixel_std
-        return values.permute(0, 3, 1, 2)
+        # Turned first: over planes of one channel each, CPUs normalise several times as fast.
+        planes = pixels.permute(0, 3, 1, 2).float()
+        values: Tensor = (planes - self.pixel_mean) / self.pixel_std
+        return values
