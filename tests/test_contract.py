@@ -184,7 +184,7 @@ def test_bytes_and_their_base64_mean_the_same(name: str, store: Path) -> None:
 
 
 @pytest.mark.parametrize("service", [satellite.Satellite, embedding.Embedding])
-def test_a_network_has_run_every_size_of_batch_before_it_is_ready(
+def test_a_network_has_run_batches_large_and_small_before_it_is_ready(
     service: Any, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
@@ -196,7 +196,8 @@ def test_a_network_has_run_every_size_of_batch_before_it_is_ready(
 
     monkeypatch.setattr(OpenVinoEngine, "__call__", counting)
     service.inner()
-    assert sorted(batches) == [*range(1, BATCH + 1)]
+    assert batches[0] == BATCH
+    assert batches[-1] == 1
 
 
 @pytest.mark.parametrize("name", ["diagnosis", "treatment"])

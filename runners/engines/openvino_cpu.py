@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runners.engine import Engine, Outputs
-from runners.models.onnx_file import FACTS
+from runners.models.facts import FACTS
 
 # Importing openvino sends an event to its maker, where this module can be had; nothing here is sent anywhere.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

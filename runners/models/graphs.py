@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
-from runners.models.onnx_file import FACTS
+from runners.models.facts import FACTS
 
 PIXELS: Final = "pixels"
 FEATURES: Final = "features"
 """The names of a picture network's input, and of its last layer but one."""
 
 HALVED: Final = ".weight"
-"""How the names of kernels and matrices end, which are stored in float16; biases and the transform's numbers are not."""
+"""How the names of kernels and matrices end: stored in float16, which biases and the transform's numbers are not."""
 
 BATCH_NORM_EPSILON: Final = 1e-5  # torch's
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-FACTS: Final = "facts"
+from runners.models.facts import FACTS
 
 Array = NDArray[Any]
 
