@@ -68,6 +68,7 @@ lock: .venv/dev ## Write the lock files anew from pyproject.toml
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements-core.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --output-file requirements.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra gpu --output-file requirements-gpu.lock
+	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra bench --output-file requirements-bench.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra neural --output-file requirements-neural.lock
 
 train: .venv/dev ## Train the satellite network: make train DATA=folder
@@ -105,10 +106,7 @@ clean: ## Remove what was built, the environment and the model store
 	@$(LOCKED) requirements-dev.lock
 	@touch $@
 
-# No lock: these are for comparing, and change nothing that is locked.
-.venv/bench: .venv/runtime pyproject.toml
+.venv/bench: .venv/dev requirements-bench.lock
 	@echo "installing what the benchmark compares with (Ray is large)"
-	@sed -n 's/^\([^ ]*==[^ ]*\).*/\1/p' requirements.lock > .venv/pins.txt
-	@$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['bench'], sep='\n')" > .venv/bench.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .venv/pins.txt --requirement .venv/bench.txt
+	@$(LOCKED) requirements-bench.lock
 	@touch $@

@@ -1,7 +1,7 @@
 """Ray Serve with dynamic batches, as its guide has it: python -m benchmarks.peers.ray_app PORT.
 
-Tried at 32 clients on 2 cores: one replica with 2 threads, two replicas with 1 thread each, a batch wait of 5 and of
-20 ms, decoding in threads, and RAY_SERVE_THROUGHPUT_OPTIMIZED=1. Kept: what answered most, which is two with the last.
+Tried at 32 clients on 2 cores: one replica with 2 threads, two replicas with 1 thread each, decoding in
+threads, and RAY_SERVE_THROUGHPUT_OPTIMIZED=1. Kept: what answered most, which is two with the last.
 """
 
 from __future__ import annotations
