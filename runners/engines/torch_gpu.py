@@ -35,9 +35,8 @@ class TorchEngine(Engine):
         self, module: nn.Module, facts: Mapping[str, Any], *, precision: str = "auto", device: str | None = None
     ) -> None:
         self.facts = dict(facts)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        auto = FASTEST if self._device.type == "cuda" or _multiplies_bfloat16() else "float32"
-        self.precision = auto if precision == "auto" else precision
+        self._device = _device(device)
+        self.precision = _precision(precision, self._device)
         self.module = module.eval().to(self._device).to(memory_format=torch.channels_last)
         self._recorded: dict[int, _Recorded] = {}
 
@@ -62,9 +61,11 @@ class TorchEngine(Engine):
         return output
 
     def _lowered(self) -> contextlib.AbstractContextManager[object]:
-        if self.precision == "float32":
+        wanted = TYPES[self.precision]
+        if next(self.module.parameters()).dtype == wanted:
             return contextlib.nullcontext()
-        return torch.autocast(self._device.type, TYPES[self.precision])
+        # What it would keep of a first call may be gone when a recorded graph reads it.
+        return torch.autocast(self._device.type, wanted, cache_enabled=False)
 
     def _record(self, size: int, shape: tuple[int, ...]) -> _Recorded:
         """One graph for one size of batch: launching fifty kernels one by one takes longer than running them."""
@@ -100,10 +101,12 @@ class _Recorded:
 
 def from_file(path: Path, precision: str = "auto", device: str | None = None) -> TorchEngine:
     """The network of an ONNX file that ``training.onnx_export`` wrote."""
-    graph = graphs.read(path)
+    graph, on = graphs.read(path), _device(device)
+    computed = _precision(precision, on)
     tensors = {_in_torch(name): torch.from_numpy(value) for name, value in graph.tensors.items()}
-    served = Served(_Folded(tensors), EvalTransform.from_dict(graph.facts["transform"]))
-    return TorchEngine(served, graph.facts, precision=precision, device=device)
+    network = _Folded(tensors).to(TYPES[computed])
+    served = Served(network, EvalTransform.from_dict(graph.facts["transform"]))
+    return TorchEngine(served, graph.facts, precision=computed, device=on.type)
 
 
 def _in_torch(name: str) -> str:
@@ -127,6 +130,16 @@ class _Folded(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         output: Tensor = self.head(self.trunk(pixels))
         return output
+
+
+def _device(wanted: str | None) -> torch.device:
+    return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted != "auto":
+        return wanted
+    return FASTEST if device.type == "cuda" or _multiplies_bfloat16() else "float32"
 
 
 def _multiplies_bfloat16() -> bool:

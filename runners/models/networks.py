@@ -59,7 +59,8 @@ class Served(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Normalises a batch and runs the network over it."""
-        output: Tensor = self.network(self.normalised(pixels))
+        dtype = next(self.network.parameters()).dtype
+        output: Tensor = self.network(self.normalised(pixels).to(dtype))
         return output
 
     def normalised(self, pixels: Tensor) -> Tensor:
