@@ -2,6 +2,7 @@
 
 The shipped network, asked in this process by 1, 4 and 32 callers who ask again as soon as they are answered:
 
+    no batches      one picture after the other
     adaptive        runners.batching: what comes while one batch is computed makes the next
     window of N ms  the first waits so long for others, or until there are 16
     BentoML         its CorkDispatcher, which guesses how long to wait
@@ -73,10 +74,19 @@ def contenders(compute: Compute) -> dict[str, Callable[[], Ask]]:
     """Each by its name, made when its turn comes."""
     windows = {f"window of {1000 * one:.0f} ms": one for one in WINDOWS}
     return (
-        {"adaptive": lambda: _adaptive(compute)}
+        {"no batches": lambda: _alone(compute), "adaptive": lambda: _adaptive(compute)}
         | {name: (lambda seconds=one: Windowed(compute, BATCH, seconds)) for name, one in windows.items()}
         | {"BentoML": lambda: _bentomls(compute)}
     )
+
+
+def _alone(compute: Compute) -> Ask:
+    thread = ThreadPoolExecutor(1)
+
+    async def ask(item: Pixels) -> Any:
+        return (await asyncio.get_running_loop().run_in_executor(thread, compute, [item]))[0]
+
+    return ask
 
 
 def _adaptive(compute: Compute) -> Ask:

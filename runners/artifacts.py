@@ -38,10 +38,12 @@ SHIPPED: Final = {
     tag: WEIGHTS / f"{tag.replace(':', '-')}{TENSORS if tag == SUMMARIZATION else GRAPH}"
     for tag in (SATELLITE, SUMMARIZATION, DIAGNOSIS, TREATMENT)
 }
-EMBEDDINGS: Final = {"imagenet": "embedding:imagenet1k-v1", "satellite": "embedding:satellite-1.0.0"}
-PICTURES: Final = (SATELLITE, *EMBEDDINGS.values())
-
 Trunk = Literal["imagenet", "satellite"]
+EMBEDDINGS: Final[dict[Trunk, str]] = {
+    "imagenet": "embedding:imagenet1k-v1",
+    "satellite": "embedding:satellite-1.0.0",
+}
+PICTURES: Final = (SATELLITE, *EMBEDDINGS.values())
 
 
 def path(tag: str) -> Path:
@@ -69,7 +71,7 @@ def publish() -> list[str]:
             if not _found(tag):
                 _store(tag, shipped)
         if not _embeddings():
-            _store_first_embedding()
+            _store_chosen_embedding()
         return [*SHIPPED, embedding_tag()]
 
 
@@ -79,10 +81,19 @@ def choose_embedding(trunk: Trunk) -> str:
         wanted = EMBEDDINGS[trunk]
         if not _found(wanted):
             _store_embedding(trunk)
-        for tag in _embeddings():
+        for tag in _listed():
             if tag != wanted:
                 bentoml.models.delete(tag)
         return wanted
+
+
+def _store_chosen_embedding() -> None:
+    """The network that an older version stored in another form is had again, or none; else it is the first choice."""
+    chosen: list[Trunk] = [trunk for trunk, tag in EMBEDDINGS.items() if tag in _listed()]
+    if len(chosen) == 1:
+        _store_embedding(chosen[0])
+    else:
+        _store_first_embedding()
 
 
 def _store_first_embedding() -> None:
@@ -109,11 +120,14 @@ def _store_embedding(trunk: Trunk) -> None:
 
 
 def _embeddings() -> list[str]:
+    return sorted(tag for tag in _listed() if _found(tag))
+
+
+def _listed() -> list[str]:
     try:
-        tags = [str(model.tag) for model in bentoml.models.list("embedding")]
+        return [str(model.tag) for model in bentoml.models.list("embedding")]
     except NotFound:
         return []
-    return sorted(tag for tag in tags if _found(tag))
 
 
 def _found(tag: str) -> Path | None:

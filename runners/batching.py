@@ -8,12 +8,16 @@ and computes for callers who have left.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+logger = logging.getLogger("bentoml.atelier")
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -47,7 +51,8 @@ class Batcher(Generic[T, R]):
         asked: list[_Asked[T, R]] = [_Asked(item, loop.create_future()) for item in items]
         self._waiting.extend(asked)
         if self._running is None:
-            self._running = loop.create_task(self._run())
+            # In a context of its own: the batches to come are not those of this caller's request.
+            self._running = loop.create_task(self._run(), context=Context())
         return await asyncio.gather(*(one.answer for one in asked))
 
     async def _run(self) -> None:
@@ -66,8 +71,7 @@ class Batcher(Generic[T, R]):
         return batch
 
     async def _answer(self, batch: list[_Asked[T, R]]) -> None:
-        if self._observe:
-            self._observe(len(batch), time.perf_counter() - batch[0].since)
+        waited = time.perf_counter() - batch[0].since
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(self._thread, self._computed, [one.item for one in batch])
@@ -79,9 +83,20 @@ class Batcher(Generic[T, R]):
         for one, result in zip(batch, results, strict=True):
             if not one.answer.done():
                 one.answer.set_result(result)
+        self._tell(len(batch), waited)
+
+    def _tell(self, size: int, waited: float) -> None:
+        try:
+            if self._observe:
+                self._observe(size, waited)
+        except Exception:  # a full disk under the metrics' files, perhaps: the answers are out, and others wait
+            logger.exception("a batch was not counted")
 
     def _computed(self, items: list[T]) -> list[R]:
-        results = self._compute(items)
+        try:
+            results = self._compute(items)
+        except StopIteration as error:  # which no future can hold: its callers would wait for ever
+            raise RuntimeError("the model raised StopIteration") from error
         if len(results) != len(items):
             raise AssertionError(f"{len(results)} results for {len(items)} items")
         return results

@@ -94,10 +94,10 @@ async def ask(infer: Infer, prepared: Sequence[InferenceRequest | RunnerError]) 
 
 
 def _in_order(prepared: Sequence[object], answers: Sequence[InferenceResult]) -> list[InferenceResult]:
+    wanted = sum(not isinstance(item, RunnerError) for item in prepared)
+    if len(answers) != wanted:
+        raise AssertionError(f"{len(answers)} answers for {wanted} items")
     rest = iter(answers)
-    results = [
+    return [
         InferenceResult(error=ItemError.of(item)) if isinstance(item, RunnerError) else next(rest) for item in prepared
     ]
-    if next(rest, None) is not None:
-        raise AssertionError(f"{len(answers)} answers for {len(prepared)} items")
-    return results

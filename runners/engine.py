@@ -64,9 +64,11 @@ def load(path: Path, *, name: Name | None = None, precision: str | None = None, 
     if chosen == "torch":
         from runners.engines.torch_gpu import from_file
 
-        return from_file(path, wanted)
+        return from_file(path, wanted, threads=threads)
     from runners.engines.onnx_cpu import OnnxEngine
 
+    if wanted == "bfloat16":
+        logger.warning("ONNX Runtime computes in float32 here: ATELIER_PRECISION=bfloat16 wants OpenVINO")
     return OnnxEngine(path, threads)
 
 

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runners.contract import InferenceRequest, InferenceResult
 from runners.errors import ModelTimeout, ModelUnavailable
+from runners.reading import LARGE_BODY
 
 PREFIX: Final = "/inner/"
 KIND: Final = "application/msgpack"
@@ -51,7 +52,8 @@ async def _answered(name: str, body: bytes) -> bytes:
     call: Call = getattr(bentoml.get_current_service(), name)
     if not body:
         return _packed(await call())
-    requests = [InferenceRequest.model_validate(one) for one in _unpacked(body)]
+    asked = _unpacked(body) if len(body) < LARGE_BODY else await asyncio.to_thread(_unpacked, body)
+    requests = [InferenceRequest.model_validate(one) for one in asked]
     results: Sequence[InferenceResult] = await call(requests=requests)
     return _packed([result.model_dump() for result in results])
 
@@ -65,8 +67,7 @@ class Line:
 
     async def ask(self, name: str, requests: Sequence[InferenceRequest] | None = None) -> Any:
         """The results of a function of the model. Raises ModelUnavailable and ModelTimeout."""
-        asked = None if requests is None else [_as_data(one) for one in requests]
-        body = b"" if asked is None else _packed(asked)
+        body = b"" if requests is None else await _body(requests)
         try:
             async with self._opened().post(f"{PREFIX}{name}", data=body, headers={"Content-Type": KIND}) as answer:
                 said = await answer.read()
@@ -100,6 +101,15 @@ def _over_tcp() -> aiohttp.TCPConnector:
 
 def _as_data(request: InferenceRequest) -> Mapping[str, Any]:
     return {"input_data": request.input_data, "parameters": request.parameters}
+
+
+async def _body(requests: Sequence[InferenceRequest]) -> bytes:
+    asked, size = [_as_data(one) for one in requests], sum(_size(one.input_data) for one in requests)
+    return _packed(asked) if size < LARGE_BODY else await asyncio.to_thread(_packed, asked)
+
+
+def _size(input_data: Mapping[str, Any]) -> int:
+    return sum(len(one) for one in input_data.values() if isinstance(one, bytes | str))
 
 
 def _packed(value: Any) -> bytes:

@@ -13,5 +13,7 @@ def cores() -> int:
 
 
 def gpus() -> int:
-    """NVIDIA GPUs that the kernel's driver shows."""
+    """NVIDIA GPUs that the kernel's driver shows, if this process may use any."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in {"", "-1"}:
+        return 0
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))

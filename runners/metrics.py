@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 SIZES: Final = (1, 2, 4, 8, 16, 32)
 OTHER: Final = "other"
-"""The route of a path that nobody serves: such paths are callers' inventions, and would make a series each."""
+"""The route of everything but the models' endpoints: paths that nobody serves would make a series each."""
 
 
 @dataclass(frozen=True)

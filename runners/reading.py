@@ -13,6 +13,7 @@ from typing import Any, Final
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from runners.contract import MAX_ITEMS
@@ -171,7 +172,7 @@ async def multipart(request: Request) -> AsyncIterator[FormData]:
     """The parts of a multipart body; what lies in a temporary file is gone afterwards. Raises InvalidInput."""
     try:
         form = await request.form(max_files=MAX_ITEMS + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except (HTTPException, FormParserError) as error:  # Starlette translates only some of the parser's
+    except (HTTPException, MultiPartException, FormParserError) as error:  # Starlette translates some, in some places
         raise InvalidInput("the multipart body cannot be read") from error
     try:
         yield form

@@ -136,5 +136,8 @@ class Satellite:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Classifies a batch: each item's input_data is {"image": base64}, its parameters may name a "lang"."""
+        """Classifies a batch, for services of others that depend on this one.
+
+        Each item's input_data is {"image": base64}; its parameters may name a "lang".
+        """
         return self._model.infer(requests)

@@ -143,6 +143,24 @@ def test_writers_at_once_leave_one_whole_model(empty_store: Path) -> None:
     assert graphs.read(artifacts.path("satellite:1.0.0")).facts["network"] == "ResNet18"
 
 
+@pytest.mark.usefixtures("empty_store", "online")
+def test_a_choice_that_an_older_version_stored_stays() -> None:
+    with bentoml.models.create("embedding:satellite-1.0.0") as model:
+        (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
+    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
+    assert [str(one.tag) for one in bentoml.models.list("embedding")] == ["embedding:satellite-1.0.0"]
+
+
+@pytest.mark.usefixtures("empty_store", "offline")
+def test_a_choice_that_an_older_version_stored_and_cannot_be_had_again_is_an_error() -> None:
+    with bentoml.models.create("embedding:imagenet1k-v1") as model:
+        (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
+    with pytest.raises(OSError, match=r"127\.0\.0\.1"):
+        artifacts.publish()
+    assert artifacts.choose_embedding("satellite") == "embedding:satellite-1.0.0"
+    assert [str(one.tag) for one in bentoml.models.list("embedding")] == ["embedding:satellite-1.0.0"]
+
+
 @pytest.mark.usefixtures("empty_store", "offline")
 def test_a_store_that_holds_other_files_under_the_same_tags_is_filled_anew() -> None:
     for tag in ("satellite:1.0.0", "embedding:satellite-1.0.0"):

@@ -117,3 +117,33 @@ async def test_a_thousand_callers_get_their_own_answers() -> None:
     batcher = Batcher(Doubling(), 7)
     told = await asyncio.gather(*(batcher([number]) for number in range(100, 1100)))
     assert told == [[2 * number] for number in range(100, 1100)]
+
+
+async def test_what_no_future_can_hold_is_an_error_and_not_a_hanging_caller() -> None:
+    def stops(items: list[int]) -> list[int]:
+        return [next(iter([])) for _ in items]
+
+    batcher: Batcher[int, int] = Batcher(stops, 4)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await asyncio.wait_for(batcher([1]), 5)
+
+
+async def test_batches_that_cannot_be_counted_are_answered() -> None:
+    def count(size: int, waited: float) -> None:
+        raise OSError("no space left")
+
+    batcher = Batcher(Doubling(), 4, count)
+    assert await asyncio.wait_for(batcher([1, 2]), 5) == [2, 4]
+    assert await asyncio.wait_for(batcher([3]), 5) == [6]
+
+
+async def test_every_batch_is_told_of_with_its_size() -> None:
+    told: list[int] = []
+    compute = Doubling(held=True)
+    batcher = Batcher(compute, 4, lambda size, waited: told.append(size))
+    asked = [asyncio.ensure_future(batcher([number])) for number in range(3)]
+    await turns()
+    compute.may_go.set()
+    await asyncio.gather(*asked)
+    assert sum(told) == 3

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, ModelTimeout, ModelUnavailable
 from runners.inner import Inner, Line
+from web.edge import Edge, Limits
 
 NAMES = frozenset({"ask", "about"})
 
@@ -26,10 +27,11 @@ class Model:
     """Says what it was asked."""
 
     def __init__(self) -> None:
-        self.gone = asyncio.Event()
+        self.asked, self.gone = asyncio.Event(), asyncio.Event()
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         if any("hang" in one.input_data for one in requests):
+            self.asked.set()
             try:
                 await asyncio.sleep(60)
             finally:
@@ -125,12 +127,15 @@ async def test_a_process_that_is_not_there_is_an_error_that_can_be_tried_again(t
 
 
 async def test_whoever_leaves_ends_the_work(tmp_path: Path, model: Model) -> None:
-    async with served(tmp_path / "s") as line:
+    limits = Limits(body_bytes=1000, request_seconds=60, body_seconds=60)
+    edge = Edge(Inner(elsewhere, NAMES), name="Inner", routes=lambda _: True, limits=limits, trusted=True)
+    async with served(tmp_path / "s", edge) as line:
         asked = asyncio.ensure_future(line.ask("ask", [InferenceRequest(input_data={"hang": True})]))
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(model.asked.wait(), 5)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
+        await asyncio.wait_for(model.gone.wait(), 5)
 
 
 async def test_a_deadline_of_the_models_process_is_a_timeout(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from runners import embedding, reading, satellite
 from runners.contract import InferenceRequest, InferenceResult, ItemError
+from runners.direct import Direct
 from runners.download import Downloader
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
 from runners.front import application
@@ -78,9 +79,11 @@ def app(model: Any, beside: Mapping[str, About] | None = None) -> FastAPI:
     )
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app(Echo())), base_url="http://test") as one:
+@pytest.fixture(params=["called by the edge", "through every layer"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    front = app(Echo())
+    reached = Direct(front, front.state.endpoints) if request.param == "called by the edge" else front
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(reached), base_url="http://test") as one:
         yield one
 
 

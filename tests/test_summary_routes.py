@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from runners.contract import InferenceRequest, InferenceResult, ItemError
+from runners.direct import Direct
 from runners.download import Downloader
 from runners.errors import InvalidDocument, ModelUnavailable, NoText, RunnerError
 from runners.front import application
@@ -59,7 +60,8 @@ def client_of(infer: Any) -> httpx.AsyncClient:
 
     mounted = Mounted(infer, about, summary_router(prepare, about), EXAMPLE, EXAMPLE_INPUT, prepare)
     app = application("test", "test", {"summarization": mounted}, Downloader(Settings()))
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+    direct = Direct(app, app.state.endpoints)  # as the edge calls them
+    return httpx.AsyncClient(transport=httpx.ASGITransport(direct), base_url="http://test")
 
 
 @pytest.fixture

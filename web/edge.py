@@ -7,6 +7,7 @@ between the application and the connection in both directions; see ``web.exchang
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from web.error_shape import Refusal, Voice, refusal, too_large
 from web.exchange import Allowance, Exchange
 
 __all__ = ["Edge", "Guard", "Limits", "Refusal", "Section", "Voice", "configure_access_log", "request_id"]
+
+logger = logging.getLogger(__name__)
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
@@ -218,8 +221,6 @@ class Edge:
         return allowance.too_large if int(lengths.pop()) > allowance.body_bytes else None
 
     def _log(self, scope: Scope, exchange: Exchange) -> None:
-        if self.observe is not None:
-            self.observe(scope, exchange.status, exchange.milliseconds() / 1000)
         client = scope.get("client")
         access_log.write(
             scope["path"],
@@ -232,6 +233,14 @@ class Edge:
             bytes_out=exchange.bytes_out,
             client=client[0] if client else None,
         )
+        self._count(scope, exchange)
+
+    def _count(self, scope: Scope, exchange: Exchange) -> None:
+        try:
+            if self.observe is not None:
+                self.observe(scope, exchange.status, exchange.milliseconds() / 1000)
+        except Exception:  # a full disk under the metrics' files, perhaps: the answer is out
+            logger.exception("request %s was not counted", request_id.get())
 
 
 def _wrong_kind(headers: Headers, *, trusted: bool) -> Refusal | None:

@@ -23,7 +23,6 @@ SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches that graphs are recorded of; a batch between two of them is filled up."""
 
 TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-FASTEST: Final = "bfloat16"
 
 
 class TorchEngine(Engine):
@@ -99,8 +98,12 @@ class _Recorded:
         return self.output[: len(pixels)].cpu().numpy()
 
 
-def from_file(path: Path, precision: str = "auto", device: str | None = None) -> TorchEngine:
-    """The network of an ONNX file that ``training.onnx_export`` wrote."""
+def from_file(
+    path: Path, precision: str = "auto", device: str | None = None, threads: int | None = None
+) -> TorchEngine:
+    """The network of an ONNX file that ``training.onnx_export`` wrote; ``threads`` are those of a CPU."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     graph, on = graphs.read(path), _device(device)
     computed = _precision(precision, on)
     tensors = {_in_torch(name): torch.from_numpy(value) for name, value in graph.tensors.items()}
@@ -139,7 +142,9 @@ def _device(wanted: str | None) -> torch.device:
 def _precision(wanted: str, device: torch.device) -> str:
     if wanted != "auto":
         return wanted
-    return FASTEST if device.type == "cuda" or _multiplies_bfloat16() else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    return "bfloat16" if _multiplies_bfloat16() else "float32"
 
 
 def _multiplies_bfloat16() -> bool:
