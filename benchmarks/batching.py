@@ -4,6 +4,7 @@ The shipped network, asked in this process by 1, 4 and 32 callers who ask again 
 
     no batches      one picture after the other
     adaptive        runners.batching: what comes while one batch is computed makes the next
+    in lanes        the same, as it is served: smaller batches, several of them beside one another
     window of N ms  the first waits so long for others, or until there are 16
     BentoML         its CorkDispatcher, which guesses how long to wait
 
@@ -29,8 +30,8 @@ from rich.table import Table
 from runners import artifacts, engine
 from runners.batching import Batcher
 from runners.models.transform import SATELLITE_TRANSFORM
-from runners.vision import BATCH
 
+BATCH: Final = 16
 CLIENTS: Final = (1, 4, 32)
 WINDOWS: Final = (0.002, 0.005, 0.01)
 WARM_SECONDS: Final = 1.0
@@ -70,11 +71,13 @@ class Windowed:
                 future.set_result(result)
 
 
-def contenders(compute: Compute) -> dict[str, Callable[[], Ask]]:
+def contenders(compute: Compute, network: engine.Engine) -> dict[str, Callable[[], Ask]]:
     """Each by its name, made when its turn comes."""
     windows = {f"window of {1000 * one:.0f} ms": one for one in WINDOWS}
     return (
-        {"no batches": lambda: _alone(compute), "adaptive": lambda: _adaptive(compute)}
+        {"no batches": lambda: _alone(compute)}
+        | {"adaptive": lambda: _adaptive(Batcher(compute, BATCH))}
+        | {"in lanes": lambda: _adaptive(Batcher(compute, network.batch, lanes=network.lanes))}
         | {name: (lambda seconds=one: Windowed(compute, BATCH, seconds)) for name, one in windows.items()}
         | {"BentoML": lambda: _bentomls(compute)}
     )
@@ -89,9 +92,7 @@ def _alone(compute: Compute) -> Ask:
     return ask
 
 
-def _adaptive(compute: Compute) -> Ask:
-    batches = Batcher(compute, BATCH)
-
+def _adaptive(batches: Batcher[Pixels, Any]) -> Ask:
     async def ask(item: Pixels) -> Any:
         return await batches([item])
 
@@ -137,8 +138,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     told = parser.parse_args()
     network = engine.load(artifacts.SHIPPED[artifacts.SATELLITE])
-    network.warm(SATELLITE_TRANSFORM.crop, BATCH)
-    made = contenders(lambda items: list(network(np.stack(items))))
+    network.warm(SATELLITE_TRANSFORM.crop)
+    made = contenders(lambda items: list(network(np.stack(items))), network)
     found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
     for _ in range(told.rounds):
         for clients in CLIENTS:

@@ -33,34 +33,40 @@ class _Asked(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Computes items in batches of at most ``most``, one batch at a time, in a thread of its own, first come first.
+    """Computes items in batches of at most ``most``, ``lanes`` batches at a time in threads of its own, in order.
 
     ``compute`` takes a list of items and returns as many results, in order. What it raises, every caller of that batch
     gets. An item whose caller gives up before its batch begins is not computed.
     """
 
-    def __init__(self, compute: Callable[[list[T]], list[R]], most: int, observe: Observe | None = None) -> None:
-        self._compute, self._most, self._observe = compute, most, observe
+    def __init__(
+        self, compute: Callable[[list[T]], list[R]], most: int, observe: Observe | None = None, lanes: int = 1
+    ) -> None:
+        self._compute, self._most, self._observe, self._lanes = compute, most, observe, lanes
         self._waiting: deque[_Asked[T, R]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._running: asyncio.Task[None] | None = None
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="batches")
+        self._busy = 0
+        self._running: set[asyncio.Task[None]] = set()
 
     async def __call__(self, items: Sequence[T]) -> list[R]:
         """The results of the items, which may be computed in several batches, and beside those of others."""
         loop = asyncio.get_running_loop()
         asked: list[_Asked[T, R]] = [_Asked(item, loop.create_future()) for item in items]
         self._waiting.extend(asked)
-        if self._running is None:
+        if asked and self._busy < self._lanes:
+            self._busy += 1
             # In a context of its own: the batches to come are not those of this caller's request.
-            self._running = loop.create_task(self._run(), context=Context())
+            task = loop.create_task(self._run(), context=Context())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
         return await asyncio.gather(*(one.answer for one in asked))
 
     async def _run(self) -> None:
         try:
             while batch := self._batch():
                 await self._answer(batch)
-        finally:
-            self._running = None
+        finally:  # at once, not when the loop tells of the task's end: who asks until then would start no lane
+            self._busy -= 1
 
     def _batch(self) -> list[_Asked[T, R]]:
         batch: list[_Asked[T, R]] = []
@@ -74,7 +80,7 @@ class Batcher(Generic[T, R]):
         waited = time.perf_counter() - batch[0].since
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._thread, self._computed, [one.item for one in batch])
+            results = await loop.run_in_executor(self._threads, self._computed, [one.item for one in batch])
         except Exception as error:  # whatever a model raises, its callers hear of it and the next batch is computed
             for one in batch:
                 if not one.answer.done():

@@ -21,7 +21,7 @@ from runners.models.outputs import unit
 from runners.mounted import Mounted
 from runners.reading import many_images, one_image
 from runners.serving import configuration, resources
-from runners.vision import BATCH, Pictures, see
+from runners.vision import Pictures, see
 from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
@@ -46,8 +46,9 @@ class EmbeddingModel:
         self._engine = engine.load(artifacts.path(self.tag))
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         observe = partial(metrics.batch, "Embedding")
-        self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, observe)
-        self._engine.warm(self._transform.crop, BATCH)
+        batches = self._engine.batch, self._engine.lanes
+        self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, batches, observe)
+        self._engine.warm(self._transform.crop)
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""

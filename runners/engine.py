@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -38,16 +39,23 @@ class Engine(ABC):
     precision: str
     """What it computes in: ``float32``, ``bfloat16`` or ``float16``."""
 
+    lanes: int = 1
+    """How many batches it computes beside one another; further calls wait."""
+
+    batch: int = 32
+    """Most pictures of a batch that are worth it: larger ones would only make their callers wait for one another."""
+
     @abstractmethod
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """uint8 [N, H, W, 3] -> the network's output, float32 [N, ...]. One call at a time."""
+        """uint8 [N, H, W, 3] -> the network's output, float32 [N, ...]. May be called by several threads at once."""
 
-    def warm(self, side: int, most: int) -> None:
+    def warm(self, side: int) -> None:
         """Runs the largest batch that will come, and smaller ones: the first of a size takes some 20 ms more."""
-        pixels = np.zeros((most, side, side, 3), np.uint8)
-        while len(pixels):
-            self(pixels)
-            pixels = pixels[: len(pixels) // 2]
+        pixels = np.zeros((self.batch, side, side, 3), np.uint8)
+        with ThreadPoolExecutor(self.lanes) as threads:
+            while len(pixels):
+                list(threads.map(self, [pixels] * self.lanes))
+                pixels = pixels[: len(pixels) // 2]
 
 
 def load(path: Path, *, name: Name | None = None, precision: str | None = None, threads: int | None = None) -> Engine:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from math import ceil
-from threading import Lock
 from typing import Any, Final, Generic, TypeVar
 
 from PIL import Image
@@ -21,7 +20,6 @@ from runners.reading import Item, decode_base64
 
 T = TypeVar("T")
 DECODERS: Final = 8  # one image may take 300 MB while it is decoded
-BATCH: Final = 16
 FINER: Final = 1.5
 """How much larger than it will be resized to a picture must stay where a decoder makes it smaller: with 1, the least
 cosine between the vectors of 256 photographs so decoded and decoded whole was 0.9988, with 1.5 it was 0.9999."""
@@ -31,7 +29,8 @@ class Pictures(Generic[T]):
     """A picture model: each picture is prepared where it arrives, beside the network, which sees them in batches.
 
     ``prepare`` turns a decoded picture and its parameters into what ``compute`` takes, and may raise RunnerError;
-    ``side`` is how many pixels it resizes the shorter side to.
+    ``side`` is how many pixels it resizes the shorter side to, ``batches`` how many pictures are seen together at most,
+    and how many such batches beside one another.
     """
 
     def __init__(
@@ -39,11 +38,12 @@ class Pictures(Generic[T]):
         prepare: Callable[[Image.Image, dict[str, Any]], T],
         compute: Callable[[list[T]], list[InferenceResult]],
         side: int,
+        batches: tuple[int, int],
         observe: Observe | None = None,
     ) -> None:
         self._prepare, self._compute, self._side = prepare, compute, ceil(FINER * side)
-        self._batches = Batcher(self._computed, BATCH, observe)
-        self._network = Lock()
+        most, lanes = batches
+        self._batches = Batcher(compute, most, observe, lanes)
 
     async def ask(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         """Answers in the order of the requests; a request that cannot be judged gets an error."""
@@ -60,17 +60,13 @@ class Pictures(Generic[T]):
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         """The same without an event loop, all in one batch."""
-        return answer_each(list(_decoders().map(self._prepared, requests)), self._computed)
+        return answer_each(list(_decoders().map(self._prepared, requests)), self._compute)
 
     def _prepared(self, request: InferenceRequest) -> T | RunnerError:
         try:
             return self._prepare(images.decode(_bytes(request.input_data), self._side), request.parameters)
         except RunnerError as error:
             return error
-
-    def _computed(self, prepared: list[T]) -> list[InferenceResult]:
-        with self._network:
-            return self._compute(prepared)
 
 
 def _bytes(input_data: dict[str, Any]) -> bytes:

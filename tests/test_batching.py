@@ -147,3 +147,13 @@ async def test_every_batch_is_told_of_with_its_size() -> None:
     compute.may_go.set()
     await asyncio.gather(*asked)
     assert sum(told) == 3
+
+
+async def test_batches_are_computed_in_lanes_beside_one_another() -> None:
+    compute = Doubling(held=True)
+    batcher = Batcher(compute, 2, lanes=2)
+    asked = [asyncio.ensure_future(batcher([number])) for number in range(6)]
+    await turns()
+    assert compute.batches == [[0, 1], [2, 3]]
+    compute.may_go.set()
+    assert await asyncio.gather(*asked) == [[0], [2], [4], [6], [8], [10]]

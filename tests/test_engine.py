@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_batches_of_any_size_follow_one_another(name: Name) -> None:
     together = network(pixels)
     for number in (1, 3, 2, 5):
         assert network(pixels[:number]) == pytest.approx(together[:number], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+def test_calls_of_several_threads_get_their_own_answers(name: Name) -> None:
+    network = engine.load(SHIPPED, name=name, precision="float32", threads=2)
+    pixels = pictures(8)
+    alone = [network(pixels[number : number + 1]) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        beside = list(threads.map(lambda number: network(pixels[number % 8 : number % 8 + 1]), range(64)))
+    for number, answer in enumerate(beside):
+        assert answer == pytest.approx(alone[number % 8], abs=1e-3)
 
 
 def test_an_answer_is_not_overwritten_by_the_next_one() -> None:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import numpy as np
@@ -38,10 +39,15 @@ class TorchEngine(Engine):
         self.precision = _precision(precision, self._device)
         self.module = module.eval().to(self._device).to(memory_format=torch.channels_last)
         self._recorded: dict[int, _Recorded] = {}
+        self._one_at_a_time = Lock()  # a recorded graph reads and writes the same memory each time
 
-    @torch.inference_mode()
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Runs outside the interpreter's lock."""
+        with self._one_at_a_time:
+            return self._seen(pixels)
+
+    @torch.inference_mode()
+    def _seen(self, pixels: NDArray[np.uint8]) -> Outputs:
         if self._device.type != "cuda" or len(pixels) > SIZES[-1]:
             return self.on_device(torch.from_numpy(pixels).to(self._device))
         size = next(size for size in SIZES if size >= len(pixels))
