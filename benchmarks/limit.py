@@ -1,42 +1,48 @@
 """What this machine could do at most: the same pipeline in one process, without HTTP: python -m benchmarks.limit TASK.
 
-Prints the pictures a second as JSON. ``BENTOML_HOME`` says where the models are.
+As many callers as the comparison has ask the model directly, each again as soon as it is answered. Prints the pictures a
+second as JSON. ``BENTOML_HOME`` says where the models are.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
-from collections.abc import Callable
-from itertools import cycle, islice
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-BATCH: Final = 32
-WARM_BATCHES: Final = 2
-Pipeline = Callable[[list[bytes]], object]
+from benchmarks.comparing import COMPARED_CLIENTS
+from runners.contract import InferenceRequest
+
+WARM_SECONDS: Final = 1.0
 
 
-def pipeline(task: str) -> Pipeline:
-    """What makes answers of a batch of files, on every core: the decoder and the model that Atelier serves."""
-    from runners.contract import InferenceRequest
+def pictures_of(task: str) -> Any:
+    """What Atelier serves: decoder, batches and network."""
     from runners.embedding import EmbeddingModel
     from runners.satellite import SatelliteModel
 
-    model = SatelliteModel() if task == "classify" else EmbeddingModel()
-    return lambda files: model.infer([InferenceRequest(input_data={"image": file}) for file in files])
+    return (SatelliteModel() if task == "classify" else EmbeddingModel()).pictures
 
 
-def per_second(run: Pipeline, files: list[bytes], seconds: float) -> float:
-    """Pictures a second, one batch after the other for at least so long."""
-    following = cycle(files)
-    for _ in range(WARM_BATCHES):
-        run(list(islice(following, BATCH)))
-    began, done = time.perf_counter(), 0
-    while time.perf_counter() < began + seconds:
-        run(list(islice(following, BATCH)))
-        done += BATCH
+async def per_second(pictures: Any, files: Sequence[bytes], seconds: float) -> float:
+    """Pictures a second, after a warm-up."""
+    following, done = cycle(files), 0
+    began = time.perf_counter() + WARM_SECONDS
+
+    async def caller() -> None:
+        nonlocal done
+        while (now := time.perf_counter()) < began + seconds:
+            (result,) = await pictures.ask([InferenceRequest(input_data={"image": next(following)})])
+            if result.error is not None:
+                raise RuntimeError(result.error.message)
+            done += now >= began
+
+    await asyncio.gather(*(caller() for _ in range(COMPARED_CLIENTS)))
     return done / (time.perf_counter() - began)
 
 
@@ -48,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="at least (default: %(default)s)")
     told = parser.parse_args()
     files = [one.read_bytes() for one in told.pictures]
-    print(json.dumps({"per_second": per_second(pipeline(told.task), files, told.seconds)}))
+    print(json.dumps({"per_second": asyncio.run(per_second(pictures_of(told.task), files, told.seconds))}))
 
 
 if __name__ == "__main__":
