@@ -1,7 +1,7 @@
-"""What this machine could do at most: the same pipeline in one process, without HTTP: python -m benchmarks.limit TASK.
+"""What this machine could do at most: the pipeline in one process, without HTTP: python -m benchmarks.limit TASK.
 
-As many callers as the comparison has ask the model directly, each again as soon as it is answered. Prints the pictures a
-second as JSON. ``BENTOML_HOME`` says where the models are.
+As many callers as are compared ask the model directly, each again as soon as it is answered. Prints the pictures
+a second as JSON. ``BENTOML_HOME`` says where the models are.
 """
 
 from __future__ import annotations
