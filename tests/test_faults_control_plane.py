@@ -35,6 +35,7 @@ LONGEST_DELAY: Final = 1.5
 REACH_SECONDS: Final = 10.0
 """That a failpoint may take to be reached."""
 TRUE_SECONDS: Final = 10.0
+MOST_MISSED: Final = 2
 CALLS_PER_SECOND: Final = 25
 """To the second server."""
 
@@ -84,6 +85,8 @@ class Outcome:
 
     acknowledged: int = 0
     reached: set[str] = field(default_factory=set)
+    missed: int = 0
+    """Rounds whose server lost the lease, on a busy machine, before it came to its failpoint."""
     seconds: list[tuple[float, str]] = field(default_factory=list)
     """Until the wish was true, and of which change."""
     asked: int = 0
@@ -110,6 +113,7 @@ def test_what_was_acknowledged_comes_true_after_the_control_plane_was_killed(
         leader = play(servers, leader, one, outcome)
     servers.close()
     assert not processes(servers.home)
+    assert outcome.missed <= MOST_MISSED
     longest, which = max(outcome.seconds)
     figure(
         f"{ROUNDS} rounds, {outcome.acknowledged} acknowledged, at {len(outcome.reached)} of {len(NAMES)} failpoints: "
@@ -145,13 +149,19 @@ def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> 
     if armed:
         servers.succeed(leader, armed)
         leader = armed
+    held = servers.holder()
     with ExitStack() as stack:
         successor = servers.start() if one.beside else None
+        if successor:
+            servers.keep_leading(leader, held, successor)
         traffic = stack.enter_context(rate(successor.server, CALLS_PER_SECOND)) if successor else None
         acknowledged = ask_and_kill(leader, one)
         if one.failpoint:
-            assert leader.process.returncode == EXIT, f"{one} was not reached"
-            outcome.reached.add(one.failpoint)
+            reached = leader.process.returncode == EXIT
+            assert reached or servers.holder() != held, f"{one} was not reached\n{servers.logs()}"
+            outcome.missed += not reached  # the other one led by then, and has done the work
+            if reached:
+                outcome.reached.add(one.failpoint)
         successor = successor or servers.start()
         api = stack.enter_context(successor.server.client())
         began = time.monotonic()
