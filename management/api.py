@@ -11,9 +11,11 @@ from fastapi import APIRouter, Request
 from management import describe, schemas, views
 from management import describe_answers as answers
 from management import describe_examples as examples
+from management.backends.base import ImageRefusedError
 from management.changes import Change
 from management.errors import InvalidModelConfig, ItemRefused, ModelNotFound
 from management.gateway import Terms
+from management.messages import problem
 from management.reading import body, language, query
 from management.records import Deployment, Replica
 from management.replica_client import Result, code_of, message_of
@@ -48,7 +50,8 @@ def _add_deploying(api: APIRouter, platform: Platform) -> None:
         **describe.change("deploy_model", "Deploy a model", schemas.DeployBody, answers.DeploymentAnswer),
     )
     async def deploy(request: Request) -> JSONAnswer:
-        asked = await body(request, schemas.DeployBody, InvalidModelConfig, {"bentos": platform.bentos})
+        asked = await body(request, schemas.DeployBody, InvalidModelConfig)
+        await _check_image(request, platform, asked.config.docker_image)
         change = Change(
             lambda session, caller: platform.wishes.deploy(session, asked.config, caller),
             "deploying",
@@ -63,7 +66,9 @@ def _add_deploying(api: APIRouter, platform: Platform) -> None:
     )
     async def update(request: Request) -> JSONAnswer:
         model_id = _model_id(request)
-        asked = await body(request, schemas.UpdateBody, InvalidModelConfig, {"bentos": platform.bentos})
+        asked = await body(request, schemas.UpdateBody, InvalidModelConfig)
+        if asked.config.docker_image is not None:
+            await _check_image(request, platform, asked.config.docker_image)
         change = Change(
             lambda session, caller: platform.wishes.update(session, model_id, asked.config, caller),
             "updating",
@@ -153,7 +158,7 @@ def _add_history(api: APIRouter, platform: Platform) -> None:
         tail = query(request, schemas.LogsQuery).tail
         _, replicas = await platform.store.read(lambda session: _found(session, model_id))
         parts = [
-            {"replica_id": one.id, "state": one.state.value, "lines": await platform.launcher.log(one.id, tail)}
+            {"replica_id": one.id, "state": one.state.value, "lines": await platform.backend.launcher.log(one.id, tail)}
             for one in replicas
         ]
         return JSONAnswer({"model_id": model_id, "replicas": parts})
@@ -203,6 +208,14 @@ def _add_inference(api: APIRouter, platform: Platform) -> None:
         return JSONAnswer(
             [_batch_answer(f"{own_id}.{number}", model_id, one, started) for number, one in enumerate(results)]
         )
+
+
+async def _check_image(request: Request, platform: Platform, image: str) -> None:
+    try:
+        await platform.backend.images.check(image)
+    except ImageRefusedError as refused:
+        told = problem("config.docker_image", refused.kind, language(request), **refused.values)
+        raise InvalidModelConfig({"problems": [told]}) from None
 
 
 def _terms(request: Request, asked: schemas.InferenceBody | schemas.BatchBody) -> Terms:

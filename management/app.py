@@ -16,8 +16,8 @@ from management import api, capacity, failpoints
 from management.access import Door, Failures, Keyring, role_for_api, role_for_models
 from management.answers import ApiVoice, install_error_handlers
 from management.autoscaler import Autoscaler
-from management.backends.process import ProcessLauncher
-from management.bentos import BentoStore
+from management.backends import choice
+from management.backends.choice import Backend
 from management.changes import Changes
 from management.demand import REPORT_SECONDS, Reporter
 from management.documentation import add_documentation
@@ -75,15 +75,18 @@ class Platform:
         return Store(self.settings.database)
 
     @cached_property
-    def launcher(self) -> ProcessLauncher:
-        """What starts replicas."""
-        return ProcessLauncher(self.settings)
+    def backend(self) -> Backend:
+        """Where models run."""
+        return choice.make(self.settings)
 
     @cached_property
     def gateway(self) -> Gateway:
         """The way to the models."""
         errands = self.errands
-        return Gateway(self.settings, Calls(self._refresh, errands.awaken, self.supervisor.suspect, errands.eject))
+        return Gateway(
+            self.settings,
+            Calls(self._refresh, errands.awaken, self.supervisor.suspect, errands.eject, self.backend.answers),
+        )
 
     @cached_property
     def errands(self) -> Errands:
@@ -105,17 +108,12 @@ class Platform:
         """What makes wishes true."""
         short = capacity.least_memory(self.settings)
         autoscaler = Autoscaler(self.ledger, self.settings, capacity.free_memory, short)
-        return Supervisor(self.ledger, self.launcher, autoscaler, self.settings, self._refresh)
+        return Supervisor(self.ledger, self.backend.launcher, autoscaler, self.settings, self._refresh)
 
     @cached_property
     def wishes(self) -> Wishes:
         """What requests change."""
         return Wishes(capacity.of_machine(self.settings), self.settings.hold_seconds)
-
-    @cached_property
-    def bentos(self) -> BentoStore:
-        """What can be deployed."""
-        return BentoStore(self.settings.bentoml_home)
 
     @cached_property
     def failures(self) -> Failures:
@@ -170,13 +168,15 @@ class Platform:
         try:
             lease, wanted, ready = await self.store.read(_state)
         except StoreUnavailable:
-            return {"status": "unhealthy", "database": "unavailable", "backend": "process"}
+            return {"status": "unhealthy", "database": "unavailable", "backend": self.settings.backend}
         held = lease is not None and lease.held_until > time.time()
+        answers = await self.backend.answers()
         return {
-            "status": "healthy" if held and ready == wanted else "degraded",
+            "status": "healthy" if held and answers and ready == wanted else "degraded",
             "database": "ok",
             "lease": "held" if held else "free",
-            "backend": "process",
+            "backend": self.settings.backend,
+            "backend_state": "ok" if answers else "unavailable",
             "models": {"wanted": wanted, "ready": ready},
         }
 

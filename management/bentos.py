@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from management.backends.base import ImageRefusedError, Images
+
 LONGEST_IMAGE: Final = 255
 _COMPONENT: Final = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _IMAGE: Final = re.compile(
@@ -38,11 +40,19 @@ def tag_of(image: str) -> Tag:
     return Tag(match[1], match[2].lower())
 
 
-class BentoStore:
+class BentoStore(Images):
     """What lies in ``bentos/`` of a BentoML home, read without BentoML."""
 
     def __init__(self, bentoml_home: Path) -> None:
         self._folder = bentoml_home / "bentos"
+
+    async def check(self, image: str) -> None:
+        """An image is a name of a Bento here, which must be in the store."""
+        tag = tag_of(image)
+        if not self.has(tag):
+            found = ", ".join(map(str, self.all())) or "-"
+            command = f"python -m management build {tag.name} --version {tag.version}"
+            raise ImageRefusedError("bento", wanted=str(tag), found=found, command=command)
 
     def has(self, tag: Tag) -> bool:
         """Whether this exact version is there, and complete."""

@@ -48,6 +48,7 @@ _CHANGES: Final = (
     errors.InvalidModelConfig,
     errors.RequestRunning,
     errors.KeyReused,
+    errors.BackendUnavailable,
     errors.InsufficientResources,
 )
 _CALLS: Final = (
@@ -56,6 +57,7 @@ _CALLS: Final = (
     errors.InferenceTimeout,
     errors.ItemRefused,
     errors.ModelFailed,
+    errors.BackendUnavailable,
     errors.InsufficientResources,
     errors.ModelNotReady,
 )
@@ -93,7 +95,7 @@ _REFINED: Final[Mapping[str, Mapping[str, Any]]] = {
     "nvidia.com/gpu": {"pattern": f"^{_QUANTITY}", "description": "A whole number.", "examples": ["1"]},
     "name": {"description": "Without control characters."},
     "docker_image": {
-        "description": "Its last part names a Bento of the store, in an exact version; `latest` is none.",
+        "description": "Its last part names a Bento, in an exact version; `latest` is none.",
         "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
     },
     "environment_variables": {

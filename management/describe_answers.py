@@ -208,6 +208,7 @@ class HealthAnswer(Answer):
     database: Literal["ok"]
     lease: Literal["held", "free"]
     backend: str
+    backend_state: Literal["ok", "unavailable"]
     models: Models
     timestamp: Instant
 

@@ -89,6 +89,7 @@ HEALTHY: Final[dict[str, Any]] = {
     "database": "ok",
     "lease": "held",
     "backend": "process",
+    "backend_state": "ok",
     "models": {"wanted": 2, "ready": 2},
     "timestamp": INSTANT,
 }

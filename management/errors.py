@@ -18,6 +18,7 @@
     ├── TooManyRequests             429 TOO_MANY_REQUESTS
     ├── DeploymentFailed            500 DEPLOYMENT_FAILED
     ├── ModelFailed                 502 MODEL_FAILED
+    ├── BackendUnavailable          503 BACKEND_UNAVAILABLE
     ├── InsufficientResources       503 INSUFFICIENT_RESOURCES
     ├── ModelNotReady               503 MODEL_NOT_READY
     └── StoreUnavailable            503 STORE_UNAVAILABLE
@@ -164,6 +165,13 @@ class ModelFailed(ManagementError):
 
     status = 502
     code = "MODEL_FAILED"
+
+
+class BackendUnavailable(ManagementError):
+    """What runs the replicas does not answer; what it runs already stays as it is."""
+
+    status = 503
+    code = "BACKEND_UNAVAILABLE"
 
 
 class InsufficientResources(ManagementError):

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from management.errors import (
+    BackendUnavailable,
     InferenceTimeout,
     InsufficientResources,
     ItemRefused,
     ManagementError,
     ModelFailed,
     ModelNotFound,
+    ModelNotReady,
     StoreUnavailable,
 )
 from management.records import Deployment, Replica
@@ -65,6 +67,8 @@ class Calls:
     """This replica is to be looked at."""
     eject: Callable[[Deployment, str, str], None]
     """A replica of this deployment is not asked for a while, and why."""
+    backend_answers: Callable[[], Awaitable[bool]]
+    """Whether what runs the replicas can be asked for anything."""
 
 
 class Gateway:
@@ -105,6 +109,10 @@ class Gateway:
                     route.asked_at = time.time()  # it was in use until now
         except TimeoutError:
             raise InferenceTimeout({"model_id": model_id, "timeout": terms.seconds}) from None
+        except ModelNotReady as error:
+            if await self._do.backend_answers():
+                raise
+            raise BackendUnavailable({"model_id": model_id}, retry_after=error.retry_after) from None
         return [result for answer in answers for result in answer]
 
     async def _found(self, model_id: str) -> Route:

@@ -82,6 +82,11 @@ ERRORS: Final[Mapping[str, Texts]] = {
         "Aucune réplique du modèle n'est prête",
         "No replica of the model is ready",
     ),
+    "BACKEND_UNAVAILABLE": (
+        "运行模型的后端暂时没有响应",
+        "Le moteur qui exécute les modèles ne répond pas",
+        "What runs the models does not answer",
+    ),
     "STORE_UNAVAILABLE": ("数据库暂时不可用", "La base de données n'est pas disponible", "The database is unavailable"),
 }
 
@@ -201,6 +206,26 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
         "必须以确切的版本命名镜像，例如 {expected}",
         "doit nommer une image avec sa version exacte, par exemple {expected}",
         "must name an image with its exact version, such as {expected}",
+    ),
+    "image_elsewhere": (
+        "不允许使用此镜像；允许的名称：{expected}",
+        "n'est pas une image permise ; permises : {expected}",
+        "is no image that may be used here; those are: {expected}",
+    ),
+    "image_absent": (
+        "容器引擎中没有此镜像，且不从镜像仓库拉取",
+        "n'est pas dans le moteur de conteneurs, et rien n'est téléchargé d'un registre",
+        "is not in the container engine, and nothing is pulled from a registry",
+    ),
+    "image_foreign": (
+        "不是 BentoML 构建的镜像",
+        "n'est pas une image de BentoML",
+        "is no image that BentoML made",
+    ),
+    "image_root": (
+        "镜像以 root 身份运行",
+        "est une image qui s'exécute en root",
+        "is an image that runs as root",
     ),
     "bento": (
         "Bento 库中没有 {wanted}；现有：{found}。构建方法：{command}",

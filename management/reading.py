@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -27,16 +27,15 @@ async def body(
     request: Request,
     model: type[Model],
     error: type[InvalidRequest] = InvalidRequest,
-    context: Mapping[str, Any] | None = None,
 ) -> Model:
-    """The JSON body; ``context`` is what its validators go by.
+    """The JSON body.
 
     Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
     data = await request.body()
-    parsed = partial(_parsed, data, model, error, language(request), context)
+    parsed = partial(_parsed, data, model, error, language(request))
     return parsed() if len(data) < LARGE_BODY else await asyncio.to_thread(parsed)
 
 
@@ -58,13 +57,12 @@ def _parsed(
     model: type[Model],
     error: type[InvalidRequest],
     spoken: Language,
-    context: Mapping[str, Any] | None,
 ) -> Model:
     try:
         value = strict_json.loads(data)
     except InvalidJSON as wrong:
         raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
-    return _validated(value, model, error, spoken, context)
+    return _validated(value, model, error, spoken)
 
 
 def _validated(
@@ -72,10 +70,9 @@ def _validated(
     model: type[Model],
     error: type[InvalidRequest],
     spoken: Language,
-    context: Mapping[str, Any] | None = None,
 ) -> Model:
     try:
-        return model.model_validate(value, context=context)
+        return model.model_validate(value)
     except ValidationError as wrong:
         found = wrong.errors(include_url=False, include_input=False)
         raise error({"problems": list(_problems(found, spoken))[:MOST_PROBLEMS]}) from None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from management import quantities
-from management.bentos import BentoStore, tag_of
+from management.bentos import tag_of
 from management.records import LONGEST_TIMEOUT, Scaling, Status
 
 MODEL_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -42,18 +42,12 @@ def _quantity(parse: Any, example: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _image(text: str, info: ValidationInfo) -> str:
-    """An image whose Bento is in the store that the validation's context names, if it names one."""
+def _image(text: str) -> str:
+    """The name of an image; whether there is such an image is the backend's to say."""
     try:
-        tag = tag_of(text)
+        tag_of(text)
     except ValueError:
         raise PydanticCustomError("image", "no image", {"expected": "suoke/tcm-diagnosis:2.0.0"}) from None
-    bentos: BentoStore | None = (info.context or {}).get("bentos")
-    if bentos is not None and not bentos.has(tag):
-        found = ", ".join(map(str, bentos.all())) or "-"
-        command = f"python -m management build {tag.name} --version {tag.version}"
-        told = {"wanted": str(tag), "found": found, "command": command}
-        raise PydanticCustomError("bento", "no such Bento", told)
     return text
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -33,6 +33,24 @@ class Settings(BaseSettings):
 
     keys_for_models: bool = False
     """Whether the models' own endpoints (``/classify``, ``/infer`` ...) want a key, too. Roles operator and admin."""
+
+    backend: Literal["process", "docker"] = "process"
+    """Where replicas run: in processes of this machine, or in containers of its Docker Engine."""
+
+    docker_socket: Path = Path("/var/run/docker.sock")
+    """The unix socket of the Docker Engine."""
+
+    docker_pull: Literal["never", "missing"] = "never"
+    """Whether images that the engine has not are pulled from the registry that their name says."""
+
+    docker_images: str = "*"
+    """Names of images that may be deployed, with ``*`` for anything, separated by commas: ``atelier/*,suoke/*``."""
+
+    docker_network: str = "atelier"
+    """The engine's network that replicas are put into; made if there is none, so that none reaches another."""
+
+    docker_pids: Count = 512
+    """Processes and threads that one container may have."""
 
     public_url: str = "http://localhost:8080"
     """Where callers reach this server: what ``endpoints`` in a status begins with."""

@@ -16,7 +16,7 @@ from typing import Final
 from management import failpoints, settling
 from management.autoscaler import Autoscaler
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation
-from management.errors import StoreUnavailable
+from management.errors import BackendUnavailable, StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Replica, ReplicaState
@@ -28,6 +28,8 @@ BUSY_SECONDS: Final = 0.05
 """Between looks while something starts or drains."""
 IDLE_SECONDS: Final = 0.5
 """Between looks while nothing does; a wake comes at once."""
+AWAY_SECONDS: Final = 1.0
+"""Until a backend that does not answer is asked again."""
 ORPHAN_SECONDS: Final = 10.0
 """Between two looks for what no record knows."""
 GOODBYE_SECONDS: Final = 2.0
@@ -86,6 +88,9 @@ class Supervisor:
             self.leads = False
         except StoreUnavailable:
             logger.warning("the database is not available; nothing is started or ended meanwhile")
+        except BackendUnavailable as error:
+            logger.warning("nothing is started or ended meanwhile: %s", error.details)
+            return AWAY_SECONDS
         except Exception:  # one bad look must not be the last one
             logger.exception("a look at the replicas failed")
         return IDLE_SECONDS
@@ -131,7 +136,7 @@ class Supervisor:
         for deployment in deployments:
             try:
                 busy |= await self._look_after(deployment, own[deployment.id], seen)
-            except StoreUnavailable:
+            except (StoreUnavailable, BackendUnavailable):
                 raise
             except Exception:  # one bad model must not be everybody's
                 logger.exception("model %s cannot be looked after", deployment.model_id)
@@ -254,6 +259,8 @@ class Supervisor:
             failpoints.reach("stop.begun")
             await self._launcher.stop(replica_id, grace_seconds)
             failpoints.reach("stop.done")
+        except BackendUnavailable:
+            await asyncio.sleep(AWAY_SECONDS)
         except Exception:  # it is tried again at the next look
             logger.exception("replica %s cannot be ended", replica_id)
         finally:

@@ -10,6 +10,7 @@ from typing import Final
 from management import settling
 from management.backends.base import Launcher, Observation
 from management.clock import Clock
+from management.errors import BackendUnavailable
 from management.records import Replica, ReplicaState
 from management.sightings import Health, Sightings
 
@@ -94,5 +95,6 @@ def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation | No
         return look.result()
     if not isinstance(error, Exception):
         raise error
-    logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
+    if not isinstance(error, BackendUnavailable):  # of which the supervisor tells once
+        logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
     return None

@@ -10,10 +10,10 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 import requests
@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message
 from management import capacity
 from management.app import CONTROL_BYTES, Platform
 from management.backends.base import Observation, Phase, Usage
-from management.backends.process import ProcessLauncher
+from management.backends.choice import Backend
 from management.bentos import BentoStore
 from management.clock import now
 from management.keys import Role, make
@@ -60,16 +60,12 @@ class EchoPlatform(Platform):
     address = ""
 
     @cached_property
-    def launcher(self) -> ProcessLauncher:
-        return cast("ProcessLauncher", EchoLauncher(self.address))
+    def backend(self) -> Backend:
+        return replace(super().backend, images=BentoStore(self.settings.home), launcher=EchoLauncher(self.address))
 
     @cached_property
     def wishes(self) -> Wishes:
         return Wishes(capacity.of_machine(self.settings))
-
-    @cached_property
-    def bentos(self) -> BentoStore:
-        return BentoStore(self.settings.home)
 
 
 @dataclass

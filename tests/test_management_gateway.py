@@ -31,17 +31,22 @@ class World:
         self.awoken: list[str] = []
         self.suspects: list[str] = []
         self.ejected: list[str] = []
+        self.backend_is_there = True
         self.awaken: Callable[[], Awaitable[None]] = self.nothing
         calls = Calls(
             self.nothing,
             self._awaken,
             self.suspects.append,
             lambda deployment, replica_id, reason: self.ejected.append(replica_id),
+            self._answers,
         )
         self.gateway = Gateway(settings(folder), calls)
 
     async def nothing(self) -> None:
         """What takes no time."""
+
+    async def _answers(self) -> bool:
+        return self.backend_is_there
 
     async def _awaken(self, model_id: str) -> None:
         self.awoken.append(model_id)

@@ -66,6 +66,25 @@ class LaunchRefusedError(Exception):
     """This launch cannot be made here; the text says why, for whoever deployed it."""
 
 
+class ImageRefusedError(Exception):
+    """This image cannot be deployed here: a kind of problem (``messages.PROBLEMS``), and the values of its text."""
+
+    def __init__(self, kind: str, **values: str) -> None:
+        super().__init__(kind)
+        self.kind, self.values = kind, values
+
+
+class Images(ABC):
+    """What can be deployed on a backend."""
+
+    @abstractmethod
+    async def check(self, image: str) -> None:
+        """Returns if replicas of it may be started. The name has the form of one with an exact version.
+
+        Raises ImageRefusedError, or BackendUnavailable when nobody can tell.
+        """
+
+
 class Launcher(ABC):
     """Starts, observes and ends replicas. Nothing is remembered but by what runs and by what lies on disk.
 
@@ -76,7 +95,8 @@ class Launcher(ABC):
     async def start(self, launch: Launch) -> None:
         """Begins to start it and returns at once; done twice is the same as once.
 
-        Raises LaunchRefusedError when it cannot even be begun.
+        Raises LaunchRefusedError when it cannot even be begun, and BackendUnavailable, as every other method may,
+        when it is not known what came of it: nothing is concluded from that, and it is tried again.
         """
 
     @abstractmethod

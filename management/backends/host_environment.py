@@ -22,21 +22,28 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
 
     There is no PROMETHEUS_MULTIPROC_DIR: files that are mapped from a disk which is full end the process by SIGBUS.
     """
-    threads = str(max(1, ceil(launch.resources.cpu_millicores / 1000)))
     return {
         **{name: os.environ[name] for name in PASSED if name in os.environ},
+        **for_model(launch),
+        "HOME": str(folder),
+        "TMPDIR": str(_made(folder / "tmp")),
+        "BENTOML_HOME": str(settings.bentoml_home),
+        "CUDA_VISIBLE_DEVICES": ",".join(_device(gpu) for gpu in launch.gpus),
+        MARKER: launch.replica_id,
+    }
+
+
+def for_model(launch: Launch) -> dict[str, str]:
+    """What every replica is told, wherever it runs."""
+    threads = str(max(1, ceil(launch.resources.cpu_millicores / 1000)))
+    return {
         "ATELIER_REQUEST_SECONDS": str(LONGEST_TIMEOUT + 10),
         "ATELIER_DOCUMENT_SECONDS": str(LONGEST_TIMEOUT),
         "ATELIER_THREADS": threads,
         "OMP_NUM_THREADS": threads,
         **launch.environment,
-        "HOME": str(folder),
-        "TMPDIR": str(_made(folder / "tmp")),
-        "BENTOML_HOME": str(settings.bentoml_home),
         "BENTOML_DO_NOT_TRACK": "True",
         "PYTHONUNBUFFERED": "1",
-        "CUDA_VISIBLE_DEVICES": ",".join(_device(gpu) for gpu in launch.gpus),
-        MARKER: launch.replica_id,
     }
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
-import hmac
 import json
 import logging
 import os
@@ -23,20 +21,16 @@ from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
-
-import aiohttp
+from typing import Final
 
 from management import failpoints
-from management.backends import host_processes
+from management.backends import host_processes, replica_state
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.host_environment import environment
 from management.bentos import tag_of
 from management.settings import Settings
-from management.socket_path import SocketPath
 
 HOST: Final = Path(__file__).with_name("replica_host.py")
-PROBE_SECONDS: Final = 1.0
 REAP_SECONDS: Final = 2.0
 KILLED: Final = (-signal.SIGKILL, -signal.SIGTERM)
 TAIL_BYTES: Final = 256 * 1024
@@ -111,34 +105,12 @@ class ProcessLauncher(Launcher):
             return Observation(Phase.EXITED, reason=_reason(exit_code), crashed=crashed)
         if not (folder / "http.sock").exists():
             return Observation(Phase.STARTING)
-        state = await self._state(folder)
-        phase = Phase.SILENT if state is None else Phase.READY if state["ready"] else Phase.STARTING
-        return Observation(
-            phase,
-            address=f"unix:{folder / 'http.sock'}",
-            in_flight=state["in_flight"] if state else 0,
-        )
-
-    async def _state(self, folder: Path) -> dict[str, Any] | None:
-        """What the replica says of itself, if it proves that it is the one."""
-        nonce = secrets.token_hex(16)
-        socket = SocketPath(str(folder / "http.sock"))
-        connector = aiohttp.UnixConnector(socket.path)
-        timeout = aiohttp.ClientTimeout(total=PROBE_SECONDS)
         try:
-            async with (
-                aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-                session.get("http://replica/.atelier/state", params={"nonce": nonce}) as answer,
-            ):
-                state: Any = await answer.json()
-            token = (folder / "token").read_bytes()
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return None
-        finally:
-            socket.close()
-        proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
-        proven = isinstance(state, dict) and hmac.compare_digest(str(state.get("proof")), proof)
-        return state if proven else None
+            said = await replica_state.through_socket(folder / "http.sock", (folder / "token").read_bytes())
+        except OSError:  # its folder is being removed
+            said = None
+        phase = Phase.SILENT if said is None else Phase.READY if said.ready else Phase.STARTING
+        return Observation(phase, address=f"unix:{folder / 'http.sock'}", in_flight=said.in_flight if said else 0)
 
     async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
         """As the contract says."""

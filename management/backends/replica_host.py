@@ -1,13 +1,15 @@
-"""One replica: a Bento in a process of its own, on a unix socket in its own folder. Started by ``process.py``.
+"""One replica: a Bento in a process of its own. Started by ``process.py``, or as a container's by ``docker.py``.
 
 It stands alone on purpose: it imports nothing of this project, because a Bento brings modules of the same names, and
-is run by path with ``python -P``. Its arguments lie in its folder, none of them on its command line.
+is run by path. Its arguments lie in the folder that it is given, none of them on its command line.
 
-    launch.json   the Bento's tag and the numbers below
+    launch.json   the Bento's tag or folder, and what else ``Launch`` has
     token         what proves that it is the replica it claims to be; never sent, see ``_proof``
     lock          held for as long as this process lives; it was locked before the process began
     http.sock     where it answers, once it is ready
     log           what it writes; begun anew at a size, with one older part kept
+
+In a container the folder has the first two alone: it answers on a port, and the engine keeps its log.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -150,39 +153,63 @@ def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:
     return [(key, value) for key, value in headers if key not in HOP_BY_HOP and key != b"host"]
 
 
+@dataclass(frozen=True)
+class Launch:
+    """What ``launch.json`` says."""
+
+    bento: str
+    stop_seconds: float
+    port: int | None = None
+    """None: ``http.sock``."""
+    lock_fd: int | None = None
+    log_bytes: int | None = None
+
+
 def main() -> None:
     """Serves the Bento of the folder that is the only argument."""
     folder = Path(sys.argv[1])
-    launch = json.loads((folder / "launch.json").read_text())
-    os.set_inheritable(launch["lock_fd"], False)  # ours alone: a child must not keep it when we are gone
-    threading.Thread(target=_keep_log_small, args=(folder, launch["log_bytes"]), daemon=True).start()
+    launch = Launch(**json.loads((folder / "launch.json").read_text()))
+    if launch.lock_fd is not None:
+        os.set_inheritable(launch.lock_fd, False)  # ours alone: a child must not keep it when we are gone
+    if launch.log_bytes is not None:
+        threading.Thread(target=_keep_log_small, args=(folder, launch.log_bytes), daemon=True).start()
     import bentoml
+
+    service: Any = bentoml.load(launch.bento)
+    if not service.dependencies:
+        _serve(service.to_asgi(is_main=True), folder, launch)
+        return
+    port = _free_port()
+    tree = _serve_tree(launch.bento, port, folder if launch.port is None else None)
+    try:
+        _serve(Forwarder(port), folder, launch)
+    finally:
+        _end_tree(tree, launch.stop_seconds)
+
+
+def _serve(app: Any, folder: Path, launch: Launch) -> None:
+    """Until it is told to stop."""
     import uvicorn
 
-    service: Any = bentoml.load(launch["bento"])
-    tree = None
-    if service.dependencies:
-        port = _free_port()
-        tree = _serve_tree(launch["bento"], port, folder)
-        app: Any = Forwarder(port)
-    else:
-        app = service.to_asgi(is_main=True)
     socket_file = folder / "http.sock"
-    socket_file.unlink(missing_ok=True)
+    if launch.port is None:
+        socket_file.unlink(missing_ok=True)
+        where: dict[str, Any] = {"uds": _short(socket_file)}
+    else:
+        where = {"host": "0.0.0.0", "port": launch.port}  # noqa: S104 - of a container, which publishes it or not
     try:
         uvicorn.run(
             Watched(app, (folder / "token").read_bytes()),
-            uds=_short(socket_file),
+            **where,
             access_log=False,
             log_level="warning",
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=launch["stop_seconds"],
+            timeout_graceful_shutdown=max(1, int(launch.stop_seconds)),
         )
     finally:
-        socket_file.unlink(missing_ok=True)
-        if tree is not None:
-            _end_tree(tree, launch["stop_seconds"])
+        if launch.port is None:
+            socket_file.unlink(missing_ok=True)
 
 
 def _short(file: Path) -> str:
@@ -192,24 +219,26 @@ def _short(file: Path) -> str:
     return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
 
 
-def _serve_tree(bento: str, port: int, folder: Path) -> subprocess.Popen[bytes]:
-    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends.
+def _serve_tree(bento: str, port: int, folder: Path | None) -> subprocess.Popen[bytes]:
+    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
+    command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, **({} if folder is None else _own_home(folder))}
+    tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
+    threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
+    return tree
 
-    In a home of its own with the same store: a second server on one home deletes the first one's metrics.
-    """
+
+def _own_home(folder: Path) -> dict[str, str]:
+    """A home with the same store: a second server on one home deletes the first one's metrics."""
     home = folder / "bentoml"
     home.mkdir(exist_ok=True)
     for store in ("bentos", "models"):
         with suppress(FileExistsError):
             (home / store).symlink_to(Path(os.environ["BENTOML_HOME"]) / store)
-    command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
     # BentoML puts unix sockets under TMPDIR, whose paths have 100 bytes: the replica's own is too long for them.
     short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - made anew, for us alone, or not at all
     short.mkdir(mode=0o700)  # removed with the folder
-    environment = {**os.environ, "BENTOML_HOME": str(home), "TMPDIR": str(short)}
-    tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
-    threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
-    return tree
+    return {"BENTOML_HOME": str(home), "TMPDIR": str(short)}
 
 
 def _end_with(tree: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,136 @@
+"""The Docker Engine of this machine: its calls as the launcher needs them, by the ``docker`` library.
+
+Every call has a deadline and a thread of its own, so that an engine which hangs keeps nobody else waiting. What the
+library and ``requests`` raise is translated here, once:
+
+    the engine does not answer, or not in time      BackendUnavailable
+    there is no such container or image             NotThereError
+    anything else that the engine refuses           EngineRefusedError
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import docker
+import docker.errors
+import requests
+
+from management.errors import BackendUnavailable
+
+CALL_SECONDS: Final = 10
+"""That the engine has for an answer, beyond what it was asked to wait for."""
+PING_SECONDS: Final = 1.0
+THREADS: Final = 16
+LONGEST_REFUSAL: Final = 300
+PULL_SECONDS: Final = 3600
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class EngineRefusedError(Exception):
+    """The engine answered that it will not, or cannot; the text is its own."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(" ".join(text.split())[:LONGEST_REFUSAL])
+        self.status = status
+
+
+class NotThereError(EngineRefusedError):
+    """No container, image or network has that name."""
+
+
+class DockerEngine:
+    """One engine, behind its unix socket; connected to when it is first asked, and again after it was away."""
+
+    def __init__(self, socket: Path) -> None:
+        self._url = f"unix://{socket.absolute()}"
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
+        self._connecting = threading.Lock()
+        self._client: Any = None
+
+    async def answers(self) -> bool:
+        """Whether it is there."""
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await self.call(lambda client: client.ping())
+        except (BackendUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def call(self, work: Callable[[Any], T]) -> T:
+        """What ``work`` makes of the low-level client. Raises as the module says."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(self._call, work))
+
+    def _call(self, work: Callable[[Any], T]) -> T:
+        try:
+            return work(self._connected())
+        except docker.errors.NotFound as error:
+            raise NotThereError(error.explanation or "not found", 404) from error
+        except docker.errors.APIError as error:
+            raise EngineRefusedError(error.explanation or "no reason given", error.status_code or 500) from error
+        except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+            logger.debug("the Docker Engine does not answer", exc_info=error)
+            raise BackendUnavailable(
+                {"backend": "docker", "reason": "the Docker Engine does not answer"}, retry_after=5
+            ) from error
+
+    def _connected(self) -> Any:
+        with self._connecting:
+            if self._client is None:  # asks the engine for the version of its API
+                self._client = docker.APIClient(base_url=self._url, version="auto", timeout=CALL_SECONDS)
+            return self._client
+
+    async def inspect(self, name: str) -> dict[str, Any] | None:
+        """What is known of a container; None where there is none of that name."""
+        try:
+            found: dict[str, Any] = await self.call(lambda client: client.inspect_container(name))
+        except NotThereError:
+            return None
+        return found
+
+    async def image(self, name: str) -> dict[str, Any] | None:
+        """What is known of an image of this engine; None where it has none of that name."""
+        try:
+            found: dict[str, Any] = await self.call(lambda client: client.inspect_image(name))
+        except NotThereError:
+            return None
+        return found
+
+    async def pull(self, name: str) -> None:
+        """Fetches an image from the registry that its name says."""
+
+        def work(_: Any) -> None:
+            repository, _, tag = name.rpartition(":")
+            client = docker.APIClient(base_url=self._url, version="auto", timeout=PULL_SECONDS)
+            try:
+                for told in client.pull(repository, tag=tag, stream=True, decode=True):
+                    if "error" in told:
+                        raise EngineRefusedError(str(told["error"]), 404)
+            finally:
+                client.close()
+
+        await self.call(work)
+
+    async def cores(self) -> int:
+        """Of the machine that the engine runs on."""
+        return int((await self.call(lambda client: client.info()))["NCPU"])
+
+    async def make_network(self, name: str) -> None:
+        """A bridge on which containers do not reach each other, unless there is a network of that name."""
+
+        def work(client: Any) -> None:
+            if not any(one["Name"] == name for one in client.networks(names=[name])):
+                apart = {"com.docker.network.bridge.enable_icc": "false"}
+                client.create_network(name, driver="bridge", options=apart, labels={"atelier.network": name})
+
+        await self.call(work)

@@ -1,0 +1,66 @@
+"""What a replica says of itself, believed only with the proof that it is the one: see ``replica_host.py``."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from management.socket_path import SocketPath
+
+PATH: Final = "/.atelier/state"
+SECONDS: Final = 1.0
+"""That it has to answer."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """That it proved to be ours, and how it is."""
+
+    ready: bool
+    in_flight: int
+    """Requests that it is working on."""
+
+
+async def through_socket(file: Path, token: bytes) -> Said | None:
+    """Of one that listens on a unix socket; None when it does not answer, or is another one."""
+    socket = SocketPath(str(file))
+    try:
+        return await _ask(aiohttp.UnixConnector(socket.path), "http://replica", token)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return None
+    finally:
+        socket.close()
+
+
+async def at(url: str, token: bytes) -> Said | None:
+    """Of one that listens on a port; None when it is another one.
+
+    Raises TimeoutError when something listens that does not answer, and OSError when nobody does.
+    """
+    try:
+        return await _ask(aiohttp.TCPConnector(), url, token)
+    except aiohttp.ClientError as error:
+        raise ConnectionError from error
+
+
+async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said | None:
+    nonce = secrets.token_hex(16)
+    timeout = aiohttp.ClientTimeout(total=SECONDS)
+    async with (
+        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+        session.get(url + PATH, params={"nonce": nonce}) as answer,
+    ):
+        try:
+            told: Any = await answer.json()
+        except ValueError:
+            return None
+    proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
+    if not isinstance(told, dict) or not hmac.compare_digest(str(told.get("proof")), proof):
+        return None
+    return Said(told.get("ready") is True, int(told.get("in_flight") or 0))
