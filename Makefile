@@ -23,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos test slow faults soak bench check format lock train figures clean
+.PHONY: help serve models bentos test slow containers faults soak bench check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,10 +39,13 @@ bentos: models ## Build the Bentos of bentos/ that changed, each with its own fi
 	@$(BIN)/python -m management build
 
 test: .venv/dev ## Run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not docker"
 
 slow: .venv/dev ## Run the slow tests: fuzzing, and everything from end to end
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not docker"
+
+containers: .venv/dev ## Run the tests that need a Docker Engine
+	$(BIN)/python -m pytest -m docker
 
 faults: .venv/dev ## Run the promises of docs/reliability.md alone, and print their figures
 	$(BIN)/python -m pytest tests/test_faults_*.py

@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from runners import artifacts
+from tests import docker_engine
 from tests.figures import Figure, Figures, kept, table
 from tests.management_calls import quick
 from tests.management_servers import Management, echo_store
@@ -78,6 +79,25 @@ def api(management: Management) -> Iterator[httpx.Client]:
         yield client
         for model in client.get("/models").json():
             client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test that needs a Docker Engine, whether there is one."""
+    if item.get_closest_marker("docker"):
+        docker_engine.require()
+
+
+@pytest.fixture(scope="session")
+def echo_images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The echo's two versions, as images: ``tests/echo:1.0.0`` and ``tests/echo:2.0.0``."""
+    return docker_engine.echo_images(tmp_path_factory.mktemp("echo-images"))
+
+
+@pytest.fixture(scope="session")
+def tcm_image(store: Path) -> str:
+    """The diagnosis model's image: ``atelier/tcm-diagnosis:2.0.0``."""
+    return docker_engine.our_image(store, "tcm-diagnosis", "2.0.0")
 
 
 @pytest.fixture
