@@ -150,11 +150,13 @@ class Platform:
         await self.gateway.close()
         with suppress(StoreUnavailable):
             await self.keyring.write_uses(self.store)
+        await asyncio.to_thread(self.backend.close)
         self.store.close()
 
     async def end_replicas(self) -> None:
         """Ends every replica of a server whose workers have ended."""
         await self.supervisor.close(stop_replicas=True)
+        self.backend.close()
         self.store.close()
 
     async def health(self) -> dict[str, Any]:

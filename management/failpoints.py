@@ -13,7 +13,7 @@ NAMES: Final = (
     "wish.committed",  # nobody was told yet
     "lease.taken",
     "start.recorded",  # nothing runs yet
-    "start.spawned",  # it runs, and its process id is not written down
+    "start.spawned",  # it runs, and its process id is not written down; a container is made, and does not run yet
     "start.launched",
     "look.seen",  # something moved, and it is not recorded
     "look.recorded",

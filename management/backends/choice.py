@@ -23,6 +23,8 @@ class Backend:
     """What starts and ends replicas on it."""
     answers: Callable[[], Awaitable[bool]]
     """Whether it can be asked for anything now; within a second or so."""
+    close: Callable[[], None]
+    """Ends what this process has open of it; what runs on it runs on."""
 
 
 def make(settings: Settings) -> Backend:
@@ -32,7 +34,7 @@ def make(settings: Settings) -> Backend:
             from management.backends.process import ProcessLauncher
             from management.bentos import BentoStore
 
-            return Backend("process", BentoStore(settings.bentoml_home), ProcessLauncher(settings), _always)
+            return Backend("process", BentoStore(settings.bentoml_home), ProcessLauncher(settings), _always, _nothing)
         case "docker":
             from management.backends.docker import DockerLauncher
             from management.backends.docker_engine import DockerEngine
@@ -40,8 +42,12 @@ def make(settings: Settings) -> Backend:
 
             engine = DockerEngine(settings.docker_socket)
             launcher = DockerLauncher(engine, settings)
-            return Backend("docker", DockerImages(engine, settings), launcher, engine.answers)
+            return Backend("docker", DockerImages(engine, settings), launcher, engine.answers, engine.close)
 
 
 async def _always() -> bool:
     return True
+
+
+def _nothing() -> None:
+    pass

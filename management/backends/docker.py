@@ -19,6 +19,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
+from management import failpoints
 from management.backends import instance, replica_state
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.docker_container import PORT, archive, ended, limits
@@ -61,6 +62,7 @@ class DockerLauncher(Launcher):
                 if kind := unfit(image):
                     raise LaunchRefusedError(f"{launch.docker_image}: {kind}")
                 await self._create(launch, name)
+                failpoints.reach("start.spawned")
                 found = await self._engine.inspect(name)
             if found is not None and found["State"]["Status"] == "created":
                 await self._begin(launch, found)

@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -29,6 +30,8 @@ CALL_SECONDS: Final = 10
 """That the engine has for an answer, beyond what it was asked to wait for."""
 PING_SECONDS: Final = 1.0
 THREADS: Final = 16
+OLDEST_API: Final = "1.41"
+"""In which the engine is asked for the newest that it speaks; that of Docker 20.10."""
 LONGEST_REFUSAL: Final = 300
 PULL_SECONDS: Final = 3600
 
@@ -57,6 +60,7 @@ class DockerEngine:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
         self._connecting = threading.Lock()
         self._client: Any = None
+        self._making = asyncio.Lock()
 
     async def answers(self) -> bool:
         """Whether it is there."""
@@ -86,9 +90,21 @@ class DockerEngine:
 
     def _connected(self) -> Any:
         with self._connecting:
-            if self._client is None:  # asks the engine for the version of its API
-                self._client = docker.APIClient(base_url=self._url, version="auto", timeout=CALL_SECONDS)
+            if self._client is None:
+                with closing(self._speaking(OLDEST_API)) as first:
+                    spoken = first.version(api_version=False)["ApiVersion"]
+                self._client = self._speaking(spoken)
             return self._client
+
+    def _speaking(self, version: str, seconds: int = CALL_SECONDS) -> Any:
+        """A client; not by ``version="auto"``, which leaves its connection open where it finds no engine."""
+        return docker.APIClient(base_url=self._url, version=version, timeout=seconds)
+
+    def close(self) -> None:
+        """Ends its connections, when the calls under way have ended."""
+        self._pool.shutdown(cancel_futures=True)
+        if self._client is not None:
+            self._client.close()
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
         """What is known of a container; None where there is none of that name."""
@@ -109,15 +125,12 @@ class DockerEngine:
     async def pull(self, name: str) -> None:
         """Fetches an image from the registry that its name says."""
 
-        def work(_: Any) -> None:
+        def work(client: Any) -> None:
             repository, _, tag = name.rpartition(":")
-            client = docker.APIClient(base_url=self._url, version="auto", timeout=PULL_SECONDS)
-            try:
-                for told in client.pull(repository, tag=tag, stream=True, decode=True):
+            with closing(self._speaking(client.api_version, PULL_SECONDS)) as patient:
+                for told in patient.pull(repository, tag=tag, stream=True, decode=True):
                     if "error" in told:
                         raise EngineRefusedError(str(told["error"]), 404)
-            finally:
-                client.close()
 
         await self.call(work)
 
@@ -127,6 +140,10 @@ class DockerEngine:
 
     async def make_network(self, name: str) -> None:
         """A bridge on which containers do not reach each other, unless there is a network of that name."""
+        async with self._making:  # the engine would make two
+            await self._make_network(name)
+
+    async def _make_network(self, name: str) -> None:
 
         def work(client: Any) -> None:
             if not any(one["Name"] == name for one in client.networks(names=[name])):
