@@ -171,6 +171,8 @@ class Gateway:
                 route.line.rest(name)
                 self._do.suspect(name)
                 await self._look()  # there may be another one by now
+                if broken.issuperset(route.line.replica_ids) and not await self._do.backend_answers():
+                    raise route.not_ready() from error  # and nobody can start one
 
     async def _seated(self, route: Route, terms: Terms, avoid: Collection[str], never: Collection[str]) -> Seat:
         if not route.line.replica_ids:

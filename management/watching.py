@@ -36,7 +36,8 @@ class Watch:
     async def seen(self, alive: Sequence[Replica]) -> dict[str, Observation]:
         """What is known anew of each; one that cannot be looked at says nothing of the others.
 
-        What was seen of one that has come into another state meanwhile is forgotten.
+        What was seen of one that has come into another state meanwhile is forgotten. Raises BackendUnavailable when
+        somebody could not be looked at for that.
         """
         due = {one.id for one in self._sightings.due(alive)}
         for one in alive:
@@ -47,17 +48,24 @@ class Watch:
             await asyncio.wait(self._looks.values(), timeout=PATIENCE_SECONDS)
         by_id = {one.id: one for one in alive}
         seen = {}
+        away: BackendUnavailable | None = None
         for replica_id, look in list(self._looks.items()):
             if not look.done():
                 look.remove_done_callback(self._over)  # of an earlier round
                 look.add_done_callback(self._over)
                 continue
             del self._looks[replica_id]
-            found = _found(replica_id, look)
+            try:
+                found = _found(replica_id, look)
+            except BackendUnavailable as error:
+                away = error
+                continue
             replica = by_id.get(replica_id)
             if found is not None and replica is not None and replica.state is self._states[replica_id]:
                 seen[replica_id] = found
                 self._sightings.heard(replica, silent=settling.silent(replica, found))
+        if away is not None:
+            raise away
         return seen
 
     def _over(self, _: asyncio.Task[Observation]) -> None:
@@ -93,8 +101,7 @@ def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation | No
     error = look.exception()
     if error is None:
         return look.result()
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or isinstance(error, BackendUnavailable):
         raise error
-    if not isinstance(error, BackendUnavailable):  # of which the supervisor tells once
-        logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
+    logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
     return None

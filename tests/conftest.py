@@ -100,6 +100,12 @@ def tcm_image(store: Path) -> str:
     return docker_engine.our_image(store, "tcm-diagnosis", "2.0.0")
 
 
+@pytest.fixture(scope="session")
+def tcm_image_again(store: Path) -> str:
+    """Another version of it: ``atelier/tcm-diagnosis:2.1.0``."""
+    return docker_engine.our_image(store, "tcm-diagnosis", "2.1.0")
+
+
 @pytest.fixture
 def figure(request: pytest.FixtureRequest) -> Figure:
     """Takes down what a promise came to: ``figure("0 failed of 5,000", goal="0 failed")``."""

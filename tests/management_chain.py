@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,8 @@ class Chain:
     bentos: Path
     home: Path
     planes: list[ControlPlane] = field(default_factory=list)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What every server is told besides."""
 
     def start(self) -> ControlPlane:
         """Another one, which answers."""
@@ -77,6 +79,7 @@ class Chain:
             "ATELIER_PUBLIC_URL": url,
             "ATELIER_LEASE_SECONDS": str(LEASE_SECONDS),
             "BENTOML_HOME": str(self.bentos),
+            **self.environment,
             **({"ATELIER_FAILPOINT": f"{failpoint}:exit"} if failpoint else {}),
         }
         with log.open("wb") as out:
@@ -171,9 +174,9 @@ class Chain:
 
 
 @contextmanager
-def chain(bentos: Path, home: Path) -> Iterator[Chain]:
+def chain(bentos: Path, home: Path, **environment: str) -> Iterator[Chain]:
     """Servers on that home until the block ends; nothing of it runs afterwards, whatever happened."""
-    made = Chain(bentos, home)
+    made = Chain(bentos, home, environment=environment)
     try:
         yield made
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
+from management.errors import BackendUnavailable
 from management.records import Deployment, ModelConfig, Replica, ReplicaState, Resources, Revision, Scaling
 from management.settings import Settings
 
@@ -174,3 +175,16 @@ class BadLauncher(NeverReadyLauncher):
         if launch.docker_image == self.image:
             raise LaunchRefusedError("there is no such image")
         await super().start(launch)
+
+
+class AwayLauncher(FakeLauncher):
+    """One whose engine may be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.watch = self._look_for_it
+
+    def _look_for_it(self, _: str) -> None:
+        if self.away:
+            raise BackendUnavailable

@@ -149,7 +149,7 @@ async def call(session: aiohttp.ClientSession, server: Management, ask: Ask) -> 
     took = time.monotonic() - began
     if answer.status == 200:
         output = said["output_data"]
-        return Answer(200, began, took, pid=output["pid"], version=output["version"])
+        return Answer(200, began, took, pid=output.get("pid", 0), version=output.get("version", ""))
     return Answer(answer.status, began, took, said["error"]["code"], answer.headers.get("Retry-After"))
 
 

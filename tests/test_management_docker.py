@@ -202,7 +202,9 @@ async def test_images_that_run_as_root_are_refused(engine: DockerEngine, told: S
     folder.mkdir()
     (folder / "Dockerfile").write_text(dockerfile)
     built = "tests/rooted:1.0.0"
-    await engine.call(lambda client: list(client.build(path=str(folder), tag=built, decode=True)))
+    await engine.call(
+        lambda client: list(client.build(path=str(folder), tag=built, rm=True, forcerm=True, decode=True))
+    )
     try:
         with pytest.raises(ImageRefusedError) as refused:
             await DockerImages(engine, told).check(built)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from management.errors import InsufficientResources, ModelNotReady
+from management.errors import BackendUnavailable, InsufficientResources, ModelNotReady
 from management.gateway import Calls, Gateway, Terms
 from management.records import Deployment, Replica
 from management.replica_client import Item, Result
@@ -175,3 +175,20 @@ async def test_a_replica_that_fails_again_and_again_is_told_of_once_while_it_res
             await asyncio.wait({waiting})
             assert waiting.exception() is not None
     assert world.ejected == [bad.id]
+
+
+async def test_who_finds_nobody_while_nothing_can_be_started_is_told_so_at_once(world: World) -> None:
+    world.learn(SERVED, await gone())
+    world.backend_is_there = False
+    waiting = await world.asked()
+    with pytest.raises(BackendUnavailable):
+        await asyncio.wait_for(waiting, 2)
+
+
+async def test_who_asks_a_model_without_replicas_is_told_whether_there_will_be_some(world: World) -> None:
+    world.learn(STOPPED)
+    with pytest.raises(ModelNotReady):
+        await (await world.asked())
+    world.backend_is_there = False
+    with pytest.raises(BackendUnavailable):
+        await (await world.asked())

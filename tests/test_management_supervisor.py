@@ -14,7 +14,9 @@ from management.backends.base import Launch, Observation, Phase
 from management.ledger import LeaseLostError
 from management.records import NOTHING, Removal, ReplicaState, Status, status_of
 from management.store import tables
+from management.supervisor import AWAY_SECONDS
 from tests.management_doubles import (
+    AwayLauncher,
     BadLauncher,
     DyingLauncher,
     FakeLauncher,
@@ -296,3 +298,21 @@ async def test_a_look_that_writes_keeps_the_lease(staged: Callable[..., Stage]) 
         lease = session.leases.get()
     assert lease is not None
     assert lease.held_until > time.time() + 100
+
+
+async def test_while_the_backend_does_not_answer_nothing_is_concluded_and_afterwards_all_goes_on(
+    staged: Callable[..., Stage],
+) -> None:
+    launcher = AwayLauncher()
+    stage = staged(launcher)
+    await serving(stage, 2)
+    stage.wish(replicas=3)
+    launcher.away = True
+    for _ in range(5):
+        assert await stage.step() >= AWAY_SECONDS
+    assert stage.ready() == 2
+    assert not stage.told().failures
+    launcher.away = False
+    await stage.until(lambda: stage.rests(3, 1))
+    assert not [one for one in stage.replicas() if one.state is ReplicaState.FAILED]
+    assert await stage.honest()
