@@ -25,6 +25,7 @@ from management.settings import Settings
 from tests.engine_switch import EngineSwitch
 from tests.management_doubles import settings
 from tests.management_launchers import CONTRACT, GRACE_SECONDS, Bench, begun, launch, until
+from tests.registry import pushed, registry
 
 # The ``docker`` library leaves its socket to the garbage collector where it finds no engine.
 pytestmark = [pytest.mark.docker, pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")]
@@ -231,6 +232,21 @@ async def test_what_is_not_in_the_engine_is_refused_unless_it_may_be_pulled(
     assert (await launcher.observe(absent.replica_id)).phase is Phase.STARTING
     look = await until(launcher, absent.replica_id, Phase.EXITED)
     assert "cannot be pulled" in look.reason
+
+
+async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
+    engine: DockerEngine, told: Settings, tmp_path: Path
+) -> None:
+    launcher = DockerLauncher(engine, told.model_copy(update={"docker_pull": "missing"}))
+    with registry(tmp_path) as address, pushed(address, "tests/echo:1.0.0") as image:
+        pulled = wanted(docker_image=image)
+        await launcher.start(pulled)
+        assert (await launcher.observe(pulled.replica_id)).phase is Phase.STARTING
+        await until(launcher, pulled.replica_id, Phase.ABSENT)  # the image is there: the supervisor starts it again
+        await launcher.start(pulled)
+        await until(launcher, pulled.replica_id, Phase.READY)
+        await launcher.stop(pulled.replica_id, 0.0)
+        await launcher.clean(pulled.replica_id)
 
 
 async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Bench, told: Settings) -> None:
