@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks import machine, pictures, stores, texts
 from benchmarks.asking import Load, asked
-from benchmarks.comparing import Failure, Sample
+from benchmarks.comparing import COMPARED_CLIENTS, Failure, Sample
 from benchmarks.contenders import CONTENDERS, CONTENT_TYPES, LIMIT, LONG, PICTURES, SUMMARIZE, Contender
 from benchmarks.load import multipart
 from benchmarks.running import NotStarted, Probe, Running, running
@@ -38,6 +38,16 @@ class Plan:
     names: tuple[str, ...]
     clients: tuple[int, ...]
     seconds: float
+
+    def loads(self, task: str, number: int) -> list[tuple[str, int]]:
+        """What a server of this task is asked in that round, and by how many callers.
+
+        All of it in the first; what the goals compare in further ones, so that their medians are of several rounds.
+        """
+        if number and COMPARED_CLIENTS in self.clients:
+            return [(task, COMPARED_CLIENTS)]
+        loads = [(task, clients) for clients in self.clients]
+        return loads + [(LONG, clients) for clients in LONG_CLIENTS] if task == SUMMARIZE else loads
 
     @property
     def contenders(self) -> list[Contender]:
@@ -90,14 +100,14 @@ class Rounds:
             names = [(LIMIT, step)] if isinstance(step, str) else [(one.name, one.task) for one in step]
             self._tell(f"round {number + 1}: {names[0][0]}, {' and '.join(task for _, task in names)}")
             try:
-                samples = [self._limit(step)] if isinstance(step, str) else self._served(step)
+                samples = [self._limit(step)] if isinstance(step, str) else self._served(step, number)
             except (NotStarted, RuntimeError, subprocess.SubprocessError) as error:
                 self.results.failures += [Failure(name, task, number, str(error)) for name, task in names]
             else:
                 self.results.samples += [replace(one, round=number) for one in samples]
 
-    def _served(self, together: Sequence[Contender]) -> list[Sample]:
-        """Starts them, loads each with every number of clients, and ends them."""
+    def _served(self, together: Sequence[Contender], number: int) -> list[Sample]:
+        """Starts them, loads each with every number of clients of that round, and ends them."""
         first = together[0]
         with tempfile.TemporaryDirectory(prefix="at-b-", ignore_cleanup_errors=True) as name:
             probe = _probe(first, self._bodies[first.task][0])
@@ -105,12 +115,8 @@ class Rounds:
                 return [
                     self._loaded(one, server, task, clients)
                     for one in together
-                    for task, clients in self._loads(one.task)
+                    for task, clients in self._plan.loads(one.task, number)
                 ]
-
-    def _loads(self, task: str) -> list[tuple[str, int]]:
-        loads = [(task, clients) for clients in self._plan.clients]
-        return loads + [(LONG, clients) for clients in LONG_CLIENTS] if task == SUMMARIZE else loads
 
     def _loaded(self, contender: Contender, server: Running, task: str, clients: int) -> Sample:
         """One load, with what it cost the server."""
