@@ -13,12 +13,14 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from runners.ending import Ending
 from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.choice import found
 from runners.settings import settings
 from web import listening
 
 GRACE_SECONDS: Final = 5
+STOP_SECONDS: Final = 15
 START_SECONDS: Final = 180
 CHECKPOINT_SECONDS: Final = 1800
 SUMMARIZING: Final = ("Atelier", "Summarization")
@@ -47,18 +49,19 @@ def main() -> None:
     server = subprocess.Popen(
         _command(arguments), env={"ATELIER_PUBLIC_URL": url, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
     )
+    ending = Ending(server, STOP_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: server.send_signal(received))
+        signal.signal(number, lambda received, _: ending.ask(received))
     if _healthy(server, arguments.host, arguments.port):
         # A model alone has only its own routes: its documentation shows them.
         said = ANNOUNCEMENT + (EXAMPLES if arguments.service == DEFAULT else "")
         print(said.format(url=url), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
-        server.terminate()
-        server.wait()
+        ending.ask(signal.SIGTERM)
+        ending.wait()
         sys.exit(f"the models were not ready after {_start_seconds()} seconds; the log above says why")
-    sys.exit(server.wait())
+    sys.exit(ending.wait())
 
 
 def _arguments() -> argparse.Namespace:

@@ -56,6 +56,17 @@ def test_stopping_ends_every_process_of_the_server(store: Path) -> None:
         assert alive == []
 
 
+@pytest.mark.slow
+def test_a_worker_that_hangs_keeps_no_server_from_ending(store: Path) -> None:
+    with serving("service:Embedding", store) as server:
+        family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        (worker,) = [one for one in family if "_bentoml_impl.worker.service" in one.cmdline()]
+        worker.suspend()
+        os.kill(server.pid, signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert alive == []
+
+
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_URL_HOSTS", "*.cloudinary.com, example.com")
     monkeypatch.setenv("ATELIER_URL_PORTS", "8443")
