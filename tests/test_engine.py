@@ -192,3 +192,19 @@ def test_a_machine_that_computes_something_else_is_told_what_to_set(monkeypatch:
         pytest.skip("this machine serves in float32")
     with pytest.raises(ModelUnavailable, match="ATELIER_PRECISION=float32"):
         agreement.check(SHIPPED)
+
+
+def test_openvino_takes_the_first_arrays_of_two_threads_at_once() -> None:
+    # Without a Python instruction between, at which the interpreter would change threads: one waits for its lock while
+    # the other, which has it, comes to where OpenVINO lets go of it for a moment, the first time that it names a type.
+    code = """
+import operator, threading, time
+from functools import partial
+from runners.engines.openvino_cpu import openvino
+def thread(first):
+    return threading.Thread(target=list, args=[map(operator.call, [first, openvino.Type.f32.to_dtype])])
+threads = [thread(partial(time.sleep, 0.05)), thread(partial(sum, range(10_000_000)))]
+for one in threads: one.start()
+for one in threads: one.join()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1], timeout=30)

@@ -18,6 +18,10 @@ from runners.models.facts import FACTS
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
+# By the one thread that imports, for the table of types is made when it is first asked: of two threads that compute
+# first, and at once, each would wait for the other for ever.
+openvino.Type.f32.to_dtype()
+
 METADATA: Final = ["framework", FACTS]
 """Where OpenVINO keeps what it finds in an ONNX file's metadata."""
 
