@@ -23,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos test slow containers faults soak bench check format lock train figures clean
+.PHONY: help serve models bentos images test slow containers faults soak bench check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -35,8 +35,11 @@ serve: models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every m
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
 
-bentos: models ## Build the Bentos of bentos/ that changed, each with its own files, models and dependencies
+bentos: models ## Build the Bentos that changed, each with its own files, models and dependencies
 	@$(BIN)/python -m management build
+
+images: models ## Make the container images of those Bentos that changed, as atelier/NAME:VERSION
+	@$(BIN)/python -m management image
 
 test: .venv/dev ## Run the tests
 	$(BIN)/python -m pytest -m "not slow and not docker"
@@ -69,6 +72,8 @@ lock: .venv/dev ## Write the lock files anew from pyproject.toml
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) --upgrade $(SERVED) --extra neural --extra train --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements-core.lock
+	$(COMPILE) --constraint requirements-dev.lock --extra vision --output-file requirements-vision.lock
+	$(COMPILE) --constraint requirements-dev.lock --extra documents --output-file requirements-documents.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --output-file requirements.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra gpu --output-file requirements-gpu.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra bench --output-file requirements-bench.lock

@@ -1,19 +1,22 @@
-"""This project's Bentos, from ``bentos/*.yaml`` into the store that replicas are started from.
+"""This project's Bentos, from ``bentofile.yaml`` and ``bentos/*.yaml`` into the store that replicas are started from.
 
-Each file's label ``versions`` says under which exact versions it is built. A Bento is built again only when a digest of
-all that it is made from has changed, and is renamed into the store whole: nobody ever finds half of one there.
+Each file's label ``versions`` says under which exact versions it is built; without one, it is the project's own. A
+Bento is built again only when a digest of all that it is made from has changed, and is renamed into the store whole:
+nobody ever finds half of one there.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +37,11 @@ MOST_SECONDS: Final = 600  # that the build of one Bento may take
 LINES_TOLD: Final = 15  # of what a failing build wrote
 _WILD: Final = frozenset("*?[")
 # By its function: the command line prints the ":satellite:" of a tag as a picture of one.
-_BUILD: Final = "import sys, bentoml; bentoml.bentos.build_bentofile(sys.argv[1], version=sys.argv[2], build_ctx='.')"
+_BUILD: Final = """
+import json, sys, bentoml
+file, version, labels = sys.argv[1:]
+bentoml.bentos.build_bentofile(file, version=version, labels=json.loads(labels), build_ctx='.')
+"""
 
 
 class BuildError(Exception):
@@ -52,7 +59,8 @@ class Recipe:
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     models: tuple[str, ...]
-    requirements: Path | None
+    aside: tuple[Path, ...]
+    """Files that decide as much, and are not included: what is installed, and how an image is made."""
 
     def tags(self, version: str | None = None) -> list[Tag]:
         """The Bentos that it makes: of its own versions, or of another one."""
@@ -97,12 +105,16 @@ class Store:
 
 def recipes(root: Path = ROOT) -> list[Recipe]:
     """Those of the project, by name. Raises BuildError for a file that is none."""
-    return sorted((_recipe(file, root) for file in (root / "bentos").glob("*.yaml")), key=lambda one: one.name)
+    files = [*(root / "bentos").glob("*.yaml"), *root.glob("bentofile.yaml")]
+    return sorted((_recipe(file, root) for file in files), key=lambda one: one.name)
 
 
 def digest(recipe: Recipe, tag: Tag, store: Store) -> str:
-    """Of all that decides what is built: build file, its files, requirements, exact models, and the version."""
-    files = [recipe.file, *_selected(recipe), *([recipe.requirements] if recipe.requirements else [])]
+    """Of all that decides what is built: build file, its files, requirements, exact models, and the version.
+
+    The commit is not among it: the same content is the same Bento.
+    """
+    files = [recipe.file, *_selected(recipe), *recipe.aside]
     told = hashlib.sha256(f"{tag}\n".encode())
     for model in recipe.models:
         told.update(f"{store.model(model)}\n".encode())
@@ -123,6 +135,7 @@ def build(recipe: Recipe, tag: Tag, store: Store) -> bool:
     with _workplace(store) as place:
         _run(recipe, tag, place)
         (place.folder(tag) / DIGEST).write_text(wanted + "\n", encoding="ascii")
+        place.folder(tag).chmod(0o755)  # from its owner's alone: in a container that it is mounted in, that is another
         with store.locked():
             _put(place.folder(tag), store.folder(tag), place.home / "old")
     return True
@@ -131,19 +144,24 @@ def build(recipe: Recipe, tag: Tag, store: Store) -> bool:
 def _recipe(file: Path, root: Path) -> Recipe:
     try:
         told: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-        requirements = told.get("python", {}).get("requirements_txt")
+        aside = told.get("python", {}).get("requirements_txt"), told.get("docker", {}).get("dockerfile_template")
         return Recipe(
             root,
             file,
             told["name"],
-            tuple(str(told["labels"]["versions"]).split()),
+            tuple(str(told["labels"].get("versions") or _own_version(root)).split()),
             tuple(told["include"]),
             tuple(told.get("exclude", ())),
             tuple(told.get("models", ())),
-            (root / requirements) if requirements else None,
+            tuple(root / one for one in aside if one),
         )
     except (KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise BuildError(f"{file} does not say what a Bento needs: {error}") from error
+
+
+def _own_version(root: Path) -> str:
+    with (root / "pyproject.toml").open("rb") as file:
+        return str(tomllib.load(file)["project"]["version"])
 
 
 def _selected(recipe: Recipe) -> list[Path]:
@@ -193,7 +211,8 @@ def _is_left(workplace: Path) -> bool:
 
 def _run(recipe: Recipe, tag: Tag, place: Store) -> None:
     """In a process of its own: BentoML reads its home once, and the services' modules are many."""
-    command = [sys.executable, "-c", _BUILD, str(recipe.file), tag.version]
+    labels = {"version": tag.version, **_revision(recipe.root)}
+    command = [sys.executable, "-c", _BUILD, str(recipe.file), tag.version, json.dumps(labels)]
     environment = {**os.environ, "BENTOML_HOME": str(place.home), "BENTOML_DO_NOT_TRACK": "True"}
     try:
         done = subprocess.run(  # noqa: S603 - what it runs is ours
@@ -204,6 +223,18 @@ def _run(recipe: Recipe, tag: Tag, place: Store) -> None:
     if done.returncode != 0 or not (place.folder(tag) / "bento.yaml").is_file():
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LINES_TOLD:])
         raise BuildError(f"{tag} cannot be built:\n{said}")
+
+
+def _revision(root: Path) -> dict[str, str]:
+    """The label that says which commit's files these are, and whether they were changed since; none without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    if not (root / ".git").exists():  # a copy of the files; a repository further up is not theirs
+        return {}
+    try:
+        told = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"revision": told.stdout.strip()}
 
 
 def _put(new: Path, target: Path, aside: Path) -> None:

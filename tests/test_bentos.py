@@ -1,4 +1,4 @@
-"""The Bentos: built, and served from their own files; those without torch with nothing but their own dependencies."""
+"""The Bentos: built, and served from their own files with nothing but their own dependencies."""
 
 from __future__ import annotations
 
@@ -150,17 +150,20 @@ def test_a_bento_holds_no_other_models_files(built: Built) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGER)
-def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(name: str, store: Path) -> None:
+def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(
+    name: str, store: Path, tmp_path: Path
+) -> None:
     tag, port = built_tag(f"bentos/{name}.yaml"), free_port()
     asked, field = LARGER[name]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    command = [sys.executable, "-c", SERVE, tag, str(port)]
+    folder = store / "bentos" / tag.replace(":", "/")
+    requirements = (folder / "env" / "python" / "requirements.txt").read_text()
+    command = [str(clean_environment.make(tmp_path / "python", requirements)), "-c", SERVE, tag, str(port)]
     with running(command, port, environment, store / f"{name}.log") as (client, _):
         (answer,) = client.post("/infer", json={"requests": [{"input_data": asked}]}).json()
     assert answer["error"] is None
     assert answer["output_data"][field]
-    files = store / "bentos" / tag.replace(":", "/") / "src"
-    assert not [other for other in OTHERS[name] if list((files / "runners").rglob(f"{other}*"))]
+    assert not [other for other in OTHERS[name] if list((folder / "src" / "runners").rglob(f"{other}*"))]
 
 
 def test_the_front_doors_bento_has_every_file_that_it_imports(store: Path, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from management.bentos import BentoStore, Tag
 from management.build import DIGEST, LEFT_SECONDS, ROOT, WORKPLACE, BuildError, Recipe, Store, build, digest, recipes
@@ -25,6 +27,9 @@ models: [{models}]
 python:
   requirements_txt: "./requirements.lock"
   lock_packages: false
+docker:
+  base_image: "python:3.11-slim"
+  dockerfile_template: "Dockerfile.j2"
 """
 ONE = Tag("echo", "1.0.0")
 
@@ -36,7 +41,14 @@ def root(tmp_path: Path) -> Path:
     (folder / "parts").mkdir()
     (folder / ".hidden").mkdir()
     shutil.copy(ECHO / "echo_service.py", folder)
-    for name in ("requirements.lock", "parts/taken.txt", "parts/left_out.txt", "other.md", ".hidden/a.py"):
+    for name in (
+        "requirements.lock",
+        "Dockerfile.j2",
+        "parts/taken.txt",
+        "parts/left_out.txt",
+        "other.md",
+        ".hidden/a.py",
+    ):
         (folder / name).write_text("")
     write(folder)
     return folder
@@ -66,7 +78,14 @@ def put_model(store: Store, version: str = "1") -> None:
 def test_every_build_file_of_the_project_is_read() -> None:
     found = {one.name: one.versions for one in recipes()}
     assert found["tcm-diagnosis"] == ("2.0.0", "2.1.0")
-    assert len(found) == len(list((ROOT / "bentos").glob("*.yaml")))
+    assert found.keys() == {"atelier", *(one.stem for one in (ROOT / "bentos").glob("*.yaml"))}
+
+
+def test_a_bento_without_versions_of_its_own_has_the_projects(root: Path) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", root)
+    (root / "pyproject.toml").write_text('[project]\nversion = "3.2.1"')
+    (front,) = (one for one in recipes(root) if one.name == "atelier")
+    assert front.tags() == [Tag("atelier", "3.2.1")]
 
 
 @pytest.mark.parametrize("text", ["", "name: a", "[]", "{", "name: a\nlabels: {versions: 1}\ninclude: 3"])
@@ -76,7 +95,9 @@ def test_a_build_file_that_is_none_is_named(root: Path, text: str) -> None:
         recipes(root)
 
 
-@pytest.mark.parametrize("file", ["echo_service.py", "parts/taken.txt", "requirements.lock", "bentos/echo.yaml"])
+@pytest.mark.parametrize(
+    "file", ["echo_service.py", "parts/taken.txt", "requirements.lock", "Dockerfile.j2", "bentos/echo.yaml"]
+)
 def test_a_change_of_what_a_bento_is_made_from_changes_its_digest(root: Path, store: Store, file: str) -> None:
     before = digest(recipe(root), ONE, store)
     with (root / file).open("a") as changed:
@@ -119,6 +140,7 @@ def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root:
     assert {"echo_service.py", "taken.txt"} <= held
     assert not {"left_out.txt", DIGEST} & held
     assert str(store.home) not in (store.folder(ONE) / "bento.yaml").read_text()
+    assert labels(store) == {"versions": "1.0.0 1.1.0", "version": "1.0.0"}
     before = (store.folder(ONE) / "bento.yaml").stat()
     assert build(made, ONE, store) is False
     assert (store.folder(ONE) / "bento.yaml").stat() == before
@@ -131,6 +153,31 @@ def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root:
     thread.join(30)
     assert (store.folder(ONE) / "src" / "parts" / "taken.txt").read_text() == "other"
     assert build(made, ONE, store) is False
+
+
+def labels(store: Store) -> dict[str, str]:
+    found: dict[str, str] = yaml.safe_load((store.folder(ONE) / "bento.yaml").read_text())["labels"]
+    return found
+
+
+def test_a_bento_is_labelled_with_the_commit_and_another_commit_of_the_same_files_makes_no_other(
+    root: Path, store: Store
+) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "one")
+    assert build(recipe(root), ONE, store) is True
+    assert labels(store)["revision"] == git("rev-parse", "HEAD")
+    git("commit", "--quiet", "--allow-empty", "--message", "two")
+    assert build(recipe(root), ONE, store) is False
+    (root / "parts" / "taken.txt").write_text("other")
+    assert build(recipe(root), ONE, store) is True
+    assert labels(store)["revision"] == git("rev-parse", "HEAD") + "-dirty"
 
 
 def wait_for_workplace(store: Store, tag: Tag) -> None:

@@ -324,7 +324,7 @@ def test_building(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             raise building.BuildError(f"{tag} needs weights:1, which the model store has not: make models")
         return state[str(tag)]
 
-    recipe = building.Recipe(tmp_path, tmp_path / "echo.yaml", "echo", ("1.0.0", "2.0.0"), (), (), (), None)
+    recipe = building.Recipe(tmp_path, tmp_path / "echo.yaml", "echo", ("1.0.0", "2.0.0"), (), (), (), ())
     recipe.file.write_text("")
     monkeypatch.setattr(building, "recipes", lambda: [recipe])
     monkeypatch.setattr(building, "build", build)

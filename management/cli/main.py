@@ -17,8 +17,9 @@ from management.cli.base import remote
 from management.cli.changes import delete, deploy, scale, update
 from management.cli.infer import infer
 from management.cli.keys import keys
-from management.cli.local import build, serve
+from management.cli.local import serve
 from management.cli.logs import logs
+from management.cli.making import build, image
 from management.cli.views import events, models, status
 from management.errors import ManagementError
 
@@ -78,6 +79,6 @@ def main() -> None:
     """
 
 
-for command in (serve, build, deploy, models, status, logs, events, infer, scale, update, delete, keys):
+for command in (serve, build, image, deploy, models, status, logs, events, infer, scale, update, delete, keys):
     main.add_command(command)
 _as_written(main)
