@@ -55,8 +55,11 @@ class BentoStore(Images):
             raise ImageRefusedError("bento", wanted=str(tag), found=found, command=command)
 
     def has(self, tag: Tag) -> bool:
-        """Whether this exact version is there, and complete."""
-        return (self._folder / tag.name / tag.version / "bento.yaml").is_file()
+        """Whether this exact version is there, complete, and ours to read."""
+        try:
+            return (self._folder / tag.name / tag.version / "bento.yaml").is_file()
+        except PermissionError:
+            return False
 
     def all(self) -> list[Tag]:
         """Every one, by name and version."""

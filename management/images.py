@@ -67,16 +67,18 @@ def existing(name: str) -> Image | None:
     return Image(name, told["Size"], (told["Config"].get("Labels") or {}).get(DIGEST, ""))
 
 
-def make(store: Store, tag: Tag, name: str, watch: Callable[[str], None] = lambda _: None) -> tuple[Image, bool]:
+def make(
+    store: Store, tag: Tag, name: str, watch: Callable[[str], None] = lambda _: None, *, again: bool = False
+) -> tuple[Image, bool]:
     """Makes the image of a Bento unless it is up to date, and says whether it did; every step goes to ``watch``.
 
-    Raises ImageError.
+    ``again`` makes it all the same: what it is based on may be newer. Raises ImageError.
     """
     require_engine()
     wanted = store.digest(tag)
     if wanted is None:
         raise ImageError(f"{tag} is not built: python -m management build {tag.name}")
-    if (found := existing(name)) is not None and found.digest == wanted:
+    if not again and (found := existing(name)) is not None and found.digest == wanted:
         return found, False
     _containerize(store, tag, name, wanted, watch)
     if (made := existing(name)) is None or made.digest != wanted:

@@ -97,7 +97,13 @@ def echo_images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="session")
 def tcm_image(store: Path) -> str:
     """The diagnosis model's image: ``atelier/tcm-diagnosis:2.0.0``."""
-    return docker_engine.our_image(store, "tcm-diagnosis", "2.0.0")
+    return docker_engine.our_image(store, "tcm-diagnosis")
+
+
+@pytest.fixture(scope="session")
+def atelier_image(store: Path) -> str:
+    """The image of everything behind one port."""
+    return docker_engine.our_image(store, "atelier")
 
 
 @pytest.fixture(scope="session")

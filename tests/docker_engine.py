@@ -18,8 +18,7 @@ import httpx
 import pytest
 
 from management import images
-from management.bentos import Tag
-from management.build import ROOT, Store, build, recipes
+from management.build import ROOT, Recipe, Store, build, recipes
 from tests.management_servers import ECHO
 
 NEEDED = "ATELIER_TESTS_NEED_DOCKER"
@@ -69,14 +68,20 @@ def inspected(name: str) -> dict[str, Any]:
     return dict(told)
 
 
-def echo_images(folder: Path) -> list[str]:
-    """Makes the echo's images ``tests/echo:1.0.0`` and ``2.0.0``, unless the engine has them as they would be."""
-    root, store = folder / "project", Store(folder / "home")
+def echo_project(folder: Path) -> tuple[Recipe, Store]:
+    """A project that the echo is built from, with the template of our own images, and a store for it."""
+    root = folder / "project"
     (root / "bentos").mkdir(parents=True)
     shutil.copy(ECHO / "echo_service.py", root)
     shutil.copy(ROOT / "bentos" / "Dockerfile.j2", root / "bentos")
     (root / "bentos" / "echo.yaml").write_text(ECHO_RECIPE)
     (recipe,) = recipes(root)
+    return recipe, Store(folder / "home")
+
+
+def echo_images(folder: Path) -> list[str]:
+    """Makes the echo's images ``tests/echo:1.0.0`` and ``2.0.0``, unless the engine has them as they would be."""
+    recipe, store = echo_project(folder)
     made = []
     for tag in recipe.tags():
         build(recipe, tag, store)
@@ -84,10 +89,11 @@ def echo_images(folder: Path) -> list[str]:
     return made
 
 
-def our_image(home: Path, name: str, version: str) -> str:
-    """Makes the image of one of the project's Bentos from the models of a BentoML home; its name."""
-    store, tag = Store(home), Tag(name, version)
+def our_image(home: Path, name: str) -> str:
+    """Makes the image of one of the project's Bentos in its first version, from the models of a BentoML home."""
+    store = Store(home)
     recipe = next(one for one in recipes() if one.name == name)
+    tag = recipe.tags()[0]
     build(recipe, tag, store)
     return images.make(store, tag, images.name_of(tag))[0].name
 
@@ -136,3 +142,12 @@ def _await_ready(one: Container) -> None:
                 pass
             time.sleep(0.2)
     raise RuntimeError(f"{one.name} does not become ready: {docker('logs', '--tail', '30', one.name)}")
+
+
+def await_line(one: Container, text: str) -> None:
+    """Returns when the container has written that."""
+    deadline = time.monotonic() + START_SECONDS
+    while text not in docker("logs", one.name):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{one.name} never wrote {text}")
+        time.sleep(0.1)

@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from management import build as building
+from management import images as imaging
 from management.cli.logs import fresh
 from management.cli.main import main
 from management.settings import settings
@@ -265,6 +266,8 @@ def test_no_server_is_said_with_a_status_of_its_own(run: Run) -> None:
         ("build", "nothing"),
         ("build", "--version", "1"),
         ("build", "satellite", "--version", "a b"),
+        ("image", "nothing"),
+        ("image", "--version", "1"),
         ("keys", "create", "a", "--role", "king"),
         ("keys", "create", "a", "--role", "admin", "--expires", "soon"),
         ("list", "--key-file", "/nowhere.key"),
@@ -335,6 +338,45 @@ def test_building(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     failed = CliRunner().invoke(main, ["build", "echo", "--version", "3.0.0"])
     assert failed.exit_code == 1
     assert "make models" in failed.stderr
+    assert "failed" in failed.stdout
+
+
+@pytest.mark.parametrize("docker_host", ["unix:///nowhere", None])
+def test_images_without_an_engine(alone: Path, monkeypatch: pytest.MonkeyPatch, docker_host: str | None) -> None:
+    if docker_host is None:
+        monkeypatch.setenv("PATH", "/nowhere")
+    else:
+        monkeypatch.setenv("DOCKER_HOST", docker_host)
+    done = CliRunner().invoke(main, ["image", "tcm-diagnosis"])
+    assert done.exit_code == 1
+    assert "Docker Engine" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_images_are_made_one_after_another_and_told_with_their_size(
+    alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {"atelier/echo:1.0.0": True, "atelier/echo:2.0.0": False}
+
+    def make(store: Any, tag: Any, name: str, watch: Any, *, again: bool) -> tuple[imaging.Image, bool]:
+        watch("[1/2] RUN something")
+        if name not in made:
+            raise imaging.ImageError(f"{name} cannot be made:\nno space left")
+        return imaging.Image(name, 123_456_789, ""), made[name] or again
+
+    recipe = building.Recipe(tmp_path, tmp_path / "echo.yaml", "echo", ("1.0.0", "2.0.0"), (), (), (), ())
+    monkeypatch.setattr(building, "recipes", lambda: [recipe])
+    monkeypatch.setattr(building, "build", lambda *_: False)
+    monkeypatch.setattr(imaging, "require_engine", lambda: None)
+    monkeypatch.setattr(imaging, "make", make)
+    first, second = told(CliRunner().invoke(main, ["image", "--json"]))
+    assert first == {"image": "atelier/echo:1.0.0", "size_bytes": 123_456_789, "state": "made"}
+    assert second["state"] == "up to date"
+    assert CliRunner().invoke(main, ["image", "--again"]).stdout.count("123 MB") == 2
+    failed = CliRunner().invoke(main, ["image", "echo", "--version", "3.0.0"])
+    assert failed.exit_code == 1
+    assert "no space left" in failed.stderr
     assert "failed" in failed.stdout
 
 

@@ -49,8 +49,9 @@ def build(names: tuple[str, ...], version: str | None, *, listing: bool) -> None
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option("--version", help="Another version than those that the build files name.")
+@click.option("--again", is_flag=True, help="Make them even if up to date: after a docker pull of a newer base image.")
 @json_option
-def image(names: tuple[str, ...], version: str | None) -> None:
+def image(names: tuple[str, ...], version: str | None, *, again: bool) -> None:
     r"""Make container images of this project's Bentos, all of them or those named, as atelier/NAME:VERSION.
 
     A Bento that is not up to date is built before. An image whose Bento has not changed is left alone.
@@ -66,7 +67,7 @@ def image(names: tuple[str, ...], version: str | None) -> None:
     try:
         wanted = _wanted(names, version)
         require_engine()
-        told = _each(wanted, _imaging(store))
+        told = _each(wanted, _imaging(store, again))
     except (BuildError, ImageError, OSError) as error:
         raise Failed(str(error)) from None
     _show(told, "IMAGE", "SIZE", "STATE")
@@ -138,7 +139,7 @@ def _building(store: Store) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
     return make
 
 
-def _imaging(store: Store) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
+def _imaging(store: Store, again: bool) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
     from management import images
     from management.build import BuildError
     from management.build import build as build_one
@@ -147,7 +148,7 @@ def _imaging(store: Store) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
         name, size = images.name_of(tag), None
         try:
             build_one(recipe, tag, store)
-            found, made = images.make(store, tag, name, lambda step: tell(f"{tag} {step}"))
+            found, made = images.make(store, tag, name, lambda step: tell(f"{tag} {step}"), again=again)
             size, state = found.size, "made" if made else "up to date"
         except (BuildError, images.ImageError, OSError) as error:
             state = _failed(error)
