@@ -84,6 +84,12 @@ def test_the_image_is_labelled_and_small_and_has_no_compiler(tcm_image: str, tcm
         assert tcm.run("sh", "-c", f"command -v {tool} || echo none") == "none"
 
 
+def test_the_size_in_the_documentation_is_the_image_s(tcm_image: str) -> None:
+    (row,) = (line for line in (ROOT / "docs" / "deployment.md").read_text().splitlines() if f"`{tcm_image}`" in line)
+    beside_base = inspected(tcm_image)["Size"] - inspected("python:3.11-slim")["Size"]
+    assert float(row.split("|")[-2]) == pytest.approx(beside_base / 1e6, rel=0.05)
+
+
 def test_a_request_that_never_ends_does_not_keep_the_container(tcm_image: str, echo_images: list[str]) -> None:
     with container(tcm_image, TCM_PORT) as one, one.client() as client:
 
