@@ -89,11 +89,11 @@ def echo_images(folder: Path) -> list[str]:
     return made
 
 
-def our_image(home: Path, name: str) -> str:
-    """Makes the image of one of the project's Bentos in its first version, from the models of a BentoML home."""
+def our_image(home: Path, name: str, number: int = 0) -> str:
+    """Makes the image of one of the project's Bentos, in the version of that number, from the models of a home."""
     store = Store(home)
     recipe = next(one for one in recipes() if one.name == name)
-    tag = recipe.tags()[0]
+    tag = recipe.tags()[number]
     build(recipe, tag, store)
     return images.make(store, tag, images.name_of(tag))[0].name
 
