@@ -116,10 +116,13 @@ def _containerize(store: Store, tag: Tag, name: str, digest: str, watch: Callabl
     options += [] if (own := port(bento)) is None else [f"build-arg=PORT={own}"]
     command = [sys.executable, "-m", "bentoml", "containerize", str(tag), "--image-tag", name, "--backend", "docker"]
     command += [part for option in options for part in ("--opt", option)]
+    environment = {**os.environ, "BENTOML_HOME": str(store.home), "BENTOML_DO_NOT_TRACK": "True"}
+    if _lacks_plugin():  # it builds all the same, and would leave the container of a step that fails
+        environment["DOCKER_BUILDKIT"] = "0"
+        command += ["--opt", "force-rm"]
     # BentoML copies the Bento to a temporary folder, and then refuses to read its template there from any other one.
     with tempfile.TemporaryDirectory(prefix="atelier-image-") as place:
-        environment = {**os.environ, **_without_plugin(), "BENTOML_HOME": str(store.home), "TMPDIR": place}
-        _run(command, name, place, {**environment, "BENTOML_DO_NOT_TRACK": "True"}, watch)
+        _run(command, name, place, {**environment, "TMPDIR": place}, watch)
 
 
 def _run(command: list[str], name: str, place: str, environment: dict[str, str], watch: Callable[[str], None]) -> None:
@@ -141,13 +144,12 @@ def _run(command: list[str], name: str, place: str, environment: dict[str, str],
         raise ImageError(f"{name} cannot be made:\n" + "\n".join(last))
 
 
-def _without_plugin() -> dict[str, str]:
-    """A client that has BuildKit as a plugin, and lacks the plugin, builds without it."""
+def _lacks_plugin() -> bool:
+    """Whether the client has BuildKit as a plugin, and the plugin is not there."""
     if "DOCKER_BUILDKIT" in os.environ:
-        return {}
+        return os.environ["DOCKER_BUILDKIT"] == "0"
     version = _docker("version", "--format", "{{.Client.Version}}").stdout.partition(".")[0]
-    lacks = version.isdigit() and int(version) >= _PLUGIN_SINCE and _docker("buildx", "version").returncode != 0
-    return {"DOCKER_BUILDKIT": "0"} if lacks else {}
+    return version.isdigit() and int(version) >= _PLUGIN_SINCE and _docker("buildx", "version").returncode != 0
 
 
 def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
