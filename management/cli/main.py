@@ -13,6 +13,7 @@ import click
 
 from client import AtelierError, AtelierTimeout, AtelierUnreachable
 from management.cli import errors
+from management.cli.backups import backup, restore
 from management.cli.base import remote
 from management.cli.changes import delete, deploy, scale, update
 from management.cli.infer import infer
@@ -79,6 +80,22 @@ def main() -> None:
     """
 
 
-for command in (serve, build, image, deploy, models, status, logs, events, infer, scale, update, delete, keys):
+for command in (
+    serve,
+    build,
+    image,
+    deploy,
+    models,
+    status,
+    logs,
+    events,
+    infer,
+    scale,
+    update,
+    delete,
+    keys,
+    backup,
+    restore,
+):
     main.add_command(command)
 _as_written(main)
