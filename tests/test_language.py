@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from runners.models.language import detect
@@ -34,3 +37,19 @@ def test_what_is_no_text_does_not_hide_the_language() -> None:
 
 def test_only_the_beginning_is_looked_at() -> None:
     assert detect(TEXTS["fr"] * 100 + TEXTS["en"] * 10_000) == "fr"
+
+
+FIRST_CALLERS = """
+import logging
+from concurrent.futures import ThreadPoolExecutor
+logging.basicConfig(level=logging.DEBUG)
+from runners.models.language import detect
+with ThreadPoolExecutor(8) as callers:
+    print(list(callers.map(detect, ["The city council voted last night on the budget of the town."] * 8)))
+"""
+
+
+def test_the_first_callers_together_load_the_counts_once() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_CALLERS], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(["en"] * 8)
+    assert done.stderr.count("initializing identifier") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Final
 
 from py3langid import classify
@@ -15,6 +16,7 @@ PREFIX: Final = 20_000  # characters that are looked at, spaces and all
 SAMPLE: Final = 4_000  # characters of them that are classified
 LETTERS: Final = 12  # fewer say little of an alphabetic language
 IDEOGRAPHS: Final = 4  # one of them says more than a letter
+_one_at_a_time: Final = Lock()  # each of several first callers would load the counts, by way of a temporary file
 
 
 def detect(text: str) -> str:
@@ -26,7 +28,8 @@ def detect(text: str) -> str:
     sample = " ".join(clean(text[:PREFIX]).split())[:SAMPLE]
     if not _says_enough(sample):
         return UNDETERMINED
-    code = str(classify(sample)[0])
+    with _one_at_a_time:
+        code = str(classify(sample)[0])
     return code if len(code) == 2 else UNDETERMINED
 
 

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Final
 
 from runners.errors import RunnerError
+from runners.models.language import detect
 from runners.models.summarizers.base import Summarizer, Task
 from runners.models.summarizers.checkpoints import CheckpointError
 
@@ -25,6 +26,7 @@ def warm(summarizer: Summarizer) -> None:
 
     Raises CheckpointError, one sentence with the engine and its model.
     """
+    detect(TEXTS[0])  # loads its counts
     tasks = [_drawable(summarizer, Task(text, LENGTH, 0.0, "en")) for text in TEXTS]
     for temperature in TEMPERATURES:
         for count in (1, 2):
