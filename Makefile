@@ -23,7 +23,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos images test slow containers faults soak bench check format lock train figures clean
+.PHONY: help serve models bentos images test up down slow containers faults soak bench check format lock train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -40,6 +40,12 @@ bentos: models ## Build the Bentos that changed, each with its own files, models
 
 images: models ## Make the container images of those Bentos that changed, as atelier/NAME:VERSION
 	@$(BIN)/python -m management image
+
+up: ## Start the containers of deploy/: nginx on port 80, and the models behind it
+	@deploy/compose up -d
+
+down: ## Stop and remove them; the state that they keep stays
+	@deploy/compose --profile atelier down
 
 test: .venv/dev ## Run the tests
 	$(BIN)/python -m pytest -m "not slow and not docker"
