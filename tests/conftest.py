@@ -27,6 +27,7 @@ from tests import docker_engine
 from tests.figures import Figure, Figures, kept, table
 from tests.management_calls import quick
 from tests.management_servers import Management, echo_store
+from tests.nginx_server import Nginx, nginx
 from tests.servers import Server, serving
 
 
@@ -110,6 +111,20 @@ def atelier_image(store: Path) -> str:
 def tcm_image_again(store: Path) -> str:
     """Another version of it: ``atelier/tcm-diagnosis:2.1.0``."""
     return docker_engine.our_image(store, "tcm-diagnosis", 1)
+
+
+@pytest.fixture(scope="session")
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+    """A real nginx with the configuration of deploy/."""
+    with nginx(tmp_path_factory.mktemp("nginx")) as one:
+        yield one
+
+
+@pytest.fixture
+def caller(front: Nginx) -> Iterator[httpx.Client]:
+    """A client of its port 80."""
+    with front.client() as client:
+        yield client
 
 
 @pytest.fixture

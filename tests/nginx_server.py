@@ -110,11 +110,13 @@ def answering(status: int, body: bytes) -> Callable[[BaseHTTPRequestHandler], No
     return behave
 
 
-def waiting(until: threading.Event) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Answers nothing until then."""
+def waiting(until: threading.Event, then: int | None = None) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Answers nothing until then, and then with this status, if with any."""
 
     def behave(handler: BaseHTTPRequestHandler) -> None:
         until.wait(30)
+        if then is not None:
+            _send(handler, then, b"{}")
 
     return behave
 
@@ -179,6 +181,7 @@ class Nginx:
     ports: dict[int, int]
     names: Names
     folder: Path
+    process: subprocess.Popen[bytes]
 
     def client(self, port: int = 80, scheme: str = "http") -> httpx.Client:
         """A client for a port, named as the configuration names it."""
@@ -200,6 +203,15 @@ class Nginx:
             for context in reversed(stack):
                 context.__exit__(None, None, None)
 
+    def forgotten(self) -> None:
+        """Returns when nginx has to look up every name again; it keeps addresses for a second."""
+        time.sleep(1.1)
+
+    def refuses(self) -> bool:
+        """Whether it takes no connections any more."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.ports[80])) != 0
+
     def log(self) -> list[dict[str, Any]]:
         """What was logged of requests."""
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
@@ -220,7 +232,7 @@ def nginx(folder: Path, *, tls: bool = False, **changes: str) -> Iterator[Nginx]
     with (folder / "error.log").open("wb") as errors:
         process = subprocess.Popen(command, stderr=errors)
         try:
-            one = Nginx(ports, names, folder)
+            one = Nginx(ports, names, folder, process)
             _await(one, process)
             yield one
         finally:
