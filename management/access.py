@@ -21,6 +21,8 @@ from web.error_shape import Refusal
 WINDOW_SECONDS: Final = 60.0
 MOST_ADDRESSES: Final = 10_000
 """Of which failures are remembered; the oldest are forgotten first."""
+METRICS: Final = "/metrics"
+"""BentoML's and the models' own: whoever draws them need not be able to call a model."""
 _CALLS: Final = re.compile(r".*/models/[^/]*/(inference|batch_inference)\Z")
 
 
@@ -119,7 +121,9 @@ def role_for_models(open_paths: frozenset[str]) -> Callable[[str, str], Role | N
     """Which role the models' own endpoints want, where they want keys."""
 
     def role_of(method: str, path: str) -> Role | None:
-        return None if path in open_paths or path.startswith("/static_content/") else Role.OPERATOR
+        if path in open_paths or path.startswith("/static_content/"):
+            return None
+        return Role.VIEWER if path == METRICS and method in ("GET", "HEAD") else Role.OPERATOR
 
     return role_of
 

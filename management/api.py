@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from management import describe, schemas, views
 from management import describe_answers as answers
@@ -16,6 +16,7 @@ from management.changes import Change
 from management.errors import InvalidModelConfig, ItemRefused, ModelNotFound
 from management.gateway import Terms
 from management.messages import problem
+from management.metrics import CONTENT_TYPE
 from management.reading import body, language, query
 from management.records import Deployment, Replica
 from management.replica_client import Result, code_of, message_of
@@ -41,6 +42,7 @@ def router(platform: Platform) -> APIRouter:
     _add_listing(api, platform)
     _add_history(api, platform)
     _add_inference(api, platform)
+    _add_metrics(api, platform)
     return api
 
 
@@ -216,6 +218,12 @@ async def _check_image(request: Request, platform: Platform, image: str) -> None
     except ImageRefusedError as refused:
         told = problem("config.docker_image", refused.kind, language(request), **refused.values)
         raise InvalidModelConfig({"problems": [told]}) from None
+
+
+def _add_metrics(api: APIRouter, platform: Platform) -> None:
+    @api.get("/metrics", **describe.metrics("metrics"))
+    async def metrics() -> Response:
+        return Response(await platform.metrics.text(), media_type=CONTENT_TYPE)
 
 
 def _terms(request: Request, asked: schemas.InferenceBody | schemas.BatchBody) -> Terms:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from management import api, capacity, failpoints
 from management.access import Door, Failures, Keyring, role_for_api, role_for_models
@@ -26,6 +27,7 @@ from management.errors import StoreUnavailable
 from management.first_key import first_key
 from management.gateway import Calls, Gateway
 from management.ledger import Ledger
+from management.metrics import Metrics
 from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
 from management.store import Session, Store
@@ -102,6 +104,12 @@ class Platform:
     def ledger(self) -> Ledger:
         """What the supervisor writes down."""
         return Ledger(self.store, self.wishes.capacity, self.settings.lease_seconds)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What Prometheus is told."""
+        tallies, worker = self.ledger.tallies, self.reporter.worker
+        return Metrics(self.store, self.gateway.routes, tallies, worker, self.settings.home)
 
     @cached_property
     def supervisor(self) -> Supervisor:
@@ -215,7 +223,10 @@ class Platform:
     def section(self) -> Section:
         """The API as a part of a server's paths."""
         door = Door(self.keyring, self.failures, role_for_api(OPEN, f"{api.PREFIX}/static/"))
-        return Section(api.PREFIX, self.application(), _limits, ApiVoice(), door)
+        return Section(api.PREFIX, self.application(), _limits, ApiVoice(), door, self._count)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        self.metrics.requests.count(scope, status, seconds)
 
     def door_for_models(self, open_paths: frozenset[str]) -> Door | None:
         """The door of the models' own endpoints, if they are to have one."""
@@ -229,6 +240,7 @@ class Platform:
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             await self.start()
+            self.metrics.requests.know(router.routes)
             try:
                 yield
             finally:
@@ -245,7 +257,8 @@ class Platform:
             lifespan=lifespan,
         )
         install_error_handlers(app)
-        app.include_router(api.router(self))
+        router = api.router(self)
+        app.include_router(router)
         add_documentation(app, api.PREFIX)
         return app
 

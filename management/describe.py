@@ -12,6 +12,7 @@ from typing import Any, Final
 from fastapi import Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
+from starlette.responses import PlainTextResponse
 
 from management import describe_answers as answers
 from management import describe_examples as examples
@@ -153,6 +154,17 @@ def health(name: str) -> dict[str, Any]:
     }
     summary = "Database, lease, backend, and how many models are ready of those wanted"
     return _route(name, summary, "health", responses, [], {"security": []}) | {"dependencies": []}
+
+
+def metrics(name: str) -> dict[str, Any]:
+    """What Prometheus reads; its text is not JSON."""
+    shown = _json("Of this worker, and of what is recorded.", None, None)
+    del shown["model"]
+    shown["content"] = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
+    summary = "Requests, queues, replicas and rejections, for Prometheus"
+    return _route(name, summary, "metrics", {200: shown, **_errors(_ALWAYS)}, [], {}) | {
+        "response_class": PlainTextResponse
+    }
 
 
 def _route(  # noqa: PLR0913, PLR0917

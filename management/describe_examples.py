@@ -99,3 +99,7 @@ UNHEALTHY: Final[dict[str, Any]] = {
     "backend": "process",
     "timestamp": INSTANT,
 }
+METRICS: Final = """# HELP atelier_model_waiting Requests that wait for a place
+# TYPE atelier_model_waiting gauge
+atelier_model_waiting{model="tcm_diagnosis_v2"} 3.0
+"""

@@ -20,6 +20,8 @@
     ├── ModelFailed                 502 MODEL_FAILED
     ├── BackendUnavailable          503 BACKEND_UNAVAILABLE
     ├── InsufficientResources       503 INSUFFICIENT_RESOURCES
+    │   ├── QueueFull
+    │   └── ModelBusy
     ├── ModelNotReady               503 MODEL_NOT_READY
     └── StoreUnavailable            503 STORE_UNAVAILABLE
 
@@ -179,6 +181,14 @@ class InsufficientResources(ManagementError):
 
     status = 503
     code = "INSUFFICIENT_RESOURCES"
+
+
+class QueueFull(InsufficientResources):
+    """As many requests wait for the model as may."""
+
+
+class ModelBusy(InsufficientResources):
+    """The model's replica takes no more requests than it has."""
 
 
 class ModelNotReady(ManagementError):

@@ -13,12 +13,13 @@ from typing import Any, Final
 from management.errors import (
     BackendUnavailable,
     InferenceTimeout,
-    InsufficientResources,
     ItemRefused,
     ManagementError,
+    ModelBusy,
     ModelFailed,
     ModelNotFound,
     ModelNotReady,
+    QueueFull,
     StoreUnavailable,
 )
 from management.records import Deployment, Replica
@@ -36,6 +37,7 @@ from management.replica_client import (
 from management.routes import Route, Routes
 from management.routing import Priority
 from management.settings import Settings
+from management.tallies import ModelTally, counted
 from management.waiting import LineClosedError, QueueFullError, Rules, Seat
 
 ITEMS_A_CALL: Final = 32
@@ -99,6 +101,14 @@ class Gateway:
 
     async def infer(self, model_id: str, items: Sequence[Item], terms: Terms) -> list[Result]:
         """A result for each item, in order. Raises ManagementError."""
+        with counted(lambda: self._tally(model_id)):
+            return await self._infer(model_id, items, terms)
+
+    def _tally(self, model_id: str) -> ModelTally | None:
+        route = self.routes.get(model_id)
+        return None if route is None else route.tally
+
+    async def _infer(self, model_id: str, items: Sequence[Item], terms: Terms) -> list[Result]:
         parts = [items[start : start + ITEMS_A_CALL] for start in range(0, len(items), ITEMS_A_CALL)]
         try:
             async with asyncio.timeout(terms.seconds):
@@ -139,7 +149,7 @@ class Gateway:
             raise route.not_ready() from None
         except ReplicaBusy:
             told = {**about, "reason": "the model is busy"}
-            raise InsufficientResources(told, retry_after=route.line.retry_after()) from None
+            raise ModelBusy(told, retry_after=route.line.retry_after()) from None
         except ReplicaLate:
             raise InferenceTimeout(about) from None
         except ReplicaRefused as refused:
@@ -154,7 +164,9 @@ class Gateway:
         dead: set[str] = set()
         repeated = False
         while True:
+            asked = time.perf_counter()
             seat = await self._seated(route, terms, broken, dead)
+            route.tally.queued.add(time.perf_counter() - asked)
             try:
                 return await self._ask(route, seat, items, terms)
             except ConnectionBroken as error:
@@ -186,7 +198,7 @@ class Gateway:
             return await route.line.take(terms.priority, size=terms.size, avoid=avoid, never=never)
         except QueueFullError:
             told = {"model_id": route.model_id, "reason": "the queue is full"}
-            raise InsufficientResources(told, retry_after=route.line.retry_after()) from None
+            raise QueueFull(told, retry_after=route.line.retry_after()) from None
         except LineClosedError:
             if self.routes.get(route.model_id) is route:
                 raise route.not_ready() from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar
@@ -15,6 +16,7 @@ from management.errors import StoreUnavailable
 from management.records import Demand, Deployment, Event, Replica, ReplicaState
 from management.settling import Settled
 from management.store import Session, Store
+from management.tallies import ReplicaTally, Scaling
 
 T = TypeVar("T")
 
@@ -33,6 +35,8 @@ class Ledger:
         self._store, self._capacity, self._lease_seconds, self.clock = store, capacity, lease_seconds, clock
         self._holder = uuid4().hex
         self._read: tuple[int, list[Deployment], list[Replica]] | None = None
+        self.tallies: defaultdict[str, ReplicaTally] = defaultdict(ReplicaTally)
+        """What this worker wrote down, by deployment; those that are gone are left to whoever looks."""
 
     async def lead(self) -> bool:
         """Takes or renews the lease; whether it is ours."""
@@ -74,7 +78,9 @@ class Ledger:
             session.replicas.add(replica)
             return replica
 
-        return await self._write(write)
+        started = await self._write(write)
+        self.tallies[deployment.id].starts += started is not None
+        return started
 
     async def settled(
         self, deployment: Deployment, settled: Settled, tails: Mapping[str, Sequence[str]]
@@ -93,7 +99,9 @@ class Ledger:
                 session.events.add(event)
             return session.replicas.forget_failed(deployment.id)
 
-        return await self._write(write)
+        forgotten = await self._write(write)
+        self.tallies[deployment.id].failures += sum(one.failed for one in settled.news)
+        return forgotten
 
     async def draining(self, replica: Replica) -> None:
         """The replica gets nothing new from now on."""
@@ -118,10 +126,10 @@ class Ledger:
     async def scaled(self, deployment: Deployment, replicas: int, reason: str) -> int:
         """So many replicas, or as many as there is room for, or as before; how many it came to."""
 
-        def write(session: Session) -> int:
+        def write(session: Session) -> int | None:
             current = self._current(session, deployment)
             if current is None:
-                return replicas  # somebody else has changed it, and is right
+                return None  # somebody else has changed it, and is right
             others = [one for one in session.deployments.all() if one.id != current.id]
             each = current.wanted.config.resources
             number = replicas
@@ -133,18 +141,23 @@ class Ledger:
                 session.events.add(Event(self.clock.now(), current.model_id, current.id, AUTOSCALER, "scale", told))
             return number
 
-        return await self._write(write)
+        came_to = await self._write(write)
+        if came_to is not None and came_to != deployment.replicas:
+            self.tallies[deployment.id].scalings[Scaling.UP if came_to > deployment.replicas else Scaling.DOWN] += 1
+        return replicas if came_to is None else came_to
 
     async def rested(self, deployment: Deployment, reason: str) -> None:
         """Nobody asks for it, also now: it is ended, and started by the next request."""
 
-        def write(session: Session) -> None:
+        def write(session: Session) -> bool:
             current = self._current(session, deployment)
             wanted = added_up(session.demands.all(), self.clock.unix()).get(deployment.id, Wanted())
-            if current is not None and not wanted.busy:
-                room.rest(session, current, room.Why(self.clock.now(), AUTOSCALER, reason))
+            if current is None or wanted.busy:
+                return False
+            room.rest(session, current, room.Why(self.clock.now(), AUTOSCALER, reason))
+            return True
 
-        await self._write(write)
+        self.tallies[deployment.id].scalings[Scaling.REST] += await self._write(write)
 
     async def erased(self, deployment: Deployment) -> None:
         """The deployment is no more; its id is free."""

@@ -11,6 +11,7 @@ from typing import Final
 from management.errors import ModelNotReady
 from management.records import Deployment, Replica
 from management.replica_client import ReplicaClient
+from management.tallies import ModelTally
 from management.waiting import Line, Rules
 
 FIRST_START: Final = 5.0
@@ -29,6 +30,8 @@ class Route:
     """How long the last replica took to become ready."""
     asked_at: float = 0.0
     """Unix time of the last request."""
+    tally: ModelTally = field(default_factory=ModelTally)
+    """Gone with the deployment, as its series are."""
 
     @property
     def model_id(self) -> str:

@@ -241,3 +241,23 @@ async def test_a_service_has_its_sections_and_guard_where_callers_reach_it_and_n
     assert (await ask(reached, "/part")).status == 200
     assert (await ask(reached, "/ready")).error == (401, "UNAUTHORIZED")
     assert (inner.sections, inner.guard) == ((), None)
+
+
+async def test_a_sections_requests_are_told_to_its_own_observer_with_the_scope_that_it_saw() -> None:
+    own: list[tuple[Any, int]] = []
+    main: list[tuple[str, int]] = []
+    app = Echoes()
+    section = Section("/part", app, limits, Loud(), closed, lambda scope, status, _: own.append((scope, status)))
+    layer = Edge(
+        Answers(200, b"main"),
+        name="cats",
+        routes=lambda _: True,
+        limits=SMALL,
+        sections=[section],
+        observe=lambda scope, status, _: main.append((scope["path"], status)),
+    )
+    await ask(layer, "/part/a")
+    await ask(layer, "/other")
+    assert main == [("/other", 200)]
+    ((scope, status),) = own
+    assert (scope["path"], scope["state"]["who"], status) == ("/part/a", "nobody", 401)

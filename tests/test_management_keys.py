@@ -146,6 +146,8 @@ def test_the_models_own_endpoints_want_an_operator_where_they_want_keys() -> Non
     assert role_of("GET", "/static_content/x.css") is None
     assert role_of("GET", "/docs.json") is OPERATOR
     assert role_of("POST", "/classify") is OPERATOR
+    assert role_of("GET", "/metrics") is VIEWER
+    assert role_of("POST", "/metrics") is OPERATOR
 
 
 class House:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
 
-PROBES: Final = frozenset({"/livez", "/readyz", "/healthz", "/health", "/api/v1/health", "/metrics"})
+PROBES: Final = frozenset({"/livez", "/readyz", "/healthz", "/health", "/api/v1/health", "/metrics", "/api/v1/metrics"})
 """Asked every few seconds by machines: only their failures are worth a line."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")

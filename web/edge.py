@@ -87,6 +87,9 @@ class Section:
 
     guard: Guard | None = None
 
+    observe: Observe | None = None
+    """Is told of the section's requests, and the edge's own is not; the scope is the one that the application saw."""
+
     def has(self, path: str) -> bool:
         """Whether the path is the section's."""
         return path == self.prefix or path.startswith(f"{self.prefix}/")
@@ -161,6 +164,8 @@ class Edge:
             departed.reset(leaving)
             if section or not self.trusted:  # the front door has a line for it, and a batch is nobody's single request
                 self._log(scope, exchange)
+                observe, seen = (section.observe, inside) if section else (self.observe, scope)
+                self._count(observe, seen, exchange)
             request_id.reset(token)
 
     def _inside(self, scope: Scope, identity: str) -> Scope:
@@ -233,12 +238,11 @@ class Edge:
             bytes_out=exchange.bytes_out,
             client=client[0] if client else None,
         )
-        self._count(scope, exchange)
 
-    def _count(self, scope: Scope, exchange: Exchange) -> None:
+    def _count(self, observe: Observe | None, scope: Scope, exchange: Exchange) -> None:
         try:
-            if self.observe is not None:
-                self.observe(scope, exchange.status, exchange.milliseconds() / 1000)
+            if observe is not None:
+                observe(scope, exchange.status, exchange.milliseconds() / 1000)
         except Exception:  # a full disk under the metrics' files, perhaps: the answer is out
             logger.exception("request %s was not counted", request_id.get())
 
