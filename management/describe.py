@@ -12,7 +12,7 @@ from typing import Any, Final
 from fastapi import Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 
 from management import describe_answers as answers
 from management import describe_examples as examples
@@ -162,9 +162,7 @@ def metrics(name: str) -> dict[str, Any]:
     del shown["model"]
     shown["content"] = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
     summary = "Requests, queues, replicas and rejections, for Prometheus"
-    return _route(name, summary, "metrics", {200: shown, **_errors(_ALWAYS)}, [], {}) | {
-        "response_class": PlainTextResponse
-    }
+    return _route(name, summary, "metrics", {200: shown, **_errors(_ALWAYS)}, [], {}) | {"response_class": Response}
 
 
 def _route(  # noqa: PLR0913, PLR0917

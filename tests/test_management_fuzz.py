@@ -45,11 +45,13 @@ OPERATIONS = {
     "infer": ("POST", "/api/v1/models/{model_id}/inference"),
     "infer_batch": ("POST", "/api/v1/models/{model_id}/batch_inference"),
     "health": ("GET", "/api/v1/health"),
+    "metrics": ("GET", "/api/v1/metrics"),
 }
 KEYED = [name for name in OPERATIONS if name != "health"]
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-RUNS = [(name, mode) for name in OPERATIONS for mode in MODES if (name, mode) != ("health", GenerationMode.NEGATIVE)]
-"""Nothing that could be said to the health is wrong."""
+ASKLESS = {"health", "metrics"}
+"""Nothing that could be said to them is wrong."""
+RUNS = [(name, mode) for name in OPERATIONS for mode in MODES if name not in ASKLESS or mode is GenerationMode.POSITIVE]
 
 _cases: dict[tuple[str, GenerationMode], int] = {}
 

@@ -82,6 +82,7 @@ def remote(command: Decorated) -> Decorated:
     options = (
         click.option(
             "--url",
+            "--api-url",
             envvar="ATELIER_URL",
             metavar="URL",
             callback=_keep,

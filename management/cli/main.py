@@ -1,6 +1,7 @@
 """The commands together, and what a failure of each says and ends with.
 
-Exit status: 0 done; 1 refused, or failed; 2 called wrongly; 3 no server answers; 130 stopped by Ctrl-C.
+Exit status: 0 done; 1 refused, failed, or warned of; 2 called wrongly; 3 no server answers, or it is not healthy; 130
+stopped by Ctrl-C, where that is not how a command is meant to end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from management.cli.keys import keys
 from management.cli.local import serve
 from management.cli.logs import logs
 from management.cli.making import build, image
+from management.cli.monitor import monitor
 from management.cli.views import events, models, status
 from management.errors import ManagementError
 
@@ -89,6 +91,7 @@ for command in (
     status,
     logs,
     events,
+    monitor,
     infer,
     scale,
     update,

@@ -38,7 +38,7 @@ def table(*columns: str) -> Table:
     return made
 
 
-def show(console: Console, made: Table | Panel) -> None:
+def show(console: Console, made: Table | Panel | Group) -> None:
     """As wide as the terminal, or, for a file or a pipe, as wide as it wants to be."""
     if not console.is_terminal:
         console.width = 1000
