@@ -67,16 +67,18 @@ def _add(grid: Table, name: str, percent: float | None, more: str) -> None:
 
 
 def _models(models: Iterable[Mapping[str, Any]]) -> Table:
-    made = table("MODEL", "STATUS", "READY", "WAITING", "IN FLIGHT", "PER S", "MEAN", "P99", "FAILED", "REJECTED")
+    made = table("MODEL", "STATUS", "READY", "QUEUE", "BUSY", "PER S", "MEAN", "P99", "FAILED", "REJECTED")
+    for column in made.columns[1:]:
+        column.no_wrap = True  # a narrow terminal folds long names, and no numbers
     for one in models:
         replicas, latency = one["replicas"], one["latency"]
         rate = one["requests_per_second"]
         made.add_row(
             cell(one["model_id"]),
             cell(one["status"], STYLES.get(one["status"] or "", "")),
-            cell(f"{replicas['ready']} of {replicas['desired']}"),
+            cell(f"{replicas['ready']}/{replicas['desired']}"),
             cell(one["waiting"], "yellow" if one["waiting"] else ""),
-            cell(f"{one['in_flight']} of {one['places']}"),
+            cell(f"{one['in_flight']}/{one['places']}"),
             cell(None if rate is None else f"{rate:.1f}"),
             *(cell(None if value is None else _seconds(value)) for value in (latency["mean"], latency["p99"])),
             cell(one["failed"], "bold red" if one["failed"] else ""),

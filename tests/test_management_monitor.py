@@ -1,0 +1,265 @@
+"""The command ``monitor`` against real servers, on a real terminal, and how it reads what they tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from management.cli.machine import Machine, gpus
+from management.cli.main import main
+from management.cli.monitor import Thresholds, alerts, exit_status
+from management.cli.traffic import Traffic
+from tests.management_calls import deploy, infer, until
+from tests.management_servers import KEY, Management
+from tests.management_stage import HandClock
+from tests.servers import ROOT, Server, free_port
+
+COMMAND = [sys.executable, "-m", "management", "monitor"]
+SYSTEM = {
+    *("timestamp", "cpu_percent", "memory_percent", "memory_used_gb", "memory_total_gb", "disk_percent"),
+    *("disk_used_gb", "gpu_metrics"),
+}
+CALM = ("--warn-cpu", "100", "--warn-memory", "100", "--warn-gpu", "100")
+WELL = {"status": "healthy", "response_time": 0.01, "status_code": 200}
+GPU = {"id": 0, "name": "A GPU", "load": 90.0, "memory_used": 1.0, "memory_total": 2.0, "temperature": 40}
+QUIET = {"cpu_percent": 80.0, "memory_percent": 90.0, "gpu_metrics": [GPU, {**GPU, "load": None}]}
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs ``monitor --once``."""
+    monkeypatch.setenv("ATELIER_API_KEY", KEY)
+    return lambda url, *arguments: CliRunner().invoke(main, ["monitor", "--once", "--api-url", url, *arguments])
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A server that answers everything so, and nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+# What it sees
+
+
+def test_the_documents_fields_and_every_model_are_told(run: Run, api: httpx.Client, management: Management) -> None:
+    deploy(api)
+    for _ in range(3):
+        infer(api, {"n": 1})
+    done = run(management.url, "--json", *CALM)
+    assert done.exit_code == 0, done.output
+    (line,) = done.stdout.splitlines()
+    seen = json.loads(line)
+    assert seen["system"].keys() == SYSTEM
+    assert seen["api"].keys() == WELL.keys()
+    assert (seen["api"]["status"], seen["api"]["status_code"], seen["alerts"]) == ("healthy", 200, [])
+    (model,) = seen["models"]
+    assert (model["model_id"], model["status"], model["answered"]) == ("echo", "running", 3)
+    assert (model["replicas"]["desired"], model["replicas"]["ready"]) == (1, 1)
+    assert (model["waiting"], model["in_flight"], model["places"]) == (0, 0, 2)
+    assert 0 < model["latency"]["mean"] < 60
+    assert model["latency"]["p50"] <= model["latency"]["p99"]
+
+
+def test_people_get_a_table(run: Run, api: httpx.Client, management: Management) -> None:
+    deploy(api)
+    told = run(management.url).stdout
+    assert "healthy in" in told
+    assert re.search(r"CPU .*% *\nmemory .* of .* GiB *\ndisk .* GiB used", told)
+    assert re.search(r"MODEL +STATUS +READY +QUEUE.*\necho +running +1/1 +0 +0/2 ", told)
+
+
+def test_without_a_key_models_are_not_shown_and_nothing_is_wrong(
+    run: Run, api: httpx.Client, management: Management, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deploy(api)
+    monkeypatch.setenv("ATELIER_API_KEY", "a-wrong-key")
+    done = run(management.url, "--json", *CALM)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["models"] is None
+
+
+def test_a_model_alone_and_the_front_door_are_watched_alike(run: Run, satellite: Server, atelier: Server) -> None:
+    alone, front = (json.loads(run(server.url, "--json", *CALM).stdout) for server in (satellite, atelier))
+    assert (alone["api"]["status"], front["api"]["status"]) == ("healthy", "healthy")
+    assert alone["models"] is None, "it manages none"
+
+
+# What it ends with
+
+
+def test_its_exit_status_says_how_it_is(run: Run, management: Management) -> None:
+    assert run(management.url, *CALM).exit_code == 0
+    warned = run(management.url, "--warn-memory", "0")
+    assert warned.exit_code == 1
+    assert "warning: High memory usage:" in warned.stdout
+    assert run(management.url, "--warn-memory", "101").exit_code == 2
+    assert run("ftp://127.0.0.1").exit_code == 3
+
+
+def test_an_api_that_is_ill_or_away_is_an_error_whatever_else_is_warned_of(run: Run) -> None:
+    with answering(503) as url:
+        ill = run(url, "--json", "--warn-memory", "0")
+    assert ill.exit_code == 3
+    seen = json.loads(ill.stdout)
+    assert (seen["api"]["status"], seen["api"]["status_code"]) == ("unhealthy", 503)
+    assert [one["level"] for one in seen["alerts"] if "API" in one["message"]] == ["error"]
+    away = run(f"http://127.0.0.1:{free_port()}", "--json")
+    assert away.exit_code == 3
+    told = json.loads(away.stdout)["api"]
+    assert (told["status"], told["response_time"], told["status_code"]) == ("error", None, None)
+    assert "cannot be reached" in told["error"]
+
+
+def test_more_than_a_threshold_is_warned_of_and_no_less() -> None:
+    usual = Thresholds(80, 90, 90)
+    seen: dict[str, Any] = {"system": QUIET, "api": WELL, "models": None}
+    assert alerts(seen, usual) == []
+    seen["system"] = {"cpu_percent": 80.1, "memory_percent": 90.1, "gpu_metrics": [{**GPU, "load": 90.1}]}
+    told = alerts(seen, usual)
+    assert [one["message"] for one in told] == [
+        "High CPU usage: 80.1%",
+        "High memory usage: 90.1%",
+        "High GPU load: 90.1% on A GPU",
+    ]
+    assert exit_status({"alerts": told}) == 1
+    failed = {"system": QUIET, "api": WELL, "models": [{"model_id": "a", "status": "failed"}]}
+    assert alerts(failed, usual) == [{"level": "warning", "message": "Model failed: a"}]
+
+
+def test_gpus_are_those_of_the_driver_or_none() -> None:
+    found = gpus()
+    there = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
+    assert len(found) == there
+    assert all(one.keys() == GPU.keys() for one in found)
+    assert Machine().look().keys() == SYSTEM
+
+
+# On and on
+
+
+def test_json_is_a_line_for_each_look_until_ctrl_c(management: Management) -> None:
+    command = [*COMMAND, "--url", management.url, "--json", "--interval", "0.1"]
+    environment = {**os.environ, "ATELIER_API_KEY": KEY}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
+    assert {one["api"]["status"] for one in looks} == {"healthy"}
+
+
+def test_on_a_terminal_it_is_one_table_that_is_drawn_anew_until_ctrl_c(management: Management) -> None:
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "--url", management.url, "--interval", "0.1"]
+    environment = {**os.environ, "ATELIER_API_KEY": KEY, "TERM": "xterm"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+
+        def drawn() -> int:
+            nonlocal shown
+            shown += os.read(ours, 65536)
+            return shown.count(b"healthy in") >= 3
+
+        until(drawn)
+        process.send_signal(signal.SIGINT)
+        while True:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # its end is closed
+                break
+        assert process.wait(timeout=30) == 0
+    os.close(ours)
+    assert b"\x1b[2K" in shown, "the old table is taken away"
+    assert shown.rstrip().endswith(b"\x1b[?25h"), "the cursor is there again"
+    assert b"Traceback" not in shown
+
+
+# How it reads
+
+
+def text(worker: str, model: str = "a", *, answered: int, seconds: float, slow: int = 0, **more: int) -> str:
+    """What a worker tells of a model: ``answered`` of which ``slow`` took more than 0.1 s and all less than 1 s."""
+    own, its = f'model="{model}"', f'model="{model}",worker="{worker}"'
+    counts = {"failed": 0, "rejected": 0, **more}
+    return f"""
+# TYPE atelier_requests counter
+atelier_requests_total{{service="management",worker="{worker}"}} 1
+# TYPE atelier_model_inference_seconds histogram
+atelier_model_inference_seconds_bucket{{{its},le="0.1"}} {answered - slow}
+atelier_model_inference_seconds_bucket{{{its},le="1.0"}} {answered}
+atelier_model_inference_seconds_bucket{{{its},le="+Inf"}} {answered}
+atelier_model_inference_seconds_count{{{its}}} {answered}
+atelier_model_inference_seconds_sum{{{its}}} {seconds}
+# TYPE atelier_model_requests counter
+atelier_model_requests_total{{{its},outcome="failed"}} {counts["failed"]}
+# TYPE atelier_model_rejections counter
+atelier_model_rejections_total{{{its},reason="queue_full"}} {counts["rejected"]}
+# TYPE atelier_model_waiting gauge
+atelier_model_waiting{{{own}}} 7
+"""
+
+
+def test_a_look_tells_what_has_come_since_the_last_one() -> None:
+    clock = HandClock(0.0)
+    traffic = Traffic(clock.steady)
+    (first,) = traffic.models(text("1", answered=100, seconds=10.0))
+    assert (first["answered"], first["latency"]["mean"], first["requests_per_second"]) == (100, 0.1, None)
+    clock.at = 10.0
+    (second,) = traffic.models(text("1", answered=120, seconds=20.0, failed=2, rejected=3))
+    assert (second["answered"], second["failed"], second["rejected"]) == (20, 2, 3)
+    assert (second["latency"]["mean"], second["requests_per_second"]) == (0.5, 2.0)
+    assert (second["waiting"], second["status"], second["replicas"]["ready"]) == (7, None, None)
+    clock.at = 20.0
+    (idle,) = traffic.models(text("1", answered=120, seconds=20.0))
+    assert (idle["answered"], idle["latency"]) == (0, {"mean": None, "p50": None, "p99": None})
+
+
+def test_the_quantiles_are_those_of_the_buckets() -> None:
+    (told,) = Traffic().models(text("1", answered=100, seconds=10.0, slow=10))
+    assert told["latency"]["p50"] == pytest.approx(0.1 * 50 / 90, abs=1e-6)
+    assert told["latency"]["p99"] == pytest.approx(0.1 + 0.9 * 9 / 10, abs=1e-6)
+
+
+def test_another_worker_and_one_that_began_anew_are_no_leap() -> None:
+    clock = HandClock(0.0)
+    traffic = Traffic(clock.steady)
+    traffic.models(text("1", answered=100, seconds=10.0))
+    traffic.models(text("2", answered=1000, seconds=10.0))
+    clock.at = 10.0
+    (told,) = traffic.models(text("1", answered=110, seconds=11.0))
+    assert told["answered"] == 10
+    (anew,) = traffic.models(text("1", answered=5, seconds=1.0))
+    assert anew["answered"] == 5
