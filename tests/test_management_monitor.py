@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pynvml
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from management.cli.machine import Machine, gpus
 from management.cli.main import main
 from management.cli.monitor import Thresholds, alerts, exit_status
+from management.cli.monitor_view import view
 from management.cli.traffic import Traffic
 from tests.management_calls import deploy, infer, until
 from tests.management_servers import KEY, Management
@@ -164,6 +167,72 @@ def test_gpus_are_those_of_the_driver_or_none() -> None:
     assert len(found) == there
     assert all(one.keys() == GPU.keys() for one in found)
     assert Machine().look().keys() == SYSTEM
+
+
+class Driver:
+    """Answers for two GPUs as NVIDIA's does, in its own structures: one is whole, one a part that tells little."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun = 0
+        for name in ("Init", "Shutdown", "DeviceGetCount", "DeviceGetHandleByIndex", "DeviceGetName"):
+            monkeypatch.setattr(pynvml, f"nvml{name}", getattr(self, name))
+        for name in ("DeviceGetUtilizationRates", "DeviceGetMemoryInfo", "DeviceGetTemperature"):
+            monkeypatch.setattr(pynvml, f"nvml{name}", getattr(self, name))
+
+    def Init(self) -> None:  # noqa: N802
+        self.begun += 1
+
+    def Shutdown(self) -> None:  # noqa: N802
+        self.begun -= 1
+
+    def DeviceGetCount(self) -> int:  # noqa: N802
+        return 2
+
+    def DeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def DeviceGetName(self, gpu: int) -> str | bytes:  # noqa: N802
+        return "NVIDIA H100" if gpu == 0 else b"NVIDIA H100 MIG 1g.10gb"
+
+    def DeviceGetUtilizationRates(self, gpu: int) -> Any:  # noqa: N802
+        if gpu == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        return pynvml.c_nvmlUtilization_t(gpu=93, memory=40)
+
+    def DeviceGetMemoryInfo(self, gpu: int) -> Any:  # noqa: N802
+        if gpu == 1:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+        return pynvml.c_nvmlMemory_t(total=80 * 2**30, free=60 * 2**30, used=20 * 2**30)
+
+    def DeviceGetTemperature(self, gpu: int, sensor: int) -> int:  # noqa: N802
+        assert sensor == pynvml.NVML_TEMPERATURE_GPU
+        return 45 + gpu
+
+
+def test_what_a_driver_does_not_tell_of_a_gpu_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch)
+    whole, part = gpus()
+    assert whole == {
+        "id": 0,
+        "name": "NVIDIA H100",
+        "load": 93.0,
+        "memory_used": 20480.0,
+        "memory_total": 81920.0,
+        "temperature": 45,
+    }
+    assert (part["name"], part["load"], part["memory_total"], part["temperature"]) == (
+        "NVIDIA H100 MIG 1g.10gb",
+        None,
+        None,
+        46,
+    )
+    assert driver.begun == 0, "the library is let go of"
+    shown = Console(width=100, color_system=None)
+    with shown.capture() as captured:
+        seen: dict[str, Any] = {"system": Machine().look(), "api": WELL, "models": None, "alerts": []}
+        shown.print(view(seen, "http://localhost:8080"))
+    assert re.search(r"GPU 0 .* 93 % +NVIDIA H100, 20.0 of 80.0 GiB, 45 °C", captured.get())
+    assert re.search(r"GPU 1 .* - +NVIDIA H100 MIG 1g.10gb, 46 °C", captured.get())
 
 
 # On and on
