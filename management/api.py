@@ -158,11 +158,9 @@ def _add_history(api: APIRouter, platform: Platform) -> None:
     async def logs(request: Request) -> JSONAnswer:
         model_id = _model_id(request)
         tail = query(request, schemas.LogsQuery).tail
-        _, replicas = await platform.store.read(lambda session: _found(session, model_id))
-        parts = [
-            {"replica_id": one.id, "state": one.state.value, "lines": await platform.backend.launcher.log(one.id, tail)}
-            for one in replicas
-        ]
+        deployment, replicas = await platform.store.read(lambda session: _found(session, model_id))
+        lines = await platform.supervisor.log(deployment, replicas, tail)
+        parts = [{"replica_id": one.id, "state": one.state.value, "lines": lines.get(one.id, [])} for one in replicas]
         return JSONAnswer({"model_id": model_id, "replicas": parts})
 
     @api.get(

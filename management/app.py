@@ -19,6 +19,7 @@ from management.answers import ApiVoice, install_error_handlers
 from management.autoscaler import Autoscaler
 from management.backends import choice
 from management.backends.choice import Backend
+from management.backends.engine import Engine
 from management.changes import Changes
 from management.demand import REPORT_SECONDS, Reporter
 from management.documentation import add_documentation
@@ -28,6 +29,7 @@ from management.first_key import first_key
 from management.gateway import Calls, Gateway
 from management.ledger import Ledger
 from management.metrics import Metrics
+from management.reconciler import Reconciler
 from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
 from management.store import Session, Store
@@ -87,7 +89,14 @@ class Platform:
         errands = self.errands
         return Gateway(
             self.settings,
-            Calls(self._refresh, errands.awaken, self.supervisor.suspect, errands.eject, self.backend.answers),
+            Calls(
+                self._refresh,
+                errands.awaken,
+                self.supervisor.suspect,
+                errands.eject,
+                self.backend.answers,
+                self.backend.headers,
+            ),
         )
 
     @cached_property
@@ -112,16 +121,19 @@ class Platform:
         return Metrics(self.store, self.gateway.routes, tallies, worker, self.settings.home)
 
     @cached_property
-    def supervisor(self) -> Supervisor:
-        """What makes wishes true."""
+    def supervisor(self) -> Supervisor | Reconciler:
+        """What makes wishes true: by itself, or by an engine that does."""
+        keeper = self.backend.keeper
+        if isinstance(keeper, Engine):
+            return Reconciler(self.ledger, keeper, self.settings, self._refresh)
         short = capacity.least_memory(self.settings)
         autoscaler = Autoscaler(self.ledger, self.settings, capacity.free_memory, short)
-        return Supervisor(self.ledger, self.backend.launcher, autoscaler, self.settings, self._refresh)
+        return Supervisor(self.ledger, keeper, autoscaler, self.settings, self._refresh)
 
     @cached_property
     def wishes(self) -> Wishes:
         """What requests change."""
-        return Wishes(capacity.of_machine(self.settings), self.settings.hold_seconds)
+        return Wishes(self.backend.capacity, self.settings.hold_seconds)
 
     @cached_property
     def failures(self) -> Failures:
@@ -156,15 +168,15 @@ class Platform:
         await self.errands.close()
         await self.supervisor.close(stop_replicas=not self.settings.keep_replicas)
         await self.gateway.close()
+        await self.backend.close()
         with suppress(StoreUnavailable):
             await self.keyring.write_uses(self.store)
-        await asyncio.to_thread(self.backend.close)
         self.store.close()
 
     async def end_replicas(self) -> None:
         """Ends every replica of a server whose workers have ended."""
         await self.supervisor.close(stop_replicas=True)
-        self.backend.close()
+        await self.backend.close()
         self.store.close()
 
     async def health(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from management.errors import InsufficientResources
 from management.records import NOTHING, Deployment, Resources
 from management.settings import Settings
 
+ENDLESS: Final = 2**62
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _NVIDIA: Final = Path("/proc/driver/nvidia/gpus")
@@ -57,6 +58,17 @@ def of_machine(settings: Settings) -> Capacity:
             round(cores * 1000 * settings.overcommit),
             round(memory * settings.overcommit),
             settings.gpus if settings.gpus is not None else _gpus(),
+        )
+    )
+
+
+def elsewhere(settings: Settings) -> Capacity:
+    """That of a backend which is not this machine: as much as the settings say, else without end."""
+    return Capacity(
+        Resources(
+            ENDLESS if settings.cpus is None else round(settings.cpus * 1000),
+            ENDLESS if settings.memory is None else quantities.memory_bytes(settings.memory),
+            ENDLESS if settings.gpus is None else settings.gpus,
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,6 +33,7 @@ from management.replica_client import (
     ReplicaLate,
     ReplicaRefused,
     Result,
+    no_headers,
 )
 from management.routes import Route, Routes
 from management.routing import Priority
@@ -71,6 +72,8 @@ class Calls:
     """A replica of this deployment is not asked for a while, and why."""
     backend_answers: Callable[[], Awaitable[bool]]
     """Whether what runs the replicas can be asked for anything."""
+    headers: Callable[[str], Mapping[str, str]] = no_headers
+    """What a replica at this address wants with each request, beside what it is asked."""
 
 
 class Gateway:
@@ -80,9 +83,8 @@ class Gateway:
         """``calls`` are what the gateway has others do."""
         self._do = calls
         self._waking: set[asyncio.Task[None]] = set()
-        self.routes = Routes(
-            Rules(settings.concurrency, settings.queue_size, settings.queue_bytes, settings.ageing_seconds)
-        )
+        rules = Rules(settings.concurrency, settings.queue_size, settings.queue_bytes, settings.ageing_seconds)
+        self.routes = Routes(rules, calls.headers)
 
     def learn(self, deployments: Iterable[Deployment], ready: Iterable[Replica]) -> None:
         """Which models there are, and which of their replicas requests may be sent to, from now on."""

@@ -1,4 +1,7 @@
-"""What the supervisor writes down. Every write holds only while the lease does, in the same transaction."""
+"""What the supervisor, or the reconciler, writes down.
+
+Every write holds only while the lease does, in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +84,19 @@ class Ledger:
         started = await self._write(write)
         self.tallies[deployment.id].starts += started is not None
         return started
+
+    async def opened(self, deployment: Deployment, number: int) -> None:
+        """So many new replicas of the wanted revision, for which somebody else finds the devices."""
+
+        def write(session: Session) -> None:
+            if self._current(session, deployment) is None:
+                return
+            at = self.clock.now()
+            for _ in range(number):
+                new = Replica(uuid4().hex, deployment.id, deployment.wanted, ReplicaState.STARTING, at, at)
+                session.replicas.add(new)
+
+        await self._write(write)
 
     async def settled(
         self, deployment: Deployment, settled: Settled, tails: Mapping[str, Sequence[str]]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -70,10 +70,16 @@ class ReplicaFailed(ReplicaError):
     """Another 5xx, or no results of the contract."""
 
 
+def no_headers(_: str) -> Mapping[str, str]:
+    """What most replicas want with a request: nothing."""
+    return {}
+
+
 class ReplicaClient:
     """Connections to one replica."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
+        """``headers`` go to this address with each request, and nowhere else: no redirect is followed."""
         path = address.removeprefix("unix:")
         unix = path != address
         self._socket = SocketPath(path if unix else "")
@@ -89,6 +95,7 @@ class ReplicaClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            headers=headers,
         )
         self._in_flight = 0
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
 from management.errors import ModelNotReady
 from management.records import Deployment, Replica
-from management.replica_client import ReplicaClient
+from management.replica_client import ReplicaClient, no_headers
 from management.tallies import ModelTally
 from management.waiting import Line, Rules
 
@@ -48,8 +48,9 @@ class Route:
 class Routes:
     """Every model's."""
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, rules: Rules, headers: Callable[[str], Mapping[str, str]] = no_headers) -> None:
+        """``headers`` are what a replica at an address wants with each request."""
+        self._rules, self._headers = rules, headers
         self._routes: dict[str, Route] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -87,7 +88,7 @@ class Routes:
             self._close_later(route.clients.pop(gone))
         for new in replicas.keys() - route.clients.keys():
             replica = replicas[new]
-            route.clients[new] = ReplicaClient(replica.address)
+            route.clients[new] = ReplicaClient(replica.address, self._headers(replica.address))
             if replica.ready_at is not None:
                 route.start_seconds = (replica.ready_at - replica.created_at).total_seconds()
         route.line.seat(set(replicas))

@@ -7,11 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from management import failpoints
 from management.keys import check_chosen
+from management.secrecy import private
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -34,8 +35,8 @@ class Settings(BaseSettings):
     keys_for_models: bool = False
     """Whether the models' own endpoints (``/classify``, ``/infer`` ...) want a key, too. Roles operator and admin."""
 
-    backend: Literal["process", "docker"] = "process"
-    """Where replicas run: in processes of this machine, or in containers of its Docker Engine."""
+    backend: Literal["process", "docker", "bentocloud"] = "process"
+    """Where replicas run: in processes of this machine, in containers of its Docker Engine, or on BentoCloud."""
 
     docker_socket: Path = Path("/var/run/docker.sock")
     """The unix socket of the Docker Engine."""
@@ -51,6 +52,21 @@ class Settings(BaseSettings):
 
     docker_pids: Count = 512
     """Processes and threads that one container may have."""
+
+    cloud_token: SecretStr | None = None
+    """The API token of BentoCloud. Only the process that calls BentoCloud gets it, and what is deployed there."""
+
+    cloud_endpoint: str = "https://cloud.bentoml.com"
+    """Where BentoCloud is reached; without TLS only on this machine."""
+
+    cloud_cluster: str | None = None
+    """The cluster that models run on. Default: the first one of the organization."""
+
+    cloud_instance_type: str | None = None
+    """The instance type of every replica. Default: the cheapest that has what a model asks for."""
+
+    engine_seconds: Seconds = 5.0
+    """Seconds between looks at an engine that keeps replicas by itself; a fifth of it while something changes."""
 
     public_url: str = "http://localhost:8080"
     """Where callers reach this server: what ``endpoints`` in a status begins with."""
@@ -143,7 +159,7 @@ class Settings(BaseSettings):
             failpoints.check(text)
         return text or None
 
-    @field_validator("api_key")
+    @field_validator("api_key", "cloud_token")
     @classmethod
     def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
         """Empty is none; any other must be one that a header can carry."""
@@ -151,6 +167,18 @@ class Settings(BaseSettings):
             return None
         check_chosen(key.get_secret_value())
         return key
+
+    @field_validator("cloud_endpoint")
+    @classmethod
+    def _private(cls, url: str) -> str:
+        """The token is sent there."""
+        return private(url)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Settings:
+        if self.backend == "bentocloud" and not (self.cloud_token and self.cloud_token.get_secret_value()):
+            raise ValueError("ATELIER_CLOUD_TOKEN is needed for BentoCloud")
+        return self
 
     @property
     def database(self) -> str:

@@ -267,6 +267,10 @@ class Supervisor:
             self._ending.pop(replica_id, None)
             self.wake()
 
+    async def log(self, deployment: Deployment, replicas: Sequence[Replica], lines: int) -> dict[str, list[str]]:
+        """The last lines that each of these replicas of the deployment wrote, by its id."""
+        return {one.id: await self._launcher.log(one.id, lines) for one in replicas}
+
     async def close(self, *, stop_replicas: bool) -> None:
         """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica. Frees the lease."""
         await self._watch.close()

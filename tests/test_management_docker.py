@@ -7,7 +7,7 @@ import gc
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,9 @@ def collected() -> Iterator[None]:
 
 @pytest.fixture
 async def engine(echo_images: list[str], told: Settings) -> AsyncIterator[DockerEngine]:
-    with closing(DockerEngine(told.docker_socket)) as one:
-        yield one
+    one = DockerEngine(told.docker_socket)
+    yield one
+    await one.close()
 
 
 @pytest.fixture
@@ -250,8 +251,8 @@ async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
 
 
 async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Bench, told: Settings) -> None:
-    with EngineSwitch(told.home / "engine.sock", told.docker_socket) as switch, ExitStack() as opened:
-        engine = opened.enter_context(closing(DockerEngine(switch.path)))
+    with EngineSwitch(told.home / "engine.sock", told.docker_socket) as switch:
+        engine = DockerEngine(switch.path)
         launcher = DockerLauncher(engine, told)
         await launcher.start(bench.launch)
         look = await until(launcher, bench.launch.replica_id, Phase.READY)
@@ -271,6 +272,7 @@ async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Ben
         switch.on()
         assert await engine.answers()
         assert (await launcher.observe(bench.launch.replica_id)).address == look.address
+        await engine.close()
 
 
 async def test_an_engine_that_hangs_is_not_waited_for_for_ever(
@@ -284,7 +286,8 @@ async def test_an_engine_that_hangs_is_not_waited_for_for_ever(
 
     server = await asyncio.start_unix_server(swallow, told.home / "hangs.sock")
     async with server:
-        with closing(DockerEngine(told.home / "hangs.sock")) as engine:
-            assert not await engine.answers()
-            with pytest.raises(BackendUnavailable):
-                await DockerLauncher(engine, told).running()
+        engine = DockerEngine(told.home / "hangs.sock")
+        assert not await engine.answers()
+        with pytest.raises(BackendUnavailable):
+            await DockerLauncher(engine, told).running()
+        await engine.close()

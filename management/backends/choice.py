@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from management import capacity
 from management.backends.base import Images, Launcher
+from management.backends.engine import Engine
+from management.capacity import Capacity
+from management.replica_client import no_headers
 from management.settings import Settings
 
-Name = Literal["process", "docker"]
+Name = Literal["process", "docker", "bentocloud"]
+
+
+async def _always() -> bool:
+    return True
+
+
+async def _nothing() -> None:
+    """There is nothing to close."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +31,16 @@ class Backend:
     name: str
     images: Images
     """What can be deployed on it."""
-    launcher: Launcher
-    """What starts and ends replicas on it."""
-    answers: Callable[[], Awaitable[bool]]
+    keeper: Launcher | Engine
+    """What starts and ends replicas on it: one by one as it is told, or by itself."""
+    capacity: Capacity
+    """What it has for replicas."""
+    answers: Callable[[], Awaitable[bool]] = _always
     """Whether it can be asked for anything now; within a second or so."""
-    close: Callable[[], None]
-    """Ends what this process has open of it; what runs on it runs on."""
+    headers: Callable[[str], Mapping[str, str]] = no_headers
+    """What a replica at an address wants with each request."""
+    close: Callable[[], Awaitable[None]] = _nothing
+    """Ends what was begun to ask it."""
 
 
 def make(settings: Settings) -> Backend:
@@ -34,7 +50,8 @@ def make(settings: Settings) -> Backend:
             from management.backends.process import ProcessLauncher
             from management.bentos import BentoStore
 
-            return Backend("process", BentoStore(settings.bentoml_home), ProcessLauncher(settings), _always, _nothing)
+            store = BentoStore(settings.bentoml_home)
+            return Backend("process", store, ProcessLauncher(settings), capacity.of_machine(settings))
         case "docker":
             from management.backends.docker import DockerLauncher
             from management.backends.docker_engine import DockerEngine
@@ -42,12 +59,13 @@ def make(settings: Settings) -> Backend:
 
             engine = DockerEngine(settings.docker_socket)
             launcher = DockerLauncher(engine, settings)
-            return Backend("docker", DockerImages(engine, settings), launcher, engine.answers, engine.close)
+            machine = capacity.of_machine(settings)
+            return Backend("docker", DockerImages(engine, settings), launcher, machine, engine.answers, close=engine.close)
+        case "bentocloud":
+            from management.backends.bentocloud import BentoCloud
+            from management.bentos import BentoStore
 
-
-async def _always() -> bool:
-    return True
-
-
-def _nothing() -> None:
-    pass
+            cloud = BentoCloud(settings)
+            endless = capacity.elsewhere(settings)
+            store = BentoStore(settings.bentoml_home)
+            return Backend("bentocloud", store, cloud, endless, cloud.answers, cloud.headers, cloud.close)

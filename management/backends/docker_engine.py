@@ -100,8 +100,11 @@ class DockerEngine:
         """A client; not by ``version="auto"``, which leaves its connection open where it finds no engine."""
         return docker.APIClient(base_url=self._url, version=version, timeout=seconds)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Ends its connections, when the calls under way have ended."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
         if self._client is not None:
             self._client.close()
