@@ -31,7 +31,7 @@ NEWS_SECONDS: Final = 2.0
 """For which the outcome of a call says whether BentoCloud answers."""
 TYPES_SECONDS: Final = 600.0
 """Between two looks at the instance types."""
-COUNT_SECONDS: Final = 10.0
+COUNT_LOOKS: Final = 2
 """Between two counts of a deployment's replicas where nothing else has changed."""
 COUNTS_AT_A_TIME: Final = 4
 
@@ -68,10 +68,8 @@ class BentoCloud(Engine):
             raise LaunchRefusedError(f"BentoCloud has a deployment {name!r} of somebody else: it is left alone")
         elif there.owner[1] != order.deployment_id or there.standing is Standing.ENDING:
             return  # what was before it has to go first
-        elif there.mark != order.mark or there.standing is Standing.FAILED:
-            await self._told("update", name, order)
-        elif there.standing is Standing.STOPPED:
-            await self._asked("start", name)
+        elif there.mark != order.mark or there.standing in (Standing.FAILED, Standing.STOPPED):
+            await self._told("update", name, order)  # which also starts it
 
     async def _create(self, name: str, order: Order) -> None:
         try:
@@ -148,7 +146,9 @@ class BentoCloud(Engine):
             return 0
         before, at, key = self._counts.get(found.name), time.monotonic(), (found.status, found.mark)
         least = found.mark.least if found.mark else 0
-        fresh = before is not None and before.key == key and at - before.at < COUNT_SECONDS
+        fresh = (
+            before is not None and before.key == key and at - before.at < COUNT_LOOKS * self._settings.engine_seconds
+        )
         if before is None or not fresh or (before.ready is not None and before.ready < least):
             before = self._counts[found.name] = _Count(key, at, await self._counted(found.name))
         return before.ready

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
 
@@ -70,12 +71,11 @@ class Cloud:
         return _told(bentoml.deployment.create(name, bento=self._known(bento), **config, **self._where))
 
     def update(self, name: str, bento: str, **config: Any) -> Told:
-        """The deployment with another configuration; starts one that was terminated."""
-        return _told(bentoml.deployment.update(name, bento=self._known(bento), **config, **self._where))
+        """The deployment with another configuration, or the same: that starts one which was terminated.
 
-    def start(self, name: str) -> Told:
-        """The terminated deployment as it was."""
-        return _told(bentoml.deployment.start(name, **self._where))
+        ``bentoml.deployment.start`` would do that, too, if it did not fail always: it does not verify what it makes.
+        """
+        return _told(bentoml.deployment.update(name, bento=self._known(bento), **config, **self._where))
 
     def terminate(self, name: str) -> Told:
         """Its replicas are ended."""
@@ -96,9 +96,13 @@ class Cloud:
 
     def log(self, name: str, lines: int) -> list[list[str]]:
         """The last lines of each replica."""
-        deployment = bentoml.deployment.get(name, **self._where)
+        deployment, pods = bentoml.deployment.get(name, **self._where), self.pods(name)
         space = deployment._schema.kube_namespace
-        return [self._tail(deployment.cluster, space, one["name"])[-lines:] for one in self.pods(name)]
+        with ThreadPoolExecutor(max(1, len(pods))) as threads:
+            return [
+                told[-lines:]
+                for told in threads.map(lambda one: self._tail(deployment.cluster, space, one["name"]), pods)
+            ]
 
     def _tail(self, cluster: str, namespace: str, pod: str) -> list[str]:
         over = threading.Event()

@@ -1,0 +1,352 @@
+"""BentoCloud as the engine, through BentoML's own client, against a local server that speaks the calls it makes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from management.backends.base import LaunchRefusedError
+from management.backends.bentocloud import BentoCloud
+from management.backends.bentocloud_words import MARK, name_of
+from management.backends.engine import Condition, Order, Standing
+from management.backends.instance import of_home
+from management.errors import BackendUnavailable
+from management.records import Resources
+from management.settings import Settings
+from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
+from tests.management_doubles import deployment, revision
+
+GIB = 2**30
+SMALL = Resources(500, GIB, 0)
+SECONDS = 20.0
+
+
+@pytest.fixture
+def cloud() -> Iterator[LocalCloud]:
+    with local_cloud() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(cloud: LocalCloud, tmp_path: Path, echo_bentos: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("BENTOML_HOME", str(echo_bentos))
+    monkeypatch.setenv("SOMETHING_SECRET", "of-the-control-plane")
+    return Settings(home=tmp_path, backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=cloud.url)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def engine(settings: Settings) -> AsyncIterator[BentoCloud]:
+    made = BentoCloud(settings)
+    yield made
+    await made.close()
+
+
+def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> Order:
+    one = revision(number)
+    config = {"docker_image": f"tests/echo:{number}.0.0", "resources": SMALL, **changes}
+    return Order("d1", model_id, replace(one, config=replace(one.config, **config)), least, most)
+
+
+async def seen(engine: BentoCloud, standing: Standing, deployment_id: str = "d1") -> Condition:
+    """The deployment when it has come to stand so."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            found = (await engine.observe()).get(deployment_id)
+            if found is not None and found.standing is standing:
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def serving(engine: BentoCloud, told: Order) -> Condition:
+    await engine.apply(told)
+    return await seen(engine, Standing.RUNNING)
+
+
+async def test_nothing_is_there_at_first(engine: BentoCloud) -> None:
+    assert await engine.observe() == {}
+    assert await engine.answers()
+    assert await engine.log(deployment(), 10) == []
+
+
+async def test_an_order_becomes_a_deployment_with_all_that_it_says(engine: BentoCloud, cloud: LocalCloud) -> None:
+    found = await serving(engine, order(least=2, most=4, environment_variables={"ECHO_VERSION": "7"}))
+    assert (found.name, found.mark, found.ready) == ("echo", order(least=2, most=4).mark, 2)
+    assert found.address == f"{cloud.url}/d/echo"
+    told = cloud.deployments["echo"].config
+    assert told["bento"] == "echo:1.0.0"
+    assert told["access_authorization"] is True, "or anybody could ask it"
+    (service,) = told["services"].values()
+    assert (service["scaling"]["min_replicas"], service["scaling"]["max_replicas"]) == (2, 4)
+    assert (service["instance_type"], service["deployment_strategy"]) == ("cpu.1", "RollingUpdate")
+    environment = cloud.deployments["echo"].environment()
+    assert environment["ECHO_VERSION"] == "7"
+    assert environment["BENTOML_DO_NOT_TRACK"] == "True"
+    assert not any(TOKEN in value for value in environment.values())
+
+
+@pytest.mark.parametrize("strategy", ["proxy", "presigned_url", None])
+async def test_a_bento_that_is_only_here_is_sent_once(
+    engine: BentoCloud, cloud: LocalCloud, strategy: str | None
+) -> None:
+    cloud.strategy = strategy
+    await serving(engine, order())
+    sent = cloud.packages["bento", "echo", "1.0.0"]
+    assert b"class Echo" in sent.content
+    uploads = [one for one in cloud.calls if one.endswith(("/upload", "/start_upload"))]
+    await engine.apply(order(least=2))
+    assert [one for one in cloud.calls if one.endswith(("/upload", "/start_upload"))] == uploads
+
+
+async def test_an_order_given_twice_or_by_two_at_once_is_one_deployment(engine: BentoCloud, cloud: LocalCloud) -> None:
+    await asyncio.gather(engine.apply(order()), engine.apply(order()))
+    await engine.apply(order())
+    assert list(cloud.deployments) == ["echo"]
+    assert not [one for one in cloud.calls if one.startswith("PUT /api/v2")], "nothing was to be changed"
+
+
+async def test_another_revision_or_scaling_is_an_update_and_variables_that_are_gone_are_gone(
+    engine: BentoCloud, cloud: LocalCloud
+) -> None:
+    await serving(engine, order(environment_variables={"ECHO_VERSION": "1", "OLD": "1"}))
+    await engine.apply(order(2, environment_variables={}))
+    found = await seen(engine, Standing.RUNNING)
+    assert found.mark == order(2).mark
+    assert cloud.deployments["echo"].config["bento"] == "echo:2.0.0"
+    assert {"ECHO_VERSION", "OLD"}.isdisjoint(cloud.deployments["echo"].environment())
+    await engine.apply(order(2, 3, 3))
+    assert (await seen(engine, Standing.RUNNING)).ready == 3
+
+
+async def test_what_is_halted_stays_and_starts_again_as_it_was(engine: BentoCloud, cloud: LocalCloud) -> None:
+    found = await serving(engine, order())
+    await engine.halt(found)
+    stopped = await seen(engine, Standing.STOPPED)
+    assert stopped.mark == order().mark
+    await engine.halt(stopped)
+    assert [one for one in cloud.calls if one.endswith("/terminate")] == ["POST /api/v2/deployments/echo/terminate"]
+    again = await serving(engine, order())
+    assert (again.mark, again.ready) == (found.mark, found.ready)
+
+
+async def test_the_client_s_own_start_still_starts_nothing(
+    engine: BentoCloud, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it does, the update that stands for it can go."""
+    import bentoml.deployment
+
+    await engine.halt(await serving(engine, order()))
+    await seen(engine, Standing.STOPPED)
+    monkeypatch.setenv("BENTO_CLOUD_API_KEY", TOKEN)
+    monkeypatch.setenv("BENTO_CLOUD_API_ENDPOINT", cloud.url)
+    with pytest.raises(bentoml.exceptions.BentoMLException, match="must be called first"):
+        await asyncio.to_thread(bentoml.deployment.start, "echo")
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("terminated_first", [False, True])
+async def test_a_removal_takes_a_step_each_time_until_nothing_is_left(
+    engine: BentoCloud, cloud: LocalCloud, force: bool, terminated_first: bool
+) -> None:
+    cloud.terminated_first = terminated_first
+    found = await serving(engine, order())
+    async with asyncio.timeout(SECONDS):
+        while conditions := await engine.observe():
+            await engine.remove(conditions["d1"], force=force)
+    assert cloud.deployments == {}
+    await engine.remove(found, force=True)
+    assert [one for one in cloud.calls if "terminate" in one] or (force and not terminated_first)
+
+
+WORDS = {
+    "image-building": Standing.PENDING,
+    "image-build-succeeded": Standing.PENDING,
+    "deploying": Standing.PENDING,
+    "unknown": Standing.PENDING,
+    "a-word-of-tomorrow": Standing.PENDING,
+    "running": Standing.RUNNING,
+    "scaled-to-zero": Standing.RUNNING,
+    "unhealthy": Standing.UNHEALTHY,
+    "failed": Standing.FAILED,
+    "image-build-failed": Standing.FAILED,
+    "terminating": Standing.ENDING,
+    "terminated": Standing.STOPPED,
+    "non-deployed": Standing.STOPPED,
+}
+
+
+async def test_every_word_for_a_status_means_something_here(engine: BentoCloud, cloud: LocalCloud) -> None:
+    await serving(engine, order())
+    for word, standing in WORDS.items():
+        cloud.deployments["echo"].becomes(word)
+        found = (await engine.observe())["d1"]
+        assert found.standing is standing, word
+        assert (word in found.reason) == (standing in (Standing.FAILED, Standing.UNHEALTHY)), word
+    cloud.deployments["echo"].becomes("scaled-to-zero")
+    assert (await engine.observe())["d1"].ready == 0
+
+
+def test_every_word_of_the_client_is_known() -> None:
+    from bentoml._internal.cloud.schemas.modelschemas import DeploymentStatus
+
+    assert {one.value for one in DeploymentStatus} <= WORDS.keys()
+
+
+async def test_the_replicas_are_counted_and_their_logs_read(engine: BentoCloud, cloud: LocalCloud) -> None:
+    await serving(engine, order(least=2))
+    lines = await engine.log(replace(deployment("echo"), id="d1"), 1)
+    assert lines == [["echo-0: last"], ["echo-1: last"]]
+    assert await engine.log(deployment("echo"), 1) == [], "it is another deployment's"
+
+
+async def test_where_the_replicas_cannot_be_counted_nobody_guesses(engine: BentoCloud, cloud: LocalCloud) -> None:
+    cloud.fault, cloud.faulty = "500", re.compile("/pods")
+    assert (await serving(engine, order())).ready is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name"),
+    [
+        (Resources(1000, GIB, 0), "cpu.1"),
+        (Resources(1500, GIB, 0), "cpu.4"),
+        (Resources(100, 8 * GIB, 0), "cpu.4"),
+        (Resources(100, GIB, 1), "gpu.t4.1"),
+    ],
+)
+async def test_the_cheapest_instance_type_that_has_enough_is_taken(
+    engine: BentoCloud, cloud: LocalCloud, wanted: Resources, name: str
+) -> None:
+    await engine.apply(order(resources=wanted))
+    assert cloud.deployments["echo"].config["services"]["Echo"]["instance_type"] == name
+
+
+async def test_what_no_instance_type_has_is_refused(engine: BentoCloud, cloud: LocalCloud) -> None:
+    with pytest.raises(LaunchRefusedError, match=r"no instance type .*65536Mi.*cpu\.1"):
+        await engine.apply(order(resources=Resources(100, 64 * GIB, 0)))
+    assert cloud.deployments == {}
+
+
+async def test_a_bento_that_is_nowhere_is_refused_and_no_module_of_its_name_is_imported(
+    engine: BentoCloud, settings: Settings, tmp_path: Path
+) -> None:
+    (settings.home / "bentocloud").mkdir(exist_ok=True)
+    trap = settings.home / "bentocloud" / "nobody.py"
+    trap.write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
+    with pytest.raises(LaunchRefusedError, match=r"nobody:1\.0\.0 is neither"):
+        await engine.apply(order(docker_image="tests/nobody:1.0.0"))
+    assert not (tmp_path / "imported").exists()
+
+
+async def test_a_deployment_of_the_name_that_is_somebody_else_s_is_left_alone(
+    engine: BentoCloud, cloud: LocalCloud
+) -> None:
+    await serving(engine, order())
+    config = cloud.deployments["echo"].config
+    cloud.deployments["echo"].labels = []
+    cloud.deployments["echo"].config = {**config, "envs": [{"name": MARK, "value": "other.d1.1"}]}
+    assert await engine.observe() == {}
+    with pytest.raises(LaunchRefusedError, match="somebody else"):
+        await engine.apply(order(2))
+    assert cloud.deployments["echo"].config["bento"] == "echo:1.0.0"
+
+
+async def test_what_was_before_of_the_same_name_goes_first(engine: BentoCloud, cloud: LocalCloud) -> None:
+    await serving(engine, order())
+    await engine.apply(replace(order(2), deployment_id="d2"))
+    assert cloud.deployments["echo"].config["bento"] == "echo:1.0.0"
+    assert list(await engine.observe()) == ["d1"], "it is still there to be removed"
+
+
+async def test_a_control_plane_that_starts_anew_finds_its_own(
+    engine: BentoCloud, settings: Settings, cloud: LocalCloud
+) -> None:
+    await serving(engine, order(2))
+    other = BentoCloud(settings)
+    try:
+        assert (await other.observe())["d1"].mark == order(2).mark
+    finally:
+        await other.close()
+    assert of_home(settings.home).id in str(cloud.deployments["echo"].labels)
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "429", "401", "reset"])
+async def test_a_cloud_that_is_away_is_unavailable_and_found_again(
+    engine: BentoCloud, cloud: LocalCloud, fault: str
+) -> None:
+    found = await serving(engine, order())
+    cloud.fault = fault
+    for call in (engine.observe(), engine.apply(order(2)), engine.halt(found), engine.remove(found, force=True)):
+        with pytest.raises(BackendUnavailable) as raised:
+            await call
+        assert TOKEN not in str(raised.value.details), "though the cloud says it"
+    assert not await engine.answers()
+    cloud.fault = None
+    assert (await engine.observe())["d1"].standing is Standing.RUNNING
+    assert await engine.answers()
+
+
+async def test_a_call_that_hangs_ends_with_its_process(
+    engine: BentoCloud, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await engine.observe()
+    monkeypatch.setattr("management.backends.bentocloud.CALL_SECONDS", 0.5)
+    cloud.fault = "hang"
+    before = callers()
+    with pytest.raises(BackendUnavailable) as raised:
+        await engine.observe()
+    assert raised.value.details["reason"] == "no answer within 0.5 s"
+    assert len(callers()) < len(before)
+
+
+async def test_the_token_is_in_no_environment_and_no_argument(engine: BentoCloud, settings: Settings) -> None:
+    await engine.observe()
+    (caller,) = callers()
+    assert caller.environ().keys() <= {"PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY"} | {
+        *("https_proxy", "NO_PROXY", "no_proxy", "HOME", "BENTOML_HOME", "BENTOML_DO_NOT_TRACK", "LC_CTYPE")
+    }
+    assert TOKEN not in str(caller.environ()) + str(caller.cmdline())
+    assert not [file for file in settings.home.rglob("*") if file.is_file() and TOKEN in file.read_text("latin-1")]
+
+
+def callers() -> list[psutil.Process]:
+    """The processes that call BentoCloud for this one."""
+    found = psutil.Process().children(recursive=True)
+    return [one for one in found if any("bentocloud_calls" in part for part in one.cmdline())]
+
+
+async def test_the_token_goes_to_what_is_proven_by_a_certificate_or_lies_here(
+    engine: BentoCloud, settings: Settings
+) -> None:
+    assert engine.headers("http://127.0.0.1:9/d/echo") == {"Authorization": f"Bearer {TOKEN}"}
+    assert engine.headers("https://echo.example") == {"Authorization": f"Bearer {TOKEN}"}
+    for address in ("unix:/tmp/http.sock", "http://echo.example", "https://user@echo.example", ""):
+        assert engine.headers(address) == {}, address
+    abroad = BentoCloud(settings.model_copy(update={"cloud_endpoint": "https://cloud.example"}))
+    assert abroad.headers("http://127.0.0.1:9/d/echo") == {}, "the cloud is not on this machine"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://cloud.example", "ftp://127.0.0.1", "https://a:b@cloud.example", "https://"]
+)
+def test_the_token_is_not_sent_where_others_read_along(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="cloud_endpoint"):
+        Settings(backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=endpoint)  # type: ignore[arg-type]
+
+
+def test_without_a_token_there_is_no_such_backend() -> None:
+    with pytest.raises(ValueError, match="ATELIER_CLOUD_TOKEN"):
+        Settings(backend="bentocloud")
+
+
+def test_names_are_dns_labels_and_different_for_different_models() -> None:
+    assert name_of("tcm-diagnosis") == "tcm-diagnosis"
+    ids = ["a_b", "a-b", "a_b_", "1a", "a--", "-".join("a" * 31), "a" * 63, "_" * 63, "9" * 63]
+    names = [name_of(one) for one in ids]
+    assert len(set(names)) == len(ids)
+    assert all(len(one) <= 63 and one[0].isalpha() and one[-1].isalnum() and "_" not in one for one in names)

@@ -1,0 +1,233 @@
+"""A real server of the management on a local BentoCloud: from a request to what serves there, and back."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
+from tests.management_calls import Load, deploy, infer, status, until
+from tests.management_servers import Management, managing
+
+DRAIN_SECONDS = "1"
+FAILS = ["image-building", "image-build-failed"]
+
+
+@pytest.fixture
+def cloud() -> Iterator[LocalCloud]:
+    with local_cloud() as running:
+        yield running
+
+
+def served(cloud: LocalCloud, bentos: Path, home: Path | None = None) -> AbstractContextManager[Management]:
+    told = {
+        "BACKEND": "bentocloud",
+        "CLOUD_TOKEN": TOKEN,
+        "CLOUD_ENDPOINT": cloud.url,
+        "ENGINE_SECONDS": "0.5",
+        "DRAIN_SECONDS": DRAIN_SECONDS,
+        "RETRY_SECONDS": "0.2",
+        "START_SECONDS": "2",
+    }
+    return managing(bentos, home=home, **{f"ATELIER_{name}": value for name, value in told.items()})
+
+
+@pytest.fixture
+def server(cloud: LocalCloud, echo_bentos: Path) -> Iterator[Management]:
+    with served(cloud, echo_bentos) as running:
+        yield running
+
+
+@pytest.fixture
+def api(server: Management) -> Iterator[httpx.Client]:
+    with server.client(**{"Accept-Language": "en"}) as client:
+        yield client
+
+
+def changed(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def scale(api: httpx.Client, replicas: int) -> dict[str, Any]:
+    return changed(api.post("/models/echo/scale", params={"wait": 30}, json={"replicas": replicas}))
+
+
+def update(api: httpx.Client, version: str, wait: int = 30) -> httpx.Response:
+    config = {
+        "version": version,
+        "docker_image": f"tests/echo:{version}",
+        "environment_variables": {"ECHO_VERSION": version},
+    }
+    return api.put("/models/echo", params={"wait": wait}, json={"config": config})
+
+
+def test_a_model_s_life_on_bentocloud(server: Management, api: httpx.Client, cloud: LocalCloud) -> None:
+    changed(deploy(api))
+    assert status(api)["replicas"] == {"desired": 1, "current": 1, "ready": 1}
+    answer = changed(infer(api, {"n": 1}))
+    assert answer["output_data"] == {"echo": {"n": 1}, "version": "1.0.0", "on": "echo"}
+    assert cloud.asked == [("echo", f"Bearer {TOKEN}")]
+
+    assert scale(api, 3)["current_replicas"] == 3
+    (service,) = cloud.deployments["echo"].config["services"].values()
+    assert (service["scaling"]["min_replicas"], service["scaling"]["max_replicas"]) == (3, 3)
+
+    with Load(server) as load:
+        changed(update(api, "2.0.0"))
+        until(lambda: load.versions["2.0.0"])
+    assert set(load.statuses) == {200}, load.refusals
+    assert status(api)["replicas"] == {"desired": 3, "current": 3, "ready": 3}
+    lines = [one["lines"] for one in api.get("/models/echo/logs", params={"tail": 1}).json()["replicas"]]
+    assert lines == [[f"echo-{number}: last"] for number in range(3)]
+
+    scale(api, 0)
+    until(lambda: cloud.deployments["echo"].status == "terminated")
+    assert status(api)["status"] == "stopped"
+    assert infer(api, {}).json()["error"]["code"] == "MODEL_NOT_READY"
+    scale(api, 1)
+    assert infer(api, {}).status_code == 200
+
+    changed(api.delete("/models/echo", params={"wait": 30}))
+    assert cloud.deployments == {}
+    assert cloud.made() == 1
+    assert secretive(server)
+
+
+def secretive(server: Management) -> bool:
+    """Whether the token is where it may be: in the environment of the server, which was given it, and nowhere else."""
+    assert TOKEN not in server.log.read_text()
+    assert not [one for one in server.home.rglob("*") if one.is_file() and TOKEN.encode() in one.read_bytes()]
+    others = psutil.Process(server.pid).children(recursive=True)
+    assert others, "it calls BentoCloud from another process"
+    return not any(TOKEN in str(one.environ()) + str(one.cmdline()) for one in others)
+
+
+def test_an_update_that_fails_leaves_what_served_before(api: httpx.Client, cloud: LocalCloud) -> None:
+    changed(deploy(api))
+    cloud.scripts = [FAILS]
+    refused = update(api, "2.0.0")
+    assert refused.status_code == 500
+    assert refused.json()["error"]["details"]["reason"] == "BentoCloud says: image-build-failed"
+    until(lambda: cloud.deployments["echo"].config["bento"] == "echo:1.0.0" and status(api)["revision"] == 1)
+    until(lambda: cloud.deployments["echo"].status == "running")
+    assert infer(api, {}).json()["output_data"]["version"] == "1.0.0"
+    assert "2.0.0" in status(api)["message"]
+
+
+def test_a_first_start_that_fails_says_why_and_the_next_wish_is_tried_anew(
+    api: httpx.Client, cloud: LocalCloud
+) -> None:
+    cloud.scripts = [FAILS]
+    failed = deploy(api)
+    assert (failed.status_code, failed.json()["error"]["code"]) == (500, "DEPLOYMENT_FAILED")
+    assert (status(api)["status"], "image-build-failed" in status(api)["message"]) == ("failed", True)
+    scale(api, 1)
+    assert status(api)["status"] == "running"
+    too_large = deploy(api, "large", resource_requirements={"cpu": "64", "memory": "128Mi"})
+    assert "no instance type" in too_large.json()["error"]["details"]["reason"]
+
+
+def test_what_happens_there_is_followed(api: httpx.Client, cloud: LocalCloud) -> None:
+    changed(deploy(api))
+    there = cloud.deployments["echo"]
+    there.counted = 3
+    until(lambda: status(api)["replicas"] == {"desired": 3, "current": 3, "ready": 3})
+    there.becomes("scaled-to-zero")
+    until(lambda: status(api)["replicas"]["ready"] == 1)
+    assert infer(api, {}).status_code == 200
+    there.becomes("unhealthy")
+    until(lambda: status(api)["status"] == "failed")
+    there.becomes("running")
+    until(lambda: status(api)["status"] == "running")
+    there.becomes("terminated")
+    until(lambda: status(api)["status"] == "failed")
+    assert "somebody else" in status(api)["message"]
+    there.counted = None
+    scale(api, 2)
+    assert status(api)["replicas"]["ready"] == 2
+    del cloud.deployments["echo"]
+    until(lambda: "echo" in cloud.deployments and status(api)["replicas"]["ready"] == 2)
+
+
+def test_a_cloud_that_is_away_changes_nothing_and_is_found_again(
+    api: httpx.Client, cloud: LocalCloud, server: Management
+) -> None:
+    changed(deploy(api))
+    cloud.fault, cloud.faulty = "503", re.compile("^/(api|ws)/")
+    until(lambda: api.get("/health").json()["backend_state"] == "unavailable")
+    assert deploy_soon(api, "later").status_code == 202
+    refused = infer(api, {}, "later")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "BACKEND_UNAVAILABLE")
+    assert infer(api, {}).status_code == 200, "what runs there runs on"
+    assert status(api)["status"] == "running"
+    cloud.fault = None
+    until(lambda: status(api, "later")["status"] == "running")
+    until(lambda: api.get("/health").json()["status"] == "healthy")
+    assert secretive(server)
+
+
+def deploy_soon(api: httpx.Client, model_id: str) -> httpx.Response:
+    config = {**deployed_config(model_id), "scaling_config": {"max_replicas": 2}}
+    return api.post("/models/deploy", json={"config": config})
+
+
+def deployed_config(model_id: str) -> dict[str, object]:
+    from tests.management_servers import echo_config
+
+    return echo_config(model_id)
+
+
+def test_a_server_that_is_killed_finds_what_it_ordered_and_orders_nothing_twice(
+    cloud: LocalCloud, echo_bentos: Path, tmp_path: Path
+) -> None:
+    cloud.pace = 1.0
+    with served(cloud, echo_bentos, tmp_path) as first, first.client() as api:
+        assert deploy_soon(api, "echo").status_code == 202
+        until(lambda: cloud.made() == 1)
+        os.kill(first.pid, signal.SIGKILL)
+        stranger = cloud.deployments["echo"]
+    with served(cloud, echo_bentos, tmp_path) as second, second.client() as api:
+        until(lambda: status(api)["status"] == "running")
+        assert infer(api, {}).status_code == 200
+        assert (cloud.made(), cloud.deployments["echo"]) == (1, stranger)
+        until(lambda: not callers_but(second))
+
+
+def callers_but(server: Management) -> list[psutil.Process]:
+    """Processes that call BentoCloud and are not this server's."""
+    own = {one.pid for one in psutil.Process(server.pid).children(recursive=True)}
+    found = []
+    for one in psutil.process_iter():
+        try:
+            if one.pid not in own and any("bentocloud_calls" in part for part in one.cmdline()):
+                found.append(one)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_what_no_record_knows_is_removed_and_what_is_somebody_else_s_is_not(
+    api: httpx.Client, cloud: LocalCloud
+) -> None:
+    changed(deploy(api))
+    ours = cloud.deployments["echo"]
+    orphan, stranger = ours.copy("orphan", "x" * 32), ours.copy("stranger", "y" * 32, instance="other")
+    cloud.deployments |= {"orphan": orphan, "stranger": stranger}
+    until(lambda: "orphan" not in cloud.deployments)
+    assert cloud.deployments.keys() == {"echo", "stranger"}
+    assert stranger.status == "running"
+    taken = deploy(api, "stranger")
+    assert (taken.status_code, "somebody else" in taken.json()["error"]["details"]["reason"]) == (500, True)
+    changed(api.delete("/models/stranger", params={"wait": 30}))
+    assert stranger is cloud.deployments["stranger"]
