@@ -122,7 +122,7 @@ def steer(deployment: Deployment, replicas: Sequence[Replica], sight: Sight) -> 
     drained = _move([one for one in alive if not one.state.wanted], ReplicaState.GONE)
     rows = [one for one in alive if one.state.wanted]
     if deployment.gave_up:
-        return [*drained, *_resigned(rows, sight)]
+        return [*drained, *_resigned(deployment, rows, sight)]
     return [*drained, *_wanted(deployment, rows, sight)]
 
 
@@ -146,7 +146,7 @@ def _ending(alive: Sequence[Replica], sight: Sight, last: Halt | Remove) -> list
     return [last] if sight.idle or not alive else []
 
 
-def _resigned(rows: Sequence[Replica], sight: Sight) -> list[Step]:
+def _resigned(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
     """Of what was given up, the rows follow what is left of it; it is taken up again when it serves after all."""
     if sight.applied and sight.condition.standing is Standing.RUNNING:
         return [Prove()]
@@ -156,7 +156,9 @@ def _resigned(rows: Sequence[Replica], sight: Sight) -> list[Step]:
     if sight.condition.standing is Standing.RUNNING:  # by the order before
         answering = max(1, len(rows) if sight.condition.ready is None else answering)
     ready = [one for one in rows if one.state is ReplicaState.READY][:answering]
-    return _move([one for one in rows if one not in ready], ReplicaState.FAILED, sight.condition.reason or GONE)
+    return _move(
+        [one for one in rows if one not in ready], ReplicaState.FAILED, sight.condition.reason or deployment.reason
+    )
 
 
 def _wanted(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:

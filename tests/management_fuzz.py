@@ -61,7 +61,7 @@ class EchoPlatform(Platform):
 
     @cached_property
     def backend(self) -> Backend:
-        return replace(super().backend, images=BentoStore(self.settings.home), launcher=EchoLauncher(self.address))
+        return replace(super().backend, images=BentoStore(self.settings.home), keeper=EchoLauncher(self.address))
 
     @cached_property
     def wishes(self) -> Wishes:

@@ -38,7 +38,7 @@ def cloud() -> Iterator[LocalCloud]:
 def settings(cloud: LocalCloud, tmp_path: Path, echo_bentos: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("BENTOML_HOME", str(echo_bentos))
     monkeypatch.setenv("SOMETHING_SECRET", "of-the-control-plane")
-    return Settings(home=tmp_path, backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=cloud.url)  # type: ignore[arg-type]
+    return Settings(home=tmp_path, backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=cloud.url)
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ async def test_the_token_goes_to_what_is_proven_by_a_certificate_or_lies_here(
 )
 def test_the_token_is_not_sent_where_others_read_along(endpoint: str) -> None:
     with pytest.raises(ValueError, match="cloud_endpoint"):
-        Settings(backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=endpoint)  # type: ignore[arg-type]
+        Settings(backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=endpoint)
 
 
 def test_without_a_token_there_is_no_such_backend() -> None:

@@ -18,7 +18,6 @@ from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
 from tests.management_calls import Load, deploy, infer, status, until
 from tests.management_servers import Management, managing
 
-DRAIN_SECONDS = "1"
 FAILS = ["image-building", "image-build-failed"]
 
 
@@ -29,16 +28,17 @@ def cloud() -> Iterator[LocalCloud]:
 
 
 def served(cloud: LocalCloud, bentos: Path, home: Path | None = None) -> AbstractContextManager[Management]:
-    told = {
-        "BACKEND": "bentocloud",
-        "CLOUD_TOKEN": TOKEN,
-        "CLOUD_ENDPOINT": cloud.url,
-        "ENGINE_SECONDS": "0.5",
-        "DRAIN_SECONDS": DRAIN_SECONDS,
-        "RETRY_SECONDS": "0.2",
-        "START_SECONDS": "2",
-    }
-    return managing(bentos, home=home, **{f"ATELIER_{name}": value for name, value in told.items()})
+    return managing(
+        bentos,
+        home=home,
+        ATELIER_BACKEND="bentocloud",
+        ATELIER_CLOUD_TOKEN=TOKEN,
+        ATELIER_CLOUD_ENDPOINT=cloud.url,
+        ATELIER_ENGINE_SECONDS="0.5",
+        ATELIER_DRAIN_SECONDS="1",
+        ATELIER_RETRY_SECONDS="0.2",
+        ATELIER_START_SECONDS="2",
+    )
 
 
 @pytest.fixture

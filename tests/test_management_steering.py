@@ -92,11 +92,11 @@ def test_while_an_update_rolls_out_the_old_rows_serve_on_and_then_they_go() -> N
 
 def test_a_failed_update_goes_back_and_a_failed_first_start_is_given_up() -> None:
     update, first = wish(served=revision(1)), wish()
-    told = {"reason": "image-build-failed"}
-    assert steer(update, [row(READY, 1), row(STARTING)], sight(update, Standing.FAILED, **told)) == [
+    why = "image-build-failed"
+    assert steer(update, [row(READY, 1), row(STARTING)], sight(update, Standing.FAILED, reason=why)) == [
         RollBack("image-build-failed")
     ]
-    assert steer(first, [row(STARTING)], sight(first, Standing.FAILED, **told)) == [GiveUp("image-build-failed")]
+    assert steer(first, [row(STARTING)], sight(first, Standing.FAILED, reason=why)) == [GiveUp("image-build-failed")]
 
 
 def test_what_was_given_up_is_ordered_anew_when_the_wish_is_and_taken_up_when_it_serves_after_all() -> None:
