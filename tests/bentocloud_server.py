@@ -50,6 +50,10 @@ class LocalCloud:
 
     def __init__(self) -> None:
         self.url = ""
+        self.reset()
+
+    def reset(self) -> None:
+        """As it was at first: empty, and well."""
         self.words = ["image-building", "deploying", "running"]
         """That deployments go through when they are made or updated."""
         self.scripts: list[list[str]] = []

@@ -21,7 +21,7 @@ from tests.management_servers import Management, managing
 FAILS = ["image-building", "image-build-failed"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cloud() -> Iterator[LocalCloud]:
     with local_cloud() as running:
         yield running
@@ -41,16 +41,19 @@ def served(cloud: LocalCloud, bentos: Path, home: Path | None = None) -> Abstrac
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(cloud: LocalCloud, echo_bentos: Path) -> Iterator[Management]:
     with served(cloud, echo_bentos) as running:
         yield running
 
 
 @pytest.fixture
-def api(server: Management) -> Iterator[httpx.Client]:
+def api(server: Management, cloud: LocalCloud) -> Iterator[httpx.Client]:
+    cloud.reset()
     with server.client(**{"Accept-Language": "en"}) as client:
         yield client
+        for model in client.get("/models").json():
+            changed(client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30}))
 
 
 def changed(answer: httpx.Response) -> dict[str, Any]:
@@ -191,30 +194,20 @@ def deployed_config(model_id: str) -> dict[str, object]:
 def test_a_server_that_is_killed_finds_what_it_ordered_and_orders_nothing_twice(
     cloud: LocalCloud, echo_bentos: Path, tmp_path: Path
 ) -> None:
+    cloud.reset()
     cloud.pace = 1.0
     with served(cloud, echo_bentos, tmp_path) as first, first.client() as api:
         assert deploy_soon(api, "echo").status_code == 202
-        until(lambda: cloud.made() == 1)
+        until(lambda: "echo" in cloud.deployments)
+        callers = psutil.Process(first.pid).children(recursive=True)
         os.kill(first.pid, signal.SIGKILL)
-        stranger = cloud.deployments["echo"]
+        made = cloud.deployments["echo"]
     with served(cloud, echo_bentos, tmp_path) as second, second.client() as api:
         until(lambda: status(api)["status"] == "running")
         assert infer(api, {}).status_code == 200
-        assert (cloud.made(), cloud.deployments["echo"]) == (1, stranger)
-        until(lambda: not callers_but(second))
-
-
-def callers_but(server: Management) -> list[psutil.Process]:
-    """Processes that call BentoCloud and are not this server's."""
-    own = {one.pid for one in psutil.Process(server.pid).children(recursive=True)}
-    found = []
-    for one in psutil.process_iter():
-        try:
-            if one.pid not in own and any("bentocloud_calls" in part for part in one.cmdline()):
-                found.append(one)
-        except psutil.Error:
-            continue
-    return found
+        assert (cloud.made(), cloud.deployments["echo"]) == (1, made)
+        assert callers
+        until(lambda: not any(one.is_running() for one in callers))
 
 
 def test_what_no_record_knows_is_removed_and_what_is_somebody_else_s_is_not(
