@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -33,9 +33,8 @@ from management.replica_client import (
     ReplicaLate,
     ReplicaRefused,
     Result,
-    no_headers,
 )
-from management.routes import Route, Routes
+from management.routes import Headers, Route, Routes, no_headers
 from management.routing import Priority
 from management.settings import Settings
 from management.tallies import ModelTally, counted
@@ -72,7 +71,7 @@ class Calls:
     """A replica of this deployment is not asked for a while, and why."""
     backend_answers: Callable[[], Awaitable[bool]]
     """Whether what runs the replicas can be asked for anything."""
-    headers: Callable[[str], Mapping[str, str]] = no_headers
+    headers: Headers = no_headers
     """What a replica at this address wants with each request, beside what it is asked."""
 
 

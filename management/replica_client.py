@@ -70,11 +70,6 @@ class ReplicaFailed(ReplicaError):
     """Another 5xx, or no results of the contract."""
 
 
-def no_headers(_: str) -> Mapping[str, str]:
-    """What most replicas want with a request: nothing."""
-    return {}
-
-
 class ReplicaClient:
     """Connections to one replica."""
 

@@ -10,13 +10,22 @@ from typing import Final
 
 from management.errors import ModelNotReady
 from management.records import Deployment, Replica
-from management.replica_client import ReplicaClient, no_headers
+from management.replica_client import ReplicaClient
 from management.tallies import ModelTally
 from management.waiting import Line, Rules
 
 FIRST_START: Final = 5.0
 """Seconds that a model's start is taken to last before one was measured."""
 LATEST_RETRY: Final = 60
+
+
+Headers = Callable[[Replica], Mapping[str, str]]
+"""What a replica wants with each request, so that it knows who asks."""
+
+
+def no_headers(_: Replica) -> Mapping[str, str]:
+    """Of replicas that nobody else reaches."""
+    return {}
 
 
 @dataclass
@@ -48,8 +57,8 @@ class Route:
 class Routes:
     """Every model's."""
 
-    def __init__(self, rules: Rules, headers: Callable[[str], Mapping[str, str]] = no_headers) -> None:
-        """``headers`` are what a replica at an address wants with each request."""
+    def __init__(self, rules: Rules, headers: Headers = no_headers) -> None:
+        """``headers`` are what a replica wants with each request."""
         self._rules, self._headers = rules, headers
         self._routes: dict[str, Route] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -88,7 +97,7 @@ class Routes:
             self._close_later(route.clients.pop(gone))
         for new in replicas.keys() - route.clients.keys():
             replica = replicas[new]
-            route.clients[new] = ReplicaClient(replica.address, self._headers(replica.address))
+            route.clients[new] = ReplicaClient(replica.address, self._headers(replica))
             if replica.ready_at is not None:
                 route.start_seconds = (replica.ready_at - replica.created_at).total_seconds()
         route.line.seat(set(replicas))

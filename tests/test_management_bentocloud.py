@@ -22,7 +22,7 @@ from management.errors import BackendUnavailable
 from management.records import Resources
 from management.settings import Settings
 from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
-from tests.management_doubles import deployment, revision
+from tests.management_doubles import deployment, replica, revision
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -319,9 +319,9 @@ def callers() -> list[psutil.Process]:
 async def test_the_token_goes_to_what_is_proven_by_a_certificate_or_lies_here(
     engine: BentoCloud, settings: Settings
 ) -> None:
-    assert engine.headers("http://127.0.0.1:9/d/echo") == {"Authorization": f"Bearer {TOKEN}"}
-    assert engine.headers("https://echo.example") == {"Authorization": f"Bearer {TOKEN}"}
+    assert engine.headers(replica(address="http://127.0.0.1:9/d/echo")) == {"Authorization": f"Bearer {TOKEN}"}
+    assert engine.headers(replica(address="https://echo.example")) == {"Authorization": f"Bearer {TOKEN}"}
     for address in ("unix:/tmp/http.sock", "http://echo.example", "https://user@echo.example", ""):
-        assert engine.headers(address) == {}, address
+        assert engine.headers(replica(address=address)) == {}, address
     abroad = BentoCloud(settings.model_copy(update={"cloud_endpoint": "https://cloud.example"}))
-    assert abroad.headers("http://127.0.0.1:9/d/echo") == {}, "the cloud is not on this machine"
+    assert abroad.headers(replica(address="http://127.0.0.1:9/d/echo")) == {}, "the cloud is not on this machine"

@@ -18,12 +18,13 @@ from management.backends.base import ImageRefusedError, Launch, LaunchRefusedErr
 from management.backends.docker import DockerLauncher
 from management.backends.docker_engine import DockerEngine
 from management.backends.docker_images import DockerImages
+from management.backends.replica_host import KEY_HEADER
 from management.errors import BackendUnavailable
 from management.records import Resources
-from management.replica_client import ReplicaClient
+from management.replica_client import ReplicaClient, ReplicaRefused
 from management.settings import Settings
 from tests.engine_switch import EngineSwitch
-from tests.management_doubles import settings
+from tests.management_doubles import replica, settings
 from tests.management_launchers import CONTRACT, GRACE_SECONDS, Bench, begun, launch, until
 from tests.registry import pushed, registry
 
@@ -92,6 +93,7 @@ async def test_containers_keep_the_contract(clause: Clause, bench: Bench) -> Non
 
 async def test_a_container_may_do_nothing_that_it_was_not_deployed_for(bench: Bench, engine: DockerEngine) -> None:
     look = await begun(bench)
+    assert isinstance(bench.launcher, DockerLauncher)
     found = await inspected(engine, bench.launch.replica_id)
     host = found["HostConfig"]
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (2_000_000_000, 2**28, 2**28)
@@ -105,10 +107,21 @@ async def test_a_container_may_do_nothing_that_it_was_not_deployed_for(bench: Be
     assert environment["GREETING"] == "hello"
     assert environment["BENTOML_DO_NOT_TRACK"] == "True"
     assert not {one for one in environment if one.startswith(("PYTEST", "ATELIER_API", "BENTO_CLOUD"))}
-    client = ReplicaClient(look.address)
+    headers = bench.launcher.headers(replica(id=bench.launch.replica_id))
+    client = ReplicaClient(look.address, headers)
     (result,) = await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
     await client.close()
     assert result["output_data"]["echo"] == {"a": 1}
+
+
+async def test_a_container_answers_nobody_but_its_control_plane(bench: Bench) -> None:
+    look = await begun(bench)
+    for headers in ({}, {KEY_HEADER: "0" * 64}):
+        client = ReplicaClient(look.address, headers)
+        with pytest.raises(ReplicaRefused) as refused:
+            await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
+        assert refused.value.code == "FORBIDDEN"
+        await client.close()
 
 
 async def test_no_more_cores_are_asked_of_the_engine_than_it_has(bench: Bench, engine: DockerEngine) -> None:

@@ -19,7 +19,7 @@ from management.backends.instance_types import InstanceType, cheapest, of_told
 from management.bentos import tag_of
 from management.capacity import shown
 from management.errors import BackendUnavailable
-from management.records import Deployment, Resources
+from management.records import Deployment, Replica, Resources
 from management.secrecy import private
 from management.settings import Settings
 
@@ -206,10 +206,10 @@ class BentoCloud(Engine):
                 return True
             return well
 
-    def headers(self, address: str) -> Mapping[str, str]:
+    def headers(self, replica: Replica) -> Mapping[str, str]:
         """The token, for what it runs; nothing for what something else runs."""
         token = self._settings.cloud_token
-        if token is None or not self._trusted(address):
+        if token is None or not self._trusted(replica.address):
             return {}
         return {"Authorization": f"Bearer {token.get_secret_value()}"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from management import capacity
 from management.backends.base import Images, Launcher
 from management.backends.engine import Engine
 from management.capacity import Capacity
-from management.replica_client import no_headers
+from management.routes import Headers, no_headers
 from management.settings import Settings
 
 Name = Literal["process", "docker", "bentocloud"]
@@ -37,8 +37,8 @@ class Backend:
     """What it has for replicas."""
     answers: Callable[[], Awaitable[bool]] = _always
     """Whether it can be asked for anything now; within a second or so."""
-    headers: Callable[[str], Mapping[str, str]] = no_headers
-    """What a replica at an address wants with each request."""
+    headers: Headers = no_headers
+    """What a replica on it wants with each request."""
     close: Callable[[], Awaitable[None]] = _nothing
     """Ends what was begun to ask it."""
 
@@ -60,7 +60,8 @@ def make(settings: Settings) -> Backend:
             engine = DockerEngine(settings.docker_socket)
             launcher = DockerLauncher(engine, settings)
             machine = capacity.of_machine(settings)
-            return Backend("docker", DockerImages(engine, settings), launcher, machine, engine.answers, close=engine.close)
+            images = DockerImages(engine, settings)
+            return Backend("docker", images, launcher, machine, engine.answers, launcher.headers, engine.close)
         case "bentocloud":
             from management.backends.bentocloud import BentoCloud
             from management.bentos import BentoStore

@@ -26,6 +26,8 @@ from management.backends.docker_container import PORT, archive, ended, limits
 from management.backends.docker_engine import DockerEngine, EngineRefusedError, NotThereError
 from management.backends.docker_images import BENTO_PATH, unfit
 from management.backends.host_environment import MARKER, for_model
+from management.backends.replica_host import KEY_HEADER, key_of
+from management.records import Replica
 from management.settings import Settings
 
 HOST: Final = Path(__file__).with_name("replica_host.py")
@@ -210,6 +212,10 @@ class DockerLauncher(Launcher):
         """As the contract says."""
         with suppress(NotThereError):
             await self._engine.call(lambda client: client.remove_container(_name(replica_id), v=True, force=True))
+
+    def headers(self, replica: Replica) -> dict[str, str]:
+        """What the replica knows the gateway by: its port is open to whoever is on this machine."""
+        return {KEY_HEADER: key_of(self._instance.token(replica.id))}
 
     async def _all_cores(self) -> int:
         if self._cores is None:

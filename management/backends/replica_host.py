@@ -36,15 +36,18 @@ LOG_LOOK_SECONDS: Final = 2.0
 KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
 READY_SECONDS: Final = 1.0
 SHORT: Final = 100  # bytes of a path
+KEY_HEADER: Final = "x-atelier-replica-key"
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
 
 
 class Watched:
     """An ASGI application that counts what is in flight in it, and tells the control plane of its state."""
 
-    def __init__(self, app: Any, token: bytes) -> None:
+    def __init__(self, app: Any, token: bytes, key: str | None = None) -> None:
+        """``key`` is what every request has to have, where others reach its port."""
         self._app = app
         self._token = token
+        self._key = None if key is None else key.encode()
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -53,6 +56,8 @@ class Watched:
             await self._app(scope, receive, send)
         elif scope["path"] == STATE:
             await self._tell(scope, send)
+        elif not self._knows(scope):
+            await _answer(send, 403, {"error": "This replica answers its control plane alone", "code": "FORBIDDEN"})
         else:
             self._in_flight += 1
             try:
@@ -67,10 +72,23 @@ class Watched:
             "ready": await _is_ready(self._app),
             "in_flight": self._in_flight,
         }
-        body = json.dumps(state).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _answer(send, 200, state)
+
+    def _knows(self, scope: Any) -> bool:
+        given = dict(scope["headers"]).get(KEY_HEADER.encode(), b"")
+        return self._key is None or hmac.compare_digest(given, self._key)
+
+
+async def _answer(send: Any, status: int, told: dict[str, Any]) -> None:
+    body = json.dumps(told).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def key_of(token: bytes) -> str:
+    """What requests to the replica of that token have in ``KEY_HEADER``; it says nothing of the token itself."""
+    return hmac.new(token, b"request", hashlib.sha256).hexdigest()
 
 
 def _proof(token: bytes, nonce: bytes) -> str:
@@ -191,6 +209,7 @@ def _serve(app: Any, folder: Path, launch: Launch) -> None:
     """Until it is told to stop."""
     import uvicorn
 
+    token = (folder / "token").read_bytes()
     socket_file = folder / "http.sock"
     if launch.port is None:
         socket_file.unlink(missing_ok=True)
@@ -199,7 +218,7 @@ def _serve(app: Any, folder: Path, launch: Launch) -> None:
         where = {"host": "0.0.0.0", "port": launch.port}  # noqa: S104 - of a container, which publishes it or not
     try:
         uvicorn.run(
-            Watched(app, (folder / "token").read_bytes()),
+            Watched(app, token, None if launch.port is None else key_of(token)),
             **where,
             access_log=False,
             log_level="warning",
