@@ -20,7 +20,7 @@ RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neura
 BIN := .venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   pyproject.toml
-SERVED := --extra client --extra documents --extra management --extra vision
+SERVED := --extra client --extra docker --extra documents --extra management --extra vision
 LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
 .PHONY: help serve models bentos images test up down slow containers faults soak bench check format lock train figures clean
