@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ LICENSE: Final = "Apache-2.0"
 LINES_TOLD: Final = 15  # of what a failing build wrote
 _OCI: Final = "org.opencontainers.image"
 _OWN_LABELS: Final = ("framework", "model_type")  # of the Bento
+_STEP: Final = re.compile(r"#\d+ (\[.+)")
+"""A line of BuildKit's that says what is done now; of the builder before it, BentoML shows nothing."""
 _PLUGIN_SINCE: Final = 23  # the client's version from which BuildKit is a plugin
 
 
@@ -139,7 +142,8 @@ def _run(command: list[str], name: str, place: str, environment: dict[str, str],
         for line in building.stdout or ():
             if line.strip():
                 last.append(line.rstrip())
-                watch(line.strip())
+            if step := _STEP.match(line):
+                watch(step[1])
     if building.returncode != 0:
         raise ImageError(f"{name} cannot be made:\n" + "\n".join(last))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Wanted = list[tuple["Recipe", "Tag"]]
 Tell = Callable[[str], None]
 STYLES: Final = {"built": "green", "made": "green", "up to date": "green", "failed": "bold red", "outdated": "yellow"}
-LONGEST_STEP: Final = 60  # characters of what a progress line says
+LONGEST_STEP: Final = 40  # characters of what a progress line says
 
 
 @click.command()
