@@ -58,11 +58,16 @@ class Deployment:
         """What compose calls it."""
         return self.environment["COMPOSE_PROJECT_NAME"]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment that its commands are called in."""
+        return {**os.environ, **self.environment}
+
     def run(self, script: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """A script of deploy/, to its end; it is bounded in time, and may fail."""
         return subprocess.run(
             [str(DEPLOY / script), *arguments],
-            env={**os.environ, **self.environment, **more},
+            env={**self.variables, **more},
             cwd=ROOT,
             check=False,
             capture_output=True,

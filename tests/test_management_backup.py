@@ -185,7 +185,6 @@ def test_a_restore_replaces_nothing_unless_it_is_told_to(target: Settings) -> No
     target.home.mkdir()
     (target.home / "admin.key").write_text("the old key\n")
     (target.home / "atelier.db").write_bytes(database(5))
-    (target.home / "atelier.db-wal").write_bytes(b"of the old database")
     old = target.bentoml_home / "models" / "old" / "1" / "model.yaml"
     old.parent.mkdir(parents=True)
     old.write_text("old")
@@ -195,6 +194,13 @@ def test_a_restore_replaces_nothing_unless_it_is_told_to(target: Settings) -> No
     restore(target, io.BytesIO(whole(files)), force=True)
     assert left(target) == ["admin.key", "atelier.db", "models/weights/1.0.0/model.yaml"]
     assert (target.home / "admin.key").read_text() == "the new key\n"
+
+
+def test_the_log_of_a_database_that_is_gone_is_not_taken_for_that_of_the_restored_one(target: Settings) -> None:
+    target.home.mkdir()
+    (target.home / "atelier.db-wal").write_bytes(b"of the old database")
+    restore(target, io.BytesIO(whole({DATABASE: database()})))
+    assert left(target) == ["atelier.db"]
 
 
 def test_a_restore_that_cannot_be_finished_leaves_everything_as_it_was(
