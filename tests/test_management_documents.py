@@ -37,12 +37,18 @@ def front(store: Path) -> Iterator[Server]:
         yield server
 
 
-def pasted(front: Server, command: str) -> tuple[int, Any]:
+def printed(front: Server, command: str) -> tuple[int, str]:
     """Status and body of an example, run by a shell as it is printed but for its address."""
     here = command.replace("http://localhost:8080", front.url).replace("curl ", "curl -s -w '\\n%{http_code}' ", 1)
-    printed = subprocess.run(["bash", "-c", here], capture_output=True, text=True, check=True).stdout
-    body, _, status = printed.rpartition("\n")
-    return int(status), json.loads(body)
+    written = subprocess.run(["bash", "-c", here], capture_output=True, text=True, check=True).stdout
+    body, _, status = written.rpartition("\n")
+    return int(status), body
+
+
+def pasted(front: Server, command: str) -> tuple[int, Any]:
+    """The same of an answer in JSON."""
+    status, body = printed(front, command)
+    return status, json.loads(body)
 
 
 def settled(front: Server, **wanted: object) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def settled(front: Server, **wanted: object) -> dict[str, Any]:
 
 
 def test_every_example_runs_in_order(front: Server) -> None:
-    deploy, status, listing, inference, batch, scale, update, delete = EXAMPLES
+    deploy, status, listing, inference, batch, scale, update, delete, metrics = EXAMPLES
     code, said = pasted(front, deploy)
     assert (code, sorted(said)) == (202, ["deployment_id", "message"])
     settled(front, status="running")
@@ -85,6 +91,10 @@ def test_every_example_runs_in_order(front: Server) -> None:
     told = settled(front, replicas={"desired": 3, "current": 3, "ready": 3}, version="2.1.0", revision=2)
     assert {one["version"] for one in told["replica_details"]} == {"2.1.0"}
     assert told["config"]["resource_requirements"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "0"}
+    code, text = printed(front, metrics)
+    assert code == 200
+    for name in re.findall(r"`(?:atelier)?(_[a-z_]+)`", PAGE.split("## Metrics")[1].split("## Keys")[0]):
+        assert re.search(rf"^atelier\w*{name}", text, re.MULTILINE), name
     code, said = pasted(front, delete)
     assert (code, list(said)) == (202, ["message"])
 

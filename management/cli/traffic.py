@@ -28,7 +28,7 @@ class Traffic:
         """What is told of each model in Prometheus' format."""
         found, at = _read(text), self._clock()
         platform = found.pop("", Series(dict))
-        workers = {dict(labels)["worker"] for labels in platform["atelier_requests_total"]}
+        workers = {dict(labels).get("worker", "") for labels in platform["atelier_requests_total"]}
         since = min((at - self._read_at[one] for one in workers if one in self._read_at), default=None)
         told = [self._model(model, found[model], since) for model in sorted(found)]
         for own in found.values():
@@ -74,7 +74,7 @@ class Traffic:
     def _quantile(self, own: Series, part: float) -> float | None:
         """Seconds within which so large a part was answered; between two ends of a bucket by rule of three."""
         name = "atelier_model_inference_seconds_bucket"
-        ends = {dict(labels)["le"] for labels in own[name]}
+        ends = {end for labels in own[name] if (end := dict(labels).get("le"))}
         upto = sorted((float(end), self._grown(own, name, le=end)) for end in ends)
         rank = part * upto[-1][1] if upto else 0.0
         if not rank:
@@ -98,7 +98,7 @@ def _read(text: str) -> dict[str, Series]:
 
 
 def _by(label: str, series: dict[Labels, float]) -> dict[str, float]:
-    return {dict(one)[label]: value for one, value in series.items()}
+    return {dict(one).get(label, ""): value for one, value in series.items()}
 
 
 def _now(own: Series, name: str) -> int | None:
