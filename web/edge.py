@@ -102,7 +102,7 @@ class Edge:
     metric's label of them. ``rewrites`` leads a path to another one inside; ``hidden`` paths exist inside only.
     A ``trusted`` application is reached through a unix socket by our own front door alone: every path passes as it is,
     and so does pickle. ``guard`` is the application's; nothing of all this is for ``sections`` but their own.
-    ``observe`` hears of every request that is logged.
+    ``observe`` hears of every request that is logged, but for those of sections.
     """
 
     def __init__(  # noqa: PLR0913
