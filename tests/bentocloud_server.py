@@ -76,6 +76,8 @@ class LocalCloud:
         """The deployment and the Authorization of each inference."""
         self.seconds = 0.0
         """That an inference lasts."""
+        self.elsewhere: str | None = None
+        """Where inferences are sent instead."""
 
     def made(self) -> int:
         """How many deployments were ever created."""
@@ -286,6 +288,8 @@ class LocalCloud:
         """The entrance of a deployment: closed to whoever has no token."""
         one = self._deployed(request)
         self.asked.append((one.name, request.headers.get("Authorization")))
+        if self.elsewhere is not None:
+            raise web.HTTPTemporaryRedirect(self.elsewhere)
         if one.config.get("access_authorization") and request.headers.get("Authorization") != f"Bearer {TOKEN}":
             raise Refusal(401, "no token")
         if one.status == "scaled-to-zero":

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +19,7 @@ import pytest_asyncio
 
 from management.backends.base import LaunchRefusedError
 from management.backends.bentocloud import BentoCloud
+from management.backends.bentocloud_client import CALLS
 from management.backends.bentocloud_words import MARK, STANDINGS
 from management.backends.engine import Condition, Order, Standing
 from management.backends.instance import of_home
@@ -118,8 +123,51 @@ async def test_a_bento_that_is_only_here_is_sent_once(
     assert [one for one in cloud.calls if one.endswith(("/upload", "/start_upload"))] == uploads
 
 
+WEIGHTS = "these are the weights"
+SERVICE = """
+import bentoml
+
+@bentoml.service(name="Heavy")
+class Heavy:
+    weights = bentoml.models.BentoModel("weights:1.0.0")
+
+    @bentoml.api
+    def infer(self, requests: list[dict]) -> list[dict]:
+        return requests
+"""
+HEAVY = f"""
+import bentoml, pathlib, sys
+with bentoml.models.create("weights:1.0.0") as model:
+    pathlib.Path(model.path, "weights.bin").write_text({WEIGHTS!r})
+pathlib.Path("heavy_service.py").write_text({SERVICE!r})
+options = {{"include": ["heavy_service.py"], "python": {{"lock_packages": False}}}}
+bentoml.bentos.build("heavy_service:Heavy", name="heavy", version="1.0.0", **options)
+"""
+
+
+async def test_the_models_of_a_bento_are_sent_with_it(
+    engine: BentoCloud, cloud: LocalCloud, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path))
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", HEAVY], cwd=tmp_path, check=True, capture_output=True
+    )
+    another = BentoCloud(settings)
+    try:
+        await serving(another, order(docker_image="tests/heavy:1.0.0"))
+        await another.remove(await seen(another, Standing.RUNNING), force=True)
+    finally:
+        await another.close()
+    sent = cloud.packages["model", "weights", "1.0.0"]
+    assert sent.upload_status == "success"
+    assert WEIGHTS.encode() in sent.content
+    assert WEIGHTS.encode() not in cloud.packages["bento", "heavy", "1.0.0"].content, "it is sent once"
+
+
 async def test_an_order_given_twice_or_by_two_at_once_is_one_deployment(engine: BentoCloud, cloud: LocalCloud) -> None:
+    await asyncio.gather(engine.observe(), engine.observe())  # two processes are ready to call at the same time
     await asyncio.gather(engine.apply(order()), engine.apply(order()))
+    assert cloud.made() == 2, "the second call was refused"
     await engine.apply(order())
     assert list(cloud.deployments) == ["echo"]
     assert not [one for one in cloud.calls if one.startswith("PUT /api/v2")], "nothing was to be changed"
@@ -282,6 +330,16 @@ async def test_a_cloud_that_is_away_is_unavailable_and_found_again(
     assert await engine.answers()
 
 
+async def test_what_the_cloud_refuses_is_told_in_its_words_and_without_the_token(
+    engine: BentoCloud, cloud: LocalCloud
+) -> None:
+    cloud.fault, cloud.faulty = "400", re.compile("^/api/v2/deployments$")
+    with pytest.raises(LaunchRefusedError, match="told to fail") as raised:
+        await engine.apply(order())
+    assert TOKEN not in str(raised.value)
+    assert "***" in str(raised.value)
+
+
 async def test_a_call_that_hangs_ends_with_its_process(
     engine: BentoCloud, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +351,18 @@ async def test_a_call_that_hangs_ends_with_its_process(
         await engine.observe()
     assert raised.value.details["reason"] == "no answer within 0.5 s"
     assert len(callers()) < len(before)
+
+
+async def test_a_call_that_hangs_ends_also_when_nobody_is_left_to_end_it(cloud: LocalCloud) -> None:
+    cloud.reset()
+    cloud.fault = "hang"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-P", str(CALLS), stdin=asyncio.subprocess.PIPE)
+    told = {"endpoint": cloud.url, "token": TOKEN, "cluster": None, "seconds": 60}
+    asked = {"verb": "ping", "seconds": 1, "asked": {}}
+    assert process.stdin is not None
+    process.stdin.write("".join(json.dumps(one) + "\n" for one in (told, asked)).encode())
+    process.stdin.close()
+    assert await asyncio.wait_for(process.wait(), SECONDS) == -signal.SIGALRM
 
 
 async def test_the_token_is_in_no_environment_and_no_argument(engine: BentoCloud, settings: Settings) -> None:

@@ -116,6 +116,25 @@ def secretive(server: Management) -> bool:
     return not any(TOKEN in str(one.environ()) + str(one.cmdline()) for one in others)
 
 
+def test_a_stop_lets_requests_in_flight_be_answered(server: Management, api: httpx.Client, cloud: LocalCloud) -> None:
+    changed(deploy(api))
+    cloud.seconds = 0.8
+    with Load(server, callers=1) as load:
+        until(lambda: cloud.asked)
+        api.post("/models/echo/scale", json={"replicas": 0})
+        until(lambda: "MODEL_NOT_READY" in str(load.refusals))
+    assert load.statuses[200] >= 1
+    assert not [one for one in load.refusals if "MODEL_NOT_READY" not in one]
+
+
+def test_the_token_follows_no_redirect(api: httpx.Client, cloud: LocalCloud) -> None:
+    changed(deploy(api))
+    with local_cloud() as other:
+        cloud.elsewhere = f"{other.url}/api/v1/auth/current"
+        assert infer(api, {}).json()["error"]["code"] == "MODEL_FAILED"
+        assert other.calls == []
+
+
 def test_an_update_that_fails_leaves_what_served_before(api: httpx.Client, cloud: LocalCloud) -> None:
     changed(deploy(api))
     cloud.scripts = [FAILS]

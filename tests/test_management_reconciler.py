@@ -106,12 +106,16 @@ async def test_an_engine_that_does_not_keep_its_orders_is_not_told_for_ever(tmp_
 
 async def test_a_new_wish_interrupts_an_order_that_takes_long(tmp_path: Path) -> None:
     begun: list[Order] = []
+    ended: list[str] = []
 
     class Pushing(FakeEngine):
         async def apply(self, order: Order) -> None:
             begun.append(order)
             if order.revision.number == 1:
-                await asyncio.Event().wait()
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.append(order.model_id)
             await super().apply(order)
 
     stage = EngineStage(tmp_path, Pushing())
@@ -127,6 +131,7 @@ async def test_a_new_wish_interrupts_an_order_that_takes_long(tmp_path: Path) ->
     await stage.look()
     stage.wish("third", removal=Removal.DRAIN)
     await stage.until(lambda: stage.found("third") is None)
+    assert ended == ["echo", "third"]
     assert "third" not in stage.engine.kept
     stage.store.close()
 
