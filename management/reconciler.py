@@ -200,7 +200,7 @@ class Reconciler:
         draining = [one for one in replicas if one.state is ReplicaState.DRAINING]
         age = min(((self._clock.now() - one.changed_at).total_seconds() for one in draining), default=0.0)
         quiet = not self._demands.get(deployment.id, Wanted()).in_flight and age >= QUIET_SECONDS
-        return quiet or age >= self._settings.drain_seconds
+        return quiet or age >= self._settings.drain_seconds or age < 0  # the clock was set back since
 
     async def _move(
         self, deployment: Deployment, replicas: Sequence[Replica], moves: Sequence[Move], condition: Condition
@@ -227,6 +227,7 @@ class Reconciler:
                 await self._ledger.scaled(deployment, number, f"{number} are kept where it runs")
             case Erase():
                 await self._ledger.erased(deployment)
+                self._ailing.pop(deployment.id, None)
             case RollBack(reason):
                 await self._decided(deployment, settling.rolled_back, "rolled_back", reason)
             case GiveUp(reason):

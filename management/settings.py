@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,7 +21,7 @@ Count = Annotated[int, Field(gt=0)]
 class Settings(BaseSettings):
     """Environment variables begin with ``ATELIER_``."""
 
-    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True)
 
     home: Path = Path(".atelier")
     """The folder of everything that is kept: database, first key, replicas with their logs. Made with mode 0700."""
@@ -54,7 +54,10 @@ class Settings(BaseSettings):
     """Processes and threads that one container may have."""
 
     cloud_token: SecretStr | None = None
-    """The API token of BentoCloud. Only the process that calls BentoCloud gets it, and what is deployed there."""
+    """The API token of BentoCloud. Who can read this server's environment, or inherits it, has it."""
+
+    cloud_token_file: Path | None = None
+    """A file with nothing but that token, which then is in no environment."""
 
     cloud_endpoint: str = "https://cloud.bentoml.com"
     """Where BentoCloud is reached; without TLS only on this machine."""
@@ -176,9 +179,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> Settings:
-        if self.backend == "bentocloud" and not (self.cloud_token and self.cloud_token.get_secret_value()):
-            raise ValueError("ATELIER_CLOUD_TOKEN is needed for BentoCloud")
+        if self.backend == "bentocloud" and self.token_for_cloud is None:
+            raise ValueError("ATELIER_CLOUD_TOKEN_FILE or ATELIER_CLOUD_TOKEN is needed for BentoCloud")
         return self
+
+    @cached_property
+    def token_for_cloud(self) -> SecretStr | None:
+        """The token, from wherever it is. Raises ValueError for a file that has none, or cannot be read."""
+        if self.cloud_token_file is None:
+            return self.cloud_token
+        try:
+            token = self.cloud_token_file.read_text().strip()
+        except OSError as error:
+            raise ValueError(f"{self.cloud_token_file} cannot be read ({error.strerror})") from error
+        check_chosen(token)
+        return SecretStr(token)
 
     @property
     def database(self) -> str:

@@ -27,12 +27,14 @@ def cloud() -> Iterator[LocalCloud]:
         yield running
 
 
-def served(cloud: LocalCloud, bentos: Path, home: Path | None = None) -> AbstractContextManager[Management]:
+def served(
+    cloud: LocalCloud, bentos: Path, token: Path, home: Path | None = None
+) -> AbstractContextManager[Management]:
     return managing(
         bentos,
         home=home,
         ATELIER_BACKEND="bentocloud",
-        ATELIER_CLOUD_TOKEN=TOKEN,
+        ATELIER_CLOUD_TOKEN_FILE=str(token),
         ATELIER_CLOUD_ENDPOINT=cloud.url,
         ATELIER_ENGINE_SECONDS="0.5",
         ATELIER_DRAIN_SECONDS="1",
@@ -42,8 +44,16 @@ def served(cloud: LocalCloud, bentos: Path, home: Path | None = None) -> Abstrac
 
 
 @pytest.fixture(scope="module")
-def server(cloud: LocalCloud, echo_bentos: Path) -> Iterator[Management]:
-    with served(cloud, echo_bentos) as running:
+def token(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with the token."""
+    file = tmp_path_factory.mktemp("secret") / "token"
+    file.write_text(TOKEN)
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(cloud: LocalCloud, echo_bentos: Path, token: Path) -> Iterator[Management]:
+    with served(cloud, echo_bentos, token) as running:
         yield running
 
 
@@ -108,12 +118,13 @@ def test_a_model_s_life_on_bentocloud(server: Management, api: httpx.Client, clo
 
 
 def secretive(server: Management) -> bool:
-    """Whether the token is where it may be: in the environment of the server, which was given it, and nowhere else."""
+    """Whether the token is in nothing that the server writes, and in no process's environment or arguments."""
     assert TOKEN not in server.log.read_text()
     assert not [one for one in server.home.rglob("*") if one.is_file() and TOKEN.encode() in one.read_bytes()]
-    others = psutil.Process(server.pid).children(recursive=True)
+    own = psutil.Process(server.pid)
+    others = own.children(recursive=True)
     assert others, "it calls BentoCloud from another process"
-    return not any(TOKEN in str(one.environ()) + str(one.cmdline()) for one in others)
+    return not any(TOKEN in str(one.environ()) + str(one.cmdline()) for one in (own, *others))
 
 
 def test_a_stop_lets_requests_in_flight_be_answered(server: Management, api: httpx.Client, cloud: LocalCloud) -> None:
@@ -211,17 +222,17 @@ def deployed_config(model_id: str) -> dict[str, object]:
 
 
 def test_a_server_that_is_killed_finds_what_it_ordered_and_orders_nothing_twice(
-    cloud: LocalCloud, echo_bentos: Path, tmp_path: Path
+    cloud: LocalCloud, echo_bentos: Path, token: Path, tmp_path: Path
 ) -> None:
     cloud.reset()
     cloud.pace = 1.0
-    with served(cloud, echo_bentos, tmp_path) as first, first.client() as api:
+    with served(cloud, echo_bentos, token, tmp_path) as first, first.client() as api:
         assert deploy_soon(api, "echo").status_code == 202
         until(lambda: "echo" in cloud.deployments)
         callers = psutil.Process(first.pid).children(recursive=True)
         os.kill(first.pid, signal.SIGKILL)
         made = cloud.deployments["echo"]
-    with served(cloud, echo_bentos, tmp_path) as second, second.client() as api:
+    with served(cloud, echo_bentos, token, tmp_path) as second, second.client() as api:
         until(lambda: status(api)["status"] == "running")
         assert infer(api, {}).status_code == 200
         assert (cloud.made(), cloud.deployments["echo"]) == (1, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,26 @@ def test_the_token_is_not_sent_where_others_read_along(endpoint: str) -> None:
 def test_without_a_token_there_is_no_such_backend() -> None:
     with pytest.raises(ValueError, match="ATELIER_CLOUD_TOKEN"):
         Settings(backend="bentocloud")
+
+
+def test_the_token_is_read_from_its_file_and_shown_nowhere(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    for text in ("", "short", "two\nlines of it", None):
+        if text is not None:
+            file.write_text(text)
+        else:
+            file.unlink()
+        with pytest.raises(ValueError, match=r"token|characters") as raised:
+            Settings(backend="bentocloud", cloud_token_file=file)
+        assert "lines" not in str(raised.value)
+    with pytest.raises(ValueError, match="ATELIER_CLOUD_TOKEN") as raised:
+        Settings(backend="bentocloud", api_key="a-key-of-the-tests")
+    assert "a-key" not in str(raised.value)
+    file.write_text(f"{TOKEN}\n")
+    settings = Settings(backend="bentocloud", cloud_token_file=file)
+    assert settings.token_for_cloud is not None
+    assert settings.token_for_cloud.get_secret_value() == TOKEN
+    assert TOKEN not in repr(settings)
 
 
 def test_names_are_dns_labels_and_different_for_different_models() -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from management.backends.base import Launch, LaunchRefusedError
@@ -208,7 +209,7 @@ class BentoCloud(Engine):
 
     def headers(self, replica: Replica) -> Mapping[str, str]:
         """The token, for what it runs; nothing for what something else runs."""
-        token = self._settings.cloud_token
+        token = self._settings.token_for_cloud
         if token is None or not self._trusted(replica.address):
             return {}
         return {"Authorization": f"Bearer {token.get_secret_value()}"}
@@ -217,8 +218,9 @@ class BentoCloud(Engine):
         """Ends the processes that call it."""
         await self._client.close()
 
-    @property
+    @cached_property
     def _instance(self) -> str:
+        """Whose deployments are ours."""
         return of_home(self._settings.home).id
 
     async def _found(self, model_id: str) -> Found | None:

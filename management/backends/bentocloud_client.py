@@ -39,8 +39,8 @@ class CloudClient:
     """Calls BentoCloud."""
 
     def __init__(self, settings: Settings) -> None:
-        assert settings.cloud_token is not None, "the settings have seen to it"  # noqa: S101
-        self._token = settings.cloud_token
+        assert settings.token_for_cloud is not None, "the settings have seen to it"  # noqa: S101
+        self._token = settings.token_for_cloud
         self._endpoint, self._cluster = settings.cloud_endpoint, settings.cloud_cluster
         self._folder = settings.home.absolute() / "bentocloud"
         self._bentoml_home = settings.bentoml_home
