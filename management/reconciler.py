@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from management import settling
@@ -233,7 +234,7 @@ class Reconciler:
             case GiveUp(reason):
                 await self._decided(deployment, settling.given_up, "given_up", reason)
             case Prove():
-                await self._decided(deployment, _proven, "serves", "")
+                await self._ledger.settled(deployment, Settled(changed=partial(_proven, deployment)), {})
 
     async def _decided(
         self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str, reason: str
@@ -258,5 +259,8 @@ class Reconciler:
         self.leads = False
 
 
-def _proven(deployment: Deployment) -> Deployment:
-    return replace(deployment, served=deployment.wanted, failures=0, retry_at=None, gave_up=False, reason="")
+def _proven(seen: Deployment, current: Deployment) -> Deployment:
+    """The deployment, if it still wishes what was seen to serve."""
+    if current.wanted.number != seen.wanted.number:
+        return current
+    return replace(current, served=current.wanted, failures=0, retry_at=None, gave_up=False, reason="")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
             raise ValueError("ATELIER_CLOUD_TOKEN_FILE or ATELIER_CLOUD_TOKEN is needed for BentoCloud")
         return self
 
-    @cached_property
+    @property
     def token_for_cloud(self) -> SecretStr | None:
         """The token, from wherever it is. Raises ValueError for a file that has none, or cannot be read."""
         if self.cloud_token_file is None:

@@ -24,12 +24,11 @@ from tests.bentocloud_state import (
     Deployed,
     Package,
     instance_types,
-    repository,
     resource,
 )
+from tests.bentocloud_uploads import HEADER, Refusal, Uploads
 
 TOKEN = "cloud-token-of-the-tests-1c9e"
-HEADER = "X-YATAI-API-TOKEN"
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 HANG_SECONDS = 60.0
 MIB = 1024 * 1024
@@ -37,15 +36,7 @@ MIB = 1024 * 1024
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Refusal(Exception):
-    """An answer that is no success."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status, self.text = status, text
-
-
-class LocalCloud:
+class LocalCloud(Uploads):
     """The state, and the routes over it. Tests read and change it from their own thread."""
 
     def __init__(self) -> None:
@@ -54,18 +45,15 @@ class LocalCloud:
 
     def reset(self) -> None:
         """As it was at first: empty, and well."""
+        super().reset()
         self.words = ["image-building", "deploying", "running"]
         """That deployments go through when they are made or updated."""
         self.scripts: list[list[str]] = []
         """The words of the next ones, before ``words`` are those of all others."""
         self.pace = 0.05
-        self.strategy: str | None = "proxy"
-        """How Bentos are sent: ``proxy``, ``presigned_url`` (in parts), or None (to one signed URL)."""
         self.terminated_first = True
         """Whether only what was terminated is deleted."""
         self.deployments: dict[str, Deployed] = {}
-        self.packages: dict[tuple[str, str, str], Package] = {}
-        self.repositories: set[tuple[str, str]] = set()
         self.fault: str | None = None
         """What becomes of every call: a status, ``hang`` or ``reset``."""
         self.faulty = re.compile("")
@@ -80,25 +68,17 @@ class LocalCloud:
         """Where inferences are sent instead."""
 
     def made(self) -> int:
-        """How many deployments were ever created."""
+        """How many calls asked for a new deployment."""
         return self.calls.count("POST /api/v2/deployments")
 
     def application(self) -> web.Application:
         app = web.Application(middlewares=[self._guard], client_max_size=64 * MIB)
-        version = "/api/v1/{kind:bento|model}_repositories/{name}/{_:bentos|models}/{version}"
         app.add_routes(
             [
+                *self.upload_routes(),
                 web.get("/api/v1/auth/current", self._user),
                 web.get("/api/v1/current_org", self._organization),
                 web.get("/api/v1/instance_types", self._instance_types),
-                web.post("/api/v1/{kind:bento|model}_repositories", self._add_repository),
-                web.get("/api/v1/{kind:bento|model}_repositories/{name}", self._repository),
-                web.post("/api/v1/{kind:bento|model}_repositories/{name}/{_:bentos|models}", self._add_package),
-                web.get(version, self._package),
-                web.patch(version, self._package),
-                web.patch(version + "/{step}", self._step),
-                web.put(version + "/upload", self._upload),
-                web.put("/signed/{kind}/{name}/{version}", self._signed),
                 web.get("/api/v2/deployments", self._list),
                 web.post("/api/v2/deployments", self._create),
                 web.get("/api/v2/deployments/{name}", self._get),
@@ -147,59 +127,6 @@ class LocalCloud:
 
     async def _instance_types(self, _: web.Request) -> web.Response:
         return web.json_response(instance_types())
-
-    # Bentos and models
-
-    async def _add_repository(self, request: web.Request) -> web.Response:
-        kind, name = request.match_info["kind"], (await request.json())["name"]
-        self.repositories.add((kind, name))
-        return web.json_response(repository(kind, name))
-
-    async def _repository(self, request: web.Request) -> web.Response:
-        kind, name = request.match_info["kind"], request.match_info["name"]
-        if (kind, name) not in self.repositories:
-            raise Refusal(404, "record not found")
-        return web.json_response(repository(kind, name))
-
-    async def _add_package(self, request: web.Request) -> web.Response:
-        kind, name, told = request.match_info["kind"], request.match_info["name"], await request.json()
-        package = Package(kind, name, told["version"], told["manifest"], strategy=self.strategy)
-        self.packages[kind, name, package.version] = package
-        return web.json_response(package.shape())
-
-    async def _package(self, request: web.Request) -> web.Response:
-        return web.json_response(self._packed(request).shape())
-
-    def _packed(self, request: web.Request) -> Package:
-        kind, name, version = (request.match_info[one] for one in ("kind", "name", "version"))
-        if (kind, name, version) not in self.packages:
-            raise Refusal(404, "record not found")
-        return self.packages[kind, name, version]
-
-    async def _step(self, request: web.Request) -> web.Response:
-        """A step of sending it: what has no answer of its own is answered with the package."""
-        package, more = self._packed(request), {}
-        signed = f"{self.url}/signed/{package.kind}/{package.repository}/{package.version}"
-        match request.match_info["step"]:
-            case "presign_upload_url" | "presign_multipart_upload_url":
-                more = {"presigned_upload_url": signed}
-            case "start_multipart_upload":
-                more = {"upload_id": "upload-1"}
-            case "finish_upload":
-                package.upload_status = (await request.json())["status"]
-        return web.json_response(package.shape(**more))
-
-    async def _upload(self, request: web.Request) -> web.Response:
-        package = self._packed(request)
-        package.content, package.upload_status = await request.read(), "success"
-        return web.json_response({})
-
-    async def _signed(self, request: web.Request) -> web.Response:
-        """No token comes here: whoever has the URL may send."""
-        assert HEADER not in request.headers
-        package = self._packed(request)
-        package.content = await request.read()
-        return web.json_response({}, headers={"ETag": "part-1"})
 
     # Deployments
 

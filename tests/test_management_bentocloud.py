@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from management.backends.base import LaunchRefusedError
 from management.backends.bentocloud import BentoCloud
@@ -328,6 +329,20 @@ async def test_a_cloud_that_is_away_is_unavailable_and_found_again(
     cloud.fault = None
     assert (await engine.observe())["d1"].standing is Standing.RUNNING
     assert await engine.answers()
+
+
+async def test_a_token_that_the_cloud_does_not_know_is_named_as_the_reason(
+    cloud: LocalCloud, settings: Settings
+) -> None:
+    cloud.reset()
+    stranger = BentoCloud(settings.model_copy(update={"cloud_token": SecretStr("a-token-of-nobody")}))
+    try:
+        with pytest.raises(BackendUnavailable) as raised:
+            await stranger.observe()
+        assert raised.value.details["reason"] == "the token is refused"
+        assert not await stranger.answers()
+    finally:
+        await stranger.close()
 
 
 async def test_what_the_cloud_refuses_is_told_in_its_words_and_without_the_token(
