@@ -102,6 +102,12 @@ def tcm_image(store: Path) -> str:
 
 
 @pytest.fixture(scope="session")
+def summarization_image(store: Path) -> str:
+    """The summarizer's image: ``atelier/summarization:1.0.0``."""
+    return docker_engine.our_image(store, "summarization")
+
+
+@pytest.fixture(scope="session")
 def atelier_image(store: Path) -> str:
     """The image of everything behind one port."""
     return docker_engine.our_image(store, "atelier")

@@ -15,36 +15,14 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 
-from tests.nginx_server import DEPLOY, NEEDED, PORTS, require
+from tests.docker_engine import docker, inspected
+from tests.nginx_server import DEPLOY, PORTS
 from tests.servers import ROOT, free_port
 
 HEALTHY_SECONDS = 240.0
 NGINX = "tests/nginx:latest"
 VARIABLES = {name: name.upper().replace("-", "_") for name in PORTS}
-
-
-def docker(*arguments: str, text: str | None = None, timeout: float = 300) -> str:
-    """What the command line prints; raises CalledProcessError."""
-    done = subprocess.run(
-        ["docker", *arguments], input=text, check=True, capture_output=True, text=True, timeout=timeout
-    )
-    return done.stdout.strip()
-
-
-def inspected(name: str) -> dict[str, Any]:
-    """What the engine knows of a container or an image."""
-    (told,) = json.loads(docker("inspect", name))
-    return dict(told)
-
-
-def require_images(*names: str) -> None:
-    """Skips the test that runs, or fails it where everything was promised, unless the engine has these."""
-    require("docker")
-    for one in names:
-        if subprocess.run(["docker", "image", "inspect", one], capture_output=True, check=False).returncode:
-            (pytest.fail if os.environ.get(NEEDED) else pytest.skip)(f"there is no image {one}: make images")
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,10 @@ def _problem() -> str:
     return ""
 
 
-def docker(*arguments: str, timeout: float = 120) -> str:
-    """What the command line prints; raises CalledProcessError."""
+def docker(*arguments: str, text: str | None = None, timeout: float = 300) -> str:
+    """What the command line prints, of what it is given to read; raises CalledProcessError."""
     return subprocess.run(
-        ["docker", *arguments], check=True, capture_output=True, text=True, timeout=timeout
+        ["docker", *arguments], input=text, check=True, capture_output=True, text=True, timeout=timeout
     ).stdout.strip()
 
 

@@ -22,10 +22,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.docker_engine import NEEDED
 from tests.servers import ROOT, free_port
 
 DEPLOY = ROOT / "deploy"
-NEEDED = "ATELIER_TESTS_NEED_DOCKER"
 PORTS = {
     "embedding": 8000,
     "satellite": 8001,

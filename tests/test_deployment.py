@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.deployment import Deployment, deployment, docker, health, inspected, load, require_images
+from tests.deployment import Deployment, deployment, health, load
+from tests.docker_engine import docker, inspected
 from tests.figures import Figure
 from tests.nginx_server import DEPLOY
 from tests.servers import ROOT
@@ -33,8 +34,8 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def deployed() -> Iterator[Deployment]:
-    require_images(SUMMARIZATION, DIAGNOSIS)
+def deployed(summarization_image: str, tcm_image: str) -> Iterator[Deployment]:
+    assert (summarization_image, tcm_image) == (SUMMARIZATION, DIAGNOSIS)
     with deployment() as one:
         one.up("nginx", "summarization", "tcm-diagnosis")
         yield one

@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from management.build import Store, build, recipes
-from tests.deployment import Deployment, deployment, docker, require_images
+from tests.deployment import Deployment, deployment
+from tests.docker_engine import docker
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.docker
@@ -32,8 +33,8 @@ CONFIG = {
 
 
 @pytest.fixture
-def deployed() -> Iterator[Deployment]:
-    require_images(ATELIER)
+def deployed(atelier_image: str) -> Iterator[Deployment]:
+    assert atelier_image == ATELIER
     with deployment() as one:
         one.up("nginx", "atelier")
         yield one
