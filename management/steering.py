@@ -174,7 +174,7 @@ def _wanted(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> li
             steps = _running(deployment, rows, sight)
         case Standing.PENDING:
             steps = _awaited(deployment, rows, sight)
-        case Standing.UNHEALTHY if sight.condition.ready or not sight.lasting:
+        case Standing.UNHEALTHY if not sight.lasting or (sight.condition.ready and deployment.proven):
             steps = _silent(deployment, rows, sight)
         case _ if rows:
             steps = [hopeless(deployment, sight.condition.reason)]

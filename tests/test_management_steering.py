@@ -126,6 +126,12 @@ def test_replicas_that_do_not_answer_get_no_requests_until_they_do() -> None:
     assert steer(one, rows[1:], sight(one, Standing.UNHEALTHY, ready=0, lasting=True)) == [GiveUp("")]
 
 
+def test_an_update_that_stays_unhealthy_goes_back_though_what_served_before_answers() -> None:
+    one, rows = wish(served=revision(1)), [row(READY, 1), row(STARTING)]
+    assert steer(one, rows, sight(one, Standing.UNHEALTHY, ready=1)) == []
+    assert steer(one, rows, sight(one, Standing.UNHEALTHY, ready=1, lasting=True)) == [RollBack("")]
+
+
 def test_the_engine_s_own_number_is_followed() -> None:
     one = wish(served=revision(2))
     assert steer(one, [row(READY)], sight(one, Standing.RUNNING, ready=3)) == [Open(2), Follow(3)]
