@@ -27,6 +27,7 @@ class _Given:
     order: Order
     tries: int = 0
     next_at: float = 0.0
+    taken_at: float | None = None
     task: asyncio.Task[None] | None = None
     refusal: str | None = None
 
@@ -57,6 +58,7 @@ class Orders:
                 raise LaunchRefusedError(UNKEPT)
             await self._engine.apply(given.order)
             given.tries += 1
+            given.taken_at = self._clock.steady()
             pause *= 2**given.tries
         except LaunchRefusedError as refused:
             given.refusal = str(refused)
@@ -82,6 +84,13 @@ class Orders:
         given = self._given.get(deployment_id)
         if given is not None and given.task is None:
             del self._given[deployment_id]
+
+    def recent(self, order: Order, seconds: float) -> bool:
+        """Whether it was taken less than so long ago, or is being given, and the engine has not moved since."""
+        given = self._given.get(order.deployment_id)
+        if given is None or given.order != order:
+            return False
+        return given.task is not None or (given.taken_at or -seconds) + seconds > self._clock.steady()
 
     def under_way(self) -> bool:
         """Whether anything is being given."""

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Final
 
 from management import settling
-from management.backends.engine import NOTHING_THERE, Condition, Engine, Standing
+from management.backends.engine import NOTHING_THERE, Condition, Engine, Order, Standing
 from management.demand import REPORT_SECONDS, Wanted, added_up
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
@@ -177,7 +177,8 @@ class Reconciler:
         sight = self._sight(deployment, replicas, condition)
         refusal = self._orders.refusal(sight.order)
         steps = [hopeless(deployment, refusal)] if refusal else steer(deployment, replicas, sight)
-        if sight.applied and condition.standing in SHOWN:
+        early = condition.standing is not sight.condition.standing
+        if sight.applied and condition.standing in SHOWN and not early:
             self._orders.kept(deployment.id)
         moves = [one for one in steps if isinstance(one, Move)]
         if moves:
@@ -194,8 +195,16 @@ class Reconciler:
             since = at
             self._ailing.pop(deployment.id, None)
         order = order_of(deployment, self._clock.unix())
+        condition = self._believed(deployment, order, condition)
         lasting = at - since > self._settings.start_seconds
         return Sight(condition, order, self._idle(deployment, replicas), lasting)
+
+    def _believed(self, deployment: Deployment, order: Order, condition: Condition) -> Condition:
+        """An engine may say a moment too long that all runs, and mean what ran before it took a new revision."""
+        early = not deployment.proven and self._orders.recent(order, self._settings.engine_seconds)
+        if early and condition.standing is Standing.RUNNING:
+            return replace(condition, standing=Standing.PENDING)
+        return condition
 
     def _idle(self, deployment: Deployment, replicas: Sequence[Replica]) -> bool:
         draining = [one for one in replicas if one.state is ReplicaState.DRAINING]

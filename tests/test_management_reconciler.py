@@ -82,6 +82,20 @@ async def test_a_failed_update_goes_back_to_what_served(tmp_path: Path) -> None:
         stage.store.close()
 
 
+async def test_an_engine_that_says_too_early_that_a_revision_runs_is_not_believed_at_once(tmp_path: Path) -> None:
+    stage = EngineStage(tmp_path, FakeEngine(looks=0), clock=HandClock(1e9))
+    await stage.lead()
+    stage.wish()
+    for _ in range(5):
+        await stage.look()
+    assert (stage.standing(), stage.ready()) == (Standing.RUNNING, 0)
+    stage.clock.at += stage.settings.engine_seconds
+    await stage.until(lambda: stage.rests(1, 1))
+    stage.wish(replicas=3, held_until=HELD)
+    await stage.until(lambda: stage.rests(3, 1))  # the same revision: nothing else can be meant
+    stage.store.close()
+
+
 async def test_a_first_order_that_is_refused_is_given_up_with_its_reason(tmp_path: Path) -> None:
     stage = EngineStage(tmp_path, PickyEngine())
     await stage.lead()
