@@ -17,7 +17,7 @@ from uuid import uuid4
 import httpx
 
 from tests.docker_engine import docker, inspected
-from tests.nginx_server import DEPLOY, PORTS
+from tests.nginx_server import DEPLOY, PORTS, require
 from tests.servers import ROOT, free_port
 
 HEALTHY_SECONDS = 240.0
@@ -105,6 +105,8 @@ def health(container: str) -> str:
 @contextmanager
 def deployment(**environment: str) -> Iterator[Deployment]:
     """A project that has nothing running yet; nothing of it is left when the block ends."""
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        require("docker-compose")
     docker("build", "-q", "-t", NGINX, str(ROOT / "tests" / "nginx_image"))
     ports = {f"{one}_PORT": str(free_port()) for one in VARIABLES.values()}
     own = {
