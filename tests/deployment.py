@@ -18,7 +18,7 @@ import httpx
 
 from tests.docker_engine import docker, inspected
 from tests.nginx_server import DEPLOY, PORTS, require
-from tests.servers import ROOT, free_port
+from tests.servers import ROOT, free_ports
 
 HEALTHY_SECONDS = 240.0
 NGINX = "tests/nginx:latest"
@@ -108,11 +108,12 @@ def deployment(**environment: str) -> Iterator[Deployment]:
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
         require("docker-compose")
     docker("build", "-q", "-t", NGINX, str(ROOT / "tests" / "nginx_image"))
-    ports = {f"{one}_PORT": str(free_port()) for one in VARIABLES.values()}
+    front, *free = map(str, free_ports(1 + len(VARIABLES)))
+    ports = {f"{one}_PORT": port for one, port in zip(VARIABLES.values(), free, strict=True)}
     own = {
         "COMPOSE_PROJECT_NAME": f"atelier-tests-{uuid4().hex[:8]}",
         "NGINX_IMAGE": NGINX,
-        "HTTP_PORT": f"127.0.0.1:{free_port()}",
+        "HTTP_PORT": f"127.0.0.1:{front}",
     }
     one = Deployment(own | ports | environment)
     try:

@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from tests.docker_engine import NEEDED
-from tests.servers import ROOT, free_port
+from tests.servers import ROOT, free_ports
 
 DEPLOY = ROOT / "deploy"
 PORTS = {
@@ -221,7 +221,8 @@ class Nginx:
 def nginx(folder: Path, *, tls: bool = False, **changes: str) -> Iterator[Nginx]:
     """The configuration as it is shipped, with other ports, places and names' server, and with these settings."""
     require("nginx")
-    ports = {port: free_port() for port in (80, 443, *PORTS.values())}
+    documented = (80, 443, *PORTS.values())
+    ports = dict(zip(documented, free_ports(len(documented)), strict=True))
     names = Names()
     (folder / "nginx.conf").write_text(_configuration(folder, ports, names.port, changes))
     if tls:
