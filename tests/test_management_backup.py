@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import shutil
@@ -21,13 +20,10 @@ from management.backup import DATABASE, FORMAT, KEY, MANIFEST, BackupError, back
 from management.cli.main import main
 from management.restore import restore
 from management.settings import Settings, settings
+from tests.archives import MODEL, Files, archive, database, manifest, member, whole
 from tests.management_servers import echo_config, managing
 
 Run = Callable[..., Result]
-Files = dict[str, bytes]
-Member = tuple[tarfile.TarInfo, bytes]
-
-MODEL = "store/models/weights/1.0.0/model.yaml"
 
 
 @pytest.fixture
@@ -49,45 +45,6 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of folders that are not there yet."""
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     return Settings(home=tmp_path / "home")
-
-
-def database(keys: int = 0, version: str = "0001") -> bytes:
-    """An SQLite database with what a restore looks for."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(
-        f"CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('{version}');"
-        "CREATE TABLE leases (held_until REAL); CREATE TABLE keys (id INTEGER);"
-    )
-    connection.executemany("INSERT INTO keys VALUES (?)", [(number,) for number in range(keys)])
-    connection.commit()
-    content = connection.serialize()
-    connection.close()
-    return content
-
-
-def manifest(files: Files, **fields: object) -> bytes:
-    told = {name: {"size": len(one), "sha256": hashlib.sha256(one).hexdigest()} for name, one in files.items()}
-    return json.dumps({"format": FORMAT, "made_at": "2026-11-27T20:00:00.000Z", "files": told, **fields}).encode()
-
-
-def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "") -> Member:
-    made = tarfile.TarInfo(name)
-    made.size, made.type, made.linkname = len(content), kind, link
-    return made, content
-
-
-def archive(*members: Member) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as made:
-        for about, content in members:
-            made.addfile(about, io.BytesIO(content))
-    return packed.getvalue()
-
-
-def whole(files: Files, **fields: object) -> bytes:
-    """An archive as it should be."""
-    members = [member(name, content) for name, content in files.items()]
-    return archive(*members, member(MANIFEST, manifest(files, **fields)))
 
 
 def left(target: Settings) -> list[str]:
