@@ -280,8 +280,9 @@ class Supervisor:
                     self._end(replica_id, min(GOODBYE_SECONDS, self._settings.stop_seconds))
         ended = dict(self._ending)
         await asyncio.gather(*ended.values(), return_exceptions=True)
-        for replica_id in ended:
-            await self._launcher.clean(replica_id)
+        with suppress(BackendUnavailable):  # likewise
+            for replica_id in ended:
+                await self._launcher.clean(replica_id)
         with suppress(StoreUnavailable):
             await self._ledger.give_back()
         self.leads = False

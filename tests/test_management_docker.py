@@ -165,11 +165,12 @@ async def test_one_that_needs_more_memory_than_it_has_is_told_so(bench: Bench) -
     assert look.reason == "it was killed for using more than its 32Mi of memory"
 
 
-async def test_one_that_hangs_is_silent_and_is_ended_by_force(bench: Bench, engine: DockerEngine) -> None:
+@pytest.mark.parametrize("grace", [0.0, GRACE_SECONDS])
+async def test_one_that_hangs_is_silent_and_is_ended_by_force(grace: float, bench: Bench, engine: DockerEngine) -> None:
     await begun(bench)
     await engine.call(lambda client: client.pause(name(bench.launch.replica_id)))
     assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.SILENT
-    await bench.launcher.stop(bench.launch.replica_id, 0.0)
+    await bench.launcher.stop(bench.launch.replica_id, grace)
     assert await bench.launcher.running() == []
 
 
@@ -253,9 +254,11 @@ async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
 ) -> None:
     launcher = DockerLauncher(engine, told.model_copy(update={"docker_pull": "missing"}))
     with registry(tmp_path) as address, pushed(address, "tests/echo:1.0.0") as image:
-        pulled = wanted(docker_image=image)
-        await launcher.start(pulled)
-        assert (await launcher.observe(pulled.replica_id)).phase is Phase.STARTING
+        pulled, other = wanted(docker_image=image), wanted(docker_image=image)
+        for one in (pulled, other):
+            await launcher.start(one)
+            assert (await launcher.observe(one.replica_id)).phase is Phase.STARTING
+        assert list(launcher._pulls) == [image], "both wait for one"
         await until(launcher, pulled.replica_id, Phase.ABSENT)  # the image is there: the supervisor starts it again
         await launcher.start(pulled)
         await until(launcher, pulled.replica_id, Phase.READY)

@@ -27,6 +27,7 @@ from management.backends.docker_engine import DockerEngine, EngineRefusedError, 
 from management.backends.docker_images import BENTO_PATH, unfit
 from management.backends.host_environment import MARKER, for_model
 from management.backends.replica_host import KEY_HEADER, key_of
+from management.errors import BackendUnavailable
 from management.records import Replica
 from management.settings import Settings
 
@@ -47,6 +48,9 @@ class DockerLauncher(Launcher):
     def __init__(self, engine: DockerEngine, settings: Settings) -> None:
         self._engine, self._settings = engine, settings
         self._pulls: dict[str, asyncio.Task[None]] = {}
+        """By image: several replicas wait for one."""
+        self._waiting: dict[str, str] = {}
+        """The image that each replica waits for."""
         self._refusals: dict[str, str] = {}
         self._cores: int | None = None
         self._instance = instance.of_home(settings.home)
@@ -107,26 +111,37 @@ class DockerLauncher(Launcher):
         await self._engine.call(lambda client: client.start(container["Id"]))
 
     def _pull(self, launch: Launch) -> None:
-        """Begins it, once; what comes of it is seen by ``observe``."""
+        """Begins it, once for all who wait; what comes of it is seen by ``observe``.
+
+        It goes on when a replica has waited for longer than a start may last, so that a later one finds the image.
+        """
         image = launch.docker_image
         if self._settings.docker_pull == "never":
             raise LaunchRefusedError(f"the engine has no image {image}")
-        if launch.replica_id not in self._pulls:
-            self._pulls[launch.replica_id] = asyncio.create_task(self._pulled(launch.replica_id, image))
+        self._waiting[launch.replica_id] = image
+        if image not in self._pulls:
+            self._pulls[image] = asyncio.create_task(self._pulled(image))
 
-    async def _pulled(self, replica_id: str, image: str) -> None:
+    async def _pulled(self, image: str) -> None:
+        refusal = None
         try:
             await self._engine.pull(image)
         except EngineRefusedError as error:
-            self._refusals[replica_id] = f"the image {image} cannot be pulled: {error}"
+            refusal = f"the image {image} cannot be pulled: {error}"
+        except BackendUnavailable:  # it is begun again with the next start
+            logger.warning("pulling %s broke off", image)
         finally:
-            self._pulls.pop(replica_id, None)
+            del self._pulls[image]
+            for replica_id in [one for one, awaited in self._waiting.items() if awaited == image]:
+                del self._waiting[replica_id]
+                if refusal is not None:
+                    self._refusals[replica_id] = refusal
 
     async def observe(self, replica_id: str) -> Observation:
         """As the contract says; one whose image is being pulled is STARTING."""
         found = await self._engine.inspect(_name(replica_id))
         if found is None:
-            if replica_id in self._pulls:
+            if replica_id in self._waiting:
                 return Observation(Phase.STARTING)
             reason = self._refusals.pop(replica_id, None)
             return Observation(Phase.ABSENT) if reason is None else Observation(Phase.EXITED, reason=reason)
@@ -155,19 +170,30 @@ class DockerLauncher(Launcher):
 
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
         """As the contract says."""
-        if pull := self._pulls.pop(replica_id, None):
-            pull.cancel()
+        self._waiting.pop(replica_id, None)
+        self._refusals.pop(replica_id, None)
         name = _name(replica_id)
         with suppress(NotThereError):
-            if grace_seconds >= LEAST_STOP_SECONDS:
-                await self._engine.call(lambda client: client.stop(name, timeout=ceil(grace_seconds)))
-                return
-            try:
-                await self._engine.call(lambda client: client.kill(name))
-                await self._engine.call(lambda client: client.wait(name, timeout=ceil(self._settings.stop_seconds)))
-            except EngineRefusedError as error:
-                if error.status != 409:  # else it does not run
-                    raise
+            if grace_seconds < LEAST_STOP_SECONDS or not await self._stopped(name, ceil(grace_seconds)):
+                await self._kill(name)
+
+    async def _stopped(self, name: str, seconds: int) -> bool:
+        """Whether the engine ended it; one that is paused, for example, it does not."""
+        try:
+            await self._engine.call(lambda client: client.stop(name, timeout=seconds))
+        except NotThereError:
+            raise
+        except EngineRefusedError:
+            return False
+        return True
+
+    async def _kill(self, name: str) -> None:
+        try:
+            await self._engine.call(lambda client: client.kill(name))
+            await self._engine.call(lambda client: client.wait(name, timeout=ceil(self._settings.stop_seconds)))
+        except EngineRefusedError as error:
+            if error.status != 409:  # else it does not run
+                raise
 
     async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
         """As the contract says, by the engine's own measurements."""

@@ -33,7 +33,8 @@ THREADS: Final = 16
 OLDEST_API: Final = "1.41"
 """In which the engine is asked for the newest that it speaks; that of Docker 20.10."""
 LONGEST_REFUSAL: Final = 300
-PULL_SECONDS: Final = 3600
+SILENCE_SECONDS: Final = 60
+"""Between two signs of an image that is being pulled."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,22 @@ class DockerEngine:
         self._connecting = threading.Lock()
         self._client: Any = None
         self._making = asyncio.Lock()
+        self._ping: asyncio.Task[bool] | None = None
+        self._closed = threading.Event()
 
     async def answers(self) -> bool:
-        """Whether it is there."""
+        """Whether it is there; who asks while it is being asked gets the same answer."""
+        if self._ping is None or self._ping.done():
+            self._ping = asyncio.create_task(self._answered())
         try:
-            async with asyncio.timeout(PING_SECONDS):
-                await self.call(lambda client: client.ping())
-        except (BackendUnavailable, TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(self._ping), PING_SECONDS)
+        except TimeoutError:
+            return False
+
+    async def _answered(self) -> bool:
+        try:
+            await self.call(lambda client: client.ping())
+        except (BackendUnavailable, EngineRefusedError):
             return False
         return True
 
@@ -102,6 +112,7 @@ class DockerEngine:
 
     async def close(self) -> None:
         """Ends its connections, when the calls under way have ended."""
+        self._closed.set()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -130,10 +141,12 @@ class DockerEngine:
 
         def work(client: Any) -> None:
             repository, _, tag = name.rpartition(":")
-            with closing(self._speaking(client.api_version, PULL_SECONDS)) as patient:
+            with closing(self._speaking(client.api_version, SILENCE_SECONDS)) as patient:
                 for told in patient.pull(repository, tag=tag, stream=True, decode=True):
                     if "error" in told:
                         raise EngineRefusedError(str(told["error"]), 404)
+                    if self._closed.is_set():  # the engine gives it up with the connection
+                        return
 
         await self.call(work)
 

@@ -12,8 +12,11 @@ from typing import Any, Final
 import aiohttp
 
 from management.socket_path import SocketPath
+from web import strict_json
+from web.strict_json import InvalidJSON
 
 PATH: Final = "/.atelier/state"
+MOST_BYTES: Final = 4096
 SECONDS: Final = 1.0
 """That it has to answer."""
 
@@ -56,11 +59,22 @@ async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said
         aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
         session.get(url + PATH, params={"nonce": nonce}) as answer,
     ):
-        try:
-            told: Any = await answer.json()
-        except ValueError:
-            return None
+        told = await _read(answer)
     proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
     if not isinstance(told, dict) or not hmac.compare_digest(str(told.get("proof")), proof):
         return None
-    return Said(told.get("ready") is True, int(told.get("in_flight") or 0))
+    in_flight = told.get("in_flight")
+    return Said(told.get("ready") is True, in_flight if isinstance(in_flight, int) else 0)
+
+
+async def _read(answer: aiohttp.ClientResponse) -> Any:
+    """The JSON that it is; None for anything else, and for more than anybody has to say."""
+    body = b""
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MOST_BYTES:
+            return None
+    try:
+        return strict_json.loads(body)
+    except InvalidJSON:
+        return None
