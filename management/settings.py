@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     docker_images: str = "*"
     """Names of images that may be deployed, with ``*`` for anything, separated by commas: ``atelier/*,suoke/*``."""
 
-    docker_network: str = "atelier"
+    docker_network: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "atelier"
     """The engine's network that replicas are put into; made if there is none, so that none reaches another."""
 
     docker_pids: Count = 512
@@ -154,6 +154,14 @@ class Settings(BaseSettings):
 
     failpoint: str | None = None
     """Where this process ends at once, for tests: a name of ``failpoints.py`` and ``:exit``."""
+
+    @field_validator("docker_network")
+    @classmethod
+    def _own_network(cls, name: str) -> str:
+        """Those that every engine has are the host's, none at all, or everybody's."""
+        if name in ("host", "none", "bridge", "default"):
+            raise ValueError("must name a network of its own")
+        return name
 
     @field_validator("failpoint")
     @classmethod

@@ -18,10 +18,11 @@ from management.autoscaler import Autoscaler
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
+from management.measuring import Meter
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
-from management.settling import Measured, Settled
+from management.settling import Settled
 from management.watching import Watch
 
 BUSY_SECONDS: Final = 0.05
@@ -34,8 +35,6 @@ ORPHAN_SECONDS: Final = 10.0
 """Between two looks for what no record knows."""
 GOODBYE_SECONDS: Final = 2.0
 """That replicas have to end when the server does."""
-USAGE_SECONDS: Final = 2.0
-"""Between two measurements of what replicas use."""
 TAIL_LINES: Final = 20
 """Of the log of a replica that failed."""
 
@@ -62,8 +61,7 @@ class Supervisor:
         self._awake = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._watch = Watch(launcher, self._clock, self.wake)
-        self._measured: dict[str, Measured] = {}
-        self._measure_at = 0.0
+        self._meter = Meter(launcher, ledger, autoscaler.measured)
         self._renew_at = self._orphans_at = 0.0
 
     def wake(self) -> None:
@@ -142,7 +140,7 @@ class Supervisor:
                 logger.exception("model %s cannot be looked after", deployment.model_id)
         if busy:
             await self._recorded()
-        await self._measure([one.id for one in alive])
+        await self._meter.look([one.id for one in alive])
         await self._autoscaler.look(deployments, replicas)
         return busy or self._watch.doubtful()
 
@@ -150,18 +148,6 @@ class Supervisor:
         """Somebody could not reach it: it is looked at now."""
         self._watch.suspect(replica_id)
         self.wake()
-
-    async def _measure(self, replica_ids: Sequence[str]) -> None:
-        """Every few seconds, what each replica uses."""
-        at = self._clock.steady()
-        if at < self._measure_at:
-            return
-        self._measure_at = at + USAGE_SECONDS
-        usage = await self._launcher.usage(replica_ids) if replica_ids else {}
-        before, self._measured = self._measured, {one: Measured(at, used) for one, used in usage.items()}
-        if used := settling.rates(before, self._measured):
-            await self._ledger.measured(used)
-            self._autoscaler.measured({one: millicores for one, (millicores, _) in used.items()})
 
     async def _look_after(
         self, deployment: Deployment, replicas: list[Replica], seen: Mapping[str, Observation]
@@ -274,6 +260,7 @@ class Supervisor:
     async def close(self, *, stop_replicas: bool) -> None:
         """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica. Frees the lease."""
         await self._watch.close()
+        await self._meter.close()
         with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
             if stop_replicas and await self._leads_at_last():
                 for replica_id in await self._ledger.let_go():

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from management import settling
-from management.backends.base import Launcher, Observation
+from management.backends.base import Launcher, Observation, Phase
 from management.clock import Clock
 from management.errors import BackendUnavailable
 from management.records import Replica, ReplicaState
@@ -61,7 +61,7 @@ class Watch:
                 away = error
                 continue
             replica = by_id.get(replica_id)
-            if found is not None and replica is not None and replica.state is self._states[replica_id]:
+            if replica is not None and replica.state is self._states[replica_id]:
                 seen[replica_id] = found
                 self._sightings.heard(replica, silent=settling.silent(replica, found))
         if away is not None:
@@ -95,7 +95,7 @@ class Watch:
         self._looks.clear()
 
 
-def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation | None:
+def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation:
     if look.cancelled():
         raise asyncio.CancelledError
     error = look.exception()
@@ -104,4 +104,4 @@ def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation | No
     if not isinstance(error, Exception) or isinstance(error, BackendUnavailable):
         raise error
     logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
-    return None
+    return Observation(Phase.SILENT)  # its time to start, to answer or to drain goes on

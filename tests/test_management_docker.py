@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from management.backends.base import ImageRefusedError, Launch, LaunchRefusedError, Phase
 from management.backends.docker import DockerLauncher
-from management.backends.docker_engine import DockerEngine
+from management.backends.docker_engine import PING_SECONDS, DockerEngine
 from management.backends.docker_images import DockerImages
 from management.backends.replica_host import KEY_HEADER
 from management.errors import BackendUnavailable
@@ -131,6 +132,25 @@ async def test_no_more_cores_are_asked_of_the_engine_than_it_has(bench: Bench, e
     assert found["HostConfig"]["NanoCpus"] == await engine.cores() * 10**9
 
 
+async def test_the_bento_is_the_images_whatever_a_caller_says(bench: Bench) -> None:
+    misled = wanted(environment={"BENTO_PATH": "this:x"})
+    await bench.launcher.start(misled)
+    await until(bench.launcher, misled.replica_id, Phase.READY)
+
+
+async def test_calls_that_wait_take_nobody_elses_place(bench: Bench, engine: DockerEngine) -> None:
+    await begun(bench)
+    name_of_it = name(bench.launch.replica_id)
+    waiting = [
+        asyncio.create_task(engine.call_patiently(lambda client: client.wait(name_of_it, timeout=5))) for _ in range(40)
+    ]
+    await asyncio.sleep(0.2)
+    assert await engine.answers()
+    assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.READY
+    await engine.call(lambda client: client.kill(name_of_it))
+    await asyncio.gather(*waiting)
+
+
 async def test_gpus_are_handed_over_by_their_numbers(bench: Bench, engine: DockerEngine) -> None:
     with_gpu = wanted(gpus=(0, 3))
     with suppress(LaunchRefusedError):  # where there are none
@@ -198,6 +218,8 @@ async def test_the_containers_of_another_control_plane_are_not_ours(bench: Bench
     ("changes", "image", "kind"),
     [
         ({}, "tests/none:1.0.0", "image_absent"),
+        ({}, "a-/b:1.0.0", "image_absent"),
+        ({}, "a..b/c:1.0.0", "image_absent"),
         ({}, SLIM, "image_foreign"),
         ({"docker_images": "atelier/*, suoke/*"}, "tests/echo:1.0.0", "image_elsewhere"),
         ({"docker_images": ""}, "tests/echo:1.0.0", "image_elsewhere"),
@@ -212,8 +234,9 @@ async def test_images_that_may_not_be_deployed_are_refused(
     assert refused.value.kind == kind
 
 
-async def test_images_that_run_as_root_are_refused(engine: DockerEngine, told: Settings) -> None:
-    dockerfile = "FROM tests/echo:1.0.0\nUSER root\n"
+@pytest.mark.parametrize("user", ["root", "00", "0:1034"])
+async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngine, told: Settings) -> None:
+    dockerfile = f"FROM tests/echo:1.0.0\nUSER {user}\n"
     folder = told.home / "rooted"
     folder.mkdir()
     (folder / "Dockerfile").write_text(dockerfile)
@@ -279,16 +302,43 @@ async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Ben
             launcher.start(wanted()),
             launcher.stop(bench.launch.replica_id, GRACE_SECONDS),
             launcher.running(),
-            launcher.usage([bench.launch.replica_id]),
             launcher.log(bench.launch.replica_id, 5),
             DockerImages(engine, told).check("tests/echo:1.0.0"),
         ):
             with pytest.raises(BackendUnavailable):
                 await asked
+        assert await launcher.usage([bench.launch.replica_id]) == {}
         switch.on()
+        await asyncio.sleep(PING_SECONDS)  # that an answer is good for
         assert await engine.answers()
         assert (await launcher.observe(bench.launch.replica_id)).address == look.address
         await engine.close()
+
+
+async def test_an_engine_that_is_just_going_is_away(told: Settings) -> None:
+    async def going(_: web.Request) -> web.Response:
+        return web.json_response({"message": "the daemon is shutting down"}, status=503)
+
+    application = web.Application()
+    application.router.add_get("/version", _version)
+    application.router.add_route("*", "/{path:.*}", going)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.UnixSite(runner, str(told.home / "going.sock")).start()
+    engine = DockerEngine(told.home / "going.sock")
+    try:
+        assert not await engine.answers()
+        with pytest.raises(BackendUnavailable):
+            await DockerImages(engine, told).check("tests/echo:1.0.0")
+        with pytest.raises(BackendUnavailable):
+            await DockerLauncher(engine, told).observe("any")
+    finally:
+        await engine.close()
+        await runner.cleanup()
+
+
+async def _version(_: web.Request) -> web.Response:
+    return web.json_response({"ApiVersion": "1.41"})
 
 
 async def test_an_engine_that_hangs_is_not_waited_for_for_ever(

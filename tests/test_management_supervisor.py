@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from management import supervisor, watching
+from management import measuring, supervisor, watching
 from management.backends.base import Launch, Observation, Phase
 from management.ledger import LeaseLostError
-from management.records import NOTHING, Removal, ReplicaState, Status, status_of
+from management.records import NOTHING, Removal, Replica, ReplicaState, Status, status_of
 from management.store import tables
 from management.supervisor import AWAY_SECONDS
 from tests.management_doubles import (
@@ -242,7 +242,7 @@ async def test_no_gpu_is_ever_given_twice_and_an_update_without_a_free_one_still
 async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
     staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "USAGE_SECONDS", 0.0)
+    monkeypatch.setattr(measuring, "USAGE_SECONDS", 0.0)
     stage = staged()
     await serving(stage, 2)
     with stage.store.reading() as session:
@@ -261,19 +261,28 @@ async def test_deployments_do_not_mix(staged: Callable[..., Stage]) -> None:
     assert stage.told("good") == deployment("good", id=stage.told("good").id, replicas=2, served=revision(1))
 
 
-async def test_a_replica_that_cannot_be_looked_at_is_nobody_elses_trouble(staged: Callable[..., Stage]) -> None:
+async def test_a_replica_that_cannot_be_looked_at_rests_and_keeps_nobody_from_ending_it(
+    staged: Callable[..., Stage],
+) -> None:
     stage = staged()
     await serving(stage, 2)
     observe, spoilt = stage.launcher.observe, stage.replicas()[0].id
 
     async def broken(replica_id: str) -> Observation:
-        if replica_id == spoilt:
+        if replica_id == spoilt and stage.launcher.phases.get(spoilt) is Phase.READY:
             raise ValueError("this one")
         return await observe(replica_id)
 
     stage.launcher.observe = broken  # type: ignore[method-assign]
     stage.wish(replicas=3)
-    await stage.until(lambda: stage.rests(3, 1))
+    await stage.until(lambda: stage.ready() == 2 and [one.id for one in _silent(stage)] == [spoilt])
+    stage.wish(removal=Removal.DRAIN)
+    await stage.until(lambda: stage.found() is None)
+    assert await stage.launcher.running() == []
+
+
+def _silent(stage: Stage) -> list[Replica]:
+    return [one for one in stage.replicas() if one.state is ReplicaState.SILENT]
 
 
 async def test_an_orphan_is_ended_also_when_its_worker_wakes_up_late(

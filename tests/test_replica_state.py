@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import gzip
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
 from management.backends import replica_state
+from management.backends.replica_host import STATE, proof_of
 from management.backends.replica_state import MOST_BYTES, Said
 
 TOKEN = b"secret"
@@ -24,8 +24,15 @@ async def saying(body: Callable[[str], bytes]) -> AsyncIterator[str]:
     async def state(request: web.Request) -> web.Response:
         return web.Response(body=body(request.query["nonce"]), content_type="application/json")
 
+    async with serving(state) as url:
+        yield url
+
+
+@asynccontextmanager
+async def serving(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A server; its URL."""
     application = web.Application()
-    application.router.add_get(replica_state.PATH, state)
+    application.router.add_get("/{path:.*}", handler)
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -39,8 +46,7 @@ def proven(**told: object) -> Callable[[str], bytes]:
     """With the right proof, and whatever else."""
 
     def body(nonce: str) -> bytes:
-        proof = hmac.new(TOKEN, nonce.encode(), hashlib.sha256).hexdigest()
-        return json.dumps({"proof": proof, **told}).encode()
+        return json.dumps({"proof": proof_of(TOKEN, nonce.encode()), **told}).encode()
 
     return body
 
@@ -76,6 +82,26 @@ async def test_what_it_says_otherwise_is_not_ready(told: dict[str, object]) -> N
 )
 async def test_what_nobody_can_read_is_nobody(body: bytes) -> None:
     async with saying(lambda _: body) as url:
+        assert await replica_state.at(url, TOKEN) is None
+
+
+async def test_it_leads_nowhere_and_is_not_unpacked() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path)
+        if request.path == STATE:
+            raise web.HTTPFound("/elsewhere")
+        return web.Response()
+
+    async def packed(request: web.Request) -> web.Response:
+        body = gzip.compress(proven(ready=True)(request.query["nonce"]))
+        return web.Response(body=body, headers={"Content-Encoding": "gzip"})
+
+    async with serving(answer) as url:
+        assert await replica_state.at(url, TOKEN) is None
+    assert asked == [STATE]
+    async with serving(packed) as url:
         assert await replica_state.at(url, TOKEN) is None
 
 

@@ -6,8 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Final
 
 from management.records import Resources
+
+TAIL_BYTES: Final = 256 * 1024
+"""Of a log, that are read from its end, however few lines they are."""
 
 
 @dataclass(frozen=True)

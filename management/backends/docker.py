@@ -21,10 +21,10 @@ from typing import Any, Final
 
 from management import failpoints
 from management.backends import instance, replica_state
-from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
+from management.backends.base import TAIL_BYTES, Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.docker_container import PORT, archive, ended, limits
 from management.backends.docker_engine import DockerEngine, EngineRefusedError, NotThereError
-from management.backends.docker_images import BENTO_PATH, unfit
+from management.backends.docker_images import bento_path, unfit
 from management.backends.host_environment import MARKER, for_model
 from management.backends.replica_host import KEY_HEADER, key_of
 from management.errors import BackendUnavailable
@@ -99,7 +99,10 @@ class DockerLauncher(Launcher):
 
     async def _begin(self, launch: Launch, container: dict[str, Any]) -> None:
         """Gives it its arguments, then starts it; twice is harmless, what it gets is the same."""
-        bento = dict(one.split("=", 1) for one in container["Config"]["Env"])[BENTO_PATH]
+        image = await self._engine.image(container["Image"])  # not the container's variables: callers set those
+        bento = None if image is None else bento_path(image)
+        if bento is None:
+            raise LaunchRefusedError(f"{launch.docker_image}: image_foreign")
         told = {"bento": bento, "port": PORT, "stop_seconds": self._settings.stop_seconds}
         files = {
             HOST.name: HOST.read_bytes(),
@@ -180,7 +183,7 @@ class DockerLauncher(Launcher):
     async def _stopped(self, name: str, seconds: int) -> bool:
         """Whether the engine ended it; one that is paused, for example, it does not."""
         try:
-            await self._engine.call(lambda client: client.stop(name, timeout=seconds))
+            await self._engine.call_patiently(lambda client: client.stop(name, timeout=seconds))
         except NotThereError:
             raise
         except EngineRefusedError:
@@ -190,20 +193,21 @@ class DockerLauncher(Launcher):
     async def _kill(self, name: str) -> None:
         try:
             await self._engine.call(lambda client: client.kill(name))
-            await self._engine.call(lambda client: client.wait(name, timeout=ceil(self._settings.stop_seconds)))
+            seconds = ceil(self._settings.stop_seconds)
+            await self._engine.call_patiently(lambda client: client.wait(name, timeout=seconds))
         except EngineRefusedError as error:
             if error.status != 409:  # else it does not run
                 raise
 
     async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
         """As the contract says, by the engine's own measurements."""
-        found = await asyncio.gather(*map(self._used, replica_ids))
+        found = await asyncio.gather(*map(self._used, replica_ids))  # who does not answer is left out
         return {one: used for one, used in zip(replica_ids, found, strict=True) if used is not None}
 
     async def _used(self, replica_id: str) -> Usage | None:
         try:
             told = await self._engine.call(lambda client: client.stats(_name(replica_id), stream=False, one_shot=True))
-        except NotThereError:
+        except (EngineRefusedError, BackendUnavailable):
             return None
         memory = told.get("memory_stats") or {}
         if "usage" not in memory:  # it ended
@@ -232,7 +236,7 @@ class DockerLauncher(Launcher):
             told: bytes = await self._engine.call(lambda client: client.logs(_name(replica_id), tail=lines))
         except NotThereError:
             return []
-        return told.decode(errors="replace").splitlines()[-lines:]
+        return told[-TAIL_BYTES:].decode(errors="replace").splitlines()[-lines:]
 
     async def clean(self, replica_id: str) -> None:
         """As the contract says."""

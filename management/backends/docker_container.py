@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from management.backends.base import Launch, Observation, Phase
+from management.backends.host_environment import device
 from management.quantities import shown_memory
 from management.settings import Settings
 
 PORT: Final = 3000
 """Inside the container."""
+LEAST_MILLICORES: Final = 10
+"""That an engine gives."""
 LOG_PARTS: Final = 2
 KILLED: Final = (137, 143)
 """Exit statuses of who was ended by SIGKILL or SIGTERM."""
@@ -21,11 +24,12 @@ KILLED: Final = (137, 143)
 def limits(launch: Launch, cores: int, settings: Settings) -> dict[str, Any]:
     """The part of its configuration that the host cares about; ``cores`` are the machine's, more cannot be given."""
     resources = launch.resources
-    gpus = [{"DeviceIDs": [str(one) for one in launch.gpus], "Capabilities": [["gpu"]]}] if launch.gpus else None
+    gpus = [{"DeviceIDs": [device(one) for one in launch.gpus], "Capabilities": [["gpu"]]}] if launch.gpus else None
+    millicores = max(LEAST_MILLICORES, min(resources.cpu_millicores, cores * 1000))
     return {
         "network_mode": settings.docker_network,
         "port_bindings": {PORT: ("127.0.0.1", None)},
-        "nano_cpus": min(resources.cpu_millicores * 1_000_000, cores * 1_000_000_000),
+        "nano_cpus": millicores * 1_000_000,
         "mem_limit": resources.memory_bytes,
         "memswap_limit": resources.memory_bytes,
         "pids_limit": settings.docker_pids,

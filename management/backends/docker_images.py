@@ -11,7 +11,7 @@ from management.settings import Settings
 
 BENTO_PATH: Final = "BENTO_PATH"
 """The variable by which an image of BentoML says where its Bento lies."""
-ROOTS: Final = ("", "0", "root")
+ROOTS: Final = ("", "root")
 
 
 class DockerImages(Images):
@@ -35,6 +35,20 @@ class DockerImages(Images):
 def unfit(image: dict[str, Any]) -> str | None:
     """Why an image cannot be deployed, as a kind of problem; ``image`` is what the engine knows of it."""
     config = image.get("Config") or {}
-    if not any(one.startswith(f"{BENTO_PATH}=") for one in config.get("Env") or ()):
+    if bento_path(image) is None:
         return "image_foreign"
-    return "image_root" if str(config.get("User") or "").split(":")[0] in ROOTS else None
+    return "image_root" if _is_root(str(config.get("User") or "").split(":")[0]) else None
+
+
+def bento_path(image: dict[str, Any]) -> str | None:
+    """Where an image's Bento lies in it; None for one that BentoML did not make."""
+    variables = (one.partition("=") for one in (image.get("Config") or {}).get("Env") or ())
+    return next((value for name, _, value in variables if name == BENTO_PATH and value), None)
+
+
+def _is_root(user: str) -> bool:
+    """By its name, or its number however that is written; another name of root is found by the replica itself."""
+    try:
+        return int(user) == 0
+    except ValueError:
+        return user in ROOTS

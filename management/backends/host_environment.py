@@ -28,7 +28,7 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
         "HOME": str(folder),
         "TMPDIR": str(_made(folder / "tmp")),
         "BENTOML_HOME": str(settings.bentoml_home),
-        "CUDA_VISIBLE_DEVICES": ",".join(_device(gpu) for gpu in launch.gpus),
+        "CUDA_VISIBLE_DEVICES": ",".join(device(gpu) for gpu in launch.gpus),
         MARKER: launch.replica_id,
     }
 
@@ -47,7 +47,7 @@ def for_model(launch: Launch) -> dict[str, str]:
     }
 
 
-def _device(gpu: int) -> str:
+def device(gpu: int) -> str:
     """The CUDA name of the GPU of that number among those that the control plane may see."""
     visible = [one.strip() for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
     return visible[gpu] if gpu < len(visible) else str(gpu)

@@ -9,6 +9,9 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,22 @@ def of_home(home: Path) -> Instance:
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = home / "instance.secret"
     with suppress(FileNotFoundError):
-        return Instance(file.read_bytes())
+        return _whole(file)
     new = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-        out.write(secrets.token_bytes(32))
+        out.write(secrets.token_bytes(SECRET_BYTES))
+        out.flush()
+        os.fsync(out.fileno())
     try:
         with suppress(FileExistsError):  # of several workers that begin at once one makes it
             os.link(new, file)
     finally:
         new.unlink()
-    return Instance(file.read_bytes())
+    return _whole(file)
+
+
+def _whole(file: Path) -> Instance:
+    secret = file.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise RuntimeError(f"{file} is damaged; without it a new one is made, and what runs is not known again")
+    return Instance(secret)

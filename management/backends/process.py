@@ -25,7 +25,7 @@ from typing import Final
 
 from management import failpoints
 from management.backends import host_processes, replica_state
-from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
+from management.backends.base import TAIL_BYTES, Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.host_environment import environment
 from management.bentos import tag_of
 from management.settings import Settings
@@ -33,7 +33,6 @@ from management.settings import Settings
 HOST: Final = Path(__file__).with_name("replica_host.py")
 REAP_SECONDS: Final = 2.0
 KILLED: Final = (-signal.SIGKILL, -signal.SIGTERM)
-TAIL_BYTES: Final = 256 * 1024
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ It stands alone on purpose: it imports nothing of this project, because a Bento 
 is run by path. Its arguments lie in the folder that it is given, none of them on its command line.
 
     launch.json   the Bento's tag or folder, and what else ``Launch`` has
-    token         what proves that it is the replica it claims to be; never sent, see ``_proof``
+    token         what proves that it is the replica it claims to be; never sent, see ``proof_of``
     lock          held for as long as this process lives; it was locked before the process began
     http.sock     where it answers, once it is ready
     log           what it writes; begun anew at a size, with one older part kept
@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -36,6 +37,7 @@ LOG_LOOK_SECONDS: Final = 2.0
 KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
 READY_SECONDS: Final = 1.0
 SHORT: Final = 100  # bytes of a path
+NONCE: Final = re.compile(rb"[0-9a-f]{32}\Z")
 KEY_HEADER: Final = "x-atelier-replica-key"
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
 
@@ -51,12 +53,15 @@ class Watched:
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answers ``STATE`` itself; everything else is the application's."""
-        if scope["type"] != "http":
+        """Answers ``STATE`` itself; everything else is the application's, and wants the key."""
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["path"] == STATE:
+        elif scope["type"] == "http" and scope["path"] == STATE:
             await self._tell(scope, send)
         elif not self._knows(scope):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
             await _answer(send, 403, {"error": "This replica answers its control plane alone", "code": "FORBIDDEN"})
         else:
             self._in_flight += 1
@@ -67,8 +72,11 @@ class Watched:
 
     async def _tell(self, scope: Any, send: Any) -> None:
         nonce = parse_qs(scope["query_string"]).get(b"nonce", [b""])[0]
+        if not NONCE.match(nonce):
+            await _answer(send, 400, {"error": "A nonce is 32 hexadecimal digits", "code": "INVALID_INPUT"})
+            return
         state = {
-            "proof": _proof(self._token, nonce),
+            "proof": proof_of(self._token, nonce),
             "ready": await _is_ready(self._app),
             "in_flight": self._in_flight,
         }
@@ -88,11 +96,17 @@ async def _answer(send: Any, status: int, told: dict[str, Any]) -> None:
 
 def key_of(token: bytes) -> str:
     """What requests to the replica of that token have in ``KEY_HEADER``; it says nothing of the token itself."""
-    return hmac.new(token, b"request", hashlib.sha256).hexdigest()
+    return _signed(token, b"key", b"")
 
 
-def _proof(token: bytes, nonce: bytes) -> str:
-    return hmac.new(token, nonce, hashlib.sha256).hexdigest()
+def proof_of(token: bytes, nonce: bytes) -> str:
+    """That whoever answers this nonce has the token."""
+    return _signed(token, b"proof", nonce)
+
+
+def _signed(token: bytes, purpose: bytes, text: bytes) -> str:
+    """By purpose: anybody may ask for proofs, and none of them is a key."""
+    return hmac.new(token, purpose + b"\0" + text, hashlib.sha256).hexdigest()
 
 
 async def _is_ready(app: Any) -> bool:
@@ -191,6 +205,8 @@ def main() -> None:
         os.set_inheritable(launch.lock_fd, False)  # ours alone: a child must not keep it when we are gone
     if launch.log_bytes is not None:
         threading.Thread(target=_keep_log_small, args=(folder, launch.log_bytes), daemon=True).start()
+    if launch.port is not None and os.geteuid() == 0:
+        sys.exit("this image runs as root; it needs a USER of its own")
     import bentoml
 
     service: Any = bentoml.load(launch.bento)

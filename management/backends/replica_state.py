@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from typing import Any, Final
 
 import aiohttp
 
+from management.backends.replica_host import STATE, proof_of
 from management.socket_path import SocketPath
 from web import strict_json
 from web.strict_json import InvalidJSON
 
-PATH: Final = "/.atelier/state"
 MOST_BYTES: Final = 4096
 SECONDS: Final = 1.0
 """That it has to answer."""
@@ -53,18 +52,26 @@ async def at(url: str, token: bytes) -> Said | None:
 
 
 async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said | None:
+    """Its answer is a stranger's until it is proven: it leads nowhere, and is read as it is, and not for long."""
     nonce = secrets.token_hex(16)
-    timeout = aiohttp.ClientTimeout(total=SECONDS)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
-        session.get(url + PATH, params={"nonce": nonce}) as answer,
+        aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+        ) as session,
+        session.get(url + STATE, params={"nonce": nonce}, allow_redirects=False) as answer,
     ):
-        told = await _read(answer)
-    proof = hmac.new(token, nonce.encode(), hashlib.sha256).hexdigest()
-    if not isinstance(told, dict) or not hmac.compare_digest(str(told.get("proof")), proof):
+        told = await _read(answer) if answer.status == 200 else None
+    if not isinstance(told, dict):
+        return None
+    said = str(told.get("proof")).encode(errors="replace")
+    if not hmac.compare_digest(said, proof_of(token, nonce.encode()).encode()):
         return None
     in_flight = told.get("in_flight")
-    return Said(told.get("ready") is True, in_flight if isinstance(in_flight, int) else 0)
+    return Said(told.get("ready") is True, in_flight if type(in_flight) is int and in_flight >= 0 else 0)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> Any:
