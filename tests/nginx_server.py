@@ -134,6 +134,16 @@ def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
     handler.wfile.write(body)
 
 
+def raw(port: int, data: bytes) -> bytes:
+    """What the server answers to bytes that no client would send."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(data)
+        received = b""
+        while part := connection.recv(4096):
+            received += part
+        return received
+
+
 @contextmanager
 def listening(replica: Replica, port: int) -> Iterator[Replica]:
     """The replica on its address and this port, until the block ends."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,8 +11,9 @@ import httpx
 import pytest
 
 from management.app import BATCH_BYTES
+from management.backends.replica_host import KEY_HEADER
 from runners.serving import BODY_BYTES, DOCUMENT_BYTES, LIST_BYTES
-from tests.nginx_server import DEPLOY, PORTS, Nginx, Replica, answering, nginx, require
+from tests.nginx_server import DEPLOY, PORTS, Nginx, Replica, answering, nginx, raw, require
 
 pytestmark = pytest.mark.docker
 
@@ -35,16 +35,6 @@ PATHS = {
 ONE = "127.0.0.2"
 MIB = 1024 * 1024
 TEXT = {"text": "A long text. It has sentences."}
-
-
-def raw(port: int, data: bytes) -> bytes:
-    """What the server answers to bytes that no client would send."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(data)
-        received = b""
-        while part := connection.recv(4096):
-            received += part
-        return received
 
 
 @pytest.mark.parametrize(("path", "service"), PATHS.items(), ids=PATHS)
@@ -86,6 +76,20 @@ def test_the_documented_headers_are_passed(front: Nginx, caller: httpx.Client) -
     assert headers["x-real-ip"] == "127.0.0.1"
     assert headers["x-forwarded-for"] == "192.0.2.1, 127.0.0.1"
     assert headers["x-forwarded-proto"] == "http"
+
+
+def test_what_only_a_door_may_say_is_not_taken_from_callers(front: Nginx, caller: httpx.Client) -> None:
+    given = {"Forwarded": "for=192.0.2.1", "X-Forwarded-Host": "evil", "X-Atelier-Replica-Key": "guessed"}
+    given |= {"X-Real-IP": "192.0.2.1", "X-Forwarded-Proto": "https"}
+    with front.running("summarization", Replica(ONE)):
+        headers = caller.post("/summarize/text", json=TEXT, headers=given).json()["headers"]
+    assert not headers.keys() & {"forwarded", "x-forwarded-host", KEY_HEADER}
+    assert (headers["x-real-ip"], headers["x-forwarded-proto"]) == ("127.0.0.1", "http")
+
+
+def test_a_refused_head_is_told_in_the_shape_of_its_path(front: Nginx) -> None:
+    refused = raw(front.ports[80], b"GET /api/v1/models HTTP/1.1\r\nHost: a\r\nx: " + b"a" * 40_000 + b"\r\n\r\n")
+    assert json.loads(refused.partition(b"\r\n\r\n")[2])["error"]["code"] == "INVALID_INPUT"
 
 
 @pytest.mark.parametrize("given", ["abc-1", "a" * 64, "A.b_c-9"])
