@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from management.metrics import Metrics
 from management.routes import Routes
 from management.store import Store
-from management.tallies import ReplicaTally
+from management.tallies import Outcome, Rejection, ReplicaTally
 from management.waiting import Rules
 from tests.management_calls import deploy, hosts, infer, status, until
 from tests.management_doubles import deployment
 from tests.management_servers import Management, managing
+from tests.servers import ROOT
 
 INFERENCE = "/api/v1/models/{model_id}/inference"
 
@@ -44,6 +46,13 @@ def total(api: httpx.Client, name: str, **labels: str) -> float:
 def models(api: httpx.Client) -> set[str]:
     """Every model that any series names."""
     return {told["model"] for series in scraped(api).values() for told, _ in series if "model" in told}
+
+
+def test_the_documentation_names_every_outcome_and_reason() -> None:
+    page = (ROOT / "docs" / "management.md").read_text()
+    for series, label, words in (("requests", "outcome", Outcome), ("rejections", "reason", Rejection)):
+        (row,) = re.findall(rf"^\| `atelier_model_{series}_total`.*$", page, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", row.split("|")[2])) == {"model", "worker", label, *words}
 
 
 def test_what_becomes_of_each_request_is_counted_for_its_model(api: httpx.Client) -> None:
