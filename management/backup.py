@@ -1,8 +1,9 @@
-"""One archive of all that a server keeps: its database, its first key, its models and its Bentos.
+"""One archive of all that a server keeps: its database, its keys, its models and its Bentos.
 
     manifest.json           what is in it, with sizes and SHA-256 digests; the last member, for it is known then
     state/atelier.db        the database of one moment, copied while it is written to
     state/admin.key
+    state/instance.secret   by which a server knows as its own what runs on an engine or on BentoCloud
     store/models/...        BentoML's model store
     store/bentos/...        and its Bento store
 
@@ -38,6 +39,8 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 DATABASE: Final = "state/atelier.db"
 KEY: Final = f"state/{FILE}"
+SECRET_FILE: Final = "instance.secret"
+SECRET: Final = f"state/{SECRET_FILE}"
 STORES: Final = ("models", "bentos")
 CHUNK: Final = 1024 * 1024
 PRIVATE: Final = 0o600
@@ -115,14 +118,15 @@ def write(settings: Settings, file: IO[bytes]) -> Contents:
 
 
 def _add_state(archive: tarfile.TarFile, contents: Contents, settings: Settings) -> None:
-    database, key = database_file(settings), settings.home / FILE
+    database = database_file(settings)
     if database is not None and database.is_file():
         with tempfile.TemporaryDirectory(dir=database.parent, prefix=".backup-") as folder:
             copy = Path(folder) / "atelier.db"
             _copy_database(database, copy)
             _add(archive, contents, copy, DATABASE)
-    if key.is_file():
-        _add(archive, contents, key, KEY)
+    for name, file in ((KEY, settings.home / FILE), (SECRET, settings.home / SECRET_FILE)):
+        if file.is_file():
+            _add(archive, contents, file, name)
 
 
 def _copy_database(database: Path, copy: Path) -> None:

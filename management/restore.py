@@ -28,6 +28,8 @@ from management.backup import (
     KEY,
     MANIFEST,
     PRIVATE,
+    SECRET,
+    SECRET_FILE,
     STORES,
     BackupError,
     Contents,
@@ -65,7 +67,11 @@ def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Cont
 def _places(settings: Settings) -> dict[str, Path]:
     """Where each part of an archive belongs."""
     stores = {f"store/{name}": settings.bentoml_home / name for name in STORES}
-    state = {KEY: settings.home / FILE, DATABASE: database_file(settings)}
+    state = {
+        SECRET: settings.home / SECRET_FILE,
+        KEY: settings.home / FILE,
+        DATABASE: database_file(settings),
+    }
     return stores | {name: place for name, place in state.items() if place is not None}
 
 
@@ -132,7 +138,7 @@ def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 def _stage(name: str, stages: dict[str, Path]) -> Path:
     """Where a member is put for now. Raises BackupError for a name that no back-up has."""
     parts = name.split("/")
-    known = name in (DATABASE, KEY) or (parts[0] == "store" and len(parts) > 2 and parts[1] in STORES)
+    known = name in (DATABASE, KEY, SECRET) or (parts[0] == "store" and len(parts) > 2 and parts[1] in STORES)
     if not known or len(name) > LONGEST_NAME or not all(map(_PART.match, parts)):
         raise BackupError(f"{_shown(name)} has no place in a back-up")
     return stages[parts[0]].joinpath(*parts[1:])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from management.backends.instance import of_home
 from management.backup import DATABASE, FORMAT, KEY, MANIFEST, BackupError, back_up
 from management.cli.main import main
 from management.restore import restore
@@ -87,6 +88,18 @@ def test_a_restore_gives_a_server_with_the_same_deployments_and_keys(
         with server.client(json.loads(made.stdout)["key"]) as shop:
             answer = shop.post("/models/two/inference", json={"input_data": {"say": "again"}, "timeout": 60})
         assert answer.status_code == 200, answer.text
+
+
+def test_a_restored_server_knows_what_the_old_one_started(target: Settings, tmp_path: Path) -> None:
+    target.home.mkdir()
+    old = of_home(target.home)
+    back_up(target, tmp_path / "file.tar.gz")
+    new = target.model_copy(update={"home": tmp_path / "new"})
+    with (tmp_path / "file.tar.gz").open("rb") as file:
+        restore(new, file)
+    (kept,) = new.home.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert of_home(new.home) == old
 
 
 def test_nothing_is_restored_while_a_server_runs(echo_bentos: Path, run: Callable[[Path], Run], tmp_path: Path) -> None:
