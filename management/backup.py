@@ -39,8 +39,8 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 DATABASE: Final = "state/atelier.db"
 KEY: Final = f"state/{FILE}"
-SECRET_FILE: Final = "instance.secret"
-SECRET: Final = f"state/{SECRET_FILE}"
+INSTANCE_FILE: Final = "instance.secret"
+INSTANCE: Final = f"state/{INSTANCE_FILE}"
 STORES: Final = ("models", "bentos")
 CHUNK: Final = 1024 * 1024
 PRIVATE: Final = 0o600
@@ -124,7 +124,7 @@ def _add_state(archive: tarfile.TarFile, contents: Contents, settings: Settings)
             copy = Path(folder) / "atelier.db"
             _copy_database(database, copy)
             _add(archive, contents, copy, DATABASE)
-    for name, file in ((KEY, settings.home / FILE), (SECRET, settings.home / SECRET_FILE)):
+    for name, file in ((KEY, settings.home / FILE), (INSTANCE, settings.home / INSTANCE_FILE)):
         if file.is_file():
             _add(archive, contents, file, name)
 

@@ -1,8 +1,8 @@
 """Puts back what ``management/backup.py`` wrote: everything is looked at before anything of it takes a place.
 
 An archive is data of somebody else's until then: only regular files are taken out of it, under names that this version
-itself would have given, into a folder of their own; all of them must be as the manifest tells. Then folders are renamed
-into place, and what was there before is kept until the last of them is.
+itself would have given, into a folder of their own; all of them must be as the manifest tells. Then
+``management/replacing.py`` puts them into their places, all or none.
 """
 
 from __future__ import annotations
@@ -25,17 +25,18 @@ from management.backup import (
     CHUNK,
     DATABASE,
     FORMAT,
+    INSTANCE,
+    INSTANCE_FILE,
     KEY,
     MANIFEST,
     PRIVATE,
-    SECRET,
-    SECRET_FILE,
     STORES,
     BackupError,
     Contents,
     database_file,
 )
 from management.first_key import FILE
+from management.replacing import Move, replace, settle
 from management.settings import Settings
 
 MANIFEST_BYTES: Final = 64 * 1024 * 1024
@@ -45,22 +46,21 @@ VERSIONS: Final = Path(__file__).parent / "store" / "migrations" / "versions"
 _PART: Final = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]{1,255}\Z")
 _LOGS: Final = ("-wal", "-shm", "-journal")  # SQLite's, beside a database that was not closed
 
-Move = tuple[Path | None, Path]
-"""What comes into which place; None where what is there only has to go."""
-
 
 def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Contents:
     """Puts everything of the archive into place, or nothing. Raises BackupError or OSError.
 
-    Without ``force`` nothing that exists is replaced. A server of these folders must not run.
+    Without ``force`` nothing that exists is replaced. A server of these folders must not run. What an earlier one began
+    and did not end, for it was killed, is ended first.
     """
     _refuse_while_served(settings)
+    settle(settings.home)
     if not force and (there := [str(one) for one in _places(settings).values() if _exists(one)]):
         raise BackupError(f"there is something already: {', '.join(there)}; --force replaces it")
     with _stages(settings) as stages:
         contents = _unpack(file, stages)
         _check_database(stages["state"] / "atelier.db", there=DATABASE in contents.files)
-        _put(_moves(settings, stages, contents))
+        replace(_moves(settings, stages, contents), settings.home, stages.values())
     return contents
 
 
@@ -68,7 +68,7 @@ def _places(settings: Settings) -> dict[str, Path]:
     """Where each part of an archive belongs."""
     stores = {f"store/{name}": settings.bentoml_home / name for name in STORES}
     state = {
-        SECRET: settings.home / SECRET_FILE,
+        INSTANCE: settings.home / INSTANCE_FILE,
         KEY: settings.home / FILE,
         DATABASE: database_file(settings),
     }
@@ -138,7 +138,7 @@ def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 def _stage(name: str, stages: dict[str, Path]) -> Path:
     """Where a member is put for now. Raises BackupError for a name that no back-up has."""
     parts = name.split("/")
-    known = name in (DATABASE, KEY, SECRET) or (parts[0] == "store" and len(parts) > 2 and parts[1] in STORES)
+    known = name in (DATABASE, KEY, INSTANCE) or (parts[0] == "store" and len(parts) > 2 and parts[1] in STORES)
     if not known or len(name) > LONGEST_NAME or not all(map(_PART.match, parts)):
         raise BackupError(f"{_shown(name)} has no place in a back-up")
     return stages[parts[0]].joinpath(*parts[1:])
@@ -191,30 +191,14 @@ def _moves(settings: Settings, stages: dict[str, Path], contents: Contents) -> l
     database = database_file(settings)
     if DATABASE in contents.files and database is None:
         raise BackupError("the archive has an SQLite database, and ATELIER_DATABASE_URL is none")
-    moves: list[Move] = [
+    moves: list[Move] = []
+    if DATABASE in contents.files and database is not None:
+        moves += [(None, database.with_name(database.name + end)) for end in _LOGS]
+    return moves + [
         (stages[name.split("/")[0]] / name.split("/")[1], place)
         for name, place in _places(settings).items()
         if any(one == name or one.startswith(f"{name}/") for one in contents.files)
     ]
-    if DATABASE in contents.files and database is not None:
-        moves += [(None, database.with_name(database.name + end)) for end in _LOGS]
-    return moves
-
-
-def _put(moves: list[Move]) -> None:
-    """By renaming; when one cannot be, those before it are taken back."""
-    with ExitStack() as old, ExitStack() as taken_back:
-        for new, place in moves:
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if place.exists() or place.is_symlink():
-                # Beside its place, for another folder may be of another file system.
-                aside = Path(old.enter_context(tempfile.TemporaryDirectory(dir=place.parent, prefix=".replaced-")))
-                place.rename(aside / place.name)
-                taken_back.callback((aside / place.name).rename, place)
-            if new is not None:
-                new.rename(place)
-                taken_back.callback(place.rename, new)
-        taken_back.pop_all()
 
 
 def _shown(text: object) -> str:

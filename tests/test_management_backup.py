@@ -6,7 +6,10 @@ import gzip
 import io
 import json
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +26,7 @@ from management.restore import restore
 from management.settings import Settings, settings
 from tests.archives import MODEL, Files, archive, database, manifest, member, whole
 from tests.management_servers import echo_config, managing
+from tests.servers import ROOT
 
 Run = Callable[..., Result]
 
@@ -189,6 +193,38 @@ def test_a_restore_that_cannot_be_finished_leaves_everything_as_it_was(
         shutil.rmtree(elsewhere, ignore_errors=True)
     assert left(target) == ["admin.key"]
     assert (target.home / "admin.key").read_text() == "the old key\n"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from management.restore import restore
+from management.settings import Settings
+
+def before_the_last(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith("/atelier.db"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(before_the_last)
+restore(Settings(home=Path(sys.argv[1])), sys.stdin.buffer, force=True)
+"""
+
+
+def test_a_restore_that_was_killed_is_taken_back_by_the_next_one(target: Settings) -> None:
+    target.home.mkdir()
+    old = {target.home / "admin.key": b"the old key", target.home / "atelier.db-wal": b"the old log"}
+    for file, content in old.items():
+        file.write_bytes(content)
+    new = whole({DATABASE: database(), KEY: b"the new key", MODEL: b"new"})
+    command = [sys.executable, "-c", KILLED, str(target.home)]
+    assert subprocess.run(command, cwd=ROOT, input=new, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert (target.home / "admin.key").read_bytes() == b"the new key"
+    with pytest.raises(BackupError, match="--force replaces it"):
+        restore(target, io.BytesIO(new))
+    assert {file: file.read_bytes() for file in old} == old
+    assert left(target) == ["admin.key", "atelier.db-wal"]
+    restore(target, io.BytesIO(new), force=True)
+    assert left(target) == ["admin.key", "atelier.db", "models/weights/1.0.0/model.yaml"]
 
 
 GOOD: Files = {DATABASE: database(), KEY: b"key\n", MODEL: b"name: weights"}
