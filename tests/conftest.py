@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from management.settings import Settings
 from runners import artifacts
 from tests import docker_engine
 from tests.figures import Figure, Figures, kept, table
@@ -150,6 +151,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if figures:
         terminalreporter.section("figures")
         terminalreporter.write_line(table(figures))
+
+
+@pytest.fixture
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of folders that are not there yet."""
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    return Settings(home=tmp_path / "home")
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:
