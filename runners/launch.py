@@ -43,15 +43,13 @@ Models are deployed, called and scaled below {url}/api/v1   (docs/management.md;
 def main() -> None:
     """Serves until stopped; the exit status is the server's."""
     arguments = _arguments()
+    if arguments.contained:
+        _, ending = _started(arguments)
+        sys.exit(ending.wait())
     _refuse_used_port(arguments.host, arguments.port)
     _refuse_bad_settings(arguments.service)
     url = f"http://{listening.reached(str(arguments.host))}:{arguments.port}"
-    server = subprocess.Popen(
-        _command(arguments), env={"ATELIER_PUBLIC_URL": url, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
-    )
-    ending = Ending(server, STOP_SECONDS)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: ending.ask(received))
+    server, ending = _started(arguments, ATELIER_PUBLIC_URL=url)
     if _healthy(server, arguments.host, arguments.port):
         # A model alone has only its own routes: its documentation shows them.
         said = ANNOUNCEMENT + (EXAMPLES if arguments.service == DEFAULT else "")
@@ -64,6 +62,16 @@ def main() -> None:
     sys.exit(ending.wait())
 
 
+def _started(arguments: argparse.Namespace, **defaults: str) -> tuple[subprocess.Popen[bytes], Ending]:
+    """The server, and what it is ended by when this process is asked to end."""
+    environment = {**defaults, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
+    server = subprocess.Popen(_command(arguments), env=environment)
+    ending = Ending(server, arguments.stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: ending.ask(received))
+    return server, ending
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m runners.launch", description=__doc__)
     parser.add_argument("service", nargs="?", default=DEFAULT, help="what to serve (default: %(default)s)")
@@ -71,6 +79,18 @@ def _arguments() -> argparse.Namespace:
         "--host", type=ipaddress.ip_address, default="127.0.0.1", help="IP address (default: %(default)s)"
     )
     parser.add_argument("--port", type=int, default=8080, help="TCP port (default: %(default)s)")
+    parser.add_argument(
+        "--stop",
+        type=float,
+        default=STOP_SECONDS,
+        metavar="SECONDS",
+        help="after which what was stopped and has not ended is killed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--contained",
+        action="store_true",
+        help="in a container: whoever runs it checks its port and health, and knows its address",
+    )
     return parser.parse_args()
 
 

@@ -119,6 +119,23 @@ def test_a_request_that_never_ends_does_not_keep_the_container(tcm_image: str, e
     assert code == 0
 
 
+SATELLITE = """
+import psutil
+for one in psutil.process_iter(["cmdline"]):
+    if "_bentoml_impl.worker.service" in (line := one.info["cmdline"]) and "Satellite" in line:
+        print(one.pid)
+"""
+
+
+def test_a_model_that_hangs_does_not_keep_the_container_of_all(atelier_image: str) -> None:
+    with container(atelier_image, FRONT_PORT) as one:
+        one.run("sh", "-c", f"kill -STOP {int(one.run('python', '-c', SATELLITE))}")
+        begun = time.monotonic()
+        docker("stop", "--time", "15", one.name)
+        seconds = time.monotonic() - begun
+    assert seconds < STOP_SECONDS
+
+
 def ask(client: httpx.Client, path: str, content: bytes | Iterator[bytes]) -> None:
     with suppress(httpx.TransportError):  # the container may end before it answers
         client.post(path, content=content, headers={"Content-Type": "application/json"})
