@@ -3,90 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
-import pytest_asyncio
-from pydantic import SecretStr
 
 from management.backends.base import LaunchRefusedError
 from management.backends.bentocloud import BentoCloud
-from management.backends.bentocloud_client import CALLS
 from management.backends.bentocloud_words import MARK, STANDINGS
-from management.backends.engine import Condition, Order, Standing
+from management.backends.engine import Standing
 from management.backends.instance import of_home
-from management.errors import BackendUnavailable
 from management.records import Resources
 from management.settings import Settings
-from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
-from tests.management_doubles import deployment, replica, revision
+from tests import bentocloud_engine
+from tests.bentocloud_engine import GIB, SECONDS, order, seen, serving
+from tests.bentocloud_server import TOKEN, LocalCloud
+from tests.management_doubles import deployment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-GIB = 2**30
-SMALL = Resources(500, GIB, 0)
-SECONDS = 20.0
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[LocalCloud]:
-    with local_cloud() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def settings(cloud: LocalCloud, echo_bentos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BENTOML_HOME", str(echo_bentos))
-        patch.setenv("SOMETHING_SECRET", "of-the-control-plane")
-        home = tmp_path_factory.mktemp("home")
-        yield Settings(home=home, backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=cloud.url)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(settings: Settings) -> AsyncIterator[BentoCloud]:
-    made = BentoCloud(settings)
-    yield made
-    await made.close()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def engine(shared: BentoCloud, cloud: LocalCloud) -> BentoCloud:
-    """One engine for all tests, because each of its processes takes half a second to begin; the cloud is emptied."""
-    cloud.reset()
-    assert await shared.observe() == {}
-    cloud.calls.clear()
-    return shared
-
-
-def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> Order:
-    one = revision(number)
-    config = {"docker_image": f"tests/echo:{number}.0.0", "resources": SMALL, **changes}
-    return Order("d1", model_id, replace(one, config=replace(one.config, **config)), least, most)
-
-
-async def seen(engine: BentoCloud, standing: Standing, deployment_id: str = "d1") -> Condition:
-    """The deployment when it has come to stand so."""
-    async with asyncio.timeout(SECONDS):
-        while True:
-            found = (await engine.observe()).get(deployment_id)
-            if found is not None and found.standing is standing:
-                return found
-            await asyncio.sleep(0.02)
-
-
-async def serving(engine: BentoCloud, told: Order) -> Condition:
-    await engine.apply(told)
-    return await seen(engine, Standing.RUNNING)
+cloud, settings = bentocloud_engine.cloud, bentocloud_engine.settings
+shared, engine = bentocloud_engine.shared, bentocloud_engine.engine
 
 
 async def test_nothing_is_there_at_first(engine: BentoCloud) -> None:
@@ -238,18 +177,6 @@ async def test_every_word_for_a_status_means_something_here(engine: BentoCloud, 
     assert (await engine.observe())["d1"].ready == 0
 
 
-async def test_the_replicas_are_counted_and_their_logs_read(engine: BentoCloud, cloud: LocalCloud) -> None:
-    await serving(engine, order(least=2))
-    lines = await engine.log(replace(deployment("echo"), id="d1"), 1)
-    assert lines == [["echo-0: last"], ["echo-1: last"]]
-    assert await engine.log(deployment("echo"), 1) == [], "it is another deployment's"
-
-
-async def test_where_the_replicas_cannot_be_counted_nobody_guesses(engine: BentoCloud, cloud: LocalCloud) -> None:
-    cloud.fault, cloud.faulty = "500", re.compile("/pods")
-    assert (await serving(engine, order())).ready is None
-
-
 @pytest.mark.parametrize(
     ("wanted", "name"),
     [
@@ -313,100 +240,3 @@ async def test_a_control_plane_that_starts_anew_finds_its_own(
     finally:
         await other.close()
     assert of_home(settings.home).id in str(cloud.deployments["echo"].labels)
-
-
-@pytest.mark.parametrize("fault", ["500", "503", "429", "401", "reset"])
-async def test_a_cloud_that_is_away_is_unavailable_and_found_again(
-    engine: BentoCloud, cloud: LocalCloud, fault: str
-) -> None:
-    found = await serving(engine, order())
-    cloud.fault = fault
-    for call in (engine.observe(), engine.apply(order(2)), engine.halt(found), engine.remove(found, force=True)):
-        with pytest.raises(BackendUnavailable) as raised:
-            await call
-        assert TOKEN not in str(raised.value.details), "though the cloud says it"
-    assert not await engine.answers()
-    cloud.fault = None
-    assert (await engine.observe())["d1"].standing is Standing.RUNNING
-    assert await engine.answers()
-
-
-async def test_a_token_that_the_cloud_does_not_know_is_named_as_the_reason(
-    cloud: LocalCloud, settings: Settings
-) -> None:
-    cloud.reset()
-    stranger = BentoCloud(settings.model_copy(update={"cloud_token": SecretStr("a-token-of-nobody")}))
-    try:
-        with pytest.raises(BackendUnavailable) as raised:
-            await stranger.observe()
-        assert raised.value.details["reason"] == "the token is refused"
-        assert not await stranger.answers()
-    finally:
-        await stranger.close()
-
-
-async def test_what_the_cloud_refuses_is_told_in_its_words_and_without_the_token(
-    engine: BentoCloud, cloud: LocalCloud
-) -> None:
-    cloud.fault, cloud.faulty = "400", re.compile("^/api/v2/deployments$")
-    with pytest.raises(LaunchRefusedError, match="told to fail") as raised:
-        await engine.apply(order())
-    assert TOKEN not in str(raised.value)
-    assert "***" in str(raised.value)
-
-
-async def test_a_call_that_hangs_ends_with_its_process(
-    engine: BentoCloud, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await engine.observe()
-    monkeypatch.setattr("management.backends.bentocloud.CALL_SECONDS", 0.5)
-    cloud.fault = "hang"
-    before = callers()
-    with pytest.raises(BackendUnavailable) as raised:
-        await engine.observe()
-    assert raised.value.details["reason"] == "no answer within 0.5 s"
-    assert len(callers()) < len(before)
-
-
-async def test_a_call_that_hangs_ends_also_when_nobody_is_left_to_end_it(cloud: LocalCloud) -> None:
-    cloud.reset()
-    cloud.fault = "hang"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-P", str(CALLS), stdin=asyncio.subprocess.PIPE)
-    told = {"endpoint": cloud.url, "token": TOKEN, "cluster": None, "seconds": 60}
-    asked = {"verb": "ping", "seconds": 1, "asked": {}}
-    assert process.stdin is not None
-    process.stdin.write("".join(json.dumps(one) + "\n" for one in (told, asked)).encode())
-    process.stdin.close()
-    assert await asyncio.wait_for(process.wait(), SECONDS) == -signal.SIGALRM
-
-
-async def test_the_token_is_in_no_environment_and_no_argument(engine: BentoCloud, settings: Settings) -> None:
-    await engine.observe()
-    for caller in callers():
-        secretive(caller)
-    assert callers()
-    assert not [file for file in settings.home.rglob("*") if file.is_file() and TOKEN in file.read_text("latin-1")]
-
-
-def secretive(caller: psutil.Process) -> None:
-    assert caller.environ().keys() <= {"PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY"} | {
-        *("https_proxy", "NO_PROXY", "no_proxy", "HOME", "BENTOML_HOME", "BENTOML_DO_NOT_TRACK", "LC_CTYPE")
-    }
-    assert TOKEN not in str(caller.environ()) + str(caller.cmdline())
-
-
-def callers() -> list[psutil.Process]:
-    """The processes that call BentoCloud for this one."""
-    found = psutil.Process().children(recursive=True)
-    return [one for one in found if any("bentocloud_calls" in part for part in one.cmdline())]
-
-
-async def test_the_token_goes_to_what_is_proven_by_a_certificate_or_lies_here(
-    engine: BentoCloud, settings: Settings
-) -> None:
-    assert engine.headers(replica(address="http://127.0.0.1:9/d/echo")) == {"Authorization": f"Bearer {TOKEN}"}
-    assert engine.headers(replica(address="https://echo.example")) == {"Authorization": f"Bearer {TOKEN}"}
-    for address in ("unix:/tmp/http.sock", "http://echo.example", "https://user@echo.example", ""):
-        assert engine.headers(replica(address=address)) == {}, address
-    abroad = BentoCloud(settings.model_copy(update={"cloud_endpoint": "https://cloud.example"}))
-    assert abroad.headers(replica(address="http://127.0.0.1:9/d/echo")) == {}, "the cloud is not on this machine"
