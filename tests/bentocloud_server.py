@@ -60,10 +60,14 @@ class LocalCloud(Uploads):
         """Of which paths."""
         self.calls: list[str] = []
         """``METHOD /path`` of each call of the API."""
+        self.heard: Callable[[str], None] = lambda _: None
+        """Called with each of them, before it is answered: a test may change what the answer will be."""
         self.asked: list[tuple[str, str | None]] = []
         """The deployment and the Authorization of each inference."""
         self.seconds = 0.0
         """That an inference lasts."""
+        self.leaving: set[str] = set()
+        """The pods that end when they have said something."""
         self.elsewhere: str | None = None
         """Where inferences are sent instead."""
 
@@ -97,6 +101,7 @@ class LocalCloud(Uploads):
         api = request.path.startswith(("/api/", "/ws/"))
         if api:
             self.calls.append(f"{request.method} {request.path}")
+            self.heard(self.calls[-1])
         if self.fault and self.faulty.search(request.path):
             return await self._failing(request, self.fault)
         if api and request.headers.get(HEADER) != TOKEN:
@@ -200,15 +205,19 @@ class LocalCloud(Uploads):
 
     async def _tail(self, request: web.Request) -> web.StreamResponse:
         """Some lines, and then nothing until the client leaves: it follows."""
+        pod = request.query["pod_name"]
+        if pod not in {shape["name"] for one in self.deployments.values() for shape in one.pod_shapes()}:
+            raise Refusal(404, "pod not found")
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for message in socket:
             if message.type is WSMsgType.TEXT and message.json()["type"] == "data":
-                lines = f"{request.query['pod_name']}: first\n{request.query['pod_name']}: last\n"
-                items = [base64.b64encode(lines.encode()).decode()]
+                items = [base64.b64encode(f"{pod}: first\n{pod}: last\n".encode()).decode()]
                 await socket.send_json(
                     {"type": "success", "message": None, "payload": {"items": items, "type": "append"}}
                 )
+                if pod in self.leaving:
+                    await socket.close()
         return socket
 
     async def _infer(self, request: web.Request) -> web.Response:

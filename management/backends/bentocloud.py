@@ -192,8 +192,7 @@ class BentoCloud(Engine):
         there = await self._found(deployment.model_id)
         if there is None or there.owner != (self._instance, deployment.id) or not there.standing.serves:
             return []
-        found: list[list[str]] = await self._ask("log", CALL_SECONDS, name=there.name, lines=lines)
-        return found
+        return await self._asked("log", there.name, lines=lines) or []
 
     async def answers(self) -> bool:
         """Whether it can be asked for anything now."""
@@ -227,10 +226,10 @@ class BentoCloud(Engine):
         told = await self._asked("get", name_of(model_id))
         return None if told is None else Found(told)
 
-    async def _asked(self, verb: str, name: str | None = None) -> Any:
+    async def _asked(self, verb: str, name: str | None = None, **asked: Any) -> Any:
         """The answer to a call that can be repeated; None where there is nothing of that name."""
         try:
-            return await self._ask(verb, CALL_SECONDS, **({} if name is None else {"name": name}))
+            return await self._ask(verb, CALL_SECONDS, **({} if name is None else {"name": name}), **asked)
         except Missing:
             return None
         except Refused as refused:

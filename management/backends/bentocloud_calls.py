@@ -22,6 +22,7 @@ import bentoml.deployment
 import httpx
 from bentoml.cloud import BentoCloudClient
 from bentoml.exceptions import BentoMLException, CloudRESTApiClientError, NotFound
+from httpx_ws import WebSocketDisconnect, WebSocketUpgradeError
 
 MISSING: Final = "missing"
 REFUSED: Final = "refused"
@@ -95,27 +96,37 @@ class Cloud:
         ]
 
     def log(self, name: str, lines: int) -> list[list[str]]:
-        """The last lines of each replica."""
+        """The last lines of each replica whose log can be read. Raises what went wrong where that is none."""
         deployment, pods = bentoml.deployment.get(name, **self._where), self.pods(name)
         space = deployment._schema.kube_namespace
         with ThreadPoolExecutor(max(1, len(pods))) as threads:
-            return [
-                told[-lines:]
-                for told in threads.map(lambda one: self._tail(deployment.cluster, space, one["name"]), pods)
-            ]
+            tails = list(threads.map(lambda one: self._tail(deployment.cluster, space, one["name"]), pods))
+        read = [one[-lines:] for one in tails if not isinstance(one, Exception)]
+        for one in tails:
+            if not read and isinstance(one, Exception) and fault(one)[0] != MISSING:  # what is gone has no log
+                raise one
+        return read
 
-    def _tail(self, cluster: str, namespace: str, pod: str) -> list[str]:
-        over = threading.Event()
+    def _tail(self, cluster: str, namespace: str, pod: str) -> list[str] | Exception:
+        """What it wrote, or why nobody can tell: one replica that ends must not be everybody's."""
+        over, said = threading.Event(), b""
         timer = threading.Timer(LOG_SECONDS, over.set)
         timer.start()
         try:
             pieces = self._client.client.v2.tail_logs(
                 cluster_name=cluster, namespace=namespace, pod_name=pod, stop_event=over
             )
-            return b"".join(map(base64.b64decode, pieces)).decode(errors="replace").splitlines()
+            for piece in pieces:
+                said += base64.b64decode(piece)
+        except WebSocketDisconnect:
+            pass  # it ended, and has said all
+        except Exception as error:
+            if not said:
+                return error
         finally:
             timer.cancel()
             over.set()
+        return said.decode(errors="replace").splitlines()
 
     def _known(self, bento: str) -> Any:
         """The tag of a Bento that is here, or there.
@@ -157,13 +168,19 @@ def fault(error: Exception) -> tuple[str, str]:
             return REFUSED, one.message
         if isinstance(one, NotFound):
             return MISSING, one.message
-        if isinstance(one, CloudRESTApiClientError):
-            return _answered(int(one.error_code), one.message)
+        if isinstance(one, CloudRESTApiClientError | WebSocketUpgradeError):
+            return _answered(*_answer_of(one))
         if isinstance(one, httpx.TransportError):
             return UNAVAILABLE, type(one).__name__
     if isinstance(error, BentoMLException):
         return (UNAVAILABLE if error.message.startswith(UPLOAD) else REFUSED), error.message
     return UNAVAILABLE, f"{type(error).__name__}: its answer cannot be read"
+
+
+def _answer_of(error: CloudRESTApiClientError | WebSocketUpgradeError) -> tuple[int, str]:
+    if isinstance(error, WebSocketUpgradeError):
+        return error.response.status_code, f"it answers {error.response.status_code}"
+    return int(error.error_code), error.message
 
 
 def _answered(status: int, text: str) -> tuple[str, str]:
