@@ -57,7 +57,13 @@ class Settings(BaseSettings):
     """The API token of BentoCloud. Who can read this server's environment, or inherits it, has it."""
 
     cloud_token_file: Path | None = None
-    """A file with nothing but that token, which then is in no environment."""
+    """A file with nothing but that token, which then is in no environment; read anew when it changes."""
+
+    cloud_endpoint_token: SecretStr | None = None
+    """A token for protected endpoints only, which goes to models with each inference. Default: the API token."""
+
+    cloud_endpoint_token_file: Path | None = None
+    """A file with nothing but that token."""
 
     cloud_endpoint: str = "https://cloud.bentoml.com"
     """Where BentoCloud is reached; without TLS only on this machine."""
@@ -170,7 +176,7 @@ class Settings(BaseSettings):
             failpoints.check(text)
         return text or None
 
-    @field_validator("api_key", "cloud_token")
+    @field_validator("api_key", "cloud_token", "cloud_endpoint_token")
     @classmethod
     def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
         """Empty is none; any other must be one that a header can carry."""
@@ -187,21 +193,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> Settings:
-        if self.backend == "bentocloud" and self.token_for_cloud is None:
-            raise ValueError("ATELIER_CLOUD_TOKEN_FILE or ATELIER_CLOUD_TOKEN is needed for BentoCloud")
+        if self.backend == "bentocloud":
+            if self.cloud_token is None and self.cloud_token_file is None:
+                raise ValueError("ATELIER_CLOUD_TOKEN_FILE or ATELIER_CLOUD_TOKEN is needed for BentoCloud")
+            for file in filter(None, (self.cloud_token_file, self.cloud_endpoint_token_file)):
+                token_in(file)
         return self
-
-    @property
-    def token_for_cloud(self) -> SecretStr | None:
-        """The token, from wherever it is. Raises ValueError for a file that has none, or cannot be read."""
-        if self.cloud_token_file is None:
-            return self.cloud_token
-        try:
-            token = self.cloud_token_file.read_text().strip()
-        except OSError as error:
-            raise ValueError(f"{self.cloud_token_file} cannot be read ({error.strerror})") from error
-        check_chosen(token)
-        return SecretStr(token)
 
     @property
     def database(self) -> str:
@@ -217,6 +214,18 @@ class Settings(BaseSettings):
     def replicas(self) -> Path:
         """The replicas' folders."""
         return self.home.absolute() / "replicas"
+
+
+def token_in(file: Path) -> SecretStr:
+    """The token that is all of a file. Raises ValueError where there is none, or it cannot be read."""
+    try:
+        token = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} has no text for a token") from None
+    check_chosen(token)
+    return SecretStr(token)
 
 
 @cache

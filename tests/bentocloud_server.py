@@ -51,6 +51,8 @@ class LocalCloud(Uploads):
         self.scripts: list[list[str]] = []
         """The words of the next ones, before ``words`` are those of all others."""
         self.pace = 0.05
+        self.token = self.entry = TOKEN
+        """What the API wants, and what deployments want."""
         self.terminated_first = True
         """Whether only what was terminated is deleted."""
         self.deployments: dict[str, Deployed] = {}
@@ -104,7 +106,7 @@ class LocalCloud(Uploads):
             self.heard(self.calls[-1])
         if self.fault and self.faulty.search(request.path):
             return await self._failing(request, self.fault)
-        if api and request.headers.get(HEADER) != TOKEN:
+        if api and request.headers.get(HEADER) != self.token:
             return web.json_response({"error": "token is invalid"}, status=401)
         try:
             return await handler(request)
@@ -226,7 +228,7 @@ class LocalCloud(Uploads):
         self.asked.append((one.name, request.headers.get("Authorization")))
         if self.elsewhere is not None:
             raise web.HTTPTemporaryRedirect(self.elsewhere)
-        if one.config.get("access_authorization") and request.headers.get("Authorization") != f"Bearer {TOKEN}":
+        if one.config.get("access_authorization") and request.headers.get("Authorization") != f"Bearer {self.entry}":
             raise Refusal(401, "no token")
         if one.status == "scaled-to-zero":
             one.becomes("running")

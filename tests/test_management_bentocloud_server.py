@@ -18,6 +18,8 @@ from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
 from tests.management_calls import Load, deploy, infer, status, until
 from tests.management_servers import Management, managing
 
+ENTRY = "token-of-endpoints-only-5d2b"
+NEW = "token-of-tomorrow-88fe"
 FAILS = ["image-building", "image-build-failed"]
 
 
@@ -28,13 +30,14 @@ def cloud() -> Iterator[LocalCloud]:
 
 
 def served(
-    cloud: LocalCloud, bentos: Path, token: Path, home: Path | None = None
+    cloud: LocalCloud, bentos: Path, token: Path, home: Path | None = None, entry: Path | None = None
 ) -> AbstractContextManager[Management]:
     return managing(
         bentos,
         home=home,
         ATELIER_BACKEND="bentocloud",
         ATELIER_CLOUD_TOKEN_FILE=str(token),
+        ATELIER_CLOUD_ENDPOINT_TOKEN_FILE=str(entry or token),
         ATELIER_CLOUD_ENDPOINT=cloud.url,
         ATELIER_ENGINE_SECONDS="0.5",
         ATELIER_DRAIN_SECONDS="1",
@@ -46,20 +49,30 @@ def served(
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file with the token."""
-    file = tmp_path_factory.mktemp("secret") / "token"
-    file.write_text(TOKEN)
+    return written(tmp_path_factory.mktemp("secret") / "token", TOKEN)
+
+
+@pytest.fixture(scope="module")
+def entry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with the token of models."""
+    return written(tmp_path_factory.mktemp("secret") / "entry", ENTRY)
+
+
+def written(file: Path, text: str) -> Path:
+    file.write_text(text)
     return file
 
 
 @pytest.fixture(scope="module")
-def server(cloud: LocalCloud, echo_bentos: Path, token: Path) -> Iterator[Management]:
-    with served(cloud, echo_bentos, token) as running:
+def server(cloud: LocalCloud, echo_bentos: Path, token: Path, entry: Path) -> Iterator[Management]:
+    with served(cloud, echo_bentos, token, entry=entry) as running:
         yield running
 
 
 @pytest.fixture
 def api(server: Management, cloud: LocalCloud) -> Iterator[httpx.Client]:
     cloud.reset()
+    cloud.entry = ENTRY
     with server.client(**{"Accept-Language": "en"}) as client:
         yield client
         for model in client.get("/models").json():
@@ -90,7 +103,7 @@ def test_a_model_s_life_on_bentocloud(server: Management, api: httpx.Client, clo
     assert status(api)["replicas"] == {"desired": 1, "current": 1, "ready": 1}
     answer = changed(infer(api, {"n": 1}))
     assert answer["output_data"] == {"echo": {"n": 1}, "version": "1.0.0", "on": "echo"}
-    assert cloud.asked == [("echo", f"Bearer {TOKEN}")]
+    assert cloud.asked == [("echo", f"Bearer {ENTRY}")], "the token that may deploy is nothing for a model"
 
     assert scale(api, 3)["current_replicas"] == 3
     (service,) = cloud.deployments["echo"].config["services"].values()
@@ -118,13 +131,13 @@ def test_a_model_s_life_on_bentocloud(server: Management, api: httpx.Client, clo
 
 
 def secretive(server: Management) -> bool:
-    """Whether the token is in nothing that the server writes, and in no process's environment or arguments."""
-    assert TOKEN not in server.log.read_text()
-    assert not [one for one in server.home.rglob("*") if one.is_file() and TOKEN.encode() in one.read_bytes()]
+    """Whether no token is in anything that the server writes, or in a process's environment or arguments."""
     own = psutil.Process(server.pid)
     others = own.children(recursive=True)
     assert others, "it calls BentoCloud from another process"
-    return not any(TOKEN in str(one.environ()) + str(one.cmdline()) for one in (own, *others))
+    processes = "".join(str(one.environ()) + str(one.cmdline()) for one in (own, *others))
+    files = [one.read_bytes() for one in (server.log, *server.home.rglob("*")) if one.is_file()]
+    return not any(one in processes or any(one.encode() in file for file in files) for one in (TOKEN, ENTRY))
 
 
 def test_a_stop_lets_requests_in_flight_be_answered(server: Management, api: httpx.Client, cloud: LocalCloud) -> None:
@@ -144,6 +157,25 @@ def test_the_token_follows_no_redirect(api: httpx.Client, cloud: LocalCloud) -> 
         cloud.elsewhere = f"{other.url}/api/v1/auth/current"
         assert infer(api, {}).json()["error"]["code"] == "MODEL_FAILED"
         assert other.calls == []
+
+
+def test_a_file_without_a_token_breaks_nothing_and_a_new_token_is_taken(
+    api: httpx.Client, cloud: LocalCloud, token: Path, entry: Path
+) -> None:
+    try:
+        entry.unlink()
+        token.write_text("")
+        changed(deploy(api))
+        assert infer(api, {}).status_code == 200
+        for file in (token, entry):
+            file.write_text(NEW)
+        cloud.token = cloud.entry = NEW
+        changed(deploy(api, "second"))
+        assert infer(api, {}, "second").status_code == 200
+    finally:
+        token.write_text(TOKEN)
+        entry.write_text(ENTRY)
+        cloud.token, cloud.entry = TOKEN, ENTRY
 
 
 def test_an_update_that_fails_leaves_what_served_before(api: httpx.Client, cloud: LocalCloud) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from management.backends.bentocloud_token import tokens
 from management.backends.bentocloud_words import MARK, STANDINGS, Found, configured, name_of
 from management.backends.engine import Mark, Order
 from management.backends.instance_types import InstanceType, cheapest, of_told
@@ -52,9 +53,10 @@ def test_the_token_is_read_from_its_file_and_shown_nowhere(tmp_path: Path) -> No
     assert "a-key" not in str(raised.value)
     file.write_text(f"{TOKEN}\n")
     settings = Settings(backend="bentocloud", cloud_token_file=file)
-    assert settings.token_for_cloud is not None
-    assert settings.token_for_cloud.get_secret_value() == TOKEN
+    assert [one.current().get_secret_value() for one in tokens(settings)] == [TOKEN, TOKEN]
     assert TOKEN not in repr(settings)
+    with pytest.raises(ValueError, match="elsewhere cannot be read"):
+        Settings(backend="bentocloud", cloud_token_file=file, cloud_endpoint_token_file=tmp_path / "elsewhere")
 
 
 def test_names_are_dns_labels_and_different_for_different_models() -> None:

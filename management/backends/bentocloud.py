@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from management.backends.base import Launch, LaunchRefusedError
 from management.backends.bentocloud_client import CloudClient, Missing, Refused, unavailable
+from management.backends.bentocloud_token import tokens
 from management.backends.bentocloud_words import Found, configured, name_of
 from management.backends.engine import Condition, Engine, Order, Standing
 from management.backends.host_environment import for_model
@@ -51,7 +52,8 @@ class BentoCloud(Engine):
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client = CloudClient(settings)
+        token, self._entry = tokens(settings)
+        self._client = CloudClient(settings, token)
         self._types: tuple[float, list[InstanceType]] | None = None
         self._addresses: dict[tuple[str, str], str] = {}
         self._counts: dict[str, _Count] = {}
@@ -207,11 +209,10 @@ class BentoCloud(Engine):
             return well
 
     def headers(self, replica: Replica) -> Mapping[str, str]:
-        """The token, for what it runs; nothing for what something else runs."""
-        token = self._settings.token_for_cloud
-        if token is None or not self._trusted(replica.address):
+        """The token of inferences, for what it runs; nothing for what something else runs."""
+        if not self._trusted(replica.address):
             return {}
-        return {"Authorization": f"Bearer {token.get_secret_value()}"}
+        return {"Authorization": f"Bearer {self._entry.current().get_secret_value()}"}
 
     async def close(self) -> None:
         """Ends the processes that call it."""

@@ -10,8 +10,11 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from pydantic import SecretStr
+
+from management.backends.bentocloud_token import Token
 from management.errors import BackendUnavailable
 from management.settings import Settings
 
@@ -35,16 +38,22 @@ class Refused(Exception):
     """BentoCloud, or its client, does not take it as it is; the text says why."""
 
 
+class _Caller(NamedTuple):
+    """A process that calls, and the token that it was given."""
+
+    process: Process
+    token: SecretStr
+
+
 class CloudClient:
     """Calls BentoCloud."""
 
-    def __init__(self, settings: Settings) -> None:
-        assert settings.token_for_cloud is not None, "the settings have seen to it"  # noqa: S101
-        self._token = settings.token_for_cloud
+    def __init__(self, settings: Settings, token: Token) -> None:
+        self._token = token
         self._endpoint, self._cluster = settings.cloud_endpoint, settings.cloud_cluster
         self._folder = settings.home.absolute() / "bentocloud"
         self._bentoml_home = settings.bentoml_home
-        self._idle: list[Process] = []
+        self._idle: list[_Caller] = []
 
     async def ask(self, verb: str, seconds: float, /, **asked: Any) -> Any:
         """What ``Cloud`` of ``bentocloud_calls.py`` answers. Raises Missing, Refused or BackendUnavailable."""
@@ -61,37 +70,45 @@ class CloudClient:
                 raise unavailable(text)
 
     async def _answer(self, line: str, seconds: float) -> dict[str, Any]:
-        process: Process | None = None
+        caller: _Caller | None = None
         try:
             async with asyncio.timeout(seconds):
-                process = self._reused() or await self._begun()
-                found = await _said(process, line)
+                token = self._token.current()
+                await self._retire(token)
+                caller = self._reused() or await self._begun(token)
+                found = await _said(caller.process, line)
         except TimeoutError:
             raise unavailable(f"no answer within {seconds:g} s") from None
         except (OSError, ValueError) as error:  # its process ended, or says what nobody can read
             raise unavailable("its client ended") from error
         else:
             if len(self._idle) < MOST_IDLE:
-                self._idle.append(process)
-                process = None
+                self._idle.append(caller)
+                caller = None
             return found
         finally:
-            if process is not None:
-                await _end(process)
+            if caller is not None:
+                await _end(caller.process)
 
     async def close(self) -> None:
         """Ends the processes that wait for a call."""
         while self._idle:
-            await _end(self._idle.pop())
+            await _end(self._idle.pop().process)
 
-    def _reused(self) -> Process | None:
+    async def _retire(self, token: SecretStr) -> None:
+        """Ends the processes that wait for a call, and have another token."""
+        while old := next((one for one in self._idle if one.token != token), None):
+            self._idle.remove(old)
+            await _end(old.process)
+
+    def _reused(self) -> _Caller | None:
         while self._idle:
-            process = self._idle.pop()
-            if process.returncode is None:
-                return process
+            caller = self._idle.pop()
+            if caller.process.returncode is None:
+                return caller
         return None
 
-    async def _begun(self) -> Process:
+    async def _begun(self, token: SecretStr) -> _Caller:
         """Its folder is empty: where the client takes a name for a file, it finds none."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         process = await asyncio.create_subprocess_exec(
@@ -106,7 +123,7 @@ class CloudClient:
         )
         told = {
             "endpoint": self._endpoint,
-            "token": self._token.get_secret_value(),
+            "token": token.get_secret_value(),
             "cluster": self._cluster,
             "seconds": READING_SECONDS,
         }
@@ -115,7 +132,7 @@ class CloudClient:
         except BaseException:
             await _end(process)
             raise
-        return process
+        return _Caller(process, token)
 
     def _environment(self) -> dict[str, str]:
         return {
