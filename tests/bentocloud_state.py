@@ -17,6 +17,7 @@ INSTANCE_TYPES = {  # name: cores, memory, GPUs, price
     "cpu.4.old": ("4000m", "16Gi", "", "0.30"),
     "gpu.t4.1": ("4000m", "16Gi", "1", "0.60"),
 }
+ROUTING = {"route_type": "header", "route_by": "x-canary", "weights": {}}
 SERVING = ("running", "unhealthy", "scaled-to-zero")
 
 Body = dict[str, Any]
@@ -103,6 +104,8 @@ class Deployed:
     revision: int = 1
     counted: int | None = None
     """Replicas, where the cloud chose another number than the least."""
+    garbled: bool = False
+    """Whether it is shown with a canary whose weight is missing, so that the client cannot read its configuration."""
     begun: float = field(default_factory=time.monotonic)
 
     @property
@@ -141,7 +144,7 @@ class Deployed:
         bento = self.bento.shape(repository=repository("bento", self.bento.repository))
         kept = ("access_authorization", "envs", "labels", "secrets", "services")
         target = {
-            **resource("deployment_target", f"{self.name}-main"),
+            **resource("deployment_target", "main"),
             "creator": USER,
             "config": {name: self.config[name] for name in kept if name in self.config},
             "bento": bento,
@@ -150,7 +153,7 @@ class Deployed:
             **resource("deployment_revision", f"{self.name}-{self.revision}"),
             "creator": USER,
             "status": "active",
-            "targets": [target],
+            "targets": [target, {**target, "name": "canary"}] if self.garbled else [target],
         }
         return {
             **resource("deployment", self.name, self.labels),
@@ -159,7 +162,7 @@ class Deployed:
             "creator": USER,
             "cluster": cluster(),
             "latest_revision": revision,
-            "manifest": {"dev": False, "routing": None},
+            "manifest": {"dev": False, "routing": ROUTING if self.garbled else None},
             **({} if url is None else {"urls": [url]}),
         }
 

@@ -118,17 +118,22 @@ class BentoCloud(Engine):
     async def _condition(self, found: Found) -> Condition:
         standing, reason = found.standing, ""
         address = await self._address(found) if standing.serves else ""
-        if standing is Standing.RUNNING and not address:
-            standing = Standing.PENDING  # its entrance is on its way
+        if (standing is Standing.RUNNING and not address) or (standing is Standing.UNHEALTHY and address is None):
+            standing = Standing.PENDING  # its entrance is on its way, or nobody knows where it is
         if standing in (Standing.FAILED, Standing.UNHEALTHY):
             reason = f"BentoCloud says: {found.status}"
         ready = await self._ready(found) if standing.serves and standing is not Standing.PENDING else None
-        return Condition(standing, found.name, found.mark, ready, address, reason)
+        return Condition(standing, found.name, found.mark, ready, address or "", reason)
 
-    async def _address(self, found: Found) -> str:
+    async def _address(self, found: Found) -> str | None:
+        """Empty where there is none yet; None where it cannot be asked, which keeps no other from being seen."""
         key = found.name, found.made
         if key not in self._addresses:
-            told = await self._asked("get", found.name)
+            try:
+                told = await self._asked("get", found.name)
+            except BackendUnavailable as error:
+                logger.info("where %s is reached cannot be asked: %s", found.name, error.details)
+                return None
             for url in Found(told).urls[:1] if told else ():
                 self._addresses[key] = self._trusted(url)
         return self._addresses.get(key, "")
