@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
@@ -73,7 +73,7 @@ class ReplicaFailed(ReplicaError):
 class ReplicaClient:
     """Connections to one replica."""
 
-    def __init__(self, address: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, address: str, headers: Callable[[], Mapping[str, str]] = dict) -> None:
         """``headers`` go to this address with each request, and nowhere else: no redirect is followed."""
         path = address.removeprefix("unix:")
         unix = path != address
@@ -90,13 +90,14 @@ class ReplicaClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            headers=headers,
         )
+        self._headers = headers
         self._in_flight = 0
 
     async def infer(self, items: Sequence[Item], request_id: str) -> list[Result]:
         """A result for each item, in order. Raises ReplicaError."""
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
+        own = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
+        headers = {**self._headers(), **own}
         body = strict_json.dumps({"requests": list(items)})
         self._in_flight += 1
         try:

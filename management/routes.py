@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Final
 
@@ -20,7 +21,7 @@ LATEST_RETRY: Final = 60
 
 
 Headers = Callable[[Replica], Mapping[str, str]]
-"""What a replica wants with each request, so that it knows who asks."""
+"""What a replica wants with each request, so that it knows who asks; asked anew for each, for secrets change."""
 
 
 def no_headers(_: Replica) -> Mapping[str, str]:
@@ -97,7 +98,7 @@ class Routes:
             self._close_later(route.clients.pop(gone))
         for new in replicas.keys() - route.clients.keys():
             replica = replicas[new]
-            route.clients[new] = ReplicaClient(replica.address, self._headers(replica))
+            route.clients[new] = ReplicaClient(replica.address, partial(self._headers, replica))
             if replica.ready_at is not None:
                 route.start_seconds = (replica.ready_at - replica.created_at).total_seconds()
         route.line.seat(set(replicas))

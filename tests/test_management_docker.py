@@ -109,7 +109,7 @@ async def test_a_container_may_do_nothing_that_it_was_not_deployed_for(bench: Be
     assert environment["BENTOML_DO_NOT_TRACK"] == "True"
     assert not {one for one in environment if one.startswith(("PYTEST", "ATELIER_API", "BENTO_CLOUD"))}
     headers = bench.launcher.headers(replica(id=bench.launch.replica_id))
-    client = ReplicaClient(look.address, headers)
+    client = ReplicaClient(look.address, headers.copy)
     (result,) = await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
     await client.close()
     assert result["output_data"]["echo"] == {"a": 1}
@@ -118,7 +118,7 @@ async def test_a_container_may_do_nothing_that_it_was_not_deployed_for(bench: Be
 async def test_a_container_answers_nobody_but_its_control_plane(bench: Bench) -> None:
     look = await begun(bench)
     for headers in ({}, {KEY_HEADER: "0" * 64}):
-        client = ReplicaClient(look.address, headers)
+        client = ReplicaClient(look.address, headers.copy)
         with pytest.raises(ReplicaRefused) as refused:
             await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
         assert refused.value.code == "FORBIDDEN"

@@ -14,7 +14,7 @@ from tests.servers import ROOT
 
 SECRET = [
     *("deploy/.env", "deploy/secrets/prometheus.key", "deploy/ssl/privkey.pem", "bentocloud.token"),
-    *(".atelier/admin.key", ".atelier/bentocloud.token"),
+    *(".atelier/admin.key", ".atelier/bentocloud.token", ".atelier/endpoints.token"),
 ]
 
 
@@ -40,7 +40,7 @@ def test_compose_makes_a_file_of_its_users_own_once(tmp_path: Path) -> None:
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
 
     def compose() -> str:
-        command = [tmp_path / "compose", "ps"]
+        command = [str(tmp_path / "compose"), "ps"]
         return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
     assert compose() == "asked\n"
