@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,8 @@ from tests.servers import ROOT, free_port
 
 MODEL: Final = "echo"
 LEASE_SECONDS: Final = 1.0
+ARMED_SECONDS: Final = 2.0
+"""The lease of one that is to come to its failpoint, though another one starts beside it and takes the processor."""
 STOP_SECONDS: Final = 30.0
 
 
@@ -77,7 +78,7 @@ class Chain:
             "ATELIER_HOME": str(self.home),
             "ATELIER_API_KEY": KEY,
             "ATELIER_PUBLIC_URL": url,
-            "ATELIER_LEASE_SECONDS": str(LEASE_SECONDS),
+            "ATELIER_LEASE_SECONDS": str(ARMED_SECONDS if failpoint else LEASE_SECONDS),
             "BENTOML_HOME": str(self.bentos),
             **self.environment,
             **({"ATELIER_FAILPOINT": f"{failpoint}:exit"} if failpoint else {}),
@@ -101,13 +102,6 @@ class Chain:
             await_health(plane.process, plane.server.url, plane.server.log)
         before.kill()
         until(lambda: plane.ended or self.holder() != holder)
-
-    def keep_leading(self, plane: ControlPlane, held: str, other: ControlPlane) -> None:
-        """On a busy machine the start of another server may cost the first its lease: it gets it back."""
-        if self.holder() != held and not plane.ended:
-            other.process.send_signal(signal.SIGSTOP)
-            until(lambda: plane.ended or self.holder() == held)
-            other.process.send_signal(signal.SIGCONT)
 
     def holder(self) -> str:
         """Who held the lease last."""
