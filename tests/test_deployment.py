@@ -177,6 +177,35 @@ def test_an_update_to_what_never_becomes_healthy_leaves_the_old_replicas(deploye
         docker("image", "rm", "-f", bad)
 
 
+def test_an_update_clears_away_what_one_that_was_killed_and_what_was_stopped_left(deployed: Deployment) -> None:
+    deployed.up("--scale", "tcm-diagnosis=2", "--no-recreate", "tcm-diagnosis")
+    stopped, serving = deployed.containers("tcm-diagnosis")
+    docker("stop", stopped)
+    slow = "tests/tcm-diagnosis:slow"
+    docker("build", "-q", "-t", slow, "-", text=f'FROM {DIAGNOSIS}\nENTRYPOINT ["sleep", "1000"]\nCMD []\n')
+    try:
+        with subprocess.Popen(
+            [DEPLOY / "update", "tcm-diagnosis"], env={**deployed.variables, "TCM_DIAGNOSIS_IMAGE": slow}
+        ) as killed:
+            deadline = time.monotonic() + 60
+            while not (hidden := set(deployed.containers("tcm-diagnosis")) - {serving}):
+                assert killed.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            killed.kill()
+        done = deployed.run("update", "tcm-diagnosis")
+        assert done.returncode == 0, done.stdout + done.stderr
+        label = f"label=com.docker.compose.project={deployed.project}"
+        every = docker("ps", "-aq", "--no-trunc", "--filter", label, "--filter", f"ancestor={DIAGNOSIS}").split()
+        assert every == deployed.containers("tcm-diagnosis")
+        assert len(every) == 1
+        assert not set(every) & {stopped, serving, *hidden}
+        with deployed.client() as client:
+            assert client.post("/diagnose", json=SYMPTOMS).status_code == 200
+    finally:
+        docker("image", "rm", "-f", slow)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may kill what the engine runs")
 def test_a_replica_that_is_killed_at_work_fails_no_request_and_comes_back(deployed: Deployment, figure: Figure) -> None:
     deployed.up("--scale", "summarization=2", "summarization")
