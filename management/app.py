@@ -13,7 +13,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from starlette.types import Scope
 
-from management import api, capacity, failpoints
+from management import api, capacity, failpoints, replacing
 from management.access import Door, Failures, Keyring, role_for_api, role_for_models
 from management.answers import ApiVoice, install_error_handlers
 from management.autoscaler import Autoscaler
@@ -148,6 +148,8 @@ class Platform:
     async def start(self) -> None:
         """Opens the database, makes the first key, learns what there is, and begins to supervise."""
         failpoints.arm(self.settings.failpoint)
+        if (self.settings.home / replacing.JOURNAL).exists():
+            raise RuntimeError(f"a restore into {self.settings.home} was interrupted: run it again, then start")
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings.home.chmod(0o700)  # somebody else may have made it
         await asyncio.to_thread(self.store.migrate)

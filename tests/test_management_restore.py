@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from management.app import Platform
 from management.backup import DATABASE, FORMAT, KEY, MANIFEST, BackupError
+from management.replacing import JOURNAL
 from management.restore import restore
 from management.settings import Settings
 from tests.archives import MODEL, Files, archive, database, manifest, member, whole
+from tests.management_doubles import settings
 from tests.servers import ROOT
 
 
@@ -70,6 +73,7 @@ def test_a_restore_that_cannot_be_finished_leaves_everything_as_it_was(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+
 from management.restore import restore
 from management.settings import Settings
 
@@ -160,3 +164,9 @@ def test_a_database_that_is_damaged_is_not_restored(target: Settings) -> None:
     sound[middle : middle + 2000] = b"\xff" * 2000
     with pytest.raises(BackupError, match=r"damaged|cannot be read"):
         restore(target, io.BytesIO(whole({DATABASE: bytes(sound)})))
+
+
+async def test_no_server_starts_on_what_an_interrupted_restore_left(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text("{}")
+    with pytest.raises(RuntimeError, match="was interrupted: run it again"):
+        await Platform(lambda: settings(tmp_path)).start()
