@@ -252,6 +252,12 @@ async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngi
         await engine.call(lambda client: client.remove_image(built))
 
 
+async def test_an_image_that_was_not_there_when_it_was_deployed_is_refused_when_it_is_started(bench: Bench) -> None:
+    with pytest.raises(LaunchRefusedError, match="slim is no image that BentoML made"):
+        await bench.launcher.start(wanted(docker_image=SLIM))
+    assert await bench.launcher.left() == []
+
+
 async def test_images_of_the_engine_with_an_allowed_name_may_be_deployed(engine: DockerEngine, told: Settings) -> None:
     await DockerImages(engine, told).check("tests/echo:1.0.0")
     await DockerImages(engine, told.model_copy(update={"docker_images": "other/*,tests/*"})).check("tests/echo:2.0.0")

@@ -19,7 +19,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
-from management import failpoints
+from management import failpoints, messages
 from management.backends import instance, replica_state
 from management.backends.base import TAIL_BYTES, Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.docker_container import PORT, archive, ended, limits
@@ -66,7 +66,7 @@ class DockerLauncher(Launcher):
                     self._pull(launch)
                     return
                 if kind := unfit(image):
-                    raise LaunchRefusedError(f"{launch.docker_image}: {kind}")
+                    raise _refused(launch, kind)
                 await self._create(launch, name)
                 failpoints.reach("start.spawned")
                 found = await self._engine.inspect(name)
@@ -102,7 +102,7 @@ class DockerLauncher(Launcher):
         image = await self._engine.image(container["Image"])  # not the container's variables: callers set those
         bento = None if image is None else bento_path(image)
         if bento is None:
-            raise LaunchRefusedError(f"{launch.docker_image}: image_foreign")
+            raise _refused(launch, "image_foreign")
         told = {"bento": bento, "port": PORT, "stop_seconds": self._settings.stop_seconds}
         files = {
             HOST.name: HOST.read_bytes(),
@@ -251,6 +251,11 @@ class DockerLauncher(Launcher):
         if self._cores is None:
             self._cores = await self._engine.cores()
         return self._cores
+
+
+def _refused(launch: Launch, kind: str) -> LaunchRefusedError:
+    """As the API refuses such an image; this one was not there when it was deployed."""
+    return LaunchRefusedError(f"{launch.docker_image} {messages.text(messages.PROBLEMS, kind, 'en')}")
 
 
 def _name(replica_id: str) -> str:
