@@ -23,8 +23,6 @@ from tests.servers import ROOT, free_port
 
 MODEL: Final = "echo"
 LEASE_SECONDS: Final = 1.0
-ARMED_SECONDS: Final = 2.0
-"""The lease of one that is to come to its failpoint, though another one starts beside it and takes the processor."""
 STOP_SECONDS: Final = 30.0
 
 
@@ -78,7 +76,7 @@ class Chain:
             "ATELIER_HOME": str(self.home),
             "ATELIER_API_KEY": KEY,
             "ATELIER_PUBLIC_URL": url,
-            "ATELIER_LEASE_SECONDS": str(ARMED_SECONDS if failpoint else LEASE_SECONDS),
+            "ATELIER_LEASE_SECONDS": str(LEASE_SECONDS),
             "BENTOML_HOME": str(self.bentos),
             **self.environment,
             **({"ATELIER_FAILPOINT": f"{failpoint}:exit"} if failpoint else {}),
