@@ -325,3 +325,13 @@ async def test_while_the_backend_does_not_answer_nothing_is_concluded_and_afterw
     await stage.until(lambda: stage.rests(3, 1))
     assert not [one for one in stage.replicas() if one.state is ReplicaState.FAILED]
     assert await stage.honest()
+
+
+async def test_a_server_that_ends_while_its_backend_is_away_gives_its_lease_back(staged: Callable[..., Stage]) -> None:
+    launcher = AwayLauncher()
+    stage = staged(launcher)
+    await serving(stage, 2)
+    launcher.away = True
+    await stage.supervisor.close(stop_replicas=True)
+    with stage.store.reading() as session:
+        assert session.leases.get() is None
