@@ -35,7 +35,8 @@ LONGEST_DELAY: Final = 1.5
 REACH_SECONDS: Final = 10.0
 """That a failpoint may take to be reached."""
 TRUE_SECONDS: Final = 10.0
-MOST_MISSED: Final = 5
+TRIES: Final = 3
+"""Of a round whose server loses the lease, on a busy machine, before it comes to its failpoint."""
 CALLS_PER_SECOND: Final = 25
 """To the second server."""
 
@@ -85,8 +86,6 @@ class Outcome:
 
     acknowledged: int = 0
     reached: set[str] = field(default_factory=set)
-    missed: int = 0
-    """Rounds whose server lost the lease, on a busy machine, before it came to its failpoint."""
     seconds: list[tuple[float, str]] = field(default_factory=list)
     """Until the wish was true, and of which change."""
     asked: int = 0
@@ -110,10 +109,14 @@ def test_what_was_acknowledged_comes_true_after_the_control_plane_was_killed(
     outcome = Outcome()
     leader = servers.start()
     for one in rounds(chance, failpoints=failpoints, beside=beside):
-        leader = play(servers, leader, one, outcome)
+        for _ in range(TRIES):
+            leader, reached = play(servers, leader, one, outcome)
+            if reached:
+                break
+        else:
+            raise AssertionError(f"{one} was not reached in {TRIES} tries")
     servers.close()
     assert not processes(servers.home)
-    assert outcome.missed <= MOST_MISSED
     longest, which = max(outcome.seconds)
     figure(
         f"{ROUNDS} rounds, {outcome.acknowledged} acknowledged, at {len(outcome.reached)} of {len(NAMES)} failpoints: "
@@ -141,8 +144,12 @@ def rounds(chance: random.Random, *, failpoints: bool, beside: bool) -> Iterator
         yield Round(kind, old, new, failpoint, delay, beside)
 
 
-def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> ControlPlane:
-    """A round; returns its successor, which leads."""
+def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> tuple[ControlPlane, bool]:
+    """A round; returns its successor, which leads, and whether it went as it was to go.
+
+    Else another server had the lease by then and did the work: all that is promised was seen, but not at the failpoint.
+    """
+    reached = True
     armed = servers.launch(one.failpoint) if one.failpoint else None
     with leader.server.client() as api:
         servers.bring(api, one.old)
@@ -157,7 +164,6 @@ def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> 
         if one.failpoint:
             reached = leader.process.returncode == EXIT
             assert reached or servers.holder() != held, f"{one} was not reached\n{servers.logs()}"
-            outcome.missed += not reached  # the other one led by then, and has done the work
             if reached:
                 outcome.reached.add(one.failpoint)
         successor = successor or servers.start()
@@ -177,7 +183,7 @@ def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> 
             assert said.json()["output_data"]["version"] == wish.version, one
     if traffic is not None and one.new.replicas:
         outcome.asked += check_served(traffic, one)
-    return successor
+    return successor, reached
 
 
 def ask_and_kill(leader: ControlPlane, one: Round) -> bool:
