@@ -96,7 +96,7 @@ def _arguments() -> argparse.Namespace:
 
 def _command(arguments: argparse.Namespace) -> list[str]:
     return [
-        *(sys.executable, "-m", "bentoml", "serve", arguments.service),
+        *(sys.executable, "-m", "runners.arbiter", arguments.service),
         *("--host", str(arguments.host), "--port", str(arguments.port)),
         # BentoML's default lets one hanging request keep a stopped server alive for a day.
         *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),

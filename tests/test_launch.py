@@ -7,13 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from runners.settings import Settings
-from tests.servers import ROOT, free_port, serving
+from tests.servers import ROOT, Server, free_port, serving
 
 
 def launch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -21,6 +23,19 @@ def launch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     return subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **environment}, timeout=120
     )
+
+
+def called(server: Server) -> socket.socket:
+    url = urlsplit(server.url)
+    return socket.create_connection((url.hostname, url.port), timeout=10)
+
+
+def refuses(server: Server) -> bool:
+    try:
+        called(server).close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def test_a_port_in_use_is_said_before_anything_starts() -> None:
@@ -54,6 +69,23 @@ def test_stopping_ends_every_process_of_the_server(store: Path) -> None:
         os.kill(server.pid, signal.SIGTERM)
         _, alive = psutil.wait_procs(family, timeout=20)
         assert alive == []
+
+
+@pytest.mark.slow
+def test_a_server_that_ends_answers_whom_it_let_in_and_lets_nobody_in(store: Path) -> None:
+    """Whoever is let in by a server that has stopped listening is thrown out unanswered when it has ended."""
+    body = b'{"symptoms": ["headache"]}'
+    head = b"POST /diagnose HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with serving("service:Diagnosis", store) as server, called(server) as caller:
+        caller.sendall(head % len(body) + body[:5])
+        time.sleep(0.5)  # its head is read, so that it is no idle connection
+        os.kill(server.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 3
+        while not refuses(server):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        caller.sendall(body[5:])
+        assert caller.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.slow
