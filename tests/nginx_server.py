@@ -96,9 +96,28 @@ class Replica:
 
 
 def breaking(handler: BaseHTTPRequestHandler) -> None:
-    """Ends while it works, as a process does that is killed."""
+    """Ends at once, as a process does that has been killed already."""
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     handler.connection.close()
+
+
+def breaking_at_work(handler: BaseHTTPRequestHandler) -> None:
+    """Ends while it works, as a process does that a request kills."""
+    time.sleep(0.2)
+    breaking(handler)
+
+
+def recovering(breaks: int) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Ends so many times at once, and answers then."""
+    left = iter(range(breaks))
+
+    def behave(handler: BaseHTTPRequestHandler) -> None:
+        if next(left, None) is None:
+            _send(handler, 200, b"{}")
+        else:
+            breaking(handler)
+
+    return behave
 
 
 def answering(status: int, body: bytes) -> Callable[[BaseHTTPRequestHandler], None]:

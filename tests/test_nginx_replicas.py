@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.nginx_server import Nginx, Replica, breaking, nginx, raw, waiting
+from tests.nginx_server import Nginx, Replica, breaking, breaking_at_work, nginx, raw, recovering, waiting
 
 pytestmark = pytest.mark.docker
 
@@ -50,7 +50,7 @@ def test_where_a_replica_takes_no_connection_the_others_are_asked(front: Nginx, 
 
 
 def test_where_a_connection_breaks_another_replica_is_asked_once(front: Nginx, caller: httpx.Client) -> None:
-    all_bad = [Replica(one, breaking) for one in (ONE, TWO, THREE)]
+    all_bad = [Replica(one, breaking_at_work) for one in (ONE, TWO, THREE)]
     with front.running("summarization", *all_bad):
         front.forgotten()
         failed = caller.post("/summarize/text", json=TEXT)
@@ -61,6 +61,17 @@ def test_where_a_connection_breaks_another_replica_is_asked_once(front: Nginx, c
         statuses = [caller.post("/embed", json=TEXT).status_code for _ in range(40)]
     assert len(good.asked) >= 20
     assert statuses.count(200) == len(good.asked)
+
+
+@pytest.mark.parametrize(("breaks", "status"), [(1, 200), (2, 200), (3, 502)])
+def test_who_came_into_a_replica_that_was_ending_asks_once_more(
+    front: Nginx, caller: httpx.Client, breaks: int, status: int
+) -> None:
+    replica = Replica(ONE, recovering(breaks))
+    with front.running("summarization", replica):
+        front.forgotten()
+        assert caller.post("/summarize/text", json=TEXT).status_code == status
+    assert len(replica.asked) == min(breaks + 1, 3)
 
 
 WRITTEN = ["/api/v1/models/deploy", "/%61pi/v1/models/deploy", "//api/v1/models/deploy", "/x/../api/v1/models/deploy"]
@@ -80,7 +91,7 @@ def test_the_management_is_never_asked_again_however_its_path_is_written(front: 
 
 
 def test_a_model_on_the_managements_port_is_asked_again(front: Nginx) -> None:
-    all_bad = [Replica(one, breaking) for one in (ONE, TWO, THREE)]
+    all_bad = [Replica(one, breaking_at_work) for one in (ONE, TWO, THREE)]
     with front.running("atelier", *all_bad), front.client(8080) as caller:
         front.forgotten()
         answer = caller.post("/diagnose?next=/api/v1", json=TEXT)
