@@ -7,6 +7,7 @@ itself would have given, into a folder of their own; all of them must be as the 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -35,10 +36,12 @@ from management.backup import (
     Contents,
     database_file,
 )
+from management.build import LOCK
 from management.first_key import FILE
 from management.replacing import Move, replace, settle
 from management.settings import Settings
 
+STAGE: Final = ".restore-"  # how the folders begin that an archive is unpacked into
 MANIFEST_BYTES: Final = 64 * 1024 * 1024
 SPARE_BYTES: Final = 256 * 1024 * 1024  # that the disk keeps
 LONGEST_NAME: Final = 1024
@@ -53,15 +56,28 @@ def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Cont
     Without ``force`` nothing that exists is replaced. A server of these folders must not run. What an earlier one began
     and did not end, for it was killed, is ended first.
     """
-    _refuse_while_served(settings)
-    settle(settings.home)
-    if not force and (there := [str(one) for one in _places(settings).values() if _exists(one)]):
-        raise BackupError(f"there is something already: {', '.join(there)}; --force replaces it")
-    with _stages(settings) as stages:
-        contents = _unpack(file, stages)
-        _check_database(stages["state"] / "atelier.db", there=DATABASE in contents.files)
-        replace(_moves(settings, stages, contents), settings.home, stages.values())
-    return contents
+    with _alone(settings.home / "restore.lock"), _alone(settings.bentoml_home / LOCK):
+        _refuse_while_served(settings)
+        settle(settings.home)
+        if not force and (there := [str(one) for one in _places(settings).values() if _exists(one)]):
+            raise BackupError(f"there is something already: {', '.join(there)}; --force replaces it")
+        with _stages(settings) as stages:
+            contents = _unpack(file, stages)
+            _check_database(stages["state"] / "atelier.db", there=DATABASE in contents.files)
+            replace(_moves(settings, stages, contents), settings.home, stages.values())
+        return contents
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Another one would take back what this one has begun, and a build would put Bentos beside the store."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BackupError(f"{file.parent} is in use: a restore, a back-up or a build is running") from None
+        yield
 
 
 def _places(settings: Settings) -> dict[str, Path]:
@@ -96,13 +112,15 @@ def _refuse_while_served(settings: Settings) -> None:
 
 @contextmanager
 def _stages(settings: Settings) -> Iterator[dict[str, Path]]:
-    """Private folders beside the places, on the same file systems."""
+    """Private folders beside the places, on the same file systems; those of a restore that was killed go."""
+    parents = {"state": settings.home, "store": settings.bentoml_home}
+    for left in {one for parent in parents.values() for one in parent.glob(f"{STAGE}*")}:
+        shutil.rmtree(left)
     with ExitStack() as stack:
-        made = {}
-        for name, parent in (("state", settings.home), ("store", settings.bentoml_home)):
-            parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            made[name] = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".restore-")))
-        yield made
+        yield {
+            name: Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=STAGE)))
+            for name, parent in parents.items()
+        }
 
 
 def _unpack(file: IO[bytes], stages: dict[str, Path]) -> Contents:

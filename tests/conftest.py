@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,10 @@ HOME = tempfile.mkdtemp(prefix="atelier-tests-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["BENTOML_HOME"] = HOME
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+# A shell lets what it runs in the background ignore Ctrl-C, and our servers would with us.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
 from io import BytesIO

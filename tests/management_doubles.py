@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -148,6 +149,18 @@ class SlowLauncher(FakeLauncher):
     def becomes(self, launch: Launch) -> Phase:
         left = self._left[launch.replica_id] = self._left.get(launch.replica_id, self._looks) - 1
         return Phase.STARTING if left > 0 else Phase.READY
+
+
+class SlowlyMeasuredLauncher(FakeLauncher):
+    """Its backend measures nothing until it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measures = asyncio.Event()
+
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+        await self.measures.wait()
+        return await super().usage(replica_ids)
 
 
 class NeverReadyLauncher(FakeLauncher):

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from management.backends.base import ImageRefusedError, Launch, LaunchRefusedError, Phase
+from management.backends.base import TAIL_BYTES, ImageRefusedError, Launch, LaunchRefusedError, Phase
 from management.backends.docker import DockerLauncher
 from management.backends.docker_engine import PING_SECONDS, DockerEngine
 from management.backends.docker_images import DockerImages
@@ -123,6 +123,18 @@ async def test_a_container_answers_nobody_but_its_control_plane(bench: Bench) ->
             await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
         assert refused.value.code == "FORBIDDEN"
         await client.close()
+
+
+async def test_of_a_log_of_long_lines_the_end_is_read(bench: Bench) -> None:
+    look = await begun(bench)
+    assert isinstance(bench.launcher, DockerLauncher)
+    client = ReplicaClient(look.address, bench.launcher.headers(replica(id=bench.launch.replica_id)).copy)
+    for text in ("x" * (2 * TAIL_BYTES), "the end"):
+        await client.infer([{"input_data": {"print": text}, "parameters": {}}], "id")
+    await client.close()
+    lines = await bench.launcher.log(bench.launch.replica_id, 100)
+    assert "the end" in lines
+    assert TAIL_BYTES // 2 < sum(len(line) + 1 for line in lines) <= TAIL_BYTES
 
 
 async def test_no_more_cores_are_asked_of_the_engine_than_it_has(bench: Bench, engine: DockerEngine) -> None:

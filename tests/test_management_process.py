@@ -17,7 +17,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from management.backends.base import LaunchRefusedError, Phase
+from management.backends.base import TAIL_BYTES, LaunchRefusedError, Phase
 from management.backends.process import ProcessLauncher
 from management.replica_client import ReplicaClient
 from tests.management_doubles import FakeLauncher, settings
@@ -107,6 +107,15 @@ async def test_its_folder_is_nobody_elses_and_its_secrets_are_on_no_command_line
     environment = host.environ()
     assert environment["GREETING"] == "hello"
     assert not {name for name in environment if name.startswith(("PYTEST", "ATELIER_API", "ATELIER_DATABASE"))}
+
+
+async def test_of_a_log_of_long_lines_the_end_is_read(bench: Bench, home: Path) -> None:
+    folder = folder_of(bench, home)
+    folder.mkdir()
+    (folder / "log").write_text("x" * (2 * TAIL_BYTES) + "\nthe end\n")
+    lines = await bench.launcher.log(bench.launch.replica_id, 100)
+    assert lines[-1] == "the end"
+    assert sum(len(line) + 1 for line in lines) == TAIL_BYTES
 
 
 @pytest.mark.parametrize(("number", "name"), [(signal.SIGSEGV, "SIGSEGV"), (40, "signal 40")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import io
 import shutil
@@ -15,6 +16,7 @@ import pytest
 
 from management.app import Platform
 from management.backup import DATABASE, FORMAT, KEY, MANIFEST, BackupError
+from management.build import LOCK
 from management.replacing import JOURNAL
 from management.restore import restore
 from management.settings import Settings
@@ -24,9 +26,10 @@ from tests.servers import ROOT
 
 
 def left(target: Settings) -> list[str]:
-    """Every file of the folders."""
+    """Every file of the folders, but for the locks."""
     roots = (target.home, target.bentoml_home)
-    return sorted(str(one.relative_to(root)) for root in roots for one in root.rglob("*") if one.is_file())
+    files = (one.relative_to(root) for root in roots for one in root.rglob("*") if one.is_file())
+    return sorted(str(one) for one in files if one.suffix != ".lock")
 
 
 def test_a_restore_replaces_nothing_unless_it_is_told_to(target: Settings) -> None:
@@ -77,13 +80,38 @@ from pathlib import Path
 from management.restore import restore
 from management.settings import Settings
 
-def before_the_last(event, arguments):
-    if event == "os.rename" and str(arguments[1]).endswith("/atelier.db"):
+def before(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(before_the_last)
+sys.addaudithook(before)
 restore(Settings(home=Path(sys.argv[1])), sys.stdin.buffer, force=True)
 """
+
+
+def killed(target: Settings, new: bytes, before: str) -> None:
+    """A restore that ends before it moves something to that name."""
+    command = [sys.executable, "-c", KILLED, str(target.home), before]
+    assert subprocess.run(command, cwd=ROOT, input=new, check=False, timeout=60).returncode == -signal.SIGKILL
+
+
+def test_what_a_restore_had_unpacked_that_was_killed_goes_with_the_next_one(target: Settings) -> None:
+    new = whole({DATABASE: database(), MODEL: b"new"})
+    killed(target, new, before=JOURNAL)
+    assert [one.read_bytes() for one in target.bentoml_home.rglob("model.yaml")] == [b"new"]
+    restore(target, io.BytesIO(new))
+    assert left(target) == ["atelier.db", "models/weights/1.0.0/model.yaml"]
+
+
+def test_no_two_restores_run_at_once_and_none_beside_a_build(target: Settings) -> None:
+    new = whole({DATABASE: database()})
+    for folder, name in ((target.home, "restore.lock"), (target.bentoml_home, LOCK)):
+        folder.mkdir(exist_ok=True)
+        with (folder / name).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(BackupError, match=f"{folder} is in use"):
+                restore(target, io.BytesIO(new))
+            assert left(target) == []
 
 
 def test_a_restore_that_was_killed_is_taken_back_by_the_next_one(target: Settings) -> None:
@@ -92,8 +120,7 @@ def test_a_restore_that_was_killed_is_taken_back_by_the_next_one(target: Setting
     for file, content in old.items():
         file.write_bytes(content)
     new = whole({DATABASE: database(), KEY: b"the new key", MODEL: b"new"})
-    command = [sys.executable, "-c", KILLED, str(target.home)]
-    assert subprocess.run(command, cwd=ROOT, input=new, check=False, timeout=60).returncode == -signal.SIGKILL
+    killed(target, new, before="/atelier.db")  # the last
     assert (target.home / "admin.key").read_bytes() == b"the new key"
     with pytest.raises(BackupError, match="--force replaces it"):
         restore(target, io.BytesIO(new))

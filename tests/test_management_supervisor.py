@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from tests.management_doubles import (
     FakeLauncher,
     NeverReadyLauncher,
     SlowLauncher,
+    SlowlyMeasuredLauncher,
     deployment,
     revision,
 )
@@ -250,6 +252,22 @@ async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
     await stage.until(lambda: all(one.cpu_millicores > 0 and one.memory_bytes == 7 for one in stage.replicas()))
     with stage.store.reading() as session:
         assert session.changes() == before
+
+
+async def test_a_measurement_that_hangs_holds_up_no_look_and_counts_when_it_comes(
+    staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "USAGE_SECONDS", 0.0)
+    launcher = SlowlyMeasuredLauncher()
+    stage = staged(launcher)
+    async with asyncio.timeout(30):
+        await serving(stage, 1)
+        for number in (3, 1):
+            stage.wish(replicas=number)
+            await stage.until(lambda wanted=number: stage.rests(wanted, 1))  # type: ignore[misc]
+    assert launcher.looks == 0, "the first measurement still hangs"
+    launcher.measures.set()
+    await stage.until(lambda: all(one.cpu_millicores > 0 for one in stage.replicas()))
 
 
 async def test_deployments_do_not_mix(staged: Callable[..., Stage]) -> None:
