@@ -160,7 +160,11 @@ class Gateway:
             raise ModelFailed(about) from error
 
     async def _answered(self, route: Route, items: Sequence[Item], terms: Terms) -> list[Result]:
-        """Where a connection breaks, once more from another replica; where none was made, from one after the other."""
+        """Where a connection breaks, once more from another replica; where none was made, from one after the other.
+
+        What ended one may have ended others in the same moment, whose system still takes connections: the second one
+        has to give a sign of life first.
+        """
         broken: set[str] = set()
         dead: set[str] = set()
         repeated = False
@@ -169,7 +173,7 @@ class Gateway:
             seat = await self._seated(route, terms, broken, dead)
             route.tally.queued.add(time.perf_counter() - asked)
             try:
-                return await self._ask(route, seat, items, terms)
+                return await self._ask(route, seat, items, terms, warily=repeated)
             except ConnectionBroken as error:
                 name = seat.replica_id
                 logger.warning("model %s: the connection to replica %s broke (%s)", route.model_id, name, error)
@@ -205,12 +209,16 @@ class Gateway:
                 raise route.not_ready() from None
             raise ModelNotFound({"model_id": route.model_id}) from None
 
-    async def _ask(self, route: Route, seat: Seat, items: Sequence[Item], terms: Terms) -> list[Result]:
+    async def _ask(
+        self, route: Route, seat: Seat, items: Sequence[Item], terms: Terms, *, warily: bool
+    ) -> list[Result]:
         answered = False
         try:
             client = route.clients.get(seat.replica_id)
             if client is None:  # it left in the moment in which the turn came
                 raise NotConnected("the replica left")
+            if warily:
+                await client.meet()
             results = await client.infer(items, terms.request_id)
             answered = True
             return results

@@ -22,6 +22,9 @@ from web import strict_json
 from web.strict_json import InvalidJSON
 
 INFER: Final = "/infer"
+ALIVE: Final = "/livez"
+ALIVE_SECONDS: Final = 1.0
+"""That are waited for a sign of life; who gives none may still be at work."""
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of an answer."""
 IDLE_SECONDS: Final = 30
@@ -83,7 +86,7 @@ class ReplicaClient:
             if unix
             else aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
         )
-        self._url = "http://replica" + INFER if unix else address + INFER
+        self._url = "http://replica" if unix else address
         # The deadline is the caller's: the gateway cancels. No cookies, no proxies, none of the caller's headers.
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -101,7 +104,9 @@ class ReplicaClient:
         body = strict_json.dumps({"requests": list(items)})
         self._in_flight += 1
         try:
-            async with self._session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(
+                self._url + INFER, data=body, headers=headers, allow_redirects=False
+            ) as answer:
                 return _results(answer.status, await _read(answer), len(items))
         except aiohttp.ClientResponseError as error:
             raise ReplicaFailed("the answer is not HTTP") from error
@@ -111,6 +116,19 @@ class ReplicaClient:
             raise ConnectionBroken(type(error).__name__) from error
         finally:
             self._in_flight -= 1
+
+    async def meet(self) -> None:
+        """Raises NotConnected where nobody is. Whoever answers anything, or is slow, is there."""
+        try:
+            async with (
+                asyncio.timeout(ALIVE_SECONDS),
+                self._session.get(self._url + ALIVE, headers=self._headers(), allow_redirects=False),
+            ):
+                pass
+        except (TimeoutError, aiohttp.ClientResponseError):
+            pass
+        except (aiohttp.ClientError, OSError) as error:
+            raise NotConnected(type(error).__name__) from error
 
     async def close_when_idle(self) -> None:
         """Ends its connections when the calls in flight are answered; each has a deadline of its own."""

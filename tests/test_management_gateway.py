@@ -91,6 +91,43 @@ async def answering(status: int = 200) -> AsyncIterator[Replica]:
         await runner.cleanup()
 
 
+@asynccontextmanager
+async def breaking(asked: list[str], *, alive: bool = True) -> AsyncIterator[Replica]:
+    """A replica that ends while it works, or one that is ending already and whose system still takes connections."""
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split()[1].decode())
+        if alive and asked[-1] != "/infer":
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(end, "127.0.0.1", 0) as server:
+        yield replica(address=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+
+
+async def test_replicas_that_end_together_cost_no_request(world: World) -> None:
+    asked: list[str] = []
+    async with breaking(asked, alive=False) as one, breaking(asked, alive=False) as two:
+        world.learn(SERVED, one, two)
+        waiting = await world.asked()
+        async with answering() as three:
+            world.learn(SERVED, one, two, three)
+            assert await waiting == [{"output_data": {"n": 1}}]
+    assert asked.count("/infer") == 1
+    assert "/livez" in asked
+
+
+async def test_an_input_that_ends_replicas_ends_two(world: World) -> None:
+    asked: list[str] = []
+    async with breaking(asked) as one, breaking(asked) as two, breaking(asked) as three:
+        world.learn(SERVED, one, two, three)
+        with pytest.raises(ModelNotReady):
+            await (await world.asked())
+    assert asked == ["/infer", "/livez", "/infer"]
+
+
 async def gone() -> Replica:
     """One that is ready by all that is known, and is not there."""
     async with answering() as one:
