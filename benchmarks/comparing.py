@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.contenders import ATELIER, LIMIT, OURS, PICTURES
+from benchmarks.contenders import ATELIER, LIMIT, OURS, SUMMARIZE, TASKS
 
 COMPARED_CLIENTS: Final = 32
 
@@ -129,7 +129,7 @@ def _row(group: Sequence[Sample]) -> Row:
 
 def goals(measured: Sequence[Row]) -> list[Goal]:
     """Each task's goals, with what was measured; one whose contenders are not there is left out."""
-    return [goal for task in PICTURES for goal in _goals(task, measured)]
+    return [goal for task in TASKS for goal in _goals(task, measured)]
 
 
 def _goals(task: str, measured: Sequence[Row]) -> list[Goal]:
@@ -138,6 +138,8 @@ def _goals(task: str, measured: Sequence[Row]) -> list[Goal]:
     if ATELIER not in rates:
         return []
     own = rates[ATELIER]
+    if task == SUMMARIZE:
+        return [Goal(task, "atelier / flask", own / rates["flask"], 2.0)] if "flask" in rates else []
     peers = [rate for name, rate in rates.items() if name not in OURS | {LIMIT}]
     compared = [("fastapi", 3.0), ("litserve", 1.7), (LIMIT, 0.70)]
     found = [Goal(task, f"atelier / {name}", own / rates[name], wanted) for name, wanted in compared if name in rates]

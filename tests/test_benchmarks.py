@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from io import BytesIO, StringIO
 from itertools import count
 from pathlib import Path
@@ -219,6 +220,12 @@ def test_ratios_are_of_medians_and_the_best_peer_is_no_limit_and_none_of_ours() 
         "errors": 0.0,
     }
     assert {name for name, goal in found.items() if not goal.met} == {"atelier / litserve", "atelier / limit"}
+
+
+def test_summaries_are_compared_with_flask() -> None:
+    measured = [replace(sample(name, rate), task="summarize") for name, rate in (("atelier", 30.0), ("flask", 12.0))]
+    assert goals(rows(measured)) == [Goal("summarize", "atelier / flask", 2.5, 2.0)]
+    assert goals(rows(measured[:1])) == []
 
 
 def test_goals_without_atelier_are_none_and_without_a_peer_are_left_out() -> None:
