@@ -81,6 +81,20 @@ def test_every_build_file_of_the_project_is_read() -> None:
     assert found.keys() == {"atelier", *(one.stem for one in (ROOT / "bentos").glob("*.yaml"))}
 
 
+def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Path) -> None:
+    """BentoML looks for names without a slash everywhere, also in the store, where it is just putting them."""
+    for one in recipes():
+        assert all("/" in pattern.rstrip("/") for pattern in one.include), one.file
+    file = root / "bentos" / "echo.yaml"
+    file.write_text(file.read_text().replace('"*.py"', '"/*.py"'))
+    store = Store(root / ".atelier")
+    for line in ("# once\n", "# and again\n"):
+        with (root / "echo_service.py").open("a") as code:
+            code.write(line)
+        assert build(recipe(root), ONE, store)
+    assert sorted(one.name for one in (store.folder(ONE) / "src").rglob("*.py")) == ["echo_service.py"]
+
+
 def test_a_bento_without_versions_of_its_own_has_the_projects(root: Path) -> None:
     shutil.copy(ROOT / "bentofile.yaml", root)
     (root / "pyproject.toml").write_text('[project]\nversion = "3.2.1"')
