@@ -20,8 +20,8 @@ from management.app import CONTROL_BYTES, Platform
 from management.settings import settings
 from web.access_log import configure_access_log
 from web.answers import JSONAnswer
+from web.connections import Connection
 from web.edge import Edge, Limits
-from web.slow_headers import HeaderDeadline
 
 APPLICATION: Final = "management.server:application"
 HEADER_SECONDS: Final = 10.0
@@ -29,8 +29,8 @@ GRACE_SECONDS: Final = 5
 PATHS: Final = frozenset({"/", "/health"})
 
 
-class Punctual(HeaderDeadline, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol with a deadline and a limit for headers; workers find it by its name."""
+class OurProtocol(Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol with what all our connections keep to; workers find it by its name."""
 
     header_seconds = HEADER_SECONDS
 
@@ -67,7 +67,7 @@ def serve(host: str, port: int, workers: int) -> None:
     uvicorn.run(
         APPLICATION,
         factory=True,
-        http=Punctual,
+        http=OurProtocol,
         host=host,
         port=port,
         workers=workers,

@@ -19,8 +19,8 @@ from runners.machine import cores, gpus
 from runners.native import CHECKED_INFER, INFER
 from runners.reading import MAX_REQUEST_BYTES
 from runners.settings import settings
+from web.connections import configure_connections
 from web.edge import Edge, Guard, Limits, Section, configure_access_log
-from web.slow_headers import limit_header_time
 
 # Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -59,7 +59,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that ``bentoml serve`` runs; a service that another one depends on is not ``is_main``."""
         configure_access_log()
-        limit_header_time(HEADER_SECONDS)
+        configure_connections(HEADER_SECONDS)
         app = super().to_asgi(is_main=is_main)
         endpoints = self._endpoints()
         return Edge(

@@ -23,7 +23,14 @@ Headers = list[tuple[bytes, bytes]]
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     """The port of a uvicorn that is configured as BentoML configures it: which HTTP class is uvicorn's choice."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=60, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=5,
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as sock:
         task = asyncio.create_task(server.serve([sock]))

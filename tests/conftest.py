@@ -20,7 +20,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from collections.abc import Iterator
+from importlib import import_module
 from io import BytesIO
+from typing import Any
 
 import httpx
 import numpy as np
@@ -156,6 +158,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if figures:
         terminalreporter.section("figures")
         terminalreporter.write_line(table(figures))
+
+
+@pytest.fixture(params=["h11_impl:H11Protocol", "httptools_impl:HttpToolsProtocol"], ids=["h11", "httptools"])
+def auto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """uvicorn's lookup of its HTTP protocol class, with each of its implementations; put back afterwards."""
+    module, name = request.param.split(":")
+    found = import_module("uvicorn.protocols.http.auto")
+    monkeypatch.setattr(found, "AutoHTTPProtocol", getattr(import_module(f"uvicorn.protocols.http.{module}"), name))
+    return found
 
 
 @pytest.fixture

@@ -235,7 +235,7 @@ async def test_a_service_has_its_sections_and_guard_where_callers_reach_it_and_n
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(serving, "configure_access_log", lambda: None)  # what is for the process, and outlives a test
-    monkeypatch.setattr(serving, "limit_header_time", lambda _: None)
+    monkeypatch.setattr(serving, "configure_connections", lambda _: None)
     service: Any = Parted  # whose type the decorator does not tell
     reached, inner = service.to_asgi(is_main=True), service.to_asgi(is_main=False)
     assert (await ask(reached, "/part")).status == 200

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,21 +13,11 @@ from starlette.types import Receive, Scope, Send
 
 from tests.asgi import serving
 from web import slow_headers
-from web.slow_headers import HeaderDeadline, limit_header_time
+from web.connections import configure_connections
+from web.slow_headers import HeaderDeadline
 
 SECONDS = 0.4
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-IMPLEMENTATIONS = {"h11": "h11_impl:H11Protocol", "httptools": "httptools_impl:HttpToolsProtocol"}
-
-
-@pytest.fixture(params=IMPLEMENTATIONS)
-def auto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """uvicorn's lookup, with each of its implementations that can be had; put back afterwards."""
-    pytest.importorskip(request.param)
-    module, name = IMPLEMENTATIONS[request.param].split(":")
-    found = import_module("uvicorn.protocols.http.auto")
-    monkeypatch.setattr(found, "AutoHTTPProtocol", getattr(import_module(f"uvicorn.protocols.http.{module}"), name))
-    return found
 
 
 class Works:
@@ -77,34 +65,34 @@ async def connection() -> AsyncIterator[Client]:
 
 
 async def test_a_connection_that_says_nothing_is_closed(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         assert not await client.closed_within(SECONDS / 2)
         assert await client.closed_within(5)
 
 
 async def test_headers_that_trickle_in_are_cut_off(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         await asyncio.wait_for(client.trickle(b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 1000), 5)
 
 
 async def test_headers_that_trickle_in_on_a_kept_connection_are_cut_off(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         assert await client.ask(REQUEST) == b"200 ok"
         await asyncio.wait_for(client.trickle(b"GET / HTTP/1.1\r\nX-Slow: " + b"a" * 1000), 5)
 
 
 async def test_a_body_that_goes_on_after_its_answer_is_cut_off(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         assert await client.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n") == b"200 ok"
         await asyncio.wait_for(client.trickle(b"a" * 1000), 5)
 
 
 async def test_headers_that_never_end_are_cut_off(auto: Any) -> None:
-    limit_header_time(60)
+    configure_connections(60)
     async with connection() as client:
         with suppress(ConnectionError):
             for _ in range(2 * slow_headers.HEADER_BYTES // 4096):
@@ -116,7 +104,7 @@ async def test_headers_that_never_end_are_cut_off(auto: Any) -> None:
 
 
 async def test_a_kept_connection_that_waits_longer_than_that_for_its_next_request_is_served(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         assert await client.ask(REQUEST) == b"200 ok"
         assert not await client.closed_within(SECONDS * 2)
@@ -124,14 +112,14 @@ async def test_a_kept_connection_that_waits_longer_than_that_for_its_next_reques
 
 
 async def test_a_request_may_be_worked_on_for_longer_than_its_headers_may_take(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         assert await client.ask(b"GET /%.1f HTTP/1.1\r\nHost: x\r\n\r\n" % (SECONDS * 3)) == b"200 ok"
         assert await client.ask(REQUEST) == b"200 ok"
 
 
 async def test_requests_sent_together_are_all_served(auto: Any) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     async with connection() as client:
         slow = b"GET /%.1f HTTP/1.1\r\nHost: x\r\n\r\n" % SECONDS
         assert await client.ask(slow * 3) == b"200 ok"
@@ -139,18 +127,10 @@ async def test_requests_sent_together_are_all_served(auto: Any) -> None:
         assert await client.ask(b"") == b"200 ok"
 
 
-async def test_the_last_limit_counts_and_only_once(auto: Any) -> None:
-    limit_header_time(60)
-    limit_header_time(SECONDS)
-    assert auto.AutoHTTPProtocol.__mro__.count(HeaderDeadline) == 1
-    async with connection() as client:
-        assert await client.closed_within(5)
-
-
 async def test_no_connection_is_closed_where_uvicorn_has_no_such_name_for_its_request(
     auto: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit_header_time(SECONDS)
+    configure_connections(SECONDS)
     monkeypatch.setattr(HeaderDeadline, "_awaits_headers", _as_if_renamed)
     async with connection() as client:
         assert not await client.closed_within(SECONDS * 2)
@@ -162,15 +142,3 @@ _awaits_headers = HeaderDeadline._awaits_headers
 
 def _as_if_renamed(protocol: Any) -> bool:
     return _awaits_headers(SimpleNamespace(_connection=object()))  # type: ignore[arg-type]
-
-
-def test_a_uvicorn_that_keeps_its_protocol_elsewhere_is_named_in_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def nothing(name: str) -> Any:
-        raise ImportError(name)
-
-    monkeypatch.setattr(slow_headers, "import_module", nothing)
-    with caplog.at_level(logging.WARNING):
-        limit_header_time(SECONDS)
-    assert "headers may take any time" in caplog.text

@@ -1,7 +1,6 @@
 """Closes connections whose request headers do not arrive in time, or never end: uvicorn has no option for either.
 
-BentoML builds uvicorn's configuration itself, so the one way in is the name under which uvicorn looks up its HTTP
-protocol class. What is read of that class is ``cycle``, the request in work: None, or an object that says when its
+What is read of uvicorn's HTTP protocol class is ``cycle``, the request in work: None, or an object that says when its
 response is complete, and whether more of its body is to come. Should a later uvicorn rename any of them, connections
 simply have no such limit.
 """
@@ -9,11 +8,7 @@ simply have no such limit.
 from __future__ import annotations
 
 import asyncio
-import logging
-from importlib import import_module
 from typing import Any, ClassVar, Final
-
-logger = logging.getLogger(__name__)
 
 HEADER_BYTES: Final = 64 * 1024
 """Of headers that have not ended; h11 has the same limit, httptools has none and copies them with each piece."""
@@ -69,15 +64,3 @@ class HeaderDeadline(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def limit_header_time(seconds: float) -> None:
-    """For every uvicorn server of this process that is configured after the call; the last call counts."""
-    try:
-        auto = import_module("uvicorn.protocols.http.auto")
-        found: type[asyncio.Protocol] = auto.AutoHTTPProtocol
-    except (ImportError, AttributeError):
-        logger.warning("this uvicorn keeps its HTTP protocol elsewhere: headers may take any time")
-        return
-    bases = found.__bases__ if issubclass(found, HeaderDeadline) else (HeaderDeadline, found)
-    auto.AutoHTTPProtocol = type("PunctualProtocol", bases, {"header_seconds": seconds})  # type: ignore[attr-defined]
