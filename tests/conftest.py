@@ -19,7 +19,7 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib import import_module
 from io import BytesIO
 from typing import Any
@@ -37,6 +37,8 @@ from tests.management_calls import quick
 from tests.management_servers import Management, echo_store
 from tests.nginx_server import Nginx, nginx
 from tests.servers import Server, serving
+
+SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +90,16 @@ def api(management: Management) -> Iterator[httpx.Client]:
         yield client
         for model in client.get("/models").json():
             client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where everything was promised, what a test misses is a failure."""
+    report = yield
+    if report.skipped and os.environ.get(SKIP_NOTHING):
+        report.outcome = "failed"
+        report.longrepr = f"{SKIP_NOTHING} is set, and this was skipped: {report.longreprtext}"
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)
