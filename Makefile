@@ -57,7 +57,7 @@ containers: .venv/dev ## Run the tests that need a Docker Engine
 	$(BIN)/python -m pytest -m docker
 
 faults: .venv/dev ## Run the promises of docs/reliability.md alone, and print their figures
-	$(BIN)/python -m pytest tests/test_faults_*.py
+	ATELIER_TESTS_JUDGE_SPEED=1 $(BIN)/python -m pytest tests/test_faults_*.py
 
 soak: .venv/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)

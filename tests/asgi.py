@@ -104,7 +104,7 @@ async def ask(
     scope: Scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b""}
     scope.update(headers=headers or [], client=("10.0.0.1", 1))
     answer = Answer()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await app(scope, (client or Client([b""])).receive, answer.send)
     return answer
 

@@ -1,13 +1,23 @@
-"""What the promises of docs/reliability.md came to: each test takes its own down, and the run ends with a table."""
+"""What the promises of docs/reliability.md came to: each test takes its own down, and the run ends with a table.
+
+Their times are goals of a machine that does nothing else: ``make faults`` judges them as they stand. Any other run may
+share its machine, and its tests fail where a thing takes many times as long, because it hangs or became slow by nature.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import Final, Protocol
 
 import pytest
 
 Figures = list[tuple[str, str, str]]
 """The test, what it measured, its goal."""
+
+JUDGED: Final = bool(os.environ.get("ATELIER_TESTS_JUDGE_SPEED"))
+"""Whether this run is to judge how long things take."""
+SLACK: Final = 1 if JUDGED else 5
+"""How many times its goal a thing may take."""
 
 _KEY: Final = pytest.StashKey[Figures]()
 
@@ -28,4 +38,5 @@ def table(figures: Figures) -> str:
     rows = [
         f"| {name.removeprefix('test_').replace('_', ' ')} | {measured} | {goal} |" for name, measured, goal in figures
     ]
-    return "\n".join(["| promise | measured | goal |", "|---|---|---|", *rows])
+    told = [] if JUDGED else ["", f"Times were let pass up to {SLACK} times their goals; make faults judges them."]
+    return "\n".join(["| promise | measured | goal |", "|---|---|---|", *rows, *told])

@@ -42,7 +42,7 @@ def status(api: httpx.Client, model_id: str = "echo") -> dict[str, Any]:
     return found
 
 
-def until(true: Callable[[], object], seconds: float = 30.0) -> None:
+def until(true: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "it did not come true"

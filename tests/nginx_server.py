@@ -33,7 +33,7 @@ PORTS = {
     "tcm-treatment": 8003,
     "atelier": 8080,
 }
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 
 def require(*programs: str) -> None:

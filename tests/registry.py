@@ -15,7 +15,7 @@ import pytest
 from tests.docker_engine import docker
 from tests.servers import free_port
 
-START_SECONDS = 20.0
+START_SECONDS = 60.0
 CONFIG = """
 version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}

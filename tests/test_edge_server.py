@@ -42,7 +42,7 @@ class Connection:
 async def connection(app: ASGIApp, body_seconds: float = 60) -> AsyncIterator[Connection]:
     limits = Limits(body_bytes=100_000, request_seconds=60, body_seconds=body_seconds)
     layer = Edge(app, name="cats", limits=limits, routes=lambda scope: scope["path"] == "/echo")
-    async with serving(layer) as port, asyncio.timeout(10):
+    async with serving(layer) as port, asyncio.timeout(30):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         yield Connection(reader, writer)
         writer.close()

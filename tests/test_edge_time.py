@@ -27,7 +27,7 @@ def edge(app: ASGIApp, answer: float = NEVER, body: float = NEVER, probe: float 
 async def test_an_application_that_hangs_is_answered_for_and_cancelled() -> None:
     app = Hangs()
     assert (await ask(edge(app, answer=SOON))).error == (504, "TIMEOUT")
-    await asyncio.wait_for(app.cancelled.wait(), 5)
+    await asyncio.wait_for(app.cancelled.wait(), 30)
 
 
 async def test_a_probe_that_hangs_is_not_ready_after_a_time_of_its_own() -> None:
@@ -41,7 +41,7 @@ async def test_an_application_that_resists_does_not_hold_the_answer_and_its_own_
     app = Resists()
     answer = await ask(edge(app, answer=SOON))
     app.release.set()
-    await asyncio.wait_for(app.ended.wait(), 5)
+    await asyncio.wait_for(app.ended.wait(), 30)
     assert answer.error == (504, "TIMEOUT")
     assert not caplog.records
 
@@ -148,7 +148,7 @@ async def test_work_that_is_detached_ends_with_the_refusal_of_its_body() -> None
     app = Detaches(Echoes())
     await ask(edge(app), client=Client([b"a" * 101]))
     assert app.work is not None
-    await asyncio.wait({app.work}, timeout=5)
+    await asyncio.wait({app.work}, timeout=30)
     assert app.work.cancelled()
 
 
@@ -198,7 +198,7 @@ async def test_a_server_that_stops_cancels_the_application() -> None:
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    await asyncio.wait_for(app.cancelled.wait(), 5)
+    await asyncio.wait_for(app.cancelled.wait(), 30)
 
 
 # Callers who leave before the answer
@@ -207,7 +207,7 @@ async def test_a_server_that_stops_cancels_the_application() -> None:
 async def test_an_application_is_cancelled_when_its_caller_leaves() -> None:
     app = Hangs()
     answer = await ask(edge(app), client=Client([b"all of it"], leaves=True))
-    await asyncio.wait_for(app.cancelled.wait(), 5)
+    await asyncio.wait_for(app.cancelled.wait(), 30)
     assert not answer.messages
 
 
@@ -228,10 +228,10 @@ async def test_work_in_another_task_learns_that_nobody_waits() -> None:
         task.cancel()
 
     await ask(edge(delegates), client=Client([b"all of it"], leaves=True))
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 30)
     ended.clear()
     assert (await ask(edge(delegates, answer=SOON))).error == (504, "TIMEOUT")
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_work_that_is_awaited_gives_its_result_or_its_error() -> None:

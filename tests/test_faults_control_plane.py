@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from management.failpoints import EXIT, NAMES
-from tests.figures import Figure
+from tests.figures import SLACK, Figure
 from tests.management_calls import infer, until
 from tests.management_chain import Chain, ControlPlane, Wish, chain, change
 from tests.management_load import Traffic, rate
@@ -35,7 +35,7 @@ LONGEST_DELAY: Final = 1.5
 REACH_SECONDS: Final = 10.0
 """That a failpoint may take to be reached."""
 TRUE_SECONDS: Final = 10.0
-TRIES: Final = 3
+TRIES: Final = 8
 """Of a round whose server loses the lease, on a busy machine, before it comes to its failpoint."""
 CALLS_PER_SECOND: Final = 25
 """To the second server."""
@@ -140,7 +140,7 @@ def rounds(chance: random.Random, *, failpoints: bool, beside: bool) -> Iterator
             version = "2.0.0" if version == "1.0.0" else "1.0.0"
         new = Wish(version, after) if after else Wish()
         failpoint = points[number // len(SCENES) + 3 * beside] if failpoints else ""
-        delay = REACH_SECONDS if failpoints else LONGEST_DELAY * chance.random() ** 2
+        delay = SLACK * REACH_SECONDS if failpoints else LONGEST_DELAY * chance.random() ** 2
         yield Round(kind, old, new, failpoint, delay, beside)
 
 
@@ -172,7 +172,7 @@ def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> 
         wish = one.new if acknowledged else servers.wish(api)
         assert wish in (one.old, one.new), one
         try:
-            until(lambda: not servers.truth(api, wish), TRUE_SECONDS)
+            until(lambda: not servers.truth(api, wish), SLACK * TRUE_SECONDS)
         except AssertionError:
             raise AssertionError(f"{one}: {servers.truth(api, wish)}\n{servers.logs()}") from None
         outcome.seconds.append((time.monotonic() - began, f"{one.kind} {one.failpoint}".strip()))

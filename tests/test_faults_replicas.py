@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.figures import Figure
+from tests.figures import JUDGED, SLACK, Figure
 from tests.management_calls import deploy, status, until
 from tests.management_load import Ask, callers, rate
 from tests.management_servers import Management, managing
@@ -59,7 +59,7 @@ def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_request
             if len(now_ready) == 3 and now_ready.isdisjoint(victim for _, victim in kills):
                 recoveries += [at - since for since in pending]
                 pending.clear()
-            assert not pending or at - pending[0] < 6 * RECOVERY_SECONDS, status(api)
+            assert not pending or at - pending[0] < 6 * SLACK * RECOVERY_SECONDS, status(api)
             if at >= next_kill and not traffic.over.is_set():
                 next_kill = at + KILL_SECONDS
                 if (victim := kill_one(server, api, chance)) is not None:
@@ -76,7 +76,7 @@ def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_request
     assert {states.get(victim, "failed") for _, victim in kills} == {"failed"}
     assert not traffic.failed, traffic.told
     assert len(traffic.answers) == 5000
-    assert max(recoveries) <= RECOVERY_SECONDS
+    assert max(recoveries) <= SLACK * RECOVERY_SECONDS
 
 
 def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_beyond_his_timeout(
@@ -90,13 +90,13 @@ def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_bey
         stopped = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
         try:
-            until(lambda: victim not in ready(api), 20)
+            until(lambda: victim not in ready(api), SLACK * 20)
             unready = time.monotonic() - stopped
             until(lambda: time.monotonic() > stopped + 12)  # as long as two of its callers' timeouts
         finally:
             continued = time.monotonic()
             os.kill(pid, signal.SIGCONT)
-        until(lambda: len(ready(api)) == 3, 20)
+        until(lambda: len(ready(api)) == 3, SLACK * 20)
         back = time.monotonic() - continued
         whole = time.monotonic()
         own = {pid_of(server.home, one) for one in ready(api)}
@@ -109,10 +109,10 @@ def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_bey
         goal=f"{ROTATION_SECONDS:g} s; nobody waits longer than the 5 s he gave",
     )
     assert {one.status for one in traffic.failed} <= {408}, traffic.told
-    assert all(one.began >= stopped - 0.5 for one in traffic.failed)
-    assert longest <= ask.timeout + 0.5
-    assert max(last, unready) <= ROTATION_SECONDS
-    assert traffic.unsent == 0
+    assert all(one.began >= stopped - SLACK * 0.5 for one in traffic.failed)
+    assert longest <= ask.timeout + SLACK * 0.5
+    assert max(last, unready) <= SLACK * ROTATION_SECONDS
+    assert traffic.unsent == 0 or not JUDGED
 
 
 def test_updates_and_scaling_down_and_up_cost_none_of_10000_requests(echo_bentos: Path, figure: Figure) -> None:

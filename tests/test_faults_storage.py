@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from management.backends.host_environment import MARKER
-from tests.figures import Figure
+from tests.figures import SLACK, Figure
 from tests.management_calls import Load, deploy, hosts, infer, status, until
 from tests.management_servers import Management, echo_config, managing
 
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 
 DISK = "8m"
 PIECES = (1 << 16, 1 << 12, 1)
+AGAIN_SECONDS = 10.0
 LOCKED_SECONDS = 12.0
 LONGEST_CHANGE = 15.0
 QUICK_SECONDS = 1.0
@@ -150,7 +151,7 @@ def test_a_full_disk_stops_changes_alone_and_loses_none_that_was_acknowledged(
     figure(
         f"0 of {load.statuses.total():,} inferences failed; {refused} changes refused with 503, "
         f"{len(acknowledged) + 4} acknowledged, 0 lost; changes again {seconds:.1f} s after there was room",
-        goal="0 failed, 0 lost; changes again within 10 s",
+        goal=f"0 failed, 0 lost; changes again within {AGAIN_SECONDS:g} s",
     )
 
 
@@ -162,13 +163,17 @@ def _changes_on_a_full_disk(api: httpx.Client, disk: Path) -> tuple[dict[str, ht
         answers[f"m{number}"] = answer = deploy_idle(api, f"m{number}")
         assert answer.status_code == 202 or refused_clearly(answer), answer.text
         fill(disk / "filler")  # should something have been freed
-    assert refused_clearly(api.post("/models/echo/scale", json={"replicas": 2}))
+    assert refused_clearly(_scale_echo(api))
     assert refused_clearly(deploy(api, "other"))
     (disk / "filler").unlink()
     began = time.monotonic()
-    until(lambda: api.post("/models/echo/scale", params={"wait": 30}, json={"replicas": 2}).status_code == 200, 10)
-    until(lambda: deploy(api, "after").status_code == 200, 10)
+    until(lambda: _scale_echo(api, wait=30).status_code == 200, SLACK * AGAIN_SECONDS)
+    until(lambda: deploy(api, "after").status_code == 200, SLACK * AGAIN_SECONDS)
     return answers, time.monotonic() - began
+
+
+def _scale_echo(api: httpx.Client, wait: int = 0) -> httpx.Response:
+    return api.post("/models/echo/scale", params={"wait": wait}, json={"replicas": 2})
 
 
 def test_a_model_that_finds_no_room_to_start_is_started_when_there_is_some(
@@ -197,7 +202,7 @@ def test_a_model_that_finds_no_room_to_start_is_started_when_there_is_some(
         assert "No space left" in status(api)["message"]
         (disk / "filler").unlink()
         began = time.monotonic()
-        until(lambda: infer(api, {}, timeout=1).status_code == 200, RESTARTED_SECONDS)
+        until(lambda: infer(api, {}, timeout=1).status_code == 200, SLACK * RESTARTED_SECONDS)
         seconds = time.monotonic() - began
     figure(
         f"answers {seconds:.1f} s after there was room, and after {FAILED_STARTS} failed starts",
@@ -237,7 +242,7 @@ def test_a_locked_database_holds_up_changes_alone_and_none_of_them_for_long(
             time.sleep(until_then - time.monotonic())
         told = [one.result() for one in asked]
         began = time.monotonic()
-        until(lambda: deploy(api, "after").status_code == 200, LONGEST_CHANGE)
+        until(lambda: deploy(api, "after").status_code == 200, SLACK * LONGEST_CHANGE)
         again = time.monotonic() - began
     done = {f"m{number}" for number, (answer, _) in enumerate(told) if answer.status_code == 202}
     assert all(answer.status_code == 202 or refused_clearly(answer) for answer, _ in told)
@@ -251,9 +256,9 @@ def test_a_locked_database_holds_up_changes_alone_and_none_of_them_for_long(
         f"deployed again in {again:.1f} s",
         goal=f"inference and list within {QUICK_SECONDS:g} s, changes within {LONGEST_CHANGE:g} s, 0 failed otherwise",
     )
-    assert longest < LONGEST_CHANGE
-    assert inferences.slowest < QUICK_SECONDS
-    assert looks.slowest < QUICK_SECONDS
+    assert longest < SLACK * LONGEST_CHANGE
+    assert inferences.slowest < SLACK * QUICK_SECONDS
+    assert looks.slowest < SLACK * QUICK_SECONDS
 
 
 def carrying(replica_id: str) -> list[psutil.Process]:
@@ -280,9 +285,9 @@ def test_a_replica_whose_folder_is_removed_is_replaced_and_none_of_its_processes
     folders = server.home / "replicas"
     shutil.rmtree(folders / before if whose == "its folder" else folders)
     began = time.monotonic()
-    until(lambda: serving() and before not in serving() and infer(api, {}).status_code == 200, REPLACED_SECONDS)
+    until(lambda: serving() and before not in serving() and infer(api, {}).status_code == 200, SLACK * REPLACED_SECONDS)
     answering = time.monotonic() - began
-    until(lambda: not carrying(before), REPLACED_SECONDS)
+    until(lambda: not carrying(before), SLACK * REPLACED_SECONDS)
     gone = time.monotonic() - began
     assert len(hosts(server)) == 1
     figure(

@@ -131,11 +131,11 @@ async def test_whoever_leaves_ends_the_work(tmp_path: Path, model: Model) -> Non
     edge = Edge(Inner(elsewhere, NAMES), name="Inner", routes=lambda _: True, limits=limits, trusted=True)
     async with served(tmp_path / "s", edge) as line:
         asked = asyncio.ensure_future(line.ask("ask", [InferenceRequest(input_data={"hang": True})]))
-        await asyncio.wait_for(model.asked.wait(), 5)
+        await asyncio.wait_for(model.asked.wait(), 30)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asked
-        await asyncio.wait_for(model.gone.wait(), 5)
+        await asyncio.wait_for(model.gone.wait(), 30)
 
 
 async def test_a_deadline_of_the_models_process_is_a_timeout(tmp_path: Path) -> None:

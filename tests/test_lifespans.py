@@ -60,7 +60,7 @@ class Server:
     async def asks(self, question: str) -> Message:
         self._heard.clear()
         self._questions.put_nowait({"type": f"lifespan.{question}"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await self._heard.wait()
         return self.said[-1]
 
@@ -146,7 +146,7 @@ async def test_a_server_that_stops_at_once_leaves_nothing_running(caplog: pytest
     server = Server(together(waits))
     await server.asks("startup")
     server.task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await stopped.wait()
     assert not caplog.records
 

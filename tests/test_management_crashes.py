@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.figures import SLACK
 from tests.management_calls import deploy, hosts, infer, quick, status, until
 from tests.management_servers import Management, echo_config
 
@@ -43,8 +43,7 @@ def test_every_worker_sees_changes_within_a_second(echo_bentos: Path) -> None:
         assert set(answers) == {200}
         assert len(hosts(server)) == 1
         api.delete("/models/echo", params={"wait": 30})
-        time.sleep(1)
-        assert {_anew(server, infer, {}).status_code for _ in range(12)} == {404}
+        until(lambda: {_anew(server, infer, {}).status_code for _ in range(12)} == {404}, SLACK)
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ async def test_a_model_that_finds_no_room_to_wake_up_keeps_nobody_waiting(world:
     waiting = await world.asked()
     world.learn(ASLEEP)
     with pytest.raises((InsufficientResources, ModelNotReady)) as told:
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, 30)
     assert told.value.retry_after
 
 
@@ -177,7 +177,7 @@ async def test_a_model_that_was_stopped_while_it_was_woken_keeps_nobody_waiting(
     world.learn(ASLEEP)
     waiting = await world.asked()
     with pytest.raises(ModelNotReady):
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, 30)
 
 
 async def test_a_model_that_was_never_ready_is_not_waited_for_and_one_on_demand_is(world: World) -> None:
@@ -219,7 +219,7 @@ async def test_who_finds_nobody_while_nothing_can_be_started_is_told_so_at_once(
     world.backend_is_there = False
     waiting = await world.asked()
     with pytest.raises(BackendUnavailable):
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, 30)
 
 
 async def test_who_asks_a_model_without_replicas_is_told_whether_there_will_be_some(world: World) -> None:

@@ -205,14 +205,14 @@ def test_the_documentation_loads_nothing_from_elsewhere(api: Fuzzed) -> None:
 
 @pytest.mark.slow
 def test_places_of_callers_who_hang_up_are_free_again(server: Management) -> None:
-    sleeping = [begin(server, {"input_data": {"sleep": 1}}) for _ in range(100)]
+    sleeping = [begin(server, {"input_data": {"sleep": 2}}) for _ in range(100)]
     time.sleep(0.5)
     for one in sleeping:
         one.close()
     started = time.monotonic()
     with server.client() as client:
         assert client.post("/models/echo/inference", json={"input_data": {}}).status_code == 200
-    assert time.monotonic() - started < 10  # 100 seconds' work was asked for, four at a time
+    assert time.monotonic() - started < 30  # 200 seconds' work was asked for, four at a time
 
 
 @pytest.mark.slow

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from tests.management_calls import Load, deploy, hosts, infer, status, until
+from tests.management_metrics import occupied
 from tests.management_servers import Management, echo_config
 
 
@@ -139,7 +139,7 @@ def test_deletion_waits_for_what_is_in_flight_unless_it_is_forced(
     deploy(api)
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(infer, api, {"sleep": 3})
-        time.sleep(1)  # it is on its way to the replica
+        until(lambda: occupied(api) == (1, 0))
         assert api.delete("/models/echo", params={"wait": 30, "force": force}).status_code == 200
         assert slow.result().status_code == expected
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from management.metrics import Metrics
 from management.routes import Routes
@@ -19,28 +18,11 @@ from management.tallies import Outcome, Rejection, ReplicaTally
 from management.waiting import Rules
 from tests.management_calls import deploy, hosts, infer, status, until
 from tests.management_doubles import deployment
+from tests.management_metrics import scraped, total
 from tests.management_servers import Management, managing
 from tests.servers import ROOT
 
 INFERENCE = "/api/v1/models/{model_id}/inference"
-
-Series = dict[str, list[tuple[dict[str, str], float]]]
-
-
-def scraped(api: httpx.Client) -> Series:
-    """By name, the labels and the value of each series."""
-    answer = api.get("/metrics")
-    assert answer.status_code == 200, answer.text
-    found: Series = {}
-    for family in text_string_to_metric_families(answer.text):
-        for sample in family.samples:
-            found.setdefault(sample.name, []).append((dict(sample.labels), sample.value))
-    return found
-
-
-def total(api: httpx.Client, name: str, **labels: str) -> float:
-    """The sum of the series of this name that have these labels."""
-    return sum(value for told, value in scraped(api)[name] if labels.items() <= told.items())
 
 
 def models(api: httpx.Client) -> set[str]:

@@ -105,12 +105,12 @@ async def test_no_piece_waits_for_one_that_is_not_there_yet(written: list[bytes]
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         for one in (start(), body(b"one", more=True), body(b"two", more=True), body(b"")):
             await send(one)
-            await asyncio.wait_for(heard.wait(), 5)
+            await asyncio.wait_for(heard.wait(), 30)
             heard.clear()
 
     async with serving(app) as port, caller(port) as reader:
         for end in (b"\r\n\r\n", b"one\r\n", b"two\r\n", b"0\r\n\r\n"):
-            await asyncio.wait_for(reader.readuntil(end), 5)
+            await asyncio.wait_for(reader.readuntil(end), 30)
             heard.set()
 
 
@@ -144,4 +144,4 @@ async def test_a_caller_who_leaves_before_the_second_piece_ends_nothing(written:
             pass
         await asyncio.sleep(0.1)
         async with caller(port) as reader:
-            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+            assert (await asyncio.wait_for(reader.readline(), 30)).startswith(b"HTTP/1.1 200")
