@@ -21,6 +21,7 @@ from management.build import ROOT, build
 from tests import docker_engine
 from tests.conftest import encoded
 from tests.docker_engine import Container, container, docker, inspected
+from tests.figures import SLACK, Figure
 from tests.management_servers import echo_config
 
 pytestmark = pytest.mark.docker
@@ -43,7 +44,9 @@ def stop(one: Container) -> tuple[float, int]:
     """Seconds that it took after SIGTERM, and how it ended; the engine would kill after a minute."""
     begun = time.monotonic()
     docker("stop", "--time", "60", one.name)
-    return time.monotonic() - begun, one.state()["ExitCode"]
+    seconds = time.monotonic() - begun
+    assert seconds < SLACK * STOP_SECONDS
+    return seconds, one.state()["ExitCode"]
 
 
 def address(one: Container) -> str:
@@ -52,14 +55,12 @@ def address(one: Container) -> str:
     return str(network["IPAddress"])
 
 
-def until_refused(where: tuple[str, int]) -> float:
-    """Seconds until nobody is let in there any more."""
-    begun = time.monotonic()
+def until_refused(where: tuple[str, int]) -> None:
+    """Returns when nobody is let in there any more."""
     with suppress(ConnectionRefusedError):
         while True:
             socket.create_connection(where, timeout=5).close()
             time.sleep(0.05)
-    return time.monotonic() - begun
 
 
 def test_the_diagnosis_answers_on_its_own_port_without_any_rights(tcm: Container) -> None:
@@ -108,7 +109,9 @@ def test_the_size_in_the_documentation_is_the_image_s(tcm_image: str) -> None:
     assert float(row.split("|")[-2]) == pytest.approx(beside_base / 1e6, rel=0.05)
 
 
-def test_a_request_that_never_ends_does_not_keep_the_container(tcm_image: str, echo_images: list[str]) -> None:
+def test_a_request_that_never_ends_does_not_keep_the_container(
+    tcm_image: str, echo_images: list[str], figure: Figure
+) -> None:
     with container(tcm_image, TCM_PORT) as one, one.client() as client:
 
         def endless() -> Iterator[bytes]:
@@ -124,23 +127,24 @@ def test_a_request_that_never_ends_does_not_keep_the_container(tcm_image: str, e
         with ThreadPoolExecutor() as pool:
             stopping = pool.submit(stop, one)
             # A proxy that is thrown out asks again elsewhere: not here, where it would be let in and thrown out again.
-            seconds_open = until_refused((address(one), TCM_PORT))
+            until_refused((address(one), TCM_PORT))
             assert not stopping.done()
-            seconds, code = stopping.result()
+            sending, code = stopping.result()
         stopped.set()
         asking.join(60)
-    assert seconds < STOP_SECONDS
     assert code == 0
-    assert seconds_open < 3
     with container(echo_images[0], ECHO_PORT) as one, one.client() as client:
         hanging = b'{"requests": [{"input_data": {"print": "I hang", "sleep": 60}}]}'
         asking = threading.Thread(target=ask, args=(client, "/infer", hanging))
         asking.start()
         docker_engine.await_line(one, "I hang")
-        seconds, code = stop(one)
+        working, code = stop(one)
         asking.join(60)
-    assert seconds < STOP_SECONDS
     assert code == 0
+    figure(
+        f"ended {sending:.1f} s after SIGTERM while a body was sent, {working:.1f} s while a model worked",
+        goal=f"{STOP_SECONDS:g} s",
+    )
 
 
 SATELLITE = """
@@ -151,13 +155,11 @@ for one in psutil.process_iter(["cmdline"]):
 """
 
 
-def test_a_model_that_hangs_does_not_keep_the_container_of_all(atelier_image: str) -> None:
+def test_a_model_that_hangs_does_not_keep_the_container_of_all(atelier_image: str, figure: Figure) -> None:
     with container(atelier_image, FRONT_PORT) as one:
         one.run("sh", "-c", f"kill -STOP {int(one.run('python', '-c', SATELLITE))}")
-        begun = time.monotonic()
-        docker("stop", "--time", "15", one.name)
-        seconds = time.monotonic() - begun
-    assert seconds < STOP_SECONDS
+        seconds, _ = stop(one)
+    figure(f"ended {seconds:.1f} s after SIGTERM", goal=f"{STOP_SECONDS:g} s")
 
 
 def ask(client: httpx.Client, path: str, content: bytes | Iterator[bytes]) -> None:
@@ -203,9 +205,7 @@ def test_everything_in_one_container_keeps_its_state_in_a_volume_and_deploys_mou
             assert deployed.status_code == 200, deployed.text
             inferred = client.post("/api/v1/models/echo/inference", json={"input_data": {"a": 1}})
             assert inferred.json()["output_data"]["echo"] == {"a": 1}
-            seconds, code = stop(one)
-            assert seconds < STOP_SECONDS
-            assert code == 0
+            assert stop(one)[1] == 0
         with container(atelier_image, FRONT_PORT, *mounts) as one, one.client() as client:
             found = client.get("/api/v1/models", headers={"X-API-Key": key})
             assert [model["model_id"] for model in found.json()] == ["echo"]
