@@ -39,5 +39,6 @@ def table(figures: Figures) -> str:
     rows = [
         f"| {name.removeprefix('test_').replace('_', ' ')} | {measured} | {goal} |" for name, measured, goal in figures
     ]
-    told = [] if JUDGED else ["", f"Times passed up to {SLACK} times their goals; {JUDGE}=1 judges them, as make faults does."]
+    note = f"Times passed up to {SLACK} times their goals; {JUDGE}=1 judges them, as make faults does."
+    told = [] if JUDGED else ["", note]
     return "\n".join(["| promise | measured | goal |", "|---|---|---|", *rows, *told])
