@@ -203,6 +203,7 @@ def test_a_first_start_that_fails_says_why_and_the_next_wish_is_tried_anew(
     assert "no instance type" in too_large.json()["error"]["details"]["reason"]
 
 
+@pytest.mark.slow
 def test_what_happens_there_is_followed(api: httpx.Client, cloud: LocalCloud) -> None:
     changed(deploy(api))
     there = cloud.deployments["echo"]
@@ -253,6 +254,7 @@ def deployed_config(model_id: str) -> dict[str, object]:
     return echo_config(model_id)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_finds_what_it_ordered_and_orders_nothing_twice(
     cloud: LocalCloud, echo_bentos: Path, token: Path, tmp_path: Path
 ) -> None:

@@ -91,7 +91,7 @@ def test_who_waits_for_a_model_that_is_deleted_is_told_at_once(api: httpx.Client
     deploy(api)
     with ThreadPoolExecutor(4) as pool:
         started = time.monotonic()
-        calls = [pool.submit(infer, api, {"sleep": 3}, timeout=60) for _ in range(4)]  # two are served, two wait
+        calls = [pool.submit(infer, api, {"sleep": 2}, timeout=60) for _ in range(4)]  # two are served, two wait
         until(lambda: occupied(api) == (2, 2))
         api.delete("/models/echo", params={"wait": 30})
         answers = sorted(one.result().status_code for one in calls)
@@ -99,6 +99,7 @@ def test_who_waits_for_a_model_that_is_deleted_is_told_at_once(api: httpx.Client
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_a_machine_that_became_too_small_lets_models_be_stopped(echo_bentos: Path) -> None:
     with managing(echo_bentos) as large, large.client() as api:
         deploy(api)

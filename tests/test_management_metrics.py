@@ -52,6 +52,7 @@ def test_what_becomes_of_each_request_is_counted_for_its_model(api: httpx.Client
     assert total(api, "atelier_model_queue_seconds_count") == 5
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_seen_in_flight_waiting_and_in_the_rejections(api: httpx.Client) -> None:
     deploy(api)
     with ThreadPoolExecutor(8) as pool:

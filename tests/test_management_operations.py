@@ -17,6 +17,7 @@ from tests.management_calls import deploy, infer, quick, until
 from tests.management_servers import Management, managing
 
 
+@pytest.mark.slow
 def test_the_first_start_makes_an_admin_key_shows_it_once_and_keeps_it_to_itself(echo_bentos: Path) -> None:
     with managing(echo_bentos, ATELIER_API_KEY="") as first:
         kept = first.home / "admin.key"

@@ -204,6 +204,7 @@ def told(client: httpx.Client, question: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_prometheus_scrapes_real_servers_with_its_key_and_each_panel_has_something_to_show(
     shipped: Path, busy: tuple[Management, Server]

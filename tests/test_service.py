@@ -57,6 +57,7 @@ def test_a_model_says_the_same_alone_and_behind_the_front_door(
             assert first["label"] == second["label"]
 
 
+@pytest.mark.slow
 def test_500_parallel_requests_get_500_answers(atelier: Server) -> None:
     image = encoded()
 

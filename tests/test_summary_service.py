@@ -218,6 +218,7 @@ def test_health_says_which_engine_serves(summarization: Server) -> None:
     }
 
 
+@pytest.mark.slow
 def test_short_texts_do_not_wait_for_a_long_document(summarization: Server) -> None:
     scan = file_of(page(ARTICLE[:60], (1600, 2200)), "PDF", save_all=True, append_images=[page("More.")] * 20)
 

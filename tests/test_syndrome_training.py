@@ -394,6 +394,7 @@ def program(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     diagnosis.main()
 
 
+@pytest.mark.slow
 @one_name_for_one_size
 def test_the_program_writes_a_model_that_explains_itself_and_diagnoses(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
