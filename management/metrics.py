@@ -26,6 +26,7 @@ from management.routes import Route
 from management.store import Session, Store
 from management.store.leases import Lease
 from management.tallies import Durations, ReplicaTally, Requests
+from management.wishes import GATEWAY
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -80,7 +81,9 @@ class Metrics:
 
         families = [*self._platform(records), *_requests(self.requests), *_models(routes)]
         if records is not None:
-            others = added_up((one for one in records.demands if one.worker != self._worker), time.time())
+            # A wake's own demand stands for a request that some worker's line counts, too.
+            own = {self._worker, GATEWAY}
+            others = added_up((one for one in records.demands if one.worker not in own), time.time())
             families += [*_load(routes, others), *_deployments(records), *_supervised(tallies, records.deployments)]
         else:
             families += _load(routes, {})

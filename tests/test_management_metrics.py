@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,12 @@ import httpx
 import pytest
 
 from management.metrics import Metrics
+from management.records import Demand
 from management.routes import Routes
 from management.store import Store
 from management.tallies import Outcome, Rejection, ReplicaTally
 from management.waiting import Rules
+from management.wishes import GATEWAY
 from tests.management_calls import deploy, hosts, infer, status, until
 from tests.management_doubles import deployment
 from tests.management_metrics import scraped, total
@@ -157,6 +160,28 @@ async def test_without_its_database_a_worker_tells_what_it_knows_by_itself(tmp_p
     assert "atelier_management_database_up 0.0" in text
     assert 'atelier_model_waiting{model="echo"} 0.0' in text
     assert "atelier_model_replicas" not in text
+
+
+async def test_of_what_is_demanded_every_workers_line_counts_and_no_request_twice(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/db")
+    store.migrate()
+    asked = deployment()
+    at = time.time()
+    with store.writing() as session:
+        session.deployments.add(asked)
+        session.demands.put(
+            [
+                Demand("other", asked.id, 2, 3, 4, at, at),
+                Demand("worker", asked.id, 50, 50, 50, at, at),
+                Demand(GATEWAY, asked.id, 0, 1, 0, at, at),
+            ]
+        )
+    routes = Routes(Rules(1, 1, 1, 1.0))
+    routes.learn([asked], [])
+    text = (await Metrics(store, routes, {}, "worker", tmp_path).text()).decode()
+    store.close()
+    for name, number in (("in_flight", 2), ("waiting", 3), ("places", 4)):
+        assert f'atelier_model_{name}{{model="echo"}} {number}.0' in text
 
 
 async def test_what_was_counted_of_a_deployment_that_is_gone_is_forgotten(tmp_path: Path) -> None:
