@@ -75,7 +75,7 @@ async def test_good_answers_are_counted_and_timed() -> None:
 
     outcome = await loaded(reply, clients=4, seconds=0.5)
     assert outcome.errors == {}
-    assert 20 <= outcome.p50_ms <= outcome.p99_ms
+    assert 20 <= outcome.p50_ms <= outcome.p99_ms <= 5000  # after which one is late, and an error
     assert 4 / outcome.p99_ms * 1000 * 0.8 <= outcome.per_second <= 200
     assert outcome.answered > outcome.per_second * outcome.seconds  # those of the warm-up, too
 

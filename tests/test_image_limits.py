@@ -121,17 +121,8 @@ def worst() -> Iterator[tuple[str, bytes]]:
     yield "200 TIFF of 16-bit RGBA in strips", large_tiff(5000, 4, 16, 50)
     yield "200 TIFF of 16-bit RGB in one strip", large_tiff(5000, 3, 16, 5000)
     yield "413 TIFF of 16-bit RGBA in one strip", large_tiff(5000, 4, 16, 5000)
-    huge: dict[int, int | list[int]] = {
-        256: 10,
-        257: 10,
-        258: [8],
-        259: 8,
-        262: 1,
-        322: 60_000,
-        323: 60_000,
-        324: 8,
-        325: 9,
-    }
+    huge: dict[int, int | list[int]] = {256: 10, 257: 10, 258: [8], 259: 8, 262: 1, 322: 60_000, 323: 60_000}
+    huge |= {324: 8, 325: 9}
     tile = tiff("<", huge, b"abcdefghi")
     yield "400 TIFF of strips and of a huge tile", tile
     bare = [at for at in range(len(tile)) if tile[at : at + 4] in {b"\x11\1\4\0", b"\x17\1\4\0"}]
