@@ -5,6 +5,7 @@ PORT ?= 8080
 SERVICE ?= service:Atelier
 DATA ?= data/satellite
 MODEL_PATH ?=
+MODELS ?= $(ATELIER_MODELS)
 MINUTES ?= 20
 BENCH ?=
 
@@ -17,11 +18,13 @@ endif
 GPUS := $(wildcard /proc/driver/nvidia/gpus/*)
 RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neural,$(if $(GPUS),gpu,runtime))
 
+# What serves and what tests are apart: torch and its friends make the second one ten times as large.
 BIN := .venv/bin
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+DEV := .venv-dev/bin
+COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   pyproject.toml
 SERVED := --extra client --extra docker --extra documents --extra management --extra vision
-LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
+LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
 .PHONY: help serve models bentos images test up down slow containers faults soak bench check format lock train figures clean
 
@@ -29,8 +32,8 @@ help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 # A part alone deploys nothing, and needs no Bentos.
-serve: models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that)
-	@$(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
+serve: models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that, MODELS=satellite,embedding leaves others out)
+	@ATELIER_MODELS=$(MODELS) $(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
 
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
@@ -47,35 +50,36 @@ up: ## Start the containers of deploy/: nginx on port 80, and the models behind 
 down: ## Stop and remove them; the state that they keep stays
 	@deploy/compose --profile atelier down
 
-test: .venv/dev ## Run the tests
-	$(BIN)/python -m pytest -m "not slow and not docker"
+test: .venv-dev/dev ## Run the tests
+	$(DEV)/python -m pytest -m "not slow and not docker"
 
-slow: .venv/dev ## Run the slow tests: fuzzing, and everything from end to end
-	$(BIN)/python -m pytest -m "slow and not docker"
+slow: .venv-dev/dev ## Run the slow tests: fuzzing, and everything from end to end
+	$(DEV)/python -m pytest -m "slow and not docker"
 
-containers: .venv/dev ## Run the tests that need a Docker Engine
-	$(BIN)/python -m pytest -m docker
+containers: .venv-dev/dev ## Run the tests that need a Docker Engine
+	$(DEV)/python -m pytest -m docker
 
-faults: .venv/dev ## Run the promises of docs/reliability.md alone, and print their figures
-	ATELIER_TESTS_JUDGE_SPEED=1 $(BIN)/python -m pytest tests/test_faults_*.py
+faults: .venv-dev/dev ## Run the promises of docs/reliability.md alone, and print their figures
+	ATELIER_TESTS_JUDGE_SPEED=1 $(DEV)/python -m pytest tests/test_faults_*.py
 
-soak: .venv/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
-	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+soak: .venv-dev/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
+	$(DEV)/python -m benchmarks.soak --minutes $(MINUTES)
 
-bench: models .venv/bench ## Measure Atelier beside FastAPI, LitServe, Ray Serve, Mosec and Flask on this machine
-	$(BIN)/python -m benchmarks.serving $(BENCH)
+bench: .venv-dev/bench ## Measure Atelier beside FastAPI, LitServe, Ray Serve, Mosec and Flask on this machine
+	$(DEV)/python -m runners.artifacts
+	$(DEV)/python -m benchmarks.serving $(BENCH)
 
-check: .venv/dev ## Lint, type-check, and keep imports running one way
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+check: .venv-dev/dev ## Lint, type-check, and keep imports running one way
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports --no-cache
 
-format: .venv/dev ## Format the code
-	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+format: .venv-dev/dev ## Format the code
+	$(DEV)/ruff check --fix --quiet . && $(DEV)/ruff format .
 
-lock: .venv/dev ## Write the lock files anew from pyproject.toml
-	$(BIN)/python -m pip install --quiet uv
+lock: .venv-dev/dev ## Write the lock files anew from pyproject.toml
+	$(DEV)/python -m pip install --quiet uv
 	$(COMPILE) --upgrade $(SERVED) --extra neural --extra train --extra dev --output-file requirements-dev.lock
 	$(COMPILE) --constraint requirements-dev.lock --output-file requirements-core.lock
 	$(COMPILE) --constraint requirements-dev.lock --extra vision --output-file requirements-vision.lock
@@ -85,19 +89,19 @@ lock: .venv/dev ## Write the lock files anew from pyproject.toml
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra bench --output-file requirements-bench.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra neural --output-file requirements-neural.lock
 
-train: .venv/dev ## Train the satellite network: make train DATA=folder
-	$(BIN)/python -m training.satellite --data $(DATA)
+train: .venv-dev/dev ## Train the satellite network: make train DATA=folder
+	$(DEV)/python -m training.satellite --data $(DATA)
 
-figures: .venv/dev ## Measure the shipped satellite network, into docs/models: make figures DATA=folder
-	$(BIN)/python -m training.measures --data $(DATA) --out docs/models
+figures: .venv-dev/dev ## Measure the shipped satellite network, into docs/models: make figures DATA=folder
+	$(DEV)/python -m training.measures --data $(DATA) --out docs/models
 
-clean: ## Remove what was built, the environment and the model store
-	rm -rf .venv .atelier build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove what was built, both environments and the model store
+	rm -rf .venv .venv-dev .atelier build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.venv/created:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is wanted: make PYTHON=python3.11")'
-	@echo "making .venv"
-	@$(PYTHON) -m venv .venv
+.venv/created .venv-dev/created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@echo "making $(@D)"
+	@$(PYTHON) -m venv $(@D)
 	@touch $@
 
 .venv/runtime: .venv/created requirements.lock
@@ -115,12 +119,12 @@ clean: ## Remove what was built, the environment and the model store
 	@$(LOCKED) requirements-neural.lock
 	@touch $@
 
-.venv/dev: .venv/runtime requirements-dev.lock
-	@echo "installing what tests, checks and training need (torch is large: a few minutes)"
+.venv-dev/dev: .venv-dev/created requirements-dev.lock
+	@echo "installing what tests, checks and training need into $(@D) (torch is large: a few minutes)"
 	@$(LOCKED) requirements-dev.lock
 	@touch $@
 
-.venv/bench: .venv/dev requirements-bench.lock
+.venv-dev/bench: .venv-dev/dev requirements-bench.lock
 	@echo "installing what the benchmark compares with (Ray is large)"
 	@$(LOCKED) requirements-bench.lock
 	@touch $@
