@@ -1,4 +1,4 @@
-"""The front door: every model behind one port, each in a process of its own.
+"""The front door: the models behind one port, each in a process of its own.
 
 bentoml serve service:Atelier          all of them, on 8080 (what ``make serve`` starts)
 bentoml serve service:Satellite        one alone, on 8001
@@ -7,15 +7,18 @@ bentoml serve service:Summarization    one alone, on 5000
 bentoml serve service:Diagnosis        one alone, on 8002
 bentoml serve service:Treatment        one alone, on 8003
 
-The management API of ``management/`` stands beside the models, below ``/api/v1`` of ``Atelier``.
+``ATELIER_MODELS=satellite,embedding`` leaves the other models out of the first. The management API of ``management/``
+stands beside the models, below ``/api/v1`` of ``Atelier``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any, Final
 
 import bentoml
+from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 
 from management.app import Platform
 from runners import diagnosis, embedding, satellite, summarization, treatment
@@ -26,6 +29,7 @@ from runners.front import application
 from runners.mounted import Mounted
 from runners.satellite import Satellite
 from runners.serving import EdgedService, configuration
+from runners.settings import settings
 from runners.summarization import Summarization
 from runners.treatment import Treatment
 from web.edge import Guard, Section
@@ -38,18 +42,25 @@ OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "
 
 _platform = Platform()  # opens and starts nothing before the front door's own process serves
 
+
+def _mounted(name: str, model: ModuleType) -> Mounted:
+    example = getattr(model, "EXAMPLE_INPUT", None)
+    return Mounted(dependency_infer(name), dependency_about(name), model.router, model.EXAMPLE, example)
+
+
+_MODELS: Final[dict[str, tuple[Service[Any], Mounted]]] = {
+    "satellite": (Satellite, _mounted("satellite", satellite)),
+    "embedding": (Embedding, _mounted("embedding", embedding)),
+    "summarization": (Summarization, summarization.mounted("summarization")),
+    "diagnosis": (Diagnosis, _mounted("diagnosis", diagnosis)),
+    "treatment": (Treatment, _mounted("treatment", treatment)),
+}
+_served: Final = {name: _MODELS[name] for name in settings().models}
+
 _front = application(
     "Atelier",
     "AI models packaged as BentoML services, behind one self-hosted API.",
-    {
-        name: Mounted(dependency_infer(name), dependency_about(name), model.router, model.EXAMPLE)
-        for name, model in (("satellite", satellite), ("embedding", embedding))
-    }
-    | {"summarization": summarization.mounted("summarization")}
-    | {
-        name: Mounted(dependency_infer(name), dependency_about(name), model.router, model.EXAMPLE, model.EXAMPLE_INPUT)
-        for name, model in (("diagnosis", diagnosis), ("treatment", treatment))
-    },
+    {name: mounted for name, (_, mounted) in _served.items()},
     beside={"management": _platform.about},
 )
 
@@ -62,17 +73,23 @@ class ManagedService(EdgedService):
         return (_platform.section(),)
 
     def guard(self) -> Guard | None:
-        """The keys of the management, if the settings want them for the models, too."""
-        return _platform.door_for_models(OPEN)
+        """The management's keys where the settings ask for them; else the models' own key, if there is one."""
+        return _platform.door_for_models(OPEN) or super().guard()
+
+
+def _depends_on(services: Mapping[str, Service[Any]]) -> Callable[[type], type]:
+    """A class decorator that makes each service a dependency under its name."""
+
+    def add(front_door: type) -> type:
+        for name, service in services.items():
+            setattr(front_door, name, bentoml.depends(service))
+        return front_door
+
+    return add
 
 
 @bentoml.service(name="Atelier", **configuration(PORT, ManagedService))
 @bentoml.asgi_app(_front, name="front")
+@_depends_on({name: service for name, (service, _) in _served.items()})
 class Atelier:
-    """All models on one port; decodes nothing and loads no network itself."""
-
-    satellite = bentoml.depends(Satellite)
-    embedding = bentoml.depends(Embedding)
-    summarization = bentoml.depends(Summarization)
-    diagnosis = bentoml.depends(Diagnosis)
-    treatment = bentoml.depends(Treatment)
+    """The chosen models on one port; decodes nothing and loads no network itself."""

@@ -213,7 +213,9 @@ def _run(recipe: Recipe, tag: Tag, place: Store) -> None:
     """In a process of its own: BentoML reads its home once, and the services' modules are many."""
     labels = {"version": tag.version, **_revision(recipe.root)}
     command = [sys.executable, "-c", _BUILD, str(recipe.file), tag.version, json.dumps(labels)]
-    environment = {**os.environ, "BENTOML_HOME": str(place.home), "BENTOML_DO_NOT_TRACK": "True"}
+    # Our settings are for running: what is built must not depend on them.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ATELIER_")}
+    environment = {**inherited, "BENTOML_HOME": str(place.home), "BENTOML_DO_NOT_TRACK": "True"}
     try:
         done = subprocess.run(  # noqa: S603 - what it runs is ours
             command, cwd=recipe.root, env=environment, capture_output=True, text=True, check=False, timeout=MOST_SECONDS

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -21,11 +21,23 @@ Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, B
 
 USUAL_CHECKPOINT: Final = "./deepsynth-summarizer"
 
+SHORTEST_KEY: Final = 16
+"""Characters of the shortest key that is accepted."""
+
+ModelName = Literal["satellite", "embedding", "summarization", "diagnosis", "treatment"]
+MODELS: Final[tuple[ModelName, ...]] = get_args(ModelName)
+
 
 class Settings(BaseSettings):
     """Environment variables begin with ``ATELIER_``; lists are separated by commas."""
 
-    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True)
+
+    models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_split)] = MODELS
+    """Models that the front door serves. Each takes a process and its memory; empty means all."""
+
+    model_key: SecretStr | None = None
+    """A key of at least 16 characters that callers of the models' endpoints must send. Default: nobody is asked."""
 
     url_hosts: CommaSeparated = ("*",)
     """Host patterns that images may be downloaded from, such as ``*.cloudinary.com``. Default: any public host."""
@@ -70,6 +82,24 @@ class Settings(BaseSettings):
     """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere.
 
     A summarization checkpoint on a CPU computes in float32, unless ``training.optimize`` found bfloat16 faster."""
+
+    @field_validator("model_key")
+    @classmethod
+    def _strong(cls, key: SecretStr | None) -> SecretStr | None:
+        """An empty key is no key."""
+        text = key.get_secret_value().strip() if key else ""
+        if not text:
+            return None
+        if len(text) < SHORTEST_KEY or not text.isascii() or not text.isprintable():
+            raise ValueError(
+                f"must be at least {SHORTEST_KEY} printable ASCII characters: openssl rand -hex 32 makes one"
+            )
+        return SecretStr(text)
+
+    @field_validator("models")
+    @classmethod
+    def _in_order(cls, models: tuple[ModelName, ...]) -> tuple[ModelName, ...]:
+        return tuple(name for name in MODELS if not models or name in models)
 
     @property
     def checkpoint(self) -> str | None:

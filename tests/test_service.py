@@ -10,18 +10,22 @@ import sys
 import time
 from base64 import b64encode
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import bentoml
 import httpx
+import psutil
 import pytest
 from _bentoml_impl.server.allocator import ResourceAllocator
+from pydantic import ValidationError
 
 from runners import serving
-from runners.settings import Settings
+from runners.settings import MODELS, Settings
 from service import Atelier
 from tests.conftest import encoded
 from tests.servers import ROOT, Server
+from tests.servers import serving as serving_at
 
 
 def test_a_picture_is_classified_in_the_wanted_language(atelier: Server) -> None:
@@ -199,6 +203,34 @@ def test_no_error_leaves_a_traceback_in_the_log(atelier: Server) -> None:
 def test_the_front_door_loads_no_network() -> None:
     check = "import service, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=ROOT).returncode == 0
+
+
+def test_models_that_are_not_chosen_take_no_process_and_no_path(store: Path) -> None:
+    with serving_at("service:Atelier", store, ATELIER_MODELS="treatment, diagnosis") as server:
+        family = psutil.Process(server.pid).children(recursive=True)
+        lines = [line for line in map(psutil.Process.cmdline, family) if "--service-name" in line]
+        with server.client() as client:
+            assert client.get("/health").json()["models"] == {"diagnosis": True, "treatment": True}
+            assert client.post("/diagnose", json={"symptoms": ["头痛", "乏力"]}).status_code == 200
+            assert client.post("/classify", files={"image": encoded()}).status_code == 404
+            assert "/classify" not in client.get("/openapi.json").json()["paths"]
+    assert sorted(line[line.index("--service-name") + 1] for line in lines) == [
+        "Atelier",
+        "Diagnosis",
+        "Treatment",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "served"), [("", MODELS), (" ", MODELS), ("embedding,satellite,embedding", MODELS[:2])]
+)
+def test_the_choice_of_models_is_a_set_and_none_means_all(given: str, served: tuple[str, ...]) -> None:
+    assert Settings.model_validate({"models": given}).models == served
+
+
+def test_a_model_that_there_is_not_cannot_be_chosen() -> None:
+    with pytest.raises(ValidationError, match="satellite"):
+        Settings.model_validate({"models": "satelite"})
 
 
 def test_nothing_is_tracked_however_a_service_is_started() -> None:
