@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Scope
 from runners import metrics
 from runners.direct import Direct, Endpoints
 from runners.inner import PREFIX, Inner
+from runners.key_guard import key_guard
 from runners.machine import cores, gpus
 from runners.native import CHECKED_INFER, INFER
 from runners.reading import MAX_REQUEST_BYTES
@@ -53,8 +54,9 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
         return ()
 
     def guard(self) -> Guard | None:
-        """The service's own door. A subclass may have one."""
-        return None
+        """Who may call the service: everybody, unless the settings name a key. A subclass may decide otherwise."""
+        key = settings().model_key
+        return None if key is None else key_guard(key)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that ``bentoml serve`` runs; a service that another one depends on is not ``is_main``."""

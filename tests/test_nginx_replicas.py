@@ -77,26 +77,16 @@ def test_who_came_into_a_replica_that_was_ending_asks_once_more(
 WRITTEN = ["/api/v1/models/deploy", "/%61pi/v1/models/deploy", "//api/v1/models/deploy", "/x/../api/v1/models/deploy"]
 
 
-@pytest.mark.parametrize("port", [80, 8080])
 @pytest.mark.parametrize("path", [*WRITTEN, "/api%2Fv1/models/deploy"])
-def test_the_management_is_never_asked_again_however_its_path_is_written(front: Nginx, port: int, path: str) -> None:
+def test_the_management_is_never_asked_again_however_its_path_is_written(front: Nginx, path: str) -> None:
     all_bad = [Replica(one, breaking) for one in (ONE, TWO, THREE)]
     with front.running("atelier", *all_bad):
         front.forgotten()
         asked = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        head, _, body = raw(front.ports[port], asked.encode()).partition(b"\r\n\r\n")
+        head, _, body = raw(front.ports[80], asked.encode()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 502 ")
     assert json.loads(body)["error"]["code"] == "UPSTREAM_FAILED"
     assert sum(len(one.asked) for one in all_bad) == 1
-
-
-def test_a_model_on_the_managements_port_is_asked_again(front: Nginx) -> None:
-    all_bad = [Replica(one, breaking_at_work) for one in (ONE, TWO, THREE)]
-    with front.running("atelier", *all_bad), front.client(8080) as caller:
-        front.forgotten()
-        answer = caller.post("/diagnose?next=/api/v1", json=TEXT)
-    assert (answer.status_code, answer.json()["code"]) == (502, "UPSTREAM_FAILED")
-    assert sum(len(one.asked) for one in all_bad) == 2
 
 
 def test_a_service_that_takes_too_long_is_504_and_is_not_asked_again(tmp_path: Path) -> None:
