@@ -25,6 +25,15 @@ def test_git_ignores_and_has_not_what_holds_a_secret(path: str) -> None:
     assert subprocess.run(["git", "ls-files", path], cwd=ROOT, check=True, capture_output=True).stdout == b""
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
+def test_git_ignores_the_archives_that_the_documentation_writes() -> None:
+    pages = "\n".join(one.read_text() for one in (ROOT / "docs").glob("*.md")).replace("$(date +%Y%m%d)", "20261127")
+    archives = set(re.findall(r"(?:backup|restore|tar czf) ([\w./-]+\.tar\.gz)", pages))
+    assert archives >= {"atelier-20261127.tar.gz", "model-20261127.tar.gz"}
+    for path in archives:
+        assert subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT, check=False).returncode == 0
+
+
 def test_the_documentation_writes_secrets_there_alone() -> None:
     pages = "\n".join(one.read_text() for one in (ROOT / "docs").glob("*.md"))
     written = set(re.findall(r"(?:>>?|install -m 600 /dev/stdin) +([\w./-]*(?:\.env|\.key|\.token|\.pem))", pages))

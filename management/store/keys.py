@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from management.keys import Key, Role
 from management.store import tables
@@ -32,6 +32,10 @@ class Keys:
         """Whether there was such a key, and it was not revoked before."""
         wanted = (_columns.id == key_id) & _columns.revoked_at.is_(None)
         return bool(self._connection.execute(update(tables.keys).where(wanted).values(revoked_at=at)).rowcount)
+
+    def remove(self, key_id: str) -> None:
+        """Delete a key; nothing remembers it."""
+        self._connection.execute(delete(tables.keys).where(_columns.id == key_id))
 
     def used(self, last: Mapping[str, datetime]) -> None:
         """When each of these keys was last used."""
