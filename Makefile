@@ -26,7 +26,7 @@ COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra docker --extra documents --extra management --extra vision
 LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos images test up down slow containers faults soak bench check format lock train figures clean
+.PHONY: help serve models bentos images test up down slow containers faults soak bench check format lock docs train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -88,6 +88,9 @@ lock: .venv-dev/dev ## Write the lock files anew from pyproject.toml
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra gpu --output-file requirements-gpu.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra bench --output-file requirements-bench.lock
 	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra neural --output-file requirements-neural.lock
+
+docs: .venv-dev/dev ## Write docs/settings.md from the code
+	$(DEV)/python -m docs.make_settings
 
 train: .venv-dev/dev ## Train the satellite network: make train DATA=folder
 	$(DEV)/python -m training.satellite --data $(DATA)

@@ -21,7 +21,9 @@ Count = Annotated[int, Field(gt=0)]
 class Settings(BaseSettings):
     """Environment variables begin with ``ATELIER_``."""
 
-    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     home: Path = Path(".atelier")
     """The folder of everything that is kept: database, first key, replicas with their logs. Made with mode 0700."""

@@ -31,7 +31,9 @@ MODELS: Final[tuple[ModelName, ...]] = get_args(ModelName)
 class Settings(BaseSettings):
     """Environment variables begin with ``ATELIER_``; lists are separated by commas."""
 
-    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_split)] = MODELS
     """Models that the front door serves. Each takes a process and its memory; empty means all."""

@@ -1,0 +1,81 @@
+"""Measure the memory of ``make serve``, process by process: python -m benchmarks.memory.
+
+The front door is started with all models. Each process's proportional set size (PSS) is printed in MB twice: at rest,
+and after every model has answered some requests. Shared pages count once among the processes that share them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from tests.servers import ROOT, Server, serving
+
+REQUESTS: Final = 20
+EXAMPLE: Final = ROOT / "examples" / "forest.jpg"
+TEXT: Final = ROOT / "examples" / "harbour.txt"
+SYMPTOMS: Final = {"symptoms": ["头痛", "乏力", "食欲不振"]}
+
+
+def main() -> None:
+    """Start the server, and print a table."""
+    argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__).parse_args()
+    with tempfile.TemporaryDirectory(prefix="at-memory-") as folder:
+        os.environ["BENTOML_HOME"] = folder
+        from runners import artifacts  # reads the home when it is imported
+
+        artifacts.publish()
+        with serving("service:Atelier", Path(folder)) as server:
+            idle = megabytes(server)
+            _ask_every_model(server)
+            worked = megabytes(server)
+    print(f"{'process':<24} {'idle, MB':>10} {'after requests, MB':>20}")
+    for name in sorted(worked, key=worked.__getitem__, reverse=True):
+        print(f"{name:<24} {idle[name]:>10.0f} {worked[name]:>20.0f}")
+    print(f"{'together':<24} {idle.total():>10.0f} {worked.total():>20.0f}")
+
+
+def megabytes(server: Server) -> Counter[str]:
+    """PSS in MB of the launcher and all its descendants, by what each process is."""
+    launcher = psutil.Process(server.pid)
+    sizes: Counter[str] = Counter()
+    for process in (launcher, *launcher.children(recursive=True)):
+        try:
+            sizes[_name(process.cmdline())] += round(process.memory_full_info().pss / 1e6)
+        except psutil.NoSuchProcess:
+            continue
+    return sizes
+
+
+def _name(command: list[str]) -> str:
+    if "--service-name" in command:
+        return command[command.index("--service-name") + 1]
+    if "runners.documents.process" in command:
+        return "reading processes"
+    return "launcher and arbiter"
+
+
+def _ask_every_model(server: Server) -> None:
+    with server.client() as client:
+        for _ in range(REQUESTS):
+            picture = EXAMPLE.read_bytes()
+            _answered(client.post("/classify", files={"image": picture}))
+            _answered(client.post("/embed", files={"image": picture}))
+            _answered(client.post("/summarize/file", files={"file": ("harbour.txt", TEXT.read_bytes())}))
+            _answered(client.post("/diagnose", json=SYMPTOMS))
+            _answered(client.post("/treat", json=SYMPTOMS))
+
+
+def _answered(response: httpx.Response) -> None:
+    response.raise_for_status()
+
+
+if __name__ == "__main__":
+    main()
