@@ -20,6 +20,7 @@ from typing import Any, Final
 import bentoml
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 
+from management.api import PREFIX
 from management.app import Platform
 from runners import diagnosis, embedding, satellite, summarization, treatment
 from runners.calls import dependency_about, dependency_infer
@@ -40,7 +41,7 @@ PORT: Final = 8080
 OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz"})
 """Paths that want no key where the models' endpoints do."""
 
-_platform = Platform()  # opens and starts nothing before the front door's own process serves
+_platform = Platform(beside_models=True)  # opens and starts nothing before the front door's own process serves
 
 
 def _mounted(name: str, model: ModuleType) -> Mounted:
@@ -62,6 +63,7 @@ _front = application(
     "AI models packaged as BentoML services, behind one self-hosted API.",
     {name: mounted for name, (_, mounted) in _served.items()},
     beside={"management": _platform.about},
+    managed_at=PREFIX,
 )
 
 

@@ -58,8 +58,10 @@ class Platform:
     Nothing is opened or started before ``start``; whoever imports a server's module must not begin to manage.
     """
 
-    def __init__(self, read_settings: Callable[[], Settings] = settings) -> None:
+    def __init__(self, read_settings: Callable[[], Settings] = settings, *, beside_models: bool = False) -> None:
+        """``beside_models`` says that the same server has models of its own, whose documentation is at ``/docs``."""
         self._read_settings = read_settings
+        self._beside_models = beside_models
         self.keyring = Keyring()
         self._tasks: list[asyncio.Task[None]] = []
         self._seen = -1
@@ -262,7 +264,7 @@ class Platform:
 
         app = FastAPI(
             title="Atelier: model management",
-            description="Deploy, call, scale, update and delete models. 模型管理 API.",
+            description="Deploy, call, scale, update and delete models.",
             version="1",
             docs_url=None,
             redoc_url=None,
@@ -273,7 +275,7 @@ class Platform:
         install_error_handlers(app)
         router = api.router(self)
         app.include_router(router)
-        add_documentation(app, api.PREFIX)
+        add_documentation(app, api.PREFIX, beside_models=self._beside_models)
         return app
 
 

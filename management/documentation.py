@@ -6,13 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from web.documentation import documentation_page
 
-def add_documentation(app: FastAPI, prefix: str) -> None:
-    """``docs`` below the prefix."""
+
+def add_documentation(app: FastAPI, prefix: str, *, beside_models: bool) -> None:
+    """Add ``docs`` below the prefix; ``beside_models`` says that the same server has models of its own at ``/docs``."""
     static = f"{prefix}/static"
     spec = find_spec("bentoml")
     if spec is None or not spec.submodule_search_locations:
@@ -22,10 +23,10 @@ def add_documentation(app: FastAPI, prefix: str) -> None:
 
     @app.get(f"{prefix}/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url=f"{prefix}/openapi.json",
-            title=app.title,
-            swagger_js_url=f"{static}/swagger-ui-bundle.js",
-            swagger_css_url=f"{static}/swagger-ui.css",
-            swagger_favicon_url=f"{static}/favicon-light-32x32.png",
+        return documentation_page(
+            app.title,
+            f"{prefix}/openapi.json",
+            static,
+            links={"Models of this server": "/docs"} if beside_models else {},
+            models_url=f"{prefix}/models",
         )

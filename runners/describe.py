@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -100,6 +100,12 @@ def upload(field: str, options: dict[str, Any]) -> dict[str, Any]:
 def json_body(example: dict[str, Any]) -> dict[str, Any]:
     """A JSON body by its example."""
     return _body({"application/json": {"schema": {"type": "object"}, "example": example}})
+
+
+def json_bodies(examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """A JSON body by several examples, by their names."""
+    shown = {name: {"summary": name, "value": value} for name, value in examples.items()}
+    return _body({"application/json": {"schema": {"type": "object"}, "examples": shown}})
 
 
 def answers(example: Any, *more: type[RunnerError]) -> dict[int | str, dict[str, Any]]:

@@ -35,6 +35,14 @@ EXAMPLE_INPUT: Final = {
     "symptoms": ["头痛", "乏力", "食欲不振"],
     "patient_info": {"age": 35, "gender": "female", "medical_history": []},
 }
+EXAMPLES: Final = {
+    "Chinese": EXAMPLE_INPUT,
+    "English": {
+        "symptoms": ["headache", "fatigue", "poor appetite"],
+        "patient_info": {"age": 35, "gender": "female", "medical_history": []},
+        "parameters": {"lang": "en"},
+    },
+}
 EXAMPLE: Final = {
     "syndromes": [
         {
@@ -150,12 +158,12 @@ def _symptoms(readings: tuple[Reading, ...]) -> dict[str, Any]:
 
 def router(infer: Infer, _: Downloader) -> APIRouter:
     """The route over a diagnosis model, wherever it runs."""
-    return patient_router(infer, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLE_INPUT, EXAMPLE)
+    return patient_router(infer, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLES, EXAMPLE)
 
 
 _front = application(
     "Atelier: diagnosis of Chinese medicine",
-    "Symptoms to syndrome elements (证素) and ranked syndromes (证名).",
+    "Symptoms to syndrome elements and ranked syndromes.",
     {"diagnosis": Mounted(own_infer(), own_about, router, EXAMPLE, EXAMPLE_INPUT)},
 )
 

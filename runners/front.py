@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from runners import inner
@@ -21,6 +20,7 @@ from runners.mounted import About, Mounted
 from runners.native import native_router
 from runners.settings import settings
 from web.answers import JSONAnswer, timestamp
+from web.documentation import documentation_page
 from web.error_shape import shape
 
 HEALTH_SECONDS: Final = 0.8
@@ -28,16 +28,19 @@ HEALTH_SECONDS: Final = 0.8
 States = Mapping[str, dict[str, Any] | None]
 
 
-def application(
+def application(  # noqa: PLR0913
     title: str,
     description: str,
     models: Mapping[str, Mounted],
     downloader: Downloader | None = None,
     beside: Mapping[str, About] | None = None,
+    *,
+    managed_at: str | None = None,
 ) -> FastAPI:
     """The FastAPI application over these models, in this process or in others; it closes its downloader at its end.
 
     What stands ``beside`` them must be ready for ``/health`` as they must, and is told of under its name.
+    ``managed_at`` is the path of a management API on the same server, which the documentation leads to.
     """
     downloads = downloader or Downloader(settings())
 
@@ -55,22 +58,22 @@ def application(
         app.include_router(router)
     app.state.endpoints = endpoints(routers)
     app.include_router(_health_router(models, beside or {}))
-    app.include_router(_documentation_router(title))
+    app.include_router(_documentation_router(title, managed_at))
     return app
 
 
-def _documentation_router(title: str) -> APIRouter:
+def _documentation_router(title: str, managed_at: str | None) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/docs")
     def docs() -> HTMLResponse:
         # BentoML serves Swagger UI's files itself, under /static_content: nothing comes from the internet.
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title=title,
-            swagger_js_url="/static_content/swagger-ui-bundle.js",
-            swagger_css_url="/static_content/swagger-ui.css",
-            swagger_favicon_url="/static_content/favicon-light-32x32.png",
+        return documentation_page(
+            title,
+            "/openapi.json",
+            "/static_content",
+            links={} if managed_at is None else {"Model management": f"{managed_at}/docs"},
+            models_url=None if managed_at is None else f"{managed_at}/models",
         )
 
     @router.get("/")

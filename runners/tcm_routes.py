@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -15,15 +16,20 @@ from web.answers import JSONAnswer, timestamp
 PARAMETERS: Final = "parameters"
 
 
-def patient_router(infer: Infer, path: str, summary: str, example: dict[str, Any], output: dict[str, Any]) -> APIRouter:
-    """``POST path``: the fields of an item's ``input_data`` and, beside them, its ``parameters``."""
+def patient_router(
+    infer: Infer, path: str, summary: str, examples: Mapping[str, dict[str, Any]], output: dict[str, Any]
+) -> APIRouter:
+    """``POST path``: the fields of an item's ``input_data`` and, beside them, its ``parameters``.
+
+    ``examples`` are bodies by the name of their language.
+    """
     told_of = {**output, "confidence": 0.5, "timestamp": "2026-01-01T12:00:00.000Z"}
     routes = APIRouter(tags=[path.removeprefix("/")])
 
     @routes.post(
         path,
         summary=summary,
-        openapi_extra=describe.json_body(example),
+        openapi_extra=describe.json_bodies(examples),
         responses=describe.answers(told_of, UnknownSymptoms),
     )
     async def answer(request: Request) -> JSONAnswer:

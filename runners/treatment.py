@@ -45,6 +45,14 @@ TOP: Final = 10
 LIKELY: Final = 5
 """Herbs whose mean score is the confidence: the share of them that a prescription is expected to have."""
 EXAMPLE_INPUT: Final = {"symptoms": ["恶寒", "发热", "咳嗽"], "patient_info": {"age": 35, "gender": "female"}}
+EXAMPLES: Final = {
+    "Chinese": EXAMPLE_INPUT,
+    "English": {
+        "symptoms": ["chills", "fever", "cough"],
+        "patient_info": {"age": 35, "gender": "female"},
+        "parameters": {"lang": "en"},
+    },
+}
 EXAMPLE: Final = {
     "herbs": [
         {
@@ -235,7 +243,7 @@ def _symptoms(used: tuple[Used, ...]) -> dict[str, Any]:
 
 def router(infer: Infer, _: Downloader) -> APIRouter:
     """The route over a treatment model, wherever it runs."""
-    return patient_router(infer, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLE_INPUT, EXAMPLE)
+    return patient_router(infer, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLES, EXAMPLE)
 
 
 _front = application(
