@@ -1,4 +1,6 @@
-"""Draws the example pictures: python examples/make.py. Made up from fractal noise, so that nobody's data is copied."""
+"""Draw the example pictures: python examples/make.py. The satellite pictures are made up from fractal noise,
+so that nobody's data is copied.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 256  # pixels
 Field = NDArray[np.float64]
@@ -30,8 +32,22 @@ def mix(low: tuple[int, int, int], high: tuple[int, int, int], share: Field) -> 
     return mixed
 
 
+PAGE = """The old harbour of the town will be rebuilt over the next six
+years. The council voted for the plan on Tuesday evening.
+Fishermen had asked for a deeper basin since 2009, when the
+sand closed the channel for a whole winter."""
+
+
+def page() -> Image.Image:
+    """A page of a document, as a scanner would see it."""
+    image = Image.new("L", (900, 300), 255)
+    ImageDraw.Draw(image).multiline_text((50, 50), PAGE, 0, ImageFont.load_default(28), spacing=14)
+    return image
+
+
 def main() -> None:
-    """Writes four JPEG files beside this one."""
+    """Write four JPEG files and a PNG file beside this one."""
+    page().save(Path(__file__).with_name("page.png"), optimize=True)
     sea = mix((14, 40, 84), (22, 54, 100), 0.7 * noise(1, 1.6) + 0.3 * noise(2, 0.4, stretch=3))
     forest = mix((14, 34, 18), (58, 92, 48), 0.5 * noise(3, 0.8) + 0.5 * noise(4, 0.15))
     desert = mix((178, 138, 92), (232, 200, 152), 0.6 * noise(5, 1.8) + 0.4 * noise(6, 1.2, stretch=4))

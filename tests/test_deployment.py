@@ -13,7 +13,6 @@ import time
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -62,11 +61,9 @@ def padded(png: bytes, size: int) -> bytes:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("call", CALLS, ids=[one.split("localhost:5000")[1][:24].split()[0] for one in CALLS])
 @pytest.mark.parametrize("door", ["summarization", None], ids=["its own port", "port 80"])
-def test_the_documents_calls_answer(deployed: Deployment, tmp_path: Path, call: str, door: str | None) -> None:
-    (tmp_path / "document.txt").write_text("The harbour will be rebuilt. The council voted for it on Tuesday.")
-    (tmp_path / "document.png").write_bytes(page("A page of a document.\nIt has two sentences."))
+def test_the_documents_calls_answer(deployed: Deployment, call: str, door: str | None) -> None:
     here = call.replace("http://localhost:5000", deployed.url(door))
-    done = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=90)
+    done = subprocess.run(["bash", "-c", here], cwd=ROOT, capture_output=True, text=True, check=True, timeout=90)
     answer = json.loads(done.stdout)
     assert answer.keys() & {"summary", "results"} or answer["status"] == "healthy"
 

@@ -136,7 +136,7 @@ def test_grafana_loads_the_dashboard_and_its_source_by_itself() -> None:
 @pytest.fixture
 def shipped(tmp_path: Path) -> Path:
     """The files as they are shipped, with a key beside them."""
-    for name in ("prometheus.yml", "alerts.yml"):
+    for name in ("prometheus.yml", "prometheus-local.yml", "alerts.yml"):
         shutil.copy(DEPLOY / name, tmp_path)
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "prometheus.key").write_text(f"{KEY}\n")
@@ -152,7 +152,8 @@ def promtool(*arguments: str | Path) -> str:
 
 @needs_prometheus
 def test_prometheus_takes_the_configuration_and_the_rules(shipped: Path) -> None:
-    assert f"{len(RULES)} rules found" in promtool("check", "config", shipped / "prometheus.yml")
+    for name in ("prometheus.yml", "prometheus-local.yml"):
+        assert f"{len(RULES)} rules found" in promtool("check", "config", shipped / name)
 
 
 @needs_prometheus
