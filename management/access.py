@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from web.error_shape import Refusal
 WINDOW_SECONDS: Final = 60.0
 MOST_ADDRESSES: Final = 10_000
 """Of which failures are remembered; the oldest are forgotten first."""
+OPTIONAL_SPACE: Final = b" \t"
+"""What may stand around a header's value and is no part of it (RFC 9110, 5.5)."""
 METRICS: Final = "/metrics"
 """BentoML's and the models' own: whoever draws them need not be able to call a model."""
 _CALLS: Final = re.compile(r".*/models/[^/]*/(inference|batch_inference)\Z")
@@ -99,8 +102,7 @@ class Door:
         """A wrong key is counted; none at all is a mistake, not an attack."""
         if _given(scope["headers"]) is None:
             return _refusal(Unauthorized())
-        client = scope.get("client")
-        seconds = self._failures.note(client[0] if client else "")
+        seconds = self._failures.note(_address(scope))
         return _refusal(TooManyRequests(retry_after=seconds) if seconds else Unauthorized())
 
 
@@ -128,11 +130,21 @@ def role_for_models(open_paths: frozenset[str]) -> Callable[[str, str], Role | N
     return role_of
 
 
+def _address(scope: Scope) -> str:
+    """Whose wrong keys are counted together: an IPv4 address, or the /64 network that one host has of IPv6."""
+    client = scope.get("client")
+    try:
+        address = ipaddress.ip_address(client[0] if client else "")
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
 def _given(headers: Any) -> str | None:
     """The one key of a request. Two are as bad as a wrong one."""
-    found = [value for name, value in headers if name == b"x-api-key"]
-    bearers = [value.split(b" ", 1) for name, value in headers if name == b"authorization"]
-    found += [parts[1].strip() for parts in bearers if len(parts) == 2 and parts[0].lower() == b"bearer"]
+    found = [value.strip(OPTIONAL_SPACE) for name, value in headers if name == b"x-api-key"]
+    bearers = [value.strip(OPTIONAL_SPACE).split(b" ", 1) for name, value in headers if name == b"authorization"]
+    found += [parts[1].strip(OPTIONAL_SPACE) for parts in bearers if len(parts) == 2 and parts[0].lower() == b"bearer"]
     if not found:
         return None
     return found[0].decode("latin-1") if len(set(found)) == 1 else ""

@@ -1,4 +1,4 @@
-"""The key that somebody begins with: one of their own choice, or one that is made and shown once."""
+"""The key that somebody begins with: one of their own choice, or one that is made and kept in a file."""
 
 from __future__ import annotations
 
@@ -73,4 +73,4 @@ def _make_first(session: Session, settings: Settings) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(handle, "w", encoding="ascii") as out:
         out.write(made.text + "\n")
-    print(f"\nThe first admin key, shown this once and kept in {file}:\n\n  {made.text}\n", flush=True)  # noqa: T201
+    logger.warning("the first admin key was made: it is in %s", file)  # and in no journal that collects this output

@@ -32,7 +32,8 @@ class Settings(BaseSettings):
     """An SQLAlchemy URL. Default: the SQLite file ``atelier.db`` in ``home``."""
 
     api_key: SecretStr | None = None
-    """An admin key of your choice, at least 8 characters. Default: one is made at the first start, and shown once."""
+    """An admin key of your choice, at least 8 characters. Default: one is made at the first
+    start, and kept in ``admin.key``."""
 
     keys_for_models: bool = False
     """Whether the models' own endpoints (``/classify``, ``/infer`` ...) want a key, too. Roles operator and admin."""

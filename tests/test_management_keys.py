@@ -157,7 +157,8 @@ class House:
         self.keyring, self.clock = Keyring(), HandClock()
         self.keys = {role: made(role) for role in Role}
         self.keyring.learn([one.key for one in self.keys.values()])
-        self.door = Door(self.keyring, Failures(most, self.clock), role_for_api(OPEN, "/api/v1/static/"))
+        self.failures = Failures(most, self.clock)
+        self.door = Door(self.keyring, self.failures, role_for_api(OPEN, "/api/v1/static/"))
 
     async def knock(
         self,
@@ -224,6 +225,28 @@ async def test_too_many_wrong_keys_from_one_address_are_slowed_and_a_right_one_s
     assert await house.status(("x-api-key", house.text())) is None
     house.clock.now = access.WINDOW_SECONDS
     assert await house.status(wrong) == 401
+
+
+@pytest.mark.parametrize("header", ["x-api-key", "authorization"])
+async def test_spaces_around_a_key_are_no_part_of_it(header: str) -> None:
+    house = House()
+    text = house.text() if header == "x-api-key" else f"Bearer  {house.text()}"
+    for spaced in (f" {text}", f"{text} ", f"\t{text} \t"):
+        assert await house.status((header, spaced)) is None
+
+
+async def test_wrong_keys_of_one_host_are_counted_together_whatever_address_it_takes() -> None:
+    house = House(most=2)
+    wrong = ("x-api-key", "wrong-key")
+    addresses = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"]
+    assert [await house.status(wrong, address=one) for one in addresses] == [401, 401, 429, 401]
+
+
+async def test_what_is_no_address_is_not_kept() -> None:
+    house = House(most=1)
+    wrong = ("x-api-key", "wrong-key")
+    assert [await house.status(wrong, address="x" * 30_000) for _ in range(2)] == [401, 429]
+    assert all(len(address) < 64 for address in house.failures._times)
 
 
 async def test_two_different_keys_are_as_bad_as_a_wrong_one_and_the_same_twice_is_one() -> None:
