@@ -52,7 +52,7 @@ def _add_deploying(api: APIRouter, platform: Platform) -> None:
         **describe.change("deploy_model", "Deploy a model", schemas.DeployBody, answers.DeploymentAnswer),
     )
     async def deploy(request: Request) -> JSONAnswer:
-        asked = await body(request, schemas.DeployBody, InvalidModelConfig)
+        asked = await body(request, schemas.DeployBody, InvalidModelConfig, _context(platform))
         await _check_image(request, platform, asked.config.docker_image)
         change = Change(
             lambda session, caller: platform.wishes.deploy(session, asked.config, caller),
@@ -68,7 +68,7 @@ def _add_deploying(api: APIRouter, platform: Platform) -> None:
     )
     async def update(request: Request) -> JSONAnswer:
         model_id = _model_id(request)
-        asked = await body(request, schemas.UpdateBody, InvalidModelConfig)
+        asked = await body(request, schemas.UpdateBody, InvalidModelConfig, _context(platform))
         if asked.config.docker_image is not None:
             await _check_image(request, platform, asked.config.docker_image)
         change = Change(
@@ -208,6 +208,10 @@ def _add_inference(api: APIRouter, platform: Platform) -> None:
         return JSONAnswer(
             [_batch_answer(f"{own_id}.{number}", model_id, one, started) for number, one in enumerate(results)]
         )
+
+
+def _context(platform: Platform) -> dict[str, Any]:
+    return {schemas.ALLOWED: platform.settings.allowed_environment}
 
 
 async def _check_image(request: Request, platform: Platform, image: str) -> None:

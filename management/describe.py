@@ -100,7 +100,7 @@ _REFINED: Final[Mapping[str, Mapping[str, Any]]] = {
         "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
     },
     "environment_variables": {
-        "description": "Values of 4096 bytes at most, without line breaks. Names that steer the system are refused.",
+        "description": "Values of 4096 bytes at most, on one line. Names that a library reads are refused.",
         "propertyNames": {"pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
     },
 }

@@ -198,9 +198,12 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
         "must be 0, or between min_replicas and max_replicas ({expected})",
     ),
     "variable": (
-        "该环境变量名不允许",
-        "ce nom de variable d'environnement n'est pas permis",
-        "is not an allowed environment variable",
+        "不允许设置该环境变量：它属于服务器或某个程序库。可用 APP_…、MODEL_… 等名称；"
+        "管理员可在 ATELIER_ALLOWED_ENVIRONMENT 中允许其他名称",
+        "n'est pas permis : le serveur ou une bibliothèque lit cette variable. Des noms comme APP_… ou MODEL_… sont "
+        "libres ; l'administrateur en permet d'autres dans ATELIER_ALLOWED_ENVIRONMENT",
+        "is not allowed: the server or a library reads this environment variable. Names such as APP_... or MODEL_... "
+        "are free; the operator allows others in ATELIER_ALLOWED_ENVIRONMENT",
     ),
     "image": (
         "必须以确切的版本命名镜像，例如 {expected}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -21,21 +21,24 @@ MOST_PROBLEMS: Final = 50
 LARGE_BODY: Final = 256 * 1024  # bytes; beyond it parsing would hold up others
 
 Model = TypeVar("Model", bound=BaseModel)
+Context = Mapping[str, Any]
+NO_CONTEXT: Final[Context] = {}
 
 
 async def body(
     request: Request,
     model: type[Model],
     error: type[InvalidRequest] = InvalidRequest,
+    context: Context = NO_CONTEXT,
 ) -> Model:
-    """The JSON body.
+    """Parse the JSON body; ``context`` is what the model's validators see.
 
     Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
     data = await request.body()
-    parsed = partial(_parsed, data, model, error, language(request))
+    parsed = partial(_parsed, data, model, error, language(request), context)
     return parsed() if len(data) < LARGE_BODY else await asyncio.to_thread(parsed)
 
 
@@ -57,12 +60,13 @@ def _parsed(
     model: type[Model],
     error: type[InvalidRequest],
     spoken: Language,
+    context: Context = NO_CONTEXT,
 ) -> Model:
     try:
         value = strict_json.loads(data)
     except InvalidJSON as wrong:
         raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
-    return _validated(value, model, error, spoken)
+    return _validated(value, model, error, spoken, context)
 
 
 def _validated(
@@ -70,9 +74,10 @@ def _validated(
     model: type[Model],
     error: type[InvalidRequest],
     spoken: Language,
+    context: Context = NO_CONTEXT,
 ) -> Model:
     try:
-        return model.model_validate(value)
+        return model.model_validate(value, context=dict(context))
     except ValidationError as wrong:
         found = wrong.errors(include_url=False, include_input=False)
         raise error({"problems": list(_problems(found, spoken))[:MOST_PROBLEMS]}) from None

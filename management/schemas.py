@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import PydanticCustomError
 
-from management import quantities
+from management import environment_names, quantities
 from management.bentos import tag_of
 from management.records import LONGEST_TIMEOUT, Scaling, Status
 
@@ -19,16 +29,11 @@ MOST_VARIABLES: Final = 64
 LONGEST_VALUE: Final = 4096  # bytes
 MOST_ITEMS: Final = 64
 DEFAULT_TIMEOUT: Final = 30  # seconds
+ALLOWED: Final = "allowed_environment"
+"""Key of the validation context: patterns of environment names that the operator allows."""
 
 _WHOLE: Final = "-?[0-9]{1,18}"
 _DECIMAL: Final = r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?"
-_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z", re.ASCII)
-_REFUSED_VARIABLE: Final = re.compile(
-    r"(LD|DYLD|PYTHON|PIP|UV|GIT|SSH|DOCKER|AWS|GOOGLE|AZURE|OTEL|HF|CUDA|NVIDIA|BENTOML|BENTO|BENTOCLOUD|YATAI"
-    r"|PROMETHEUS|SSL_CERT)_.*\Z|(PYTHON|KUBE).*\Z|.*(_PROXY|_CA_BUNDLE)\Z"
-    r"|(GLIBC_TUNABLES|PATH|HOME|SHELL|BASH_ENV|TMPDIR|PORT|IFS|ENV|ATELIER_(HOME|API_KEY|REPLICA_ID))\Z",
-    re.ASCII,
-)
 
 
 def _quantity(parse: Any, example: str) -> AfterValidator:
@@ -57,10 +62,20 @@ def _printable(text: str) -> str:
     return text
 
 
-def _variable_name(name: str) -> str:
-    if not _VARIABLE.match(name) or _REFUSED_VARIABLE.match(name):
+def _variable_name(name: str, info: ValidationInfo) -> str:
+    """The context holds the operator's patterns, under ``ALLOWED``."""
+    if not environment_names.allowed(name, (info.context or {}).get(ALLOWED, ())):
         raise PydanticCustomError("variable", "not allowed")
     return name
+
+
+def _changed_variables(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """A variable that is null is removed, which any name allows: it may have been set by an earlier version."""
+    removed = {name for name, value in given.items() if value is None} if isinstance(given, dict) else set()
+    gone = dict.fromkeys(name for name in removed if isinstance(name, str) and environment_names.is_written_well(name))
+    if len(gone) > MOST_VARIABLES or not gone:
+        return check(given)
+    return {**check({name: value for name, value in given.items() if name not in gone}), **gone}
 
 
 def _variable_value(value: str) -> str:
@@ -110,7 +125,11 @@ Utilization = Annotated[int, Field(ge=1, le=100)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 VariableValue = Annotated[str, AfterValidator(_variable_value)]
 Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=MOST_VARIABLES)]
-ChangedVariables = Annotated[dict[VariableName, VariableValue | None], Field(max_length=MOST_VARIABLES)]
+ChangedVariables = Annotated[
+    dict[VariableName, VariableValue | None],
+    WrapValidator(_changed_variables),
+    Field(max_length=MOST_VARIABLES),
+]
 Priority = Literal["low", "normal", "high"]
 Timeout = Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT, description="Seconds, waiting included.")]
 

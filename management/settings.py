@@ -7,15 +7,19 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from management import failpoints
+from management import environment_names, failpoints
 from management.keys import check_chosen
 from management.secrecy import private
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -40,6 +44,10 @@ class Settings(BaseSettings):
 
     backend: Literal["process", "docker", "bentocloud"] = "process"
     """Where replicas run: in processes of this machine, in containers of its Docker Engine, or on BentoCloud."""
+
+    allowed_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Names of environment variables that deployments may set beside those which no library reads: patterns with ``*``,
+    separated by commas, such as ``OMP_NUM_THREADS,TF_*``. Atelier's own settings stay refused."""
 
     docker_socket: Path = Path("/var/run/docker.sock")
     """The unix socket of the Docker Engine."""
@@ -171,6 +179,13 @@ class Settings(BaseSettings):
         if name in ("host", "none", "bridge", "default"):
             raise ValueError("must name a network of its own")
         return name
+
+    @field_validator("allowed_environment")
+    @classmethod
+    def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(environment_names.PATTERN.match, patterns)):
+            raise ValueError("must be names in capital letters, with * for any letters, separated by commas")
+        return patterns
 
     @field_validator("failpoint")
     @classmethod

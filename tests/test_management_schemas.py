@@ -160,7 +160,7 @@ async def test_a_variable_that_could_change_more_than_the_model_is_refused(name:
 
 
 async def test_other_variables_are_passed_on() -> None:
-    names = ["LOG_LEVEL", "A", "A" * 64, "MODEL_PATH", "PORTAL", "HOMEPAGE", "BENTO", "PROXY", "UVX", "HFX"]
+    names = ["LOG_LEVEL", "A", "A" * 64, "MODEL_DIR", "PORTAL", "HOMEPAGE", "BENTO", "PROXY", "UVX", "HFX"]
     given = dict.fromkeys(names, "é" * 2048)
     assert (await deployed(environment_variables=given)).environment_variables == given
 

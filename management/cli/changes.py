@@ -57,7 +57,7 @@ def deploy(file: str | None, *, wait: bool, wait_seconds: float, **flags: Any) -
     \b
     python -m management deploy model.yaml
     python -m management deploy --model-id tcm_v2 --name "TCM 2" --version 2.0.0 --type tcm_diagnosis \
-        --framework onnx --image atelier/tcm-diagnosis:2.0.0 --cpu 2 --memory 1Gi --max 4 -e ATELIER_THREADS=2
+        --framework onnx --image atelier/tcm-diagnosis:2.0.0 --cpu 2 --memory 1Gi --max 4 -e LOG_LEVEL=info
     """
     asked, told = terms(), config(file, flags)
     model_id, seconds = str(told.get("model_id", "")), wait_seconds if wait else None
