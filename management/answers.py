@@ -33,7 +33,7 @@ def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 
 def of_error(error: ManagementError, language: Language) -> tuple[int, dict[str, Any]]:
     """Status and body."""
-    message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.code, language)
+    message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.wording or error.code, language)
     return error.status, error_body(error.code, message, error.details)
 
 

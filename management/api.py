@@ -71,6 +71,7 @@ def _add_deploying(api: APIRouter, platform: Platform) -> None:
         asked = await body(request, schemas.UpdateBody, InvalidModelConfig, _context(platform))
         if asked.config.docker_image is not None:
             await _check_image(request, platform, asked.config.docker_image)
+            await _check_model_type(request, platform, model_id, asked.config.docker_image)
         change = Change(
             lambda session, caller: platform.wishes.update(session, model_id, asked.config, caller),
             "updating",
@@ -220,6 +221,19 @@ async def _check_image(request: Request, platform: Platform, image: str) -> None
     except ImageRefusedError as refused:
         told = problem("config.docker_image", refused.kind, language(request), **refused.values)
         raise InvalidModelConfig({"problems": [told]}) from None
+
+
+async def _check_model_type(request: Request, platform: Platform, model_id: str, image: str) -> None:
+    """Refuses a Bento whose type is another than that of the Bento which the model runs, where both are known."""
+    deployment = await platform.store.read(lambda session: session.deployments.get(model_id))
+    if deployment is None or deployment.wanted.config.docker_image == image:
+        return
+    images = platform.backend.images
+    found = await images.model_type(image)
+    wanted = await images.model_type(deployment.wanted.config.docker_image) if found else None
+    if wanted and found != wanted:
+        told = problem("config.docker_image", "bento_kind", language(request), found=found, wanted=wanted)
+        raise InvalidModelConfig({"problems": [told]})
 
 
 def _add_metrics(api: APIRouter, platform: Platform) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import yaml  # type: ignore[import-untyped]
 
 from management.backends.base import ImageRefusedError, Images
 
 LONGEST_IMAGE: Final = 255
+MODEL_TYPE: Final = "model_type"
+"""The label by which a Bento says what type of model it has."""
+_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a Bento's file lists every package
 _COMPONENT: Final = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _IMAGE: Final = re.compile(
     rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{{0,126}})(?::[0-9]{{1,5}})?/)?(?:{_COMPONENT}/)*({_COMPONENT}):([A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})\Z",
@@ -53,6 +59,19 @@ class BentoStore(Images):
             found = ", ".join(map(str, self.all())) or "-"
             command = f"python -m management build {tag.name} --version {tag.version}"
             raise ImageRefusedError("bento", wanted=str(tag), found=found, command=command)
+
+    async def model_type(self, image: str) -> str | None:
+        """The Bento's label ``model_type``."""
+        return await asyncio.to_thread(self._label, tag_of(image), MODEL_TYPE)
+
+    def _label(self, tag: Tag, name: str) -> str | None:
+        try:
+            text = (self._folder / tag.name / tag.version / "bento.yaml").read_text(encoding="utf-8")
+            labels = yaml.load(text, Loader=_Loader).get("labels") or {}  # noqa: S506 - it is the safe one
+        except (OSError, UnicodeDecodeError, AttributeError, yaml.YAMLError):
+            return None
+        value = labels.get(name) if isinstance(labels, dict) else None
+        return value if isinstance(value, str) else None
 
     def has(self, tag: Tag) -> bool:
         """Whether this exact version is there, complete, and ours to read."""

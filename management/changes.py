@@ -111,7 +111,7 @@ class Changes:
         except (KeyReused, RequestRunning):
             raise
         except ManagementError as error:
-            if once is not None and error.status < 500:
+            if once is not None and error.status < 500 and error.retry_after is None:
                 await self._note_refusal(once, error, caller)
             raise
         failpoints.reach("wish.committed")
@@ -123,7 +123,7 @@ class Changes:
         )
 
     async def _note_refusal(self, once: _Once, error: ManagementError, caller: Caller) -> None:
-        """The same request is refused the same way again; one that lacked resources may be tried again."""
+        """The same request is refused the same way again; what passes by itself may be tried again."""
         status, body = of_error(error, caller.language)
 
         def write(session: Session) -> None:

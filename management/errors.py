@@ -10,6 +10,7 @@
     ├── MethodNotAllowed            405 METHOD_NOT_ALLOWED
     ├── InferenceTimeout            408 INFERENCE_TIMEOUT
     ├── ModelAlreadyExists          409 MODEL_ALREADY_EXISTS
+    │   └── ModelBeingDeleted
     ├── RequestRunning              409 REQUEST_RUNNING
     ├── PayloadTooLarge             413 PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType        415 UNSUPPORTED_MEDIA_TYPE
@@ -23,6 +24,8 @@
     │   ├── QueueFull
     │   └── ModelBusy
     ├── ModelNotReady               503 MODEL_NOT_READY
+    │   ├── ModelStopped
+    │   └── ModelGaveUp
     └── StoreUnavailable            503 STORE_UNAVAILABLE
 
 The message of each stands in ``messages.py``, in three languages, under its code; ``details`` is for programs.
@@ -39,6 +42,8 @@ class ManagementError(Exception):
 
     status: ClassVar[int] = 500
     code: str = "INTERNAL_ERROR"
+    wording: ClassVar[str] = ""
+    """Key of a text that says more than the one of ``code``."""
 
     def __init__(self, details: Mapping[str, Any] | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(self.code)
@@ -107,6 +112,12 @@ class ModelAlreadyExists(ManagementError):
 
     status = 409
     code = "MODEL_ALREADY_EXISTS"
+
+
+class ModelBeingDeleted(ModelAlreadyExists):
+    """The id is taken by a model whose deletion is under way."""
+
+    wording = "MODEL_BEING_DELETED"
 
 
 class RequestRunning(ManagementError):
@@ -196,6 +207,18 @@ class ModelNotReady(ManagementError):
 
     status = 503
     code = "MODEL_NOT_READY"
+
+
+class ModelStopped(ModelNotReady):
+    """The model was scaled to 0; waiting does not help."""
+
+    wording = "MODEL_STOPPED"
+
+
+class ModelGaveUp(ModelNotReady):
+    """Its replicas failed too often; waiting does not help."""
+
+    wording = "MODEL_GAVE_UP"
 
 
 class StoreUnavailable(ManagementError):

@@ -43,6 +43,9 @@ from management.waiting import LineClosedError, QueueFullError, Rules, Seat
 ITEMS_A_CALL: Final = 32
 """Items that one call to a replica has at most: what every model of the contract takes."""
 
+RETRY_SECONDS: Final = 5
+"""Seconds after which to ask again for a model whose backend is away, where nothing better is known."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -123,7 +126,7 @@ class Gateway:
         except ModelNotReady as error:
             if await self._do.backend_answers():
                 raise
-            raise BackendUnavailable({"model_id": model_id}, retry_after=error.retry_after) from None
+            raise BackendUnavailable({"model_id": model_id}, retry_after=error.retry_after or RETRY_SECONDS) from None
         return [result for answer in answers for result in answer]
 
     async def _found(self, model_id: str) -> Route:

@@ -44,6 +44,11 @@ ERRORS: Final[Mapping[str, Texts]] = {
     ),
     "TIMEOUT": ("请求处理超时", "La requête a pris trop de temps", "The request took too long"),
     "MODEL_ALREADY_EXISTS": ("模型已存在", "Ce modèle existe déjà", "The model exists already"),
+    "MODEL_BEING_DELETED": (
+        "同名模型正在删除，请稍后再部署",
+        "Le modèle de ce nom est en cours de suppression ; déployez-le dans un instant",
+        "The model of this name is being deleted; deploy it again in a moment",
+    ),
     "REQUEST_RUNNING": (
         "使用同一 Idempotency-Key 的请求仍在处理中",
         "Une requête avec cette Idempotency-Key est encore en cours",
@@ -81,6 +86,16 @@ ERRORS: Final[Mapping[str, Texts]] = {
         "模型尚无就绪的副本",
         "Aucune réplique du modèle n'est prête",
         "No replica of the model is ready",
+    ),
+    "MODEL_STOPPED": (
+        "模型已停止；请先扩容到 1 个或更多副本",
+        "Le modèle est arrêté ; passez-le d'abord à une réplique ou plus",
+        "The model is stopped; scale it to 1 replica or more first",
+    ),
+    "MODEL_GAVE_UP": (
+        "模型多次启动失败，不会再自动重试；原因见其状态",
+        "Le modèle n'a pas pu démarrer et n'est plus relancé ; son état dit pourquoi",
+        "The model failed to start and is not tried again by itself; its status says why",
     ),
     "BACKEND_UNAVAILABLE": (
         "运行模型的后端暂时没有响应",
@@ -182,6 +197,11 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
         "n'est pas une quantité (par exemple {expected})",
         "is not a quantity (such as {expected})",
     ),
+    "memory": (
+        "内存少于 1 MiB，任何程序都无法运行；是否想写 {expected}？",
+        "est moins de 1 Mio, ce qui ne suffit à aucun programme ; vouliez-vous dire {expected} ?",
+        "is less than 1 MiB, which no program can run in; did you mean {expected}?",
+    ),
     "control": (
         "不能包含控制字符",
         "ne doit pas contenir de caractères de contrôle",
@@ -229,6 +249,12 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
         "镜像以 root 身份运行",
         "est une image qui s'exécute en root",
         "is an image that runs as root",
+    ),
+    "bento_kind": (
+        "是 {found} 类型的 Bento，而该模型运行的是 {wanted} 类型；请用新的 model_id 部署",
+        "est un Bento de type {found}, alors que le modèle en exécute un de type {wanted} ; déployez-le sous un autre "
+        "model_id",
+        "is a Bento of type {found}, but the model runs one of type {wanted}; deploy it under another model_id",
     ),
     "bento": (
         "Bento 库中没有 {wanted}；现有：{found}。构建方法：{command}",

@@ -9,6 +9,8 @@ from typing import Final
 CPU: Final = "cpu"
 MEMORY: Final = "memory"
 GPU: Final = "nvidia.com/gpu"
+LEAST_MEMORY: Final = 2**20
+"""Bytes: less is a slip of the unit (``128m`` is a thousandth of 128 bytes), for no program runs in it."""
 
 _NUMBER: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?\Z", re.ASCII)
 _FACTORS: Final[dict[str | None, Decimal]] = {
@@ -27,6 +29,17 @@ def cpu_millicores(text: str) -> int:
 def memory_bytes(text: str) -> int:
     """``"8Gi"`` is 8 x 1024 ** 3, ``"8G"`` 8 x 1000 ** 3. Raises ValueError for what is no quantity, or is none."""
     return _positive(_value(text))
+
+
+def too_little_memory(text: str) -> str | None:
+    """What was probably meant, where a quantity of memory is less than any program needs; else None.
+
+    ``"128m"`` and ``"128"`` are ``"128Mi"``. Raises ValueError for what is no quantity.
+    """
+    if memory_bytes(text) >= LEAST_MEMORY:
+        return None
+    number = text.rstrip("mkKMGTPi")
+    return f"{number}Mi" if Decimal(number) >= 1 else f"{number}Gi"
 
 
 def gpus(text: str) -> int:
@@ -58,5 +71,5 @@ def _value(text: str) -> Decimal:
 def _positive(value: Decimal) -> int:
     rounded = int(value.to_integral_value(rounding="ROUND_CEILING"))
     if rounded <= 0:
-        raise ValueError("more than nothing is wanted")
+        raise ValueError("a quantity must be more than 0")
     return rounded

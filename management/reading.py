@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from management import messages
+from management import bounds, messages
 from management.errors import InvalidRequest, UnsupportedMediaType
 from management.messages import Language, language_of, problem
 from web import strict_json
@@ -80,13 +80,15 @@ def _validated(
         return model.model_validate(value, context=dict(context))
     except ValidationError as wrong:
         found = wrong.errors(include_url=False, include_input=False)
-        raise error({"problems": list(_problems(found, spoken))[:MOST_PROBLEMS]}) from None
+        raise error({"problems": list(_problems(found, model, spoken))[:MOST_PROBLEMS]}) from None
 
 
-def _problems(found: list[ErrorDetails], spoken: Language) -> Iterator[dict[str, str]]:
+def _problems(found: list[ErrorDetails], model: type[BaseModel], spoken: Language) -> Iterator[dict[str, str]]:
     for one in found:
         field = ".".join(str(part) for part in one["loc"] if part != "[key]")
         kind, values = _said(one["type"], one.get("ctx", {}))
+        if kind in ("range", "length"):
+            values = {"expected": _within(model, one)}
         yield problem(_cleaned(field), kind, spoken, **values)
 
 
@@ -111,13 +113,15 @@ def _said(kind: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if kind in _KINDS:
         return _KINDS[kind], {"expected": context.get("expected", context.get("pattern", ""))}
     if "than" in kind:
-        return "range", {"expected": _bounds(context, ("ge", "gt"), ("le", "lt"))}
+        return "range", context
     if kind.endswith(("too_short", "too_long")):
-        return "length", {"expected": _bounds(context, ("min_length",), ("max_length",))}
+        return "length", context
     return "type", {"expected": kind.removesuffix("_type").removesuffix("_parsing").replace("_", " ")}
 
 
-def _bounds(context: dict[str, Any], low: tuple[str, ...], high: tuple[str, ...]) -> str:
-    least = next((context[name] for name in low if name in context), "")
-    most = next((context[name] for name in high if name in context), "")
-    return f"{least}..{most}"
+def _within(model: type[BaseModel], wrong: ErrorDetails) -> str:
+    """Both bounds of a field, as ``0..64``; a side without a bound stays empty."""
+    least, most = bounds.of_field(model, wrong["loc"])
+    if least is None and wrong["type"].endswith(("too_short", "too_long")):
+        least = 0
+    return f"{'' if least is None else f'{least:.15g}'}..{'' if most is None else f'{most:.15g}'}"

@@ -9,7 +9,7 @@ from functools import partial
 from math import ceil
 from typing import Final
 
-from management.errors import ModelNotReady
+from management.errors import ModelGaveUp, ModelNotReady, ModelStopped
 from management.records import Deployment, Replica
 from management.replica_client import ReplicaClient
 from management.tallies import ModelTally
@@ -49,10 +49,13 @@ class Route:
         return self.deployment.model_id
 
     def not_ready(self) -> ModelNotReady:
-        """What a caller is told while nothing is ready: to come again when a start usually is over."""
-        return ModelNotReady(
-            {"model_id": self.model_id}, retry_after=max(1, min(LATEST_RETRY, ceil(self.start_seconds)))
-        )
+        """The error while nothing is ready; with ``Retry-After`` only where time alone helps."""
+        about = {"model_id": self.model_id}
+        if self.deployment.gave_up:
+            return ModelGaveUp(about)
+        if self.deployment.replicas == 0 and not self.deployment.dormant:
+            return ModelStopped(about)
+        return ModelNotReady(about, retry_after=max(1, min(LATEST_RETRY, ceil(self.start_seconds))))
 
 
 class Routes:

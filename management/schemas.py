@@ -47,6 +47,13 @@ def _quantity(parse: Any, example: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _enough_memory(text: str) -> str:
+    meant = quantities.too_little_memory(text)
+    if meant is not None:
+        raise PydanticCustomError("memory", "too little", {"expected": meant})
+    return text
+
+
 def _image(text: str) -> str:
     """The name of an image; whether there is such an image is the backend's to say."""
     try:
@@ -118,7 +125,12 @@ Version = Annotated[str, StringConstraints(pattern=VERSION)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_image)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 Cpu = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.cpu_millicores, "500m")]
-Memory = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.memory_bytes, "8Gi")]
+Memory = Annotated[
+    str,
+    StringConstraints(max_length=32),
+    _quantity(quantities.memory_bytes, "8Gi"),
+    AfterValidator(_enough_memory),
+]
 Gpus = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.gpus, "1")]
 Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
 Utilization = Annotated[int, Field(ge=1, le=100)]

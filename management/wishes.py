@@ -10,7 +10,7 @@ from uuid import uuid4
 from management import quantities, room
 from management.capacity import Capacity, asked
 from management.clock import SYSTEM, Clock
-from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelNotFound
+from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelBeingDeleted, ModelNotFound
 from management.messages import Language, problem
 from management.records import NOTHING, Demand, Deployment, Event, ModelConfig, Removal, Resources, Revision, Scaling
 from management.schemas import ChangedConfigBody, ConfigBody
@@ -18,6 +18,10 @@ from management.store import Session
 
 GATEWAY: Final = "gateway"
 """The actor of events that follow from a request for inference."""
+
+
+DELETION_SECONDS: Final = {Removal.FORCE: 1, Removal.DRAIN: 5}
+"""Seconds after which to ask again for an id whose model is being deleted."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,7 @@ class Wishes:
 
     def deploy(self, session: Session, body: ConfigBody, caller: Caller) -> Deployment:
         """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
-        if session.deployments.get(body.model_id) is not None:
-            raise ModelAlreadyExists({"model_id": body.model_id})
+        _refuse_taken(session.deployments.get(body.model_id))
         config = _config(body)
         at = self.clock.now()
         replicas = config.scaling.clamped(1)
@@ -128,6 +131,15 @@ class Wishes:
         self, session: Session, deployment: Deployment, actor: str, action: str, details: Mapping[str, Any]
     ) -> None:
         session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, actor, action, details))
+
+
+def _refuse_taken(deployment: Deployment | None) -> None:
+    if deployment is None:
+        return
+    about = {"model_id": deployment.model_id}
+    if deployment.removal is None:
+        raise ModelAlreadyExists(about)
+    raise ModelBeingDeleted(about, retry_after=DELETION_SECONDS[deployment.removal])
 
 
 def _present(session: Session, model_id: str) -> Deployment:

@@ -37,6 +37,8 @@ from web.edge import Edge, Limits
 
 SECONDS = 60.0
 VERSIONS = ("1.0.0", "2.0.0")
+LABELLED = {"diagnosis": "tcm_diagnosis", "herbs": "treatment"}
+"""Bentos that say what type of model they have, and which."""
 
 
 class EchoLauncher(FakeLauncher):
@@ -160,6 +162,10 @@ async def _open(home: Path) -> Any:
         bento = home / "bentos" / "echo" / version
         bento.mkdir(parents=True)
         (bento / "bento.yaml").touch()
+    for name, label in LABELLED.items():
+        bento = home / "bentos" / name / "1.0.0"
+        bento.mkdir(parents=True)
+        (bento / "bento.yaml").write_text(f"labels:\n  model_type: {label}\n")
     runner = web.AppRunner(_echo())
     await runner.setup()
     await web.UnixSite(runner, str(home / "echo.sock")).start()

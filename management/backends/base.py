@@ -88,6 +88,10 @@ class Images(ABC):
         Raises ImageRefusedError, or BackendUnavailable when nobody can tell.
         """
 
+    async def model_type(self, image: str) -> str | None:
+        """The type of model that an image says it has; None where it says nothing, or is not there."""
+        return None
+
 
 class Launcher(ABC):
     """Starts, observes and ends replicas. Nothing is remembered but by what runs and by what lies on disk.

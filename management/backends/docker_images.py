@@ -11,6 +11,7 @@ from management.settings import Settings
 
 BENTO_PATH: Final = "BENTO_PATH"
 """The variable by which an image of BentoML says where its Bento lies."""
+LABEL: Final = "atelier.model_type"
 ROOTS: Final = ("", "root")
 
 
@@ -30,6 +31,12 @@ class DockerImages(Images):
             raise ImageRefusedError("image_absent")
         if found is not None and (kind := unfit(found)):
             raise ImageRefusedError(kind)
+
+    async def model_type(self, image: str) -> str | None:
+        """The image's label, which comes from its Bento's."""
+        found = await self._engine.image(image)
+        labels = ((found or {}).get("Config") or {}).get("Labels") or {}
+        return labels.get(LABEL) or None
 
 
 def unfit(image: dict[str, Any]) -> str | None:

@@ -46,7 +46,7 @@ def tell(error: AtelierError) -> None:
 def tell_store(error: ManagementError) -> None:
     """An error of the database, where a command uses it itself."""
     console = aside()
-    _headline(console, f"{messages.text(messages.ERRORS, error.code, 'en')} ({error.code})")
+    _headline(console, f"{messages.text(messages.ERRORS, error.wording or error.code, 'en')} ({error.code})")
     console.print("hint: ATELIER_HOME or ATELIER_DATABASE_URL say where it is", style="cyan")
 
 

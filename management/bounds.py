@@ -1,0 +1,47 @@
+"""Both bounds of a field, from its model's JSON schema: pydantic's own error names only the one that was crossed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+_LEAST: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_MOST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+
+
+def of_field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[float | None, float | None]:
+    """The least and the most that a field takes; None where it has no such bound."""
+    schema = _schema(model)
+    nodes = [schema]
+    for part in location:
+        nodes = [inner for node in nodes for inner in _inside(schema, node, part)]
+    found = [each for node in nodes for each in _variants(schema, node)]
+    return _first(found, _LEAST), _first(found, _MOST)
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
+
+
+def _variants(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The node itself, what it refers to, and each of its alternatives."""
+    yield node
+    reference = str(node.get("$ref", "")).rpartition("/")[2]
+    for inner in (schema.get("$defs", {}).get(reference), *node.get("anyOf", ()), *node.get("allOf", ())):
+        if inner is not None:
+            yield from _variants(schema, inner)
+
+
+def _inside(schema: Mapping[str, Any], node: Mapping[str, Any], part: int | str) -> Iterator[Mapping[str, Any]]:
+    for each in _variants(schema, node):
+        inner = each.get("items") if isinstance(part, int) else each.get("properties", {}).get(part)
+        if isinstance(inner, Mapping):
+            yield inner
+
+
+def _first(nodes: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> float | None:
+    return next((node[name] for node in nodes for name in names if name in node), None)
