@@ -29,7 +29,8 @@ class Lexicon:
                 self._row_of.setdefault(writing, row)
         for writing, row in _simplified(foreign):
             self._foreign.setdefault(writing, row)
-        self._longest = max(map(len, self._row_of))
+        self.longest = max(map(len, self._row_of))
+        """Characters of the longest Chinese writing."""
 
     def exact(self, phrase: str) -> int | None:
         """The row that the whole simplified phrase is a writing of."""
@@ -56,7 +57,7 @@ class Lexicon:
         return self.exact(phrase) is not None or self._longest_at(phrase, 0, len(phrase))[1] is not None
 
     def _longest_at(self, phrase: str, start: int, most: int) -> tuple[int, int | None]:
-        for length in range(min(self._longest, len(phrase) - start, most), SHORTEST_INSIDE - 1, -1):
+        for length in range(min(self.longest, len(phrase) - start, most), SHORTEST_INSIDE - 1, -1):
             row = self._row_of.get(phrase[start : start + length])
             if row is not None:
                 return length, row

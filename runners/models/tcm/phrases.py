@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from runners.models.tcm.lexicon import Lexicon
-from runners.models.tcm.script import simplified
+from runners.models.tcm.script import spaced
+from runners.models.tcm.words import parted
 
 LEADS: Final = 4  # words before a symptom that are taken away
 LONGEST: Final = 40
@@ -28,6 +29,10 @@ _LEAD: Final = re.compile(
 _BEFORE_DENIAL: Final = re.compile(r"(?:目前|尚|但|而|并|仍|也|亦)$")
 
 
+_FIRST: Final = re.compile(rf"{_LEAD.pattern}|{_DENIAL.pattern}|不")
+"""What a known term may begin with, beside itself."""
+
+
 @dataclass(frozen=True)
 class Phrase:
     """A piece of what was written: ``text`` as the tables write it, ``denied`` where the patient has it not."""
@@ -39,20 +44,33 @@ class Phrase:
 def phrases(texts: Iterable[str], lexicon: Lexicon) -> list[Phrase]:
     """The phrases of a list of symptoms or of running text, each once, in order.
 
-    "无X、Y" denies both; a term that begins with a denial (无汗, 不寐) is a symptom like any other.
+    A blank between Chinese terms parts them as a comma does. "无X、Y" denies both; a term that begins with a denial
+    (无汗, 不寐) is a symptom like any other.
     """
-    return list(dict.fromkeys(one for text in texts for one in _of(simplified(text), lexicon)))
+    return list(dict.fromkeys(one for text in texts for one in _of(spaced(text), lexicon)))
 
 
 def _of(text: str, lexicon: Lexicon) -> Iterator[Phrase]:
     for clause in _CLAUSES.split(text):
         denied = False  # what a denial says holds for the rest of its clause, or until something is said to be there
         for item in _ITEMS.split(clause):
-            trimmed, there = _trimmed(item.strip(), lexicon)
-            for piece in _pieces(trimmed, lexicon):
-                phrase = _read(piece, lexicon)
-                denied = phrase.denied or (denied and not there and not _begins_with_denial(piece))
-                yield Phrase(phrase.text, denied)
+            for number, part in enumerate(parted(item.strip(), lambda text: _is_known(text, lexicon), lexicon.longest)):
+                trimmed, there = _trimmed(part, lexicon)
+                for piece in _pieces(trimmed, lexicon):
+                    phrase = _read(piece, lexicon)
+                    holds = denied and not number and not there and not _begins_with_denial(piece)
+                    denied = phrase.denied or holds
+                    yield Phrase(phrase.text, denied)
+
+
+def _is_known(text: str, lexicon: Lexicon) -> bool:
+    """Whether a text is a known term, with words before it or denied."""
+    if lexicon.exact(text) is not None:
+        return True
+    if _FIRST.match(text) is None:
+        return False
+    trimmed, _ = _trimmed(text, lexicon)
+    return lexicon.exact(_read(trimmed, lexicon).text) is not None
 
 
 def _read(piece: str, lexicon: Lexicon) -> Phrase:

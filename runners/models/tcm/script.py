@@ -17,13 +17,18 @@ _CHINESE: Final = re.compile(r"[\u3400-\u9fff]")
 
 
 def simplified(text: str) -> str:
+    """The text as ``spaced`` writes it, without blanks between Chinese characters."""
+    return _SPACE_IN_CHINESE.sub("", spaced(text))
+
+
+def spaced(text: str) -> str:
     """The text in simplified characters (OpenCC), full-width letters and digits made narrow, in lower case.
 
-    Line ends stay; half of a surrogate pair becomes a question mark.
+    Blanks and line ends stay; half of a surrogate pair becomes a question mark.
     """
     whole = unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode("utf-8")
     converted: str = _converter().convert(whole).translate(_VARIANTS)
-    return _SPACE_IN_CHINESE.sub("", converted).lower().strip()
+    return converted.lower().strip()
 
 
 def all_simplified(texts: Sequence[str]) -> list[str]:
