@@ -18,6 +18,7 @@ An image is a path, bytes, or an http(s) URL that the server fetches. Every meth
 from __future__ import annotations
 
 import os
+import re
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,7 @@ ANSWER_SECONDS: Final = 310.0  # a long document is read and summarized in less
 FIRST_PAUSE: Final = 0.2  # seconds before the second try; each further one waits twice as long
 SPARE_SECONDS: Final = 30.0  # that an answer has beyond the time which the server was given for it
 MODELS: Final = "/api/v1/models"
+LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts
 PAGE: Final = 500  # the most that the list gives at a time
 
 Image = str | PathLike[str] | bytes
@@ -90,7 +92,8 @@ class _Session(requests.Session):
 class AtelierClient:
     """One server of Atelier, or of one of its models alone. Not to be shared between threads.
 
-    ``api_key`` is that of ``ATELIER_API_KEY`` unless it is given; ``language`` is that of the management's messages.
+    ``api_key`` is that of ``ATELIER_API_KEY`` unless it is given. ``language`` is that of the management's messages:
+    by default the one of this user's locale, else English; an empty one leaves it to the server.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class AtelierClient:
         """The HTTP status of the last answer: 202 says of a change that it is still under way."""
         self._session = _Session()
         key = os.environ.get("ATELIER_API_KEY", "") if api_key is None else api_key
-        given = {"X-API-Key": _sendable(key), "Accept-Language": language}
+        given = {"X-API-Key": _sendable(key), "Accept-Language": own_language() if language is None else language}
         self._session.headers.update({name: value for name, value in given.items() if value})
 
     def __enter__(self) -> AtelierClient:
@@ -346,6 +349,15 @@ class DeepSynthSummarizerClient:
     def _json(self, path: str, **arguments: Any) -> Answer:
         answer: Answer = self._client.send("POST", path, **arguments).json()
         return answer
+
+
+def own_language() -> str:
+    """An Accept-Language header for this user's locale, as POSIX's variables give it; else English."""
+    chosen = next((os.environ[name] for name in LOCALES if os.environ.get(name)), "")
+    tag = chosen.split(":")[0].split(".")[0].split("@")[0].replace("_", "-")
+    if not re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", tag) or tag.upper() == "POSIX":
+        return "en"
+    return tag if tag.lower().startswith("en") else f"{tag}, en;q=0.5"
 
 
 def _options(max_length: int, temperature: float) -> Answer:

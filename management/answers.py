@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
@@ -13,6 +13,7 @@ from starlette.types import Scope
 from management import messages
 from management.errors import InvalidRequest, ManagementError, MethodNotAllowed, RouteNotFound
 from management.messages import Language, language_of
+from management.reading import language
 from web import strict_json
 from web.answers import JSONAnswer, timestamp
 from web.error_shape import Refusal
@@ -31,21 +32,26 @@ def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
     }
 
 
-def of_error(error: ManagementError, language: Language) -> tuple[int, dict[str, Any]]:
+def of_error(error: ManagementError, spoken: Language) -> tuple[int, dict[str, Any]]:
     """Status and body."""
-    message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.wording or error.code, language)
+    message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.wording or error.code, spoken)
     return error.status, error_body(error.code, message, error.details)
 
 
 class ApiVoice:
     """What the outermost layer refuses, in the API's words."""
 
+    def __init__(self, default: Callable[[], Language]) -> None:
+        """``default`` is the language of requests that name none."""
+        self._default = default
+
     def refused(self, refusal: Refusal, scope: Scope) -> bytes:
         """The body."""
         code = EDGES_CODES.get(refusal.code, refusal.code)
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"), None)
+        spoken = language_of(accept, self._default())
         known = code if code in messages.ERRORS else "INTERNAL_ERROR"
-        return strict_json.dumps(error_body(code, messages.text(messages.ERRORS, known, language_of(accept)), {}))
+        return strict_json.dumps(error_body(code, messages.text(messages.ERRORS, known, spoken), {}))
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -57,7 +63,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def _answer_error(request: Request, error: Exception) -> Response:
     error = cast("ManagementError", error)
-    status, body = of_error(error, language_of(request.headers.get("accept-language")))
+    status, body = of_error(error, language(request))
     headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
     return JSONAnswer(body, status_code=status, headers=headers)
 

@@ -239,7 +239,9 @@ class Platform:
     def section(self) -> Section:
         """The API as a part of a server's paths."""
         door = Door(self.keyring, self.failures, role_for_api(OPEN, f"{api.PREFIX}/static/"))
-        return Section(api.PREFIX, self.application(), _limits, ApiVoice(), door, self._count)
+        return Section(
+            api.PREFIX, self.application(), _limits, ApiVoice(lambda: self.settings.language), door, self._count
+        )
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         self.metrics.requests.count(scope, status, seconds)
@@ -254,7 +256,8 @@ class Platform:
         """The API's routes; its lifespan is the platform's."""
 
         @asynccontextmanager
-        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            app.state.language = self.settings.language
             await self.start()
             self.metrics.requests.know(router.routes)
             try:

@@ -80,7 +80,7 @@ _LANGUAGE: Final = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "The language of messages: zh (the default), fr or en. Codes never change.",
+    "description": "The language of messages: zh, fr or en; ATELIER_LANGUAGE is the default (zh). Codes never change.",
 }
 _NAMED: Final = {
     "name": "X-Request-ID",

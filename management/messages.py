@@ -1,15 +1,21 @@
 """What people read: the API's messages and errors in Chinese, French and English. Codes never change.
 
-Chinese is the default, as in the document that this API mirrors; a request's Accept-Language chooses another one.
+Chinese is the default, as in the document that this API mirrors, unless ATELIER_LANGUAGE says otherwise; a request's
+Accept-Language comes first.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
 Language = Literal["zh", "fr", "en"]
 DEFAULT: Final[Language] = "zh"
+FOREIGN: Final[Language] = "en"
+"""For callers whose languages are none of ours."""
+_LANGUAGES: Final[Mapping[str, Language]] = {"zh": "zh", "fr": "fr", "en": "en"}
+_TAG: Final = re.compile(r"[a-z]{1,8}(-[a-z0-9]{1,8}){0,8}\Z", re.ASCII)
 MOST_CHOICES: Final = 20  # entries of an Accept-Language header that are read
 
 Texts = tuple[str, str, str]
@@ -266,15 +272,21 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
 }
 
 
-def language_of(accept: str | None) -> Language:
-    """The language of ours that an Accept-Language header likes best (RFC 9110, 12.5.4); Chinese where it has none."""
-    best, choice = 0.0, DEFAULT
+def language_of(accept: str | None, default: Language = DEFAULT) -> Language:
+    """The language that an Accept-Language header likes best (RFC 9110, 12.5.4) among those that we have.
+
+    ``default`` is for a header that is missing, names no language or takes any; whoever asks only for languages that
+    we do not have gets English.
+    """
+    best, choice = 0.0, default
     for entry in (accept or "").split(",")[:MOST_CHOICES]:
         tag, _, weight = entry.strip().lower().partition(";")
         quality = _quality(weight)
-        found = _ours(tag.strip())
+        found = _ours(tag.strip(), default)
         if found is not None and quality > best:
             best, choice = quality, found
+        elif not best and quality and _TAG.match(tag.strip()):
+            choice = FOREIGN
     return choice
 
 
@@ -289,13 +301,9 @@ def problem(field: str, kind: str, language: Language, **values: object) -> dict
     return {"field": field, "problem": kind, "message": text(PROBLEMS, kind, language, **values)}
 
 
-def _ours(tag: str) -> Language | None:
+def _ours(tag: str, default: Language) -> Language | None:
     primary = tag.partition("-")[0]
-    if primary == "zh":
-        return "zh"
-    if primary == "fr":
-        return "fr"
-    return "en" if primary == "en" else None
+    return default if tag == "*" else _LANGUAGES.get(primary)
 
 
 def _quality(weight: str) -> float:

@@ -51,8 +51,10 @@ def query(request: Request, model: type[Model]) -> Model:
 
 
 def language(request: Request) -> Language:
-    """The language of the answer."""
-    return language_of(request.headers.get("accept-language"))
+    """The language of the answer; the application's own where the request names none."""
+    app = request.scope.get("app")
+    default = messages.DEFAULT if app is None else getattr(app.state, "language", messages.DEFAULT)
+    return language_of(request.headers.get("accept-language"), default)
 
 
 def _parsed(

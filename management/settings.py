@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     keys_for_models: bool = False
     """Whether the models' own endpoints (``/classify``, ``/infer`` ...) want a key, too. Roles operator and admin."""
 
+    language: Literal["zh", "fr", "en"] = "zh"
+    """Language of messages to callers that send no Accept-Language."""
+
     backend: Literal["process", "docker", "bentocloud"] = "process"
     """Where replicas run: in processes of this machine, in containers of its Docker Engine, or on BentoCloud."""
 

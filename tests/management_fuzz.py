@@ -137,14 +137,14 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 @contextmanager
-def fuzzed() -> Iterator[Fuzzed]:
+def fuzzed(**settings: Any) -> Iterator[Fuzzed]:
     """The API without any model, in an event loop of its own; nothing is left of it."""
     home = Path(tempfile.mkdtemp(prefix="at-"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        opened, closing = asyncio.run_coroutine_threadsafe(_open(home), loop).result(SECONDS)
+        opened, closing = asyncio.run_coroutine_threadsafe(_open(home, settings), loop).result(SECONDS)
         try:
             app, viewer_key = opened
             yield Fuzzed(app, loop, viewer_key)
@@ -157,7 +157,7 @@ def fuzzed() -> Iterator[Fuzzed]:
         shutil.rmtree(home)
 
 
-async def _open(home: Path) -> Any:
+async def _open(home: Path, changes: dict[str, Any]) -> Any:
     for version in VERSIONS:
         bento = home / "bentos" / "echo" / version
         bento.mkdir(parents=True)
@@ -170,6 +170,7 @@ async def _open(home: Path) -> Any:
     await runner.setup()
     await web.UnixSite(runner, str(home / "echo.sock")).start()
     told: dict[str, Any] = {"home": home, "api_key": KEY, "failed_logins": 10**6, "cpus": 1, "memory": "1Gi", "gpus": 0}
+    told |= changes
     platform = EchoPlatform(lambda: Settings(**told))
     platform.address = f"unix:{home / 'echo.sock'}"
     limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)

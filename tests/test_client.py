@@ -323,15 +323,17 @@ def test_every_model_is_read_page_by_page() -> None:
     assert [path.rpartition("=")[2] for _, path, _ in server.seen] == ["0", "500"]
 
 
-def test_the_key_and_the_language_are_sent_only_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_only_where_there_is_one_and_the_language_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("ATELIER_API_KEY", raising=False)
     with scripted(OK) as server:
-        AtelierClient(server.url).health()
+        AtelierClient(server.url, language="").health()
         AtelierClient(server.url, api_key=" mine\n", language="en").health()
         monkeypatch.setenv("ATELIER_API_KEY", "the-environments")
-        AtelierClient(server.url).health()
+        AtelierClient(server.url, language="zh").health()
     assert [one["X-API-Key"] for one in server.headers] == [None, "mine", "the-environments"]
-    assert [one["Accept-Language"] for one in server.headers] == [None, "en", None]
+    assert [one["Accept-Language"] for one in server.headers] == [None, "en", "zh"]
 
 
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown() -> None:

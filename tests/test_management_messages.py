@@ -30,12 +30,26 @@ LANGUAGES: tuple[Language, ...] = ("zh", "fr", "en")
         ("fr;q=0.9, en;q=7", "en"),
         ("en;level=1", "zh"),
         (";;;,,,=", "zh"),
-        ("de," * 20 + "fr", "zh"),
+        ("de," * 20 + "fr", "en"),
+        ("de", "en"),
+        ("de-CH, it;q=0.9", "en"),
+        ("de, zh;q=0.1", "zh"),
+        ("zh;q=0.1, de", "zh"),
+        ("de;q=0", "zh"),
+        ("de;q=0.1, *;q=0.9", "zh"),
+        ("fr;q=0.2, zh;q=0.3, en;q=0.1", "zh"),
         ("e" * 10_000, "zh"),
     ],
 )
 def test_the_language_is_the_one_liked_best_of_ours(accept: str | None, language: Language) -> None:
     assert language_of(accept) == language
+
+
+@pytest.mark.parametrize(
+    ("accept", "language"), [(None, "fr"), ("", "fr"), ("*", "fr"), ("de", "en"), ("zh", "zh"), (";;", "fr")]
+)
+def test_the_default_is_for_who_names_no_language(accept: str | None, language: Language) -> None:
+    assert language_of(accept, "fr") == language
 
 
 def test_every_code_of_an_error_has_a_text() -> None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from client import AtelierClient
+from client import AtelierClient, own_language
 
 if TYPE_CHECKING:
     from management.settings import Settings
@@ -55,7 +55,7 @@ def terms() -> Terms:
     """Those of the command that runs."""
     meta = click.get_current_context().meta
     url = meta.get(f"{_META}url") or URL
-    return Terms(url, _key(meta, url), meta.get(f"{_META}language") or "en", as_json())
+    return Terms(url, _key(meta, url), meta.get(f"{_META}language") or own_language(), as_json())
 
 
 def as_json() -> bool:
@@ -101,7 +101,7 @@ def remote(command: Decorated) -> Decorated:
             type=click.Choice(["en", "fr", "zh"]),
             callback=_keep,
             expose_value=False,
-            help="Language of the server's messages (default: en).",
+            help="Language of the server's messages (default: that of your locale, else en).",
         ),
     )
     for option in (*options, json_option):
