@@ -26,14 +26,22 @@ COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra docker --extra documents --extra management --extra vision
 LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help serve models bentos images test up down slow containers faults soak bench check format lock docs train figures clean
+.PHONY: help checked settled serve models bentos images test up down slow containers faults soak bench check format lock docs train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 # A part alone deploys nothing, and needs no Bentos.
-serve: models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that, MODELS=satellite,embedding leaves others out)
+serve: checked settled models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that, MODELS=satellite,embedding leaves others out)
 	@ATELIER_MODELS=$(MODELS) $(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
+
+# Before anything is installed or built.
+checked:
+	@$(PYTHON) bin/check_serve.py "$(HOST)" "$(PORT)" "$(MODEL_PATH)"
+
+settled: $(RUNTIME)
+	@ln -sf ../../bin/atelier $(BIN)/atelier
+	@$(BIN)/python -m management check --quiet
 
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts
@@ -106,6 +114,8 @@ clean: ## Remove what was built, both environments and the model store
 	@echo "making $(@D)"
 	@$(PYTHON) -m venv $(@D)
 	@touch $@
+
+.venv/runtime .venv/gpu .venv/neural: | checked
 
 .venv/runtime: .venv/created requirements.lock
 	@echo "installing what serving needs (less than a minute)"

@@ -22,10 +22,12 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import requests
@@ -87,6 +89,24 @@ class _Session(requests.Session):
         if self.should_strip_auth(before, after):  # type: ignore[no-untyped-call]
             prepared_request.headers.pop("X-API-Key", None)
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
+
+    def merge_environment_settings(self, url: Any, *arguments: Any) -> Any:
+        """The environment's proxies do not know this machine's own addresses."""
+        with self._without_proxies(url):
+            return super().merge_environment_settings(url, *arguments)
+
+    def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> Any:
+        """Likewise, where a redirect leads."""
+        with self._without_proxies(prepared_request.url):
+            return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _without_proxies(self, url: Any) -> Iterator[None]:
+        trusted, self.trust_env = self.trust_env, self.trust_env and not is_loopback(str(url))
+        try:
+            yield
+        finally:
+            self.trust_env = trusted
 
 
 class AtelierClient:
@@ -277,6 +297,10 @@ class AtelierClient:
 
         ``timeout`` replaces the client's. Without ``again`` it is sent again only where no connection was made at all.
         """
+        try:
+            check_address(self.base_url)
+        except ValueError as error:
+            raise AtelierError(str(error), code="CLIENT_ERROR") from None
         tries = self.retries + 1
         limits = (CONNECT_SECONDS, self.timeout if timeout is None else timeout)
         for number in range(tries):
@@ -349,6 +373,27 @@ class DeepSynthSummarizerClient:
     def _json(self, path: str, **arguments: Any) -> Answer:
         answer: Answer = self._client.send("POST", path, **arguments).json()
         return answer
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    try:
+        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_address(base_url: str) -> None:
+    """Raises ValueError for what is not the http(s) URL of a server."""
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        hint = "" if "://" in base_url or not base_url else f"; did you mean http://{base_url}?"
+        raise ValueError(f"{base_url!r} is not a server's address: begin it with http:// or https://{hint}")
 
 
 def own_language() -> str:

@@ -29,6 +29,7 @@ from management.first_key import first_key
 from management.gateway import Calls, Gateway
 from management.ledger import Ledger
 from management.metrics import Metrics
+from management.outage import Outage
 from management.reconciler import Reconciler
 from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
@@ -284,12 +285,14 @@ class Platform:
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     """Does it again and again; what fails once is tried the next time, and is not the last one."""
+    database = Outage(logger, "the database")
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
+            database.is_over()
         except StoreUnavailable:
-            logger.warning("the database is not available; everything stays as it was")
+            database.lasts("it cannot be read or written")
         except Exception:
             logger.exception("it is tried again in %g s", seconds)
 

@@ -15,7 +15,7 @@ _MOST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProp
 def of_field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[float | None, float | None]:
     """The least and the most that a field takes; None where it has no such bound."""
     schema = _schema(model)
-    nodes = [schema]
+    nodes: list[Mapping[str, Any]] = [schema]
     for part in location:
         nodes = [inner for node in nodes for inner in _inside(schema, node, part)]
     found = [each for node in nodes for each in _variants(schema, node)]

@@ -20,6 +20,7 @@ from management.demand import REPORT_SECONDS, Wanted, added_up
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
 from management.ordering import Orders
+from management.outage import Outage
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
 from management.settling import News, Settled
@@ -71,6 +72,7 @@ class Reconciler:
         """Since when deployments have been unhealthy."""
         self._demands: Mapping[str, Wanted] = {}
         self._renew_at = self._look_at = 0.0
+        self._database, self._backend = Outage(logger, "the database"), Outage(logger, "the backend")
 
     def wake(self) -> None:
         """Something changed: looks at once. Many wakes are one look."""
@@ -97,15 +99,17 @@ class Reconciler:
             if self._awake.is_set() or self._clock.steady() >= self._look_at:
                 self._awake.clear()
                 busy = await self.look()
+                self._database.is_over()
+                self._backend.is_over()
                 self._look_at = self._clock.steady() + (seconds * BUSY if busy else seconds)
             return max(0.0, min(self._look_at - self._clock.steady(), lease))
         except LeaseLostError:
             self.leads = False
             await self._orders.close()
         except StoreUnavailable:
-            logger.warning("the database is not available; nothing is started or ended meanwhile")
+            self._database.lasts("it cannot be read or written")
         except BackendUnavailable as error:
-            logger.warning("nothing is started or ended meanwhile: %s", error.details)
+            self._backend.lasts(str(error.details.get("reason", error.details)))
             return AWAY_SECONDS
         except Exception:  # one bad look must not be the last one
             logger.exception("a look at the engine failed")

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from management import api
 from management.app import CONTROL_BYTES, Platform
 from management.settings import settings
+from web import listening, server_file
 from web.access_log import configure_access_log
 from web.answers import JSONAnswer
 from web.connections import Connection
@@ -64,17 +65,18 @@ def serve(host: str, port: int, workers: int) -> None:
     keep = settings().keep_replicas
     if workers > 1:
         os.environ["ATELIER_KEEP_REPLICAS"] = "true"
-    uvicorn.run(
-        APPLICATION,
-        factory=True,
-        http=OurProtocol,
-        host=host,
-        port=port,
-        workers=workers,
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    with server_file.announced(settings().home, f"http://{listening.reached(host)}:{port}", port):
+        uvicorn.run(
+            APPLICATION,
+            factory=True,
+            http=OurProtocol,
+            host=host,
+            port=port,
+            workers=workers,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
     if workers > 1 and not keep:
         asyncio.run(Platform().end_replicas())

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from management import environment_names, failpoints
+from management import environment_names, failpoints, quantities
 from management.keys import check_chosen
 from management.secrecy import private
 
@@ -174,6 +174,19 @@ class Settings(BaseSettings):
 
     failpoint: str | None = None
     """Where this process ends at once, for tests: a name of ``failpoints.py`` and ``:exit``."""
+
+    @field_validator("memory", "spare_memory")
+    @classmethod
+    def _quantity(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        try:
+            meant = quantities.too_little_memory(text)
+        except ValueError:
+            raise ValueError("must be a quantity of memory, such as 16Gi") from None
+        if meant is not None:
+            raise ValueError(f"is less than 1 MiB; did you mean {meant}?")
+        return text
 
     @field_validator("docker_network")
     @classmethod

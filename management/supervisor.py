@@ -19,6 +19,7 @@ from management.backends.base import Launch, Launcher, LaunchRefusedError, Obser
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.ledger import LeaseLostError, Ledger
 from management.measuring import Meter
+from management.outage import Outage
 from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.records import Deployment, Replica, ReplicaState
 from management.settings import Settings
@@ -63,6 +64,7 @@ class Supervisor:
         self._watch = Watch(launcher, self._clock, self.wake)
         self._meter = Meter(launcher, ledger, autoscaler.measured)
         self._renew_at = self._orphans_at = 0.0
+        self._database, self._backend = Outage(logger, "the database"), Outage(logger, "the backend")
 
     def wake(self) -> None:
         """Something changed: looks at once. Many wakes are one look."""
@@ -81,13 +83,16 @@ class Supervisor:
         try:
             if not await self._lead():
                 return self._settings.lease_seconds / 3
-            return BUSY_SECONDS if await self.look() else IDLE_SECONDS
+            busy = await self.look()
+            self._database.is_over()
+            self._backend.is_over()
+            return BUSY_SECONDS if busy else IDLE_SECONDS
         except LeaseLostError:
             self.leads = False
         except StoreUnavailable:
-            logger.warning("the database is not available; nothing is started or ended meanwhile")
+            self._database.lasts("it cannot be read or written")
         except BackendUnavailable as error:
-            logger.warning("nothing is started or ended meanwhile: %s", error.details)
+            self._backend.lasts(str(error.details.get("reason", error.details)))
             return AWAY_SECONDS
         except Exception:  # one bad look must not be the last one
             logger.exception("a look at the replicas failed")

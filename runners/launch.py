@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Final
+from pathlib import Path
+from typing import Final, NoReturn
 
 from pydantic import ValidationError
 
@@ -17,7 +18,8 @@ from runners.ending import Ending
 from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.choice import found
 from runners.settings import settings
-from web import listening
+from web import listening, server_file
+from web.terminal import accept_every_text
 
 GRACE_SECONDS: Final = 5
 STOP_SECONDS: Final = 15
@@ -25,6 +27,8 @@ START_SECONDS: Final = 180
 CHECKPOINT_SECONDS: Final = 1800
 SUMMARIZING: Final = ("Atelier", "Summarization")
 
+WRONG: Final = 2
+"""Exit status of what was called, or set, wrongly."""
 DEFAULT: Final = "service:Atelier"
 ANNOUNCEMENT: Final = "\nAtelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)\n"
 EXAMPLES: Final = """
@@ -42,13 +46,23 @@ Models are deployed, called and scaled below {url}/api/v1   (docs/management.md;
 
 def main() -> None:
     """Serves until stopped; the exit status is the server's."""
+    accept_every_text()
     arguments = _arguments()
+    url = f"http://{listening.reached(str(arguments.host))}:{arguments.port}"
+    if not arguments.contained:
+        _refuse_used_port(arguments.host, arguments.port)
+        _refuse_bad_settings(arguments.service)
+    if arguments.service != DEFAULT:
+        _serve(arguments, url)
+    _refuse_unfit_management()
+    with server_file.announced(Path(os.environ.get("ATELIER_HOME") or ".atelier"), url, arguments.port):
+        _serve(arguments, url)
+
+
+def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
     if arguments.contained:
         _, ending = _started(arguments)
         sys.exit(ending.wait())
-    _refuse_used_port(arguments.host, arguments.port)
-    _refuse_bad_settings(arguments.service)
-    url = f"http://{listening.reached(str(arguments.host))}:{arguments.port}"
     server, ending = _started(arguments, ATELIER_PUBLIC_URL=url)
     if _healthy(server, arguments.host, arguments.port):
         # A model alone has only its own routes: its documentation shows them.
@@ -78,7 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--host", type=ipaddress.ip_address, default="127.0.0.1", help="IP address (default: %(default)s)"
     )
-    parser.add_argument("--port", type=int, default=8080, help="TCP port (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8080, help="TCP port (default: %(default)s)")
     parser.add_argument(
         "--stop",
         type=float,
@@ -92,6 +106,12 @@ def _arguments() -> argparse.Namespace:
         help="in a container: whoever runs it checks its port and health, and knows its address",
     )
     return parser.parse_args()
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a TCP port, which is 1 to 65535")
+    return int(text)
 
 
 def _command(arguments: argparse.Namespace) -> list[str]:
@@ -117,10 +137,23 @@ def _refuse_bad_settings(service: str) -> None:
             return
         found(settings().summarizer, settings().checkpoint, trust_remote_code=settings().trust_remote_code)
     except CheckpointError as error:
-        sys.exit(f"MODEL_PATH: {error}")
+        _refuse(f"MODEL_PATH: {error}")
     except ValidationError as error:
         wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))
-        sys.exit(f"a setting is wrong: {wrong}")
+        _refuse(f"a setting is wrong: {wrong}")
+
+
+def _refuse_unfit_management() -> None:
+    """Ends with its sentence and exit status where the management could not start; BentoML would try for ever."""
+    checked = subprocess.run([sys.executable, "-m", "management", "check", "--quiet"], check=False)
+    if checked.returncode != 0:
+        sys.exit(checked.returncode)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    """Ends as a wrong call does."""
+    print(sentence, file=sys.stderr)
+    sys.exit(WRONG)
 
 
 def _start_seconds() -> float:

@@ -236,6 +236,8 @@ def test_the_first_key_is_found_and_told_to_this_machine_alone(
     monkeypatch.delenv("ATELIER_API_KEY")
     alone.mkdir()
     (alone / "admin.key").write_text(KEY + "\n")
+    assert "UNAUTHORIZED" in run("list").stderr, "it is a server of another home"
+    shutil.copy(server.home / "server.json", alone)
     assert run("list").exit_code == 0
     elsewhere = server.url.replace("127.0.0.1", "0.0.0.0")
     assert "UNAUTHORIZED" in run("list", "--url", elsewhere).stderr
@@ -414,7 +416,7 @@ def test_a_wrong_setting_is_said_in_a_sentence(
     monkeypatch.setenv(name, value)
     settings.cache_clear()
     done = CliRunner().invoke(main, ["serve", "--port", str(free_port())])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert said in done.stderr
 
 

@@ -111,7 +111,7 @@ async def test_the_setting_reaches_the_bodies_check() -> None:
     with pytest.raises(InvalidRequest) as caught:
         await reading.body(request(body), schemas.DeployBody)
     assert "ATELIER_ALLOWED_ENVIRONMENT" in caught.value.details["problems"][0]["message"]
-    context = {schemas.ALLOWED: Settings(allowed_environment="OMP_*").allowed_environment}  # type: ignore[arg-type]
+    context = {schemas.ALLOWED: Settings(allowed_environment="OMP_*").allowed_environment}
     found = await reading.body(request(body), schemas.DeployBody, context=context)
     assert found.config.environment_variables == {"OMP_NUM_THREADS": "1"}
 
@@ -119,7 +119,7 @@ async def test_the_setting_reaches_the_bodies_check() -> None:
 @pytest.mark.parametrize("text", ["lower", "A B", "[A-Z]", "A;B"])
 def test_a_pattern_that_is_none_is_refused_at_the_start(text: str) -> None:
     with pytest.raises(ValidationError, match="capital letters"):
-        Settings(allowed_environment=text)  # type: ignore[arg-type]
+        Settings(allowed_environment=text)
 
 
 async def test_a_variable_of_an_earlier_version_can_be_removed() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,17 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
-from client import AtelierClient, own_language
+from client import AtelierClient, check_address, is_loopback, own_language
+from web import server_file
 
 if TYPE_CHECKING:
     from management.settings import Settings
 
 URL: Final = "http://localhost:8080"
-COMMAND: Final = "python -m management"
+ROOT: Final = Path(__file__).parents[2]
+"""The folder of the project."""
+COMMAND: Final = "atelier" if Path(sys.argv[0]).name == "atelier" else "python -m management"
+"""The command line as it was called, for hints."""
 _META: Final = "management."
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -32,6 +37,12 @@ class Failed(click.ClickException):
     """The operation failed; the message says how."""
 
     exit_code = 1
+
+
+class WrongSetting(Failed):
+    """It was not even begun: a setting, or an argument, cannot be used."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,8 @@ class Terms:
 def terms() -> Terms:
     """Those of the command that runs."""
     meta = click.get_current_context().meta
-    url = meta.get(f"{_META}url") or URL
-    return Terms(url, _key(meta, url), meta.get(f"{_META}language") or own_language(), as_json())
+    url, key = _reached(meta)
+    return Terms(url, key, meta.get(f"{_META}language") or own_language(), as_json())
 
 
 def as_json() -> bool:
@@ -69,6 +80,16 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
     written = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
     if value and (written or name not in context.meta):
         context.meta[name] = value
+
+
+def _keep_url(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Refuses what is no address at once, whether the command asks the server or not."""
+    if value:
+        try:
+            check_address(value)
+        except ValueError as error:
+            raise WrongSetting(f"--url: {error}") from None
+    _keep(context, parameter, value)
 
 
 def json_option(command: Decorated) -> Decorated:
@@ -85,9 +106,9 @@ def remote(command: Decorated) -> Decorated:
             "--api-url",
             envvar="ATELIER_URL",
             metavar="URL",
-            callback=_keep,
+            callback=_keep_url,
             expose_value=False,
-            help=f"Where the server is (default: ATELIER_URL, or {URL}).",
+            help=f"Where the server is (default: ATELIER_URL, the server of ATELIER_HOME that runs, or {URL}).",
         ),
         click.option(
             "--key-file",
@@ -109,15 +130,33 @@ def remote(command: Decorated) -> Decorated:
     return command
 
 
-def _key(meta: dict[str, Any], url: str) -> str:
-    """The key's text, which never comes by the command line: everybody on the machine could read it there."""
-    import os
+def _reached(meta: dict[str, Any]) -> tuple[str, str]:
+    """The server's address and the key for it.
 
+    The key never comes by the command line: everybody on the machine could read it there. The key that the server of
+    this home has stored goes to that server alone, whatever else listens on this machine.
+    """
+    url = meta.get(f"{_META}url")
+    key = _given_key(meta)
+    if url and (key or not is_loopback(url)):
+        return url, key
+    server = server_file.running(known_settings().home)
+    if server is None:
+        return url or URL, key
+    if key or (url and not _is_at(url, server.port)):
+        return url or server.url, key
+    return (server.url, _first_key()) if server.listens() else (url or server.url, "")
+
+
+def _given_key(meta: dict[str, Any]) -> str:
     if (given := meta.get(f"{_META}key_file")) is not None:
         return _read(given)
-    if key := os.environ.get("ATELIER_API_KEY"):
-        return key
-    return _first_key() if _is_here(url) else ""
+    return os.environ.get("ATELIER_API_KEY", "")
+
+
+def _is_at(url: str, port: int) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and (parts.port or 80) == port
 
 
 def _read(file: Path) -> str:
@@ -137,25 +176,23 @@ def _first_key() -> str:
         return ""
 
 
-def _is_here(url: str) -> bool:
-    """Whether it is this machine: another one is no place for this one's first key."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def known_settings() -> Settings:
-    """The settings. Raises Failed for wrong ones, and never shows what they hold: one of them is a key."""
+    """The settings. Raises WrongSetting, and never shows what they hold: one of them is a key."""
+    from management.preflight import wrong_settings
     from management.settings import settings
 
     try:
         return settings()
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        wrong = "; ".join(f"ATELIER_{str(one['loc'][0]).upper()}: {one['msg']}" for one in found)
-        raise Failed(f"a setting is wrong: {wrong}") from None
+        raise WrongSetting(wrong_settings(error)) from None
+
+
+def find_home() -> None:
+    """From any other folder the home is that of the project, unless ATELIER_HOME or a folder here is another one."""
+    if "ATELIER_HOME" in os.environ or Path.cwd() == ROOT or Path(".atelier").is_dir():
+        return
+    if (ROOT / "pyproject.toml").is_file():  # the project's own folder, and none that packages are installed in
+        os.environ["ATELIER_HOME"] = str(ROOT / ".atelier")
 
 
 # Showing
@@ -172,8 +209,18 @@ def aside() -> Console:
 
 
 def show_json(answer: Any) -> None:
-    """The API's own JSON."""
-    click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+    """The API's own JSON, whole also where the terminal does not have all letters."""
+    click.echo(json_text(answer, indent=2))
+
+
+def json_text(answer: Any, *, indent: int | None = None) -> str:
+    """JSON in the letters that standard output has, with escapes for the others."""
+    text = json.dumps(answer, ensure_ascii=False, allow_nan=False, indent=indent)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return json.dumps(answer, ensure_ascii=True, allow_nan=False, indent=indent)
+    return text
 
 
 def clean(text: object) -> str:

@@ -87,7 +87,7 @@ def update(
     _show(asked, carried_out(asked, lambda client: client.update(model_id, told, wait=seconds), model_id, seconds))
 
 
-@click.command()
+@click.command(context_settings={"ignore_unknown_options": True})  # -1 is a number that is out of range
 @click.argument("model_id")
 @click.argument("replicas", type=click.IntRange(min=0))
 @waiting(by_default=False)

@@ -9,14 +9,15 @@ from typing import Final
 
 import click
 
-from management.cli.base import COMMAND, Failed, known_settings
+from management.cli.base import COMMAND, Failed
+from management.cli.check import refuse_unfit
 from web import listening
 
 START_SECONDS: Final = 60.0
 ANNOUNCEMENT: Final = """
 The model management answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)
 
-  {command} list{option}
+  {command} list
   curl -H "X-API-Key: $ATELIER_API_KEY" {url}/models
 """
 
@@ -33,7 +34,7 @@ def serve(host: str, port: int, workers: int) -> None:
     """
     url = f"http://{listening.reached(host)}:{port}"
     _refuse_used_port(host, port)
-    _refuse_bad_settings()
+    refuse_unfit()
     os.environ.setdefault("ATELIER_PUBLIC_URL", url)
     threading.Thread(target=_announce, args=(listening.reached(host), port, url), daemon=True).start()
     from management import server
@@ -51,8 +52,7 @@ def _announce(host: str, port: int, url: str) -> None:
     while time.monotonic() < deadline:
         time.sleep(0.1)
         if listening.answers(host, port):
-            option = "" if port == 8080 else f" --url {url}"
-            click.echo(ANNOUNCEMENT.format(url=f"{url}/api/v1", command=COMMAND, option=option))
+            click.echo(ANNOUNCEMENT.format(url=f"{url}/api/v1", command=COMMAND))
             return
 
 
@@ -60,12 +60,4 @@ def _refuse_used_port(host: str, port: int) -> None:
     try:
         listening.check_port(host, port)
     except OSError as error:
-        raise Failed(f"{host} port {port} cannot be used ({error.strerror}); choose another one: --port") from None
-
-
-def _refuse_bad_settings() -> None:
-    """Says in a sentence what the server would say in a traceback."""
-    try:
-        known_settings().home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise Failed(f"{error.strerror}: {error.filename}") from None
+        raise Failed(f"{host} port {port} cannot be used ({error.strerror}); choose another: --port") from None

@@ -15,8 +15,9 @@ import click
 from client import AtelierError, AtelierTimeout, AtelierUnreachable
 from management.cli import errors
 from management.cli.backups import backup, restore
-from management.cli.base import remote
+from management.cli.base import COMMAND, find_home, remote
 from management.cli.changes import delete, deploy, scale, update
+from management.cli.check import check
 from management.cli.infer import infer
 from management.cli.keys import keys
 from management.cli.local import serve
@@ -25,6 +26,7 @@ from management.cli.making import build, image
 from management.cli.monitor import monitor
 from management.cli.views import events, models, status
 from management.errors import ManagementError
+from web.terminal import accept_every_text
 
 FAILED: Final = 1
 UNREACHABLE: Final = 3
@@ -36,8 +38,10 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Runs a command and exits."""
+        accept_every_text()
+        find_home()
         try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            code = super().main(*args, **{"prog_name": COMMAND, **kwargs, "standalone_mode": False})
         except click.ClickException as error:
             error.show()
             code = error.exit_code
@@ -61,7 +65,7 @@ class Commands(click.Group):
 
 def _as_written(command: click.Command) -> None:
     """Says in click's way which lines of the help stay as they are: what a raw docstring cannot hold."""
-    command.help = (command.help or "").replace("\\b", "\b")
+    command.help = (command.help or "").replace("\\b", "\b").replace("python -m management", COMMAND)
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
         _as_written(inner)
 
@@ -84,6 +88,7 @@ def main() -> None:
 
 for command in (
     serve,
+    check,
     build,
     image,
     deploy,

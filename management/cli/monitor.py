@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,7 @@ import requests
 from rich.live import Live
 
 from client import AtelierClient, AtelierError
-from management.cli.base import Terms, out, remote, terms
+from management.cli.base import Terms, json_text, out, remote, terms
 from management.cli.machine import Machine
 from management.cli.monitor_view import view
 from management.cli.traffic import Traffic
@@ -177,6 +176,6 @@ def _watch(watched: Monitor, asked: Terms, interval: float) -> None:
 
 def _print(seen: Look, asked: Terms) -> None:
     if asked.as_json:
-        click.echo(json.dumps(seen, ensure_ascii=False, allow_nan=False))
+        click.echo(json_text(seen))
         return
     show(out(), view(seen, asked.url))

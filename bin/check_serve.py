@@ -1,0 +1,46 @@
+"""What ``make serve`` is told, checked before anything is installed: python bin/check_serve.py HOST PORT MODEL_PATH.
+
+It runs before there is an environment, and needs nothing but Python's own library.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import sys
+from pathlib import Path
+from typing import Iterator  # noqa: UP035 - an older Python is told so by the next step, not by a traceback here
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?\Z")
+WRONG = 2
+
+
+def problems(host: str, port: str, model_path: str) -> Iterator[str]:
+    """What is wrong, in a sentence each."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        yield f"HOST={host} is not an IP address, such as 127.0.0.1 or 0.0.0.0"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        yield f"PORT={port} is not a TCP port, which is 1 to 65535"
+    if model_path:
+        yield from _checkpoint(model_path)
+
+
+def _checkpoint(name: str) -> Iterator[str]:
+    """A folder must hold a checkpoint; a name of the hub is only known there."""
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            yield f"MODEL_PATH={name} is a folder without a checkpoint: it has no config.json"
+    elif folder.exists():
+        yield f"MODEL_PATH={name} is a file; it must be a checkpoint's folder or a name on the Hugging Face Hub"
+    elif not HUB_NAME.match(name) or (folder.parent != Path() and folder.parent.is_dir()):
+        yield f"MODEL_PATH={name} is neither a folder here nor a name on the Hugging Face Hub"
+
+
+if __name__ == "__main__":
+    found = list(problems(*sys.argv[1:4]))
+    for one in found:
+        sys.stderr.write(f"{one}\n")
+    sys.exit(WRONG if found else 0)
