@@ -83,8 +83,8 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 
 def _keep_url(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    """Refuses what is no address at once, whether the command asks the server or not."""
-    if value:
+    """Refuses an address without a scheme at once; any other is judged when it is used."""
+    if value and "://" not in value:
         try:
             check_address(value)
         except ValueError as error:

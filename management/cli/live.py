@@ -13,6 +13,10 @@ from client import AtelierClient, AtelierError
 from management.cli.base import COMMAND, Failed, Terms, aside, clean
 
 LOOK_SECONDS: Final = 0.5
+HEALTH_LOOKS: Final = 4
+"""Looks at a model for each look at the server's health."""
+PATIENCE: Final = 5
+"""Looks at the health in a row that may find the backend away, before a change is waited for no more: 10 s."""
 UNDER_WAY: Final = 202
 
 Change = Callable[[AtelierClient], dict[str, Any]]
@@ -66,8 +70,13 @@ def _follow(terms: Terms, model_id: str, request: _Request) -> None:
         terms.client() as client,
     ):
         task, said = progress.add_task(model_id, total=None), ""
+        watch = _BackendWatch(client)
         while not request.ended.wait(LOOK_SECONDS):
+            if watch.is_given_up():
+                raise Failed(f"{watch.fault}; the change goes on when it does: {COMMAND} status {model_id}")
             seen = _seen(client, model_id)
+            if watch.fault is not None:
+                seen = f"waiting: {watch.fault}", *(seen or ("", 0, 0))[1:]
             if seen is None:
                 continue
             message, ready, desired = seen
@@ -75,6 +84,37 @@ def _follow(terms: Terms, model_id: str, request: _Request) -> None:
             if silent and not terms.as_json and message != said:
                 console.print(f"{model_id}: {message}")
                 said = message
+
+
+@dataclass
+class _BackendWatch:
+    """Whether what runs the models answers, looked at now and then while a change is waited for."""
+
+    client: AtelierClient
+    fault: str | None = None
+    looks: int = 0
+    in_vain: int = 0
+
+    def is_given_up(self) -> bool:
+        """Looks when it is time; true where the backend has been away too long."""
+        if self.looks % HEALTH_LOOKS == 0:
+            self.fault = self._look()
+            self.in_vain = 0 if self.fault is None else self.in_vain + 1
+        self.looks += 1
+        return self.in_vain > PATIENCE
+
+    def _look(self) -> str | None:
+        try:
+            return backend_fault(self.client.send("GET", "/api/v1/health").json())
+        except (AtelierError, ValueError):  # no more than that it is not known
+            return None
+
+
+def backend_fault(health: Any) -> str | None:
+    """Why no model can be started, by what the management says of its health; None where one can."""
+    if isinstance(health, dict) and health.get("backend_state") == "unavailable":
+        return f"the backend {clean(health.get('backend', ''))} does not answer"
+    return None
 
 
 def _seen(client: AtelierClient, model_id: str) -> tuple[str, int, int] | None:

@@ -29,6 +29,7 @@ from management.errors import ManagementError
 from web.terminal import accept_every_text
 
 FAILED: Final = 1
+WRONG: Final = 2
 UNREACHABLE: Final = 3
 STOPPED: Final = 130
 
@@ -49,7 +50,7 @@ class Commands(click.Group):
             code = STOPPED
         except AtelierError as error:
             errors.tell(error)
-            code = UNREACHABLE if isinstance(error, AtelierUnreachable | AtelierTimeout) else FAILED
+            code = _status(error)
         except ManagementError as error:
             errors.tell_store(error)
             code = FAILED
@@ -61,6 +62,12 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order of a model's life."""
         return list(self.commands)
+
+
+def _status(error: AtelierError) -> int:
+    if isinstance(error, AtelierUnreachable | AtelierTimeout):
+        return UNREACHABLE
+    return WRONG if error.code == "CLIENT_ERROR" else FAILED
 
 
 def _as_written(command: click.Command) -> None:

@@ -14,6 +14,7 @@ from rich.live import Live
 
 from client import AtelierClient, AtelierError
 from management.cli.base import Terms, json_text, out, remote, terms
+from management.cli.live import backend_fault
 from management.cli.machine import Machine
 from management.cli.monitor_view import view
 from management.cli.traffic import Traffic
@@ -75,11 +76,24 @@ def health(client: AtelierClient) -> Look:
         answer = client.send("GET", "/health", timeout=HEALTH_SECONDS)
     except AtelierError as error:
         return {"status": "error", "error": error.message, "response_time": None, "status_code": None}
+    fault = _fault(answer)
+    ill = answer.status_code != requests.codes.ok or fault is not None
     return {
-        "status": "healthy" if answer.status_code == requests.codes.ok else "unhealthy",
+        "status": "unhealthy" if ill else "healthy",
         "response_time": round(answer.elapsed.total_seconds(), 6),
         "status_code": answer.status_code,
+        **({} if fault is None else {"error": fault}),
     }
+
+
+def _fault(answer: requests.Response) -> str | None:
+    """What keeps the management from starting models, though it answers: by itself, or beside a front door's models."""
+    try:
+        told = answer.json()
+    except requests.JSONDecodeError:
+        return None
+    management = told.get("management", told) if isinstance(told, dict) else None
+    return backend_fault(management)
 
 
 def alerts(seen: Look, thresholds: Thresholds) -> list[dict[str, str]]:
