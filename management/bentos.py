@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,8 +58,23 @@ class BentoStore(Images):
         tag = tag_of(image)
         if not self.has(tag):
             found = ", ".join(map(str, self.all())) or "-"
-            command = f"python -m management build {tag.name} --version {tag.version}"
+            command = await asyncio.to_thread(self._command, tag)
             raise ImageRefusedError("bento", wanted=str(tag), found=found, command=command)
+
+    def _command(self, tag: Tag) -> str:
+        """What builds a Bento of this project, or one of somebody's own."""
+        from management.build import BuildError, recipes
+
+        try:
+            ours = {one.name for one in recipes()}
+        except BuildError:
+            ours = set()
+        if tag.name in ours:
+            return f"python -m management build {tag.name} --version {tag.version}"
+        bentoml = Path(sys.executable).with_name("bentoml")
+        return (
+            f"cd FOLDER_OF_ITS_BENTOFILE && BENTOML_HOME={self._folder.parent} {bentoml} build --version {tag.version}"
+        )
 
     async def model_type(self, image: str) -> str | None:
         """The Bento's label ``model_type``."""

@@ -85,7 +85,7 @@ def test_an_image_that_is_not_in_the_store_names_those_that_are(api: httpx.Clien
     assert answer.status_code == 400
     (problem,) = answer.json()["error"]["details"]["problems"]
     assert "echo:1.0.0, echo:2.0.0" in problem["message"]
-    assert "python -m management build echo --version 9.9.9" in problem["message"]
+    assert "bentoml build --version 9.9.9" in problem["message"]
 
 
 def test_who_waits_for_a_model_that_is_deleted_is_told_at_once(api: httpx.Client) -> None:

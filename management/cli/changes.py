@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
@@ -11,18 +10,12 @@ import click
 
 from management.cli.base import COMMAND, Terms, clean, out, remote, show_json, terms
 from management.cli.config import changed_flags, config, deploy_flags
+from management.cli.examples import example
 from management.cli.live import carried_out
 from management.records import LONGEST_TIMEOUT
 
 WAIT_SECONDS: Final = 300
 LONGEST_WAIT: Final = LONGEST_TIMEOUT
-EXAMPLES: Final[dict[str, dict[str, Any]]] = {
-    "tcm_diagnosis": {"symptoms": ["头痛", "乏力", "食欲不振"]},
-    "treatment": {"symptoms": ["恶寒", "发热", "咳嗽"]},
-    "summarization": {"text": "..."},
-    "image_classification": {"image": "<base64>"},
-    "image_embedding": {"image": "<base64>"},
-}
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -131,10 +124,10 @@ def _show(asked: Terms, answer: dict[str, Any]) -> None:
 
 def _show_call(asked: Terms, model_id: str, model_type: str) -> None:
     """How to call it."""
-    given = json.dumps(EXAMPLES.get(model_type, {"key": "value"}), ensure_ascii=False)
+    shown = example(model_type)
     url = f"{asked.url.rstrip('/')}/api/v1/models/{model_id}/inference"
     console = out()
     console.print("\nCall it:\n")
-    console.print(f"  {COMMAND} infer {model_id} '{given}'\n")
+    console.print(f"  {COMMAND} infer {model_id} {shown.arguments}\n")
     console.print(f'  curl {url} \\\n    -H "Content-Type: application/json" -H "X-API-Key: $ATELIER_API_KEY" \\')
-    console.print(f"    -d '{{\"input_data\": {given}}}'\n")
+    console.print(f"    -d {shown.body}\n")

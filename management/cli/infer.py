@@ -9,32 +9,68 @@ from typing import Any
 
 import click
 
-from management.cli.base import Failed, as_json, out, remote, show_json, terms
+from management.cli.base import Failed, Terms, as_json, out, remote, show_json, terms
+from management.cli.examples import input_of
 from management.records import LONGEST_TIMEOUT
 
 
 @click.command()
 @click.argument("model_id")
 @click.argument("data", metavar="JSON|@FILE|-", required=False)
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A picture, a document, a text or JSON instead of DATA, put into the input as the model's type needs it.",
+)
 @click.option("--parameters", metavar="JSON", help="How the model is to look at it: JSON, or @FILE.")
 @click.option("--timeout", type=click.IntRange(1, LONGEST_TIMEOUT), default=30, show_default=True, help="Seconds.")
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]), default="normal", show_default=True)
 @click.option("--batch", is_flag=True, help='A list of inputs, or of {"input_data": ..., "parameters": ...}.')
 @remote
-def infer(model_id: str, data: str | None, parameters: str | None, *, batch: bool, **options: Any) -> None:
+def infer(
+    model_id: str,
+    data: str | None,
+    files: tuple[Path, ...],
+    parameters: str | None,
+    *,
+    batch: bool,
+    **options: Any,
+) -> None:
     r"""Call a model with an input: JSON, @FILE with JSON in it, or - for stdin, which is also read where none is given.
 
+    --file takes a picture, a document or a text as it is; given several times, they are a batch.
+
     \b
+    python -m management infer satellite --file field.jpg --parameters '{"lang": "en"}'
     python -m management infer tcm_v2 '{"symptoms": ["头痛", "乏力"]}' --parameters '{"top_k": 3}'
     python -m management infer tcm_v2 @patients.json --batch --priority low
     """
-    asked, given = terms(), _parsed(data, "JSON|@FILE|-")
+    if files and data is not None:
+        raise click.UsageError("give DATA or --file, not both")
+    asked = terms()
+    if files:
+        given, batch = _of_files(asked, model_id, files), batch or len(files) > 1
+        given = given if batch else given[0]
+    else:
+        given = _parsed(data, "JSON|@FILE|-")
     common = {} if parameters is None else _object(_parsed(parameters, "--parameters"), "--parameters")
     with asked.client() as client:
         if batch:
             _show_batch(client.infer_batch(model_id, _items(given, common), **options))
         else:
             _show(client.infer_model(model_id, _object(given, "the input"), common, **options))
+
+
+def _of_files(asked: Terms, model_id: str, files: tuple[Path, ...]) -> list[dict[str, Any]]:
+    with asked.client() as client:
+        model_type = str(client.status(model_id).get("model_type", ""))
+    try:
+        return [input_of(file, model_type) for file in files]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or ("it is not UTF-8" if isinstance(error, UnicodeError) else error)
+        raise click.UsageError(f"--file: {reason}") from None
 
 
 def _parsed(text: str | None, what: str) -> Any:

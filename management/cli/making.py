@@ -80,10 +80,11 @@ def _wanted(names: tuple[str, ...], version: str | None) -> Wanted:
 
     known = {one.name: one for one in recipes()}
     if unknown := [one for one in names if one not in known]:
-        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}", param_hint="NAME")
+        own = f"a Bento of your own is built in its folder: BENTOML_HOME={known_settings().bentoml_home} bentoml build"
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}; {own}", param_hint="NAME")
     if version is not None:
         if not names:
-            raise click.UsageError("--version wants a NAME")
+            raise click.UsageError("--version needs a NAME")
         try:
             version = tag_of(f"{names[0]}:{version}").version
         except ValueError:
