@@ -32,7 +32,7 @@ MAX_LENGTH: Final = 2048
 
 MAX_REDIRECTS: Final = 3
 
-REFUSAL: Final = "Images are not downloaded from this URL."
+REFUSAL: Final = "Images are not downloaded from this URL: its host does not exist, or is not one to download from."
 """The one text of every refusal: which one it was would tell a caller what this network looks like."""
 
 REDIRECTS: Final = {301, 302, 303, 307, 308}
@@ -87,15 +87,30 @@ class _CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        answers = await self._inner.resolve(host, port, family)
+        answers = await self._answers(host, port, family)
         own = addresses.own_addresses()
         for answer in answers:
             cause = addresses.refusal(ip_address(answer["host"]), own=own, private=self._private)
             if cause is not None:
                 raise _refused(host, f"{answer['host']}: {cause}")
-        if not answers:
-            raise OSError("no address")
         return answers
+
+    async def _answers(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+        """Where private addresses are refused, a name without any is refused as well, in the same words.
+
+        Else callers could tell the names of this network from those that do not exist.
+        """
+        try:
+            if answers := await self._inner.resolve(host, port, family):
+                return answers
+            cause = "no address"
+        except OSError as error:
+            if self._private:
+                raise
+            cause = f"no address: {error.strerror or error}"
+        if self._private:
+            raise OSError(cause)
+        raise _refused(host, cause)
 
     async def close(self) -> None:
         await self._inner.close()

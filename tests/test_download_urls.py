@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 
 import pytest
+from aiohttp.abc import ResolveResult
 
 from runners.download import REFUSAL, _next, parse
 from runners.errors import InvalidURL, RefusedURL, UpstreamFailed
@@ -99,3 +101,34 @@ async def test_one_private_answer_among_public_ones_refuses_a_name(
             await fetcher.fetch("http://rebound.example/")
     assert caught.value.message == REFUSAL
     assert answers[-1] in caplog.text
+
+
+class NameErrorResolver(ListedResolver):
+    """Knows no name, as the system's says it."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+async def test_a_name_inside_is_refused_in_the_words_of_a_name_that_does_not_exist() -> None:
+    said = []
+    for resolver in (
+        ListedResolver(["10.0.0.7"]),
+        ListedResolver(["169.254.169.254"]),
+        ListedResolver([]),
+        NameErrorResolver(),
+    ):
+        async with downloader(8000, resolver, url_private_networks=False) as fetcher:
+            with pytest.raises(RefusedURL) as caught:
+                await fetcher.fetch("http://db.corp.example/")
+            said.append((caught.value.status, caught.value.code, caught.value.message))
+    assert set(said) == {(403, "URL_REFUSED", REFUSAL)}
+
+
+async def test_where_private_networks_are_allowed_a_name_that_does_not_exist_is_said_to_fail() -> None:
+    for resolver in (ListedResolver([]), NameErrorResolver()):
+        async with downloader(8000, resolver) as fetcher:
+            with pytest.raises(UpstreamFailed):
+                await fetcher.fetch("http://db.corp.example/")
