@@ -11,7 +11,7 @@
 An image is a path, bytes, or an http(s) URL that the server fetches. Every method returns the answer's JSON, and raises
 
     AtelierError                with the answer's status, code, details and request id
-    ├── AtelierUnreachable      nobody answered, though a lost connection was tried again
+    ├── AtelierUnreachable      no answer, though a lost connection was tried again
     └── AtelierTimeout          an answer began too late
 """
 
@@ -82,7 +82,7 @@ class AtelierTimeout(AtelierError):
 
 
 class _Session(requests.Session):
-    """Tells the key to nobody whom a redirect leads to; of its own accord requests hides only ``Authorization``."""
+    """Never sends the key to another host that a redirect leads to; requests itself hides only ``Authorization``."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         before, after = response.request.url or "", prepared_request.url or ""
@@ -217,7 +217,7 @@ class AtelierClient:
     def delete(self, model_id: str, *, force: bool = False, wait: float | None = None) -> Answer:
         """Deletes a model; with ``force`` without waiting for what is in flight.
 
-        It is not sent again once it may have arrived: meanwhile somebody may have deployed another one of this name.
+        It is not sent again once it may have arrived: meanwhile another model may have been deployed under this id.
         """
         params = {**({"force": "true"} if force else {}), **_waiting(wait)}
         seconds = self._seconds(wait)
@@ -436,7 +436,7 @@ def _json(response: requests.Response) -> Any:
 
 def _path(model_id: str, what: str = "") -> str:
     if model_id in ("", ".", ".."):
-        raise ValueError("a model's id is wanted")  # such a path would be another one
+        raise ValueError("a model's id is required")  # such a path would be another one
     return f"{MODELS}/{quote(model_id, safe='')}" + (f"/{what}" if what else "")
 
 

@@ -39,7 +39,7 @@ class Tag:
 def tag_of(image: str) -> Tag:
     """The Bento that an image's name leads to: its last part. Raises ValueError without an exact version.
 
-    ``suoke/tcm-diagnosis:2.0.0`` is the Bento ``tcm-diagnosis:2.0.0``.
+    ``atelier/tcm-diagnosis:2.0.0`` is the Bento ``tcm-diagnosis:2.0.0``.
     """
     match = _IMAGE.match(image) if len(image) <= LONGEST_IMAGE else None
     if match is None or match[2] == "latest":
@@ -62,7 +62,7 @@ class BentoStore(Images):
             raise ImageRefusedError("bento", wanted=str(tag), found=found, command=command)
 
     def _command(self, tag: Tag) -> str:
-        """What builds a Bento of this project, or one of somebody's own."""
+        """The command that builds a Bento of this project, or one of the caller's own."""
         from management.build import BuildError, recipes
 
         try:
@@ -97,6 +97,6 @@ class BentoStore(Images):
             return False
 
     def all(self) -> list[Tag]:
-        """Every one, by name and version."""
+        """All Bentos, by name and version."""
         found = self._folder.glob("*/*/bento.yaml")
         return sorted((Tag(one.parent.parent.name, one.parent.name) for one in found), key=str)

@@ -1,4 +1,4 @@
-"""What the management API may answer instead of a result, with the HTTP status and the code of each.
+"""Errors of the management API, with the HTTP status and the code of each.
 
     ManagementError                 500 INTERNAL_ERROR
     ├── InvalidRequest              400 INVALID_REQUEST
@@ -168,38 +168,38 @@ class TooManyRequests(ManagementError):
 
 
 class DeploymentFailed(ManagementError):
-    """What was waited for did not come about."""
+    """The change that was waited for failed."""
 
     code = "DEPLOYMENT_FAILED"
 
 
 class ModelFailed(ManagementError):
-    """The model broke on this request, or answered what nobody can read."""
+    """The model failed on this request, or its answer cannot be read."""
 
     status = 502
     code = "MODEL_FAILED"
 
 
 class BackendUnavailable(ManagementError):
-    """What runs the replicas does not answer; what it runs already stays as it is."""
+    """The backend that runs the replicas does not answer; running replicas stay."""
 
     status = 503
     code = "BACKEND_UNAVAILABLE"
 
 
 class InsufficientResources(ManagementError):
-    """More than the machine holds, or more requests than may wait."""
+    """The machine has too few resources, or too many requests wait."""
 
     status = 503
     code = "INSUFFICIENT_RESOURCES"
 
 
 class QueueFull(InsufficientResources):
-    """As many requests wait for the model as may."""
+    """The model's queue is full."""
 
 
 class ModelBusy(InsufficientResources):
-    """The model's replica takes no more requests than it has."""
+    """The model's replica takes no further request."""
 
 
 class ModelNotReady(ManagementError):

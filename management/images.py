@@ -85,7 +85,7 @@ def make(
         return found, False
     _containerize(store, tag, name, wanted, watch)
     if (made := existing(name)) is None or made.digest != wanted:
-        raise ImageError(f"{name} was made, and the engine has it not")
+        raise ImageError(f"{name} was built, but the Docker Engine does not have it")
     return made, True
 
 
@@ -160,4 +160,4 @@ def _docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)  # noqa: S603, S607
     except FileNotFoundError:
-        raise ImageError("there is no command docker; images are made by a Docker Engine") from None
+        raise ImageError("the command docker is not installed; images are built by a Docker Engine") from None

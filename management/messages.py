@@ -37,10 +37,10 @@ ERRORS: Final[Mapping[str, Texts]] = {
     "FORBIDDEN": (
         "此 API 密钥无权执行该操作",
         "Cette clé d'API ne permet pas cette opération",
-        "This API key does not allow that",
+        "The role of this API key does not allow this operation",
     ),
-    "NOT_FOUND": ("路径不存在", "Aucune route de ce nom", "There is no such path"),
-    "MODEL_NOT_FOUND": ("指定的模型不存在", "Le modèle indiqué n'existe pas", "There is no such model"),
+    "NOT_FOUND": ("路径不存在", "Ce chemin n'existe pas", "This path does not exist"),
+    "MODEL_NOT_FOUND": ("指定的模型不存在", "Le modèle indiqué n'existe pas", "This model does not exist"),
     "METHOD_NOT_ALLOWED": ("不支持该请求方法", "Méthode non permise ici", "This method is not allowed here"),
     "INFERENCE_TIMEOUT": ("推理超时", "L'inférence a pris trop de temps", "The inference took too long"),
     "REQUEST_TIMEOUT": (
@@ -49,7 +49,11 @@ ERRORS: Final[Mapping[str, Texts]] = {
         "The body did not arrive in time",
     ),
     "TIMEOUT": ("请求处理超时", "La requête a pris trop de temps", "The request took too long"),
-    "MODEL_ALREADY_EXISTS": ("模型已存在", "Ce modèle existe déjà", "The model exists already"),
+    "MODEL_ALREADY_EXISTS": (
+        "模型已存在",
+        "Un modèle de cet identifiant existe déjà",
+        "A model with this id already exists",
+    ),
     "MODEL_BEING_DELETED": (
         "同名模型正在删除，请稍后再部署",
         "Le modèle de ce nom est en cours de suppression ; déployez-le dans un instant",
@@ -74,7 +78,7 @@ ERRORS: Final[Mapping[str, Texts]] = {
     "TOO_MANY_REQUESTS": (
         "密钥错误次数过多，请稍后再试",
         "Trop de clés erronées, réessayez plus tard",
-        "Too many wrong keys, try again later",
+        "Too many wrong keys; try again later",
     ),
     "DEPLOYMENT_FAILED": ("部署失败", "Le déploiement a échoué", "The deployment failed"),
     "MODEL_FAILED": (
@@ -86,7 +90,7 @@ ERRORS: Final[Mapping[str, Texts]] = {
     "OVERLOADED": (
         "服务暂不可用，请稍后再试",
         "Le service n'est pas disponible pour le moment, réessayez plus tard",
-        "Not able to serve now, try again later",
+        "The service cannot answer now; try again later",
     ),
     "MODEL_NOT_READY": (
         "模型尚无就绪的副本",
@@ -106,7 +110,7 @@ ERRORS: Final[Mapping[str, Texts]] = {
     "BACKEND_UNAVAILABLE": (
         "运行模型的后端暂时没有响应",
         "Le moteur qui exécute les modèles ne répond pas",
-        "What runs the models does not answer",
+        "The backend that runs the models does not answer",
     ),
     "STORE_UNAVAILABLE": ("数据库暂时不可用", "La base de données n'est pas disponible", "The database is unavailable"),
 }
@@ -156,7 +160,7 @@ STATES: Final[Mapping[str, Texts]] = {
     "retrying": (
         "{ready}/{wanted} 个副本就绪；正在重试：{reason}",
         "{ready} réplique(s) prête(s) sur {wanted} ; nouvel essai : {reason}",
-        "{ready} of {wanted} replicas ready; trying again: {reason}",
+        "{ready} of {wanted} replicas ready; retrying: {reason}",
     ),
     "rolling": (
         "正在滚动更新到 {version}",
@@ -166,12 +170,12 @@ STATES: Final[Mapping[str, Texts]] = {
     "rolled_back": (
         "更新到 {abandoned} 失败（{reason}），继续由 {version} 提供服务",
         "La mise à jour vers {abandoned} a échoué ({reason}) ; {version} continue de servir",
-        "The update to {abandoned} failed ({reason}); {version} serves on",
+        "The update to {abandoned} failed ({reason}); {version} keeps serving",
     ),
     "gave_up": (
         "多次启动失败，已放弃：{reason}",
         "Abandonné après plusieurs essais : {reason}",
-        "Given up after several tries: {reason}",
+        "Failed after several attempts: {reason}",
     ),
     "stopped": ("已停止", "Arrêté", "Stopped"),
     "dormant": (
@@ -238,23 +242,23 @@ PROBLEMS: Final[Mapping[str, Texts]] = {
     ),
     "image_elsewhere": (
         "不允许使用此镜像；允许的名称：{expected}",
-        "n'est pas une image permise ; permises : {expected}",
-        "is no image that may be used here; those are: {expected}",
+        "n'est pas une image permise ; sont permises : {expected}",
+        "is not an allowed image; allowed are: {expected}",
     ),
     "image_absent": (
         "容器引擎中没有此镜像，且不从镜像仓库拉取",
         "n'est pas dans le moteur de conteneurs, et rien n'est téléchargé d'un registre",
-        "is not in the container engine, and nothing is pulled from a registry",
+        "is not in the container engine, and images are not pulled from a registry",
     ),
     "image_foreign": (
         "不是 BentoML 构建的镜像",
-        "n'est pas une image de BentoML",
-        "is no image that BentoML made",
+        "n'a pas été construite par BentoML",
+        "was not built by BentoML",
     ),
     "image_root": (
-        "镜像以 root 身份运行",
-        "est une image qui s'exécute en root",
-        "is an image that runs as root",
+        "镜像以 root 身份运行，不允许使用",
+        "s'exécute en root, ce qui n'est pas permis",
+        "runs as root, which is not allowed",
     ),
     "bento_kind": (
         "是 {found} 类型的 Bento，而该模型运行的是 {wanted} 类型；请用新的 model_id 部署",

@@ -55,11 +55,11 @@ def _enough_memory(text: str) -> str:
 
 
 def _image(text: str) -> str:
-    """The name of an image; whether there is such an image is the backend's to say."""
+    """Check an image's name; the backend checks whether the image exists."""
     try:
         tag_of(text)
     except ValueError:
-        raise PydanticCustomError("image", "no image", {"expected": "suoke/tcm-diagnosis:2.0.0"}) from None
+        raise PydanticCustomError("image", "no image", {"expected": "atelier/tcm-diagnosis:2.0.0"}) from None
     return text
 
 
@@ -111,7 +111,7 @@ def _written(form: str, expected: str) -> BeforeValidator:
 
 
 class Body(BaseModel):
-    """What all bodies have in common: exact types, and no field that is not known."""
+    """Base of all bodies: exact types and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -192,7 +192,7 @@ class DeployBody(Body):
 
 
 class ChangedResourcesBody(Body):
-    """What is left out stays."""
+    """Fields that are left out stay."""
 
     cpu: Cpu | None = None
     memory: Memory | None = None
@@ -200,7 +200,7 @@ class ChangedResourcesBody(Body):
 
 
 class ChangedScalingBody(Body):
-    """What is left out stays."""
+    """Fields that are left out stay."""
 
     min_replicas: Replicas | None = None
     max_replicas: Replicas | None = None
@@ -208,7 +208,7 @@ class ChangedScalingBody(Body):
 
 
 class ChangedConfigBody(Body):
-    """What is left out stays; an environment variable that is null is removed."""
+    """Fields that are left out stay; an environment variable that is null is removed."""
 
     version: Version | None = None
     docker_image: Image | None = None
@@ -230,7 +230,7 @@ class ScaleBody(Body):
 
 
 class ItemBody(Body):
-    """What the model is to look at, and how."""
+    """One input of a model, and its parameters."""
 
     input_data: dict[str, Any]
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -252,7 +252,7 @@ class BatchBody(Body):
 
 
 class Query(BaseModel):
-    """Query parameters come as text, and none may be unknown."""
+    """Base of all query parameters: they come as text, and unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

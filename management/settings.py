@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     start, and kept in ``admin.key``."""
 
     keys_for_models: bool = False
-    """Whether the models' own endpoints (``/classify``, ``/infer`` ...) want a key, too. Roles operator and admin."""
+    """Whether the models' own endpoints (``/classify``, ``/infer`` ...) need a key as well: operator or admin."""
 
     language: Literal["zh", "fr", "en"] = "zh"
     """Language of messages to callers that send no Accept-Language."""
@@ -56,10 +56,11 @@ class Settings(BaseSettings):
     """The unix socket of the Docker Engine."""
 
     docker_pull: Literal["never", "missing"] = "never"
-    """Whether images that the engine has not are pulled from the registry that their name says."""
+    """Whether images that the engine lacks are pulled from the registry in their name."""
 
     docker_images: str = "*"
-    """Names of images that may be deployed, with ``*`` for anything, separated by commas: ``atelier/*,suoke/*``."""
+    """Names of images that may be deployed, with ``*`` for any letters, separated by commas:
+    ``atelier/*,registry.example/team/*``."""
 
     docker_network: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "atelier"
     """The engine's network that replicas are put into; made if there is none, so that none reaches another."""
@@ -71,7 +72,7 @@ class Settings(BaseSettings):
     """The API token of BentoCloud. Who can read this server's environment, or inherits it, has it."""
 
     cloud_token_file: Path | None = None
-    """A file with nothing but that token, which then is in no environment; read anew when it changes."""
+    """A file that holds only that token, which then is in no environment; read again when it changes."""
 
     cloud_endpoint_token: SecretStr | None = None
     """A token for protected endpoints only, which goes to models with each inference. Default: the API token."""
@@ -92,7 +93,7 @@ class Settings(BaseSettings):
     """Seconds between looks at an engine that keeps replicas by itself; a fifth of it while something changes."""
 
     public_url: str = "http://localhost:8080"
-    """Where callers reach this server: what ``endpoints`` in a status begins with."""
+    """Address at which callers reach this server; the ``endpoints`` of a status begin with it."""
 
     overcommit: Annotated[float, Field(ge=1)] = 8.0
     """How many times the machine's cores and memory may be asked for by all replicas together; GPUs never are."""
@@ -140,10 +141,10 @@ class Settings(BaseSettings):
     """Seconds without need for them, after which replicas that the load once needed are ended."""
 
     hold_seconds: Annotated[float, Field(ge=0)] = 600.0
-    """Seconds that a number of replicas which somebody chose stays, before the load decides again."""
+    """Seconds that a number of replicas set by ``scale`` stays before the load decides again."""
 
     spare_memory: str | None = None
-    """Memory that the machine should have left; else models with ``min_replicas`` 0 that nobody asks are ended.
+    """Memory to keep free on the machine; below it, idle models with ``min_replicas`` 0 are stopped.
     Default: a twentieth of the machine's."""
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
@@ -167,7 +168,7 @@ class Settings(BaseSettings):
     """Seconds between looks for what other workers changed."""
 
     log_bytes: Annotated[int, Field(ge=4096)] = 10 * 1024 * 1024
-    """Size at which a replica's log begins anew; one older part is kept."""
+    """Size at which a replica's log starts over; one older part is kept."""
 
     failed_logins: Count = 20
     """Wrong keys from one address in a minute after which further ones are answered 429."""

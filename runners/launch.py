@@ -98,12 +98,12 @@ def _arguments() -> argparse.Namespace:
         type=float,
         default=STOP_SECONDS,
         metavar="SECONDS",
-        help="after which what was stopped and has not ended is killed (default: %(default)s)",
+        help="seconds from the request to stop until the server is killed (default: %(default)s)",
     )
     parser.add_argument(
         "--contained",
         action="store_true",
-        help="in a container: whoever runs it checks its port and health, and knows its address",
+        help="in a container, whose runtime checks port and health",
     )
     return parser.parse_args()
 

@@ -128,8 +128,8 @@ def test_a_server_that_ends_takes_its_containers_along_and_refuses_images_that_a
     with told as server, server.client(**{"Accept-Language": "en"}) as api:
         for image, why in (
             ("tests/none:1.0.0", "is not in the container engine"),
-            ("python:3.11-slim", "is no image that BentoML made"),
-            ("atelier/echo:1.0.0", "is no image that may be used here"),
+            ("python:3.11-slim", "was not built by BentoML"),
+            ("atelier/echo:1.0.0", "is not an allowed image"),
         ):
             refused = api.post("/models/deploy", json={"config": echo_config(docker_image=image)})
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "INVALID_MODEL_CONFIG")

@@ -265,7 +265,7 @@ async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngi
 
 
 async def test_an_image_that_was_not_there_when_it_was_deployed_is_refused_when_it_is_started(bench: Bench) -> None:
-    with pytest.raises(LaunchRefusedError, match="slim is no image that BentoML made"):
+    with pytest.raises(LaunchRefusedError, match="slim was not built by BentoML"):
         await bench.launcher.start(wanted(docker_image=SLIM))
     assert await bench.launcher.left() == []
 

@@ -85,7 +85,7 @@ def config(file: str | None, flags: dict[str, Any], unset: tuple[str, ...] = ())
     for key in unset:
         _set(made, ("environment_variables", key), None)
     if not made:
-        raise click.UsageError("give a FILE, or flags")
+        raise click.UsageError("give a FILE or flags")
     return made
 
 
@@ -93,7 +93,7 @@ def _set(made: dict[str, Any], place: tuple[str, ...], value: Any) -> None:
     for part in place[:-1]:
         inner = made.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise click.UsageError(f"{part} in the file is no mapping")
+            raise click.UsageError(f"{part} in the file must be a mapping")
         made = inner
     made[place[-1]] = value
 
@@ -114,5 +114,5 @@ def _of_file(file: str) -> dict[str, Any]:
     if isinstance(told, dict) and isinstance(told.get("config"), dict) and len(told) == 1:
         told = told["config"]
     if not isinstance(told, dict):
-        raise click.UsageError(f"{file} holds no configuration")
+        raise click.UsageError(f"{file} does not hold a configuration")
     return told

@@ -12,20 +12,20 @@ from management.cli.base import COMMAND, aside, clean
 from management.errors import ManagementError
 
 HINTS: Final = {
-    "UNREACHABLE": f"start it with {COMMAND} serve, or say where it is: --url",
-    "CLIENT_TIMEOUT": "the server is there, and busy or stuck; look at its log",
+    "UNREACHABLE": f"start it with {COMMAND} serve, or give its address with --url",
+    "CLIENT_TIMEOUT": "the server is running, but busy or stuck; see its log",
     "UNAUTHORIZED": "give a key: in ATELIER_API_KEY, or in a file with --key-file",
     "FORBIDDEN": f"use a key of a higher role: {COMMAND} keys create NAME --role operator|admin",
-    "NOT_FOUND": "is --url the server's, without /api/v1?",
+    "NOT_FOUND": "check --url: it is the server's address, without /api/v1",
     "MODEL_NOT_FOUND": f"{COMMAND} list shows every model",
     "MODEL_ALREADY_EXISTS": f"change it with {COMMAND} update {{model_id}}",
     "MODEL_NOT_READY": f"{COMMAND} status {{model_id}} says why",
     "MODEL_FAILED": f"{COMMAND} logs {{model_id}} shows what it wrote",
     "DEPLOYMENT_FAILED": f"{COMMAND} logs {{model_id}} shows more",
-    "INFERENCE_TIMEOUT": "give it longer: --timeout SECONDS",
+    "INFERENCE_TIMEOUT": "give it more time: --timeout SECONDS",
     "INSUFFICIENT_RESOURCES": "ask for less, scale another model down, or try again later",
-    "UNKNOWN": "is this a server of Atelier's management?",
-    "NO_JSON": "is this a server of Atelier's management?",
+    "UNKNOWN": "check --url: this is not Atelier's management API",
+    "NO_JSON": "check --url: this is not Atelier's management API",
 }
 _ASIDE: Final = ("problems", "log", "model_id")
 
@@ -47,7 +47,7 @@ def tell_store(error: ManagementError) -> None:
     """An error of the database, where a command uses it itself."""
     console = aside()
     _headline(console, f"{messages.text(messages.ERRORS, error.wording or error.code, 'en')} ({error.code})")
-    console.print("hint: ATELIER_HOME or ATELIER_DATABASE_URL say where it is", style="cyan")
+    console.print("hint: ATELIER_HOME and ATELIER_DATABASE_URL set where it is", style="cyan")
 
 
 def _headline(console: Console, text: str) -> None:

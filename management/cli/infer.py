@@ -24,7 +24,7 @@ from management.records import LONGEST_TIMEOUT
     multiple=True,
     help="A picture, a document, a text or JSON instead of DATA, put into the input as the model's type needs it.",
 )
-@click.option("--parameters", metavar="JSON", help="How the model is to look at it: JSON, or @FILE.")
+@click.option("--parameters", metavar="JSON", help="Parameters of the model: JSON, or @FILE.")
 @click.option("--timeout", type=click.IntRange(1, LONGEST_TIMEOUT), default=30, show_default=True, help="Seconds.")
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]), default="normal", show_default=True)
 @click.option("--batch", is_flag=True, help='A list of inputs, or of {"input_data": ..., "parameters": ...}.')
@@ -85,7 +85,7 @@ def _parsed(text: str | None, what: str) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
     except ValueError as error:
-        raise click.UsageError(f"{what}: no JSON: {error}") from None
+        raise click.UsageError(f"{what} is not JSON: {error}") from None
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

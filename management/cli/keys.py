@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from management.cli.base import Failed, as_json, cell, clean, json_option, known_settings, out, show_json
+from management.cli.base import COMMAND, Failed, as_json, cell, clean, json_option, known_settings, out, show_json
 from management.cli.views import show, table
 from management.clock import now, shown
 from management.keys import Key, Role, make
@@ -27,7 +27,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @json_option
 def keys() -> None:
-    r"""Make, list and revoke API keys, in the database of ATELIER_HOME. The server learns of it within a second.
+    r"""Create, list and revoke API keys in the database of ATELIER_HOME; a running server follows within a second.
 
     \b
     python -m management keys create grafana --role viewer --expires 90d
@@ -37,10 +37,10 @@ def keys() -> None:
 @keys.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice([one.value for one in Role]), required=True, help="What it may do.")
-@click.option("--expires", metavar="30d", help="After so many m(inutes), h(ours), d(ays), w(eeks); else never.")
+@click.option("--expires", metavar="30d", help="Lifetime in m(inutes), h(ours), d(ays) or w(eeks); default: for ever.")
 @json_option
 def create(name: str, role: str, expires: str | None) -> None:
-    r"""Make a key, and show it this once. A viewer looks, an operator calls models, too, an admin does everything.
+    r"""Create a key and show it once. A viewer reads, an operator also calls models, an admin may do everything.
 
     \b
     python -m management keys create shop --role operator --expires 30d
@@ -60,7 +60,7 @@ def create(name: str, role: str, expires: str | None) -> None:
 @keys.command("list")
 @json_option
 def listed() -> None:
-    r"""List the keys, revoked and expired ones too; what they say themselves is stored nowhere.
+    r"""List the keys, revoked and expired ones included; their secrets are stored nowhere.
 
     \b
     python -m management keys list
@@ -89,7 +89,7 @@ def revoke(key_id: str) -> None:
     """
     with _store() as store, store.writing() as session:
         if not session.keys.revoke(key_id, now()):
-            raise Failed(f"no key {clean(key_id)} that is not revoked yet: python -m management keys list")
+            raise Failed(f"there is no valid key {clean(key_id)}; {COMMAND} keys list shows all")
     if as_json():
         show_json({"id": key_id, "state": "revoked"})
     else:

@@ -67,7 +67,7 @@ class Monitor:
             answer.raise_for_status()
             return {"models": self.traffic.models(answer.text)}
         except (AtelierError, requests.HTTPError, ValueError):
-            return {"models": None, "models_error": "the management does not tell how the models are"}
+            return {"models": None, "models_error": "the management does not report its models"}
 
 
 def health(client: AtelierClient) -> Look:
@@ -147,9 +147,9 @@ def _percent(name: str, default: float, about: str) -> Callable[[Decorated], Dec
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two looks.",
+    help="Seconds between two checks.",
 )
-@click.option("--once", is_flag=True, help="Look once; the exit status says how it is.")
+@click.option("--once", is_flag=True, help="Check once; the exit status is the result.")
 @_percent("cpu", 80.0, "the CPU")
 @_percent("memory", 90.0, "the memory")
 @_percent("gpu", 90.0, "a GPU")

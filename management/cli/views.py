@@ -76,10 +76,10 @@ def models(status: str | None, model_type: str | None, limit: int, offset: int, 
 
 @click.command()
 @click.argument("model_id")
-@click.option("--watch", is_flag=True, help="Show it anew each second, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh every second until Ctrl-C.")
 @remote
 def status(model_id: str, *, watch: bool) -> None:
-    r"""Show all that is known of a model, with its replicas.
+    r"""Show a model's status, configuration and replicas.
 
     \b
     python -m management status tcm_v2 --watch
