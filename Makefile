@@ -120,6 +120,7 @@ clean: ## Remove what was built, both environments and the model store
 .venv/runtime: .venv/created requirements.lock
 	@echo "installing what serving needs (less than a minute)"
 	@$(LOCKED) requirements.lock
+	@ln -sf ../../bin/atelier $(BIN)/atelier
 	@touch $@
 
 .venv/gpu: .venv/runtime requirements-gpu.lock

@@ -39,7 +39,7 @@ ERRORS: Final[Mapping[str, Texts]] = {
         "Cette clé d'API ne permet pas cette opération",
         "The role of this API key does not allow this operation",
     ),
-    "NOT_FOUND": ("路径不存在", "Ce chemin n'existe pas", "This path does not exist"),
+    "NOT_FOUND": ("路径不存在", "Aucune route de ce nom", "This path does not exist"),
     "MODEL_NOT_FOUND": ("指定的模型不存在", "Le modèle indiqué n'existe pas", "This model does not exist"),
     "METHOD_NOT_ALLOWED": ("不支持该请求方法", "Méthode non permise ici", "This method is not allowed here"),
     "INFERENCE_TIMEOUT": ("推理超时", "L'inférence a pris trop de temps", "The inference took too long"),

@@ -19,7 +19,13 @@ from management.cli.main import main
 from management.settings import settings
 from tests.test_client import scripted
 
-ANSWER = {"request_id": "r", "model_id": "m", "output_data": {}, "confidence": None, "processing_time": 0.1}
+ANSWER: dict[str, Any] = {
+    "request_id": "r",
+    "model_id": "m",
+    "output_data": {},
+    "confidence": None,
+    "processing_time": 0.1,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -50,11 +50,9 @@ def infer(
     if files and data is not None:
         raise click.UsageError("give DATA or --file, not both")
     asked = terms()
-    if files:
-        given, batch = _of_files(asked, model_id, files), batch or len(files) > 1
-        given = given if batch else given[0]
-    else:
-        given = _parsed(data, "JSON|@FILE|-")
+    several = _of_files(asked, model_id, files) if files else []
+    batch = batch or len(several) > 1
+    given = (several if batch else several[0]) if several else _parsed(data, "JSON|@FILE|-")
     common = {} if parameters is None else _object(_parsed(parameters, "--parameters"), "--parameters")
     with asked.client() as client:
         if batch:
