@@ -19,6 +19,8 @@ from management import replacing
 from management.settings import Settings
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+VERSIONS: Final = "alembic_version"
+"""The table in which a database says how far it was migrated."""
 LIBRARIES: Final = {"docker": "docker", "bentocloud": "bentoml"}
 """What a backend needs installed."""
 
@@ -87,7 +89,9 @@ def _sqlite(file: Path) -> Iterator[str]:
     try:
         connection = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master")
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+            if VERSIONS in tables:
+                yield from _newer(file, {version for (version,) in connection.execute(f"SELECT * FROM {VERSIONS}")})  # noqa: S608
         finally:
             connection.close()
     except sqlite3.OperationalError:
@@ -95,6 +99,14 @@ def _sqlite(file: Path) -> Iterator[str]:
             yield f"{file} cannot be read and written by this user"
     except sqlite3.DatabaseError:
         yield f"{file} is no SQLite database"
+
+
+def _newer(file: Path, versions: set[str]) -> Iterator[str]:
+    """A database that a newer server has migrated cannot be read by this one."""
+    from management.store.migrate import revisions
+
+    if versions - revisions():
+        yield f"{file} was written by a newer version of Atelier; start that one, or restore a back-up of this version"
 
 
 def _backend(settings: Settings) -> Iterator[str]:

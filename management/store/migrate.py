@@ -7,6 +7,7 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
@@ -14,9 +15,19 @@ SCRIPTS: Final = Path(__file__).parent / "migrations"
 
 def upgrade(engine: Engine) -> None:
     """To the newest version; nothing happens where they are there already."""
-    configuration = Config()
-    configuration.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    configuration = _configuration()
     # One writer at a time: the second of two workers that start finds the tables made.
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
+
+
+def revisions() -> set[str]:
+    """Every version of the tables that this server knows."""
+    return {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    return configuration

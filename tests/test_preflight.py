@@ -1,0 +1,33 @@
+"""What would keep a server from starting is found before it starts."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from management.preflight import obstacles
+from management.settings import Settings
+from management.store import Store
+
+
+def migrated(home: Path) -> Settings:
+    """Settings of a home whose database this version has made."""
+    settings = Settings(home=home)
+    store = Store(settings.database)
+    store.migrate()
+    store.close()
+    return settings
+
+
+def test_a_database_of_this_version_is_no_obstacle(tmp_path: Path) -> None:
+    assert obstacles(migrated(tmp_path)) == []
+
+
+def test_a_database_of_a_newer_version_is_named(tmp_path: Path) -> None:
+    settings = migrated(tmp_path)
+    with sqlite3.connect(tmp_path / "atelier.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    (obstacle,) = obstacles(settings)
+    assert "newer version" in obstacle
+    assert str(tmp_path / "atelier.db") in obstacle
