@@ -184,6 +184,19 @@ class AtelierClient:
         """Summaries of up to 10 texts: a ``summary`` or an ``error`` each, in ``results``."""
         return self.call("POST", "/batch/summarize", json={"texts": list(texts), **_options(max_length, temperature)})
 
+    def diagnose(self, symptoms: str | Sequence[str], *, patient: Answer | None = None, **parameters: Any) -> Answer:
+        """Syndromes of Chinese medicine for symptoms, a list or running text; ``top_k`` and ``lang`` are parameters."""
+        return self._patient("/diagnose", symptoms, patient, parameters)
+
+    def treat(self, symptoms: str | Sequence[str], *, patient: Answer | None = None, **parameters: Any) -> Answer:
+        """Herbs and formulae of Chinese medicine for symptoms; ``patient`` is what ``patient_info`` may hold."""
+        return self._patient("/treat", symptoms, patient, parameters)
+
+    def _patient(self, path: str, symptoms: str | Sequence[str], patient: Answer | None, parameters: Answer) -> Answer:
+        told = {"text": symptoms} if isinstance(symptoms, str) else {"symptoms": list(symptoms)}
+        more = {"patient_info": patient, "parameters": parameters or None}
+        return self.call("POST", path, json=told | {name: value for name, value in more.items() if value is not None})
+
     def infer(self, items: Sequence[Answer], *, model: str | None = None) -> list[Answer]:
         """The model contract: each item is ``{"input_data": {...}, "parameters": {...}}``; a result for each.
 

@@ -17,6 +17,7 @@ import bentoml
 import httpx
 import pytest
 
+from client import AtelierClient
 from tests.servers import ROOT, Server, serving
 
 PATIENT: dict[str, Any] = {
@@ -403,3 +404,14 @@ def test_the_models_run_without_torch(store: Path) -> None:
         [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=ROOT, env=environment
     )
     assert json.loads(done.stdout.splitlines()[-1]) == [[True, True], []]
+
+
+def test_the_client_asks_for_diagnoses_and_treatments(atelier: Server) -> None:
+    with AtelierClient(atelier.url) as client:
+        diagnosed = client.diagnose(
+            ["headache", "fatigue"], patient={"age": 35, "gender": "female"}, top_k=2, lang="en"
+        )
+        treated = client.treat("恶寒，发热，咳嗽")
+    assert (len(diagnosed["syndromes"]), diagnosed["language"]) == (2, "en")
+    assert treated["herbs"]
+    assert treated["language"] == "zh"
