@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from management import own_faults
 from management.socket_path import SocketPath
 from web import strict_json
 from web.strict_json import InvalidJSON
@@ -111,6 +112,8 @@ class ReplicaClient:
         except aiohttp.ClientResponseError as error:
             raise ReplicaFailed("the answer is not HTTP") from error
         except aiohttp.ClientConnectorError as error:
+            if own_faults.in_connecting(error):
+                raise ReplicaBusy(503) from error  # nothing is wrong with the replica: nobody else is asked
             raise NotConnected(type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionBroken(type(error).__name__) from error

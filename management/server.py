@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from multiprocessing import parent_process
 from typing import Final
 
 import uvicorn
@@ -23,6 +24,7 @@ from web.access_log import configure_access_log
 from web.answers import JSONAnswer
 from web.connections import Connection
 from web.edge import Edge, Limits
+from web.lifeline import end_with
 
 APPLICATION: Final = "management.server:application"
 HEADER_SECONDS: Final = 10.0
@@ -38,6 +40,8 @@ class OurProtocol(Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-typ
 
 def application() -> ASGIApp:
     """One worker's application."""
+    if (parent := parent_process()) is not None and parent.pid is not None:
+        end_with(parent.pid)  # one of several workers: none stays on the port when what starts them is killed
     configure_access_log()
     logging.getLogger("management").setLevel(logging.INFO)
     platform = Platform()

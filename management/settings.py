@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     """Seconds between looks for what other workers changed."""
 
     log_bytes: Annotated[int, Field(ge=4096)] = 10 * 1024 * 1024
-    """Size at which a replica's log starts over; one older part is kept."""
+    """Bytes of the end of a replica's log that are kept, in two parts."""
 
     failed_logins: Count = 20
     """Wrong keys from one address in a minute after which further ones are answered 429."""

@@ -191,6 +191,8 @@ def _moved(replica: Replica, look: Observation, context: Context, *, spare: bool
         return News(replica, ReplicaState.GONE, context.at) if ended and swept else None
     if replica.state is ReplicaState.STARTING:
         return _started(replica, look, context)
+    if look.phase is Phase.UNKNOWN:
+        return None
     if ended:
         reason = look.reason or "the process is gone"
         return News(replica, ReplicaState.FAILED, context.at, reason=reason, crashed=look.crashed)
@@ -214,6 +216,8 @@ def _started(replica: Replica, look: Observation, context: Context) -> News | No
         return News(replica, ReplicaState.READY, context.at, address=look.address)
     if look.phase is Phase.EXITED:
         return News(replica, ReplicaState.FAILED, context.at, reason=look.reason)
+    if look.phase is Phase.UNKNOWN:  # it may be ready
+        return None
     if context.age(replica) > context.settings.start_seconds:
         reason = f"it was not ready within {context.settings.start_seconds:g} s"
         return News(replica, ReplicaState.FAILED, context.at, reason=reason)
@@ -222,7 +226,7 @@ def _started(replica: Replica, look: Observation, context: Context) -> News | No
 
 def _drained(replica: Replica, look: Observation, context: Context) -> bool:
     age = context.age(replica)
-    idle = look.phase is not Phase.SILENT and look.in_flight == 0 and age > SHORTEST_DRAIN
+    idle = look.phase not in (Phase.SILENT, Phase.UNKNOWN) and look.in_flight == 0 and age > SHORTEST_DRAIN
     return idle or age > context.settings.drain_seconds
 
 

@@ -64,6 +64,11 @@ class Sightings:
         else:
             self._silent_since.pop(replica.id, None)
 
+    def not_seen(self, replica_id: str) -> None:
+        """It could not be looked at: what was counted stands, and how long it has been silent begins anew."""
+        if replica_id in self._silent_since:
+            self._silent_since[replica_id] = self._clock.steady()
+
     def doubtful(self) -> bool:
         """Whether somebody is to be looked at again at once."""
         return any(misses == 1 for misses, _ in self._counts.values())

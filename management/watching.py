@@ -63,7 +63,10 @@ class Watch:
             replica = by_id.get(replica_id)
             if replica is not None and replica.state is self._states[replica_id]:
                 seen[replica_id] = found
-                self._sightings.heard(replica, silent=settling.silent(replica, found))
+                if found.phase is Phase.UNKNOWN:
+                    self._sightings.not_seen(replica_id)
+                else:
+                    self._sightings.heard(replica, silent=settling.silent(replica, found))
         if away is not None:
             raise away
         return seen
@@ -104,4 +107,4 @@ def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation:
     if not isinstance(error, Exception) or isinstance(error, BackendUnavailable):
         raise error
     logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
-    return Observation(Phase.SILENT)  # its time to start, to answer or to drain goes on
+    return Observation(Phase.UNKNOWN)

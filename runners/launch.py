@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -19,6 +20,7 @@ from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.choice import found
 from runners.settings import settings
 from web import listening, server_file
+from web.lifeline import end_with
 from web.terminal import accept_every_text
 
 GRACE_SECONDS: Final = 5
@@ -79,7 +81,8 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
 def _started(arguments: argparse.Namespace, **defaults: str) -> tuple[subprocess.Popen[bytes], Ending]:
     """The server, and what it is ended by when this process is asked to end."""
     environment = {**defaults, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
-    server = subprocess.Popen(_command(arguments), env=environment)
+    # Should this process be killed, nothing of it stays on the port. It has one thread: a function may run in the fork.
+    server = subprocess.Popen(_command(arguments), env=environment, preexec_fn=partial(end_with, os.getpid()))  # noqa: PLW1509
     ending = Ending(server, arguments.stop)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: ending.ask(received))

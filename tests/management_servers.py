@@ -53,6 +53,14 @@ def echo_store(folder: Path, *versions: str) -> Path:
     return folder
 
 
+def built(folder: Path, source: Path) -> Path:
+    """A BentoML home with the Bento of that folder as 1.0.0."""
+    script = "import bentoml; bentoml.bentos.build_bentofile('bentofile.yaml', version='1.0.0', build_ctx='.')"
+    environment = {**os.environ, "BENTOML_HOME": str(folder)}
+    subprocess.run([sys.executable, "-c", script], cwd=source, env=environment, check=True, capture_output=True)
+    return folder
+
+
 def echo_config(model_id: str = "echo", *, version: str = "1.0.0", **fields: object) -> dict[str, object]:
     """What deploys the echo: a body's ``config``."""
     config: dict[str, object] = {

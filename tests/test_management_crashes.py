@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +15,7 @@ import pytest
 
 from tests.figures import SLACK
 from tests.management_calls import deploy, hosts, infer, quick, status, until
-from tests.management_servers import Management, echo_config
+from tests.management_servers import Management, built, echo_config
 
 
 def test_replicas_outlive_a_killed_server_and_are_adopted_and_a_stop_in_good_order_ends_them(echo_bentos: Path) -> None:
@@ -99,11 +97,3 @@ def ended(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
-
-
-def built(folder: Path, source: Path) -> Path:
-    """A BentoML home with the Bento of that folder as 1.0.0."""
-    script = "import bentoml; bentoml.bentos.build_bentofile('bentofile.yaml', version='1.0.0', build_ctx='.')"
-    environment = {**os.environ, "BENTOML_HOME": str(folder)}
-    subprocess.run([sys.executable, "-c", script], cwd=source, env=environment, check=True, capture_output=True)
-    return folder

@@ -39,6 +39,8 @@ class Phase(Enum):
     """It was ready once, runs, and does not answer now."""
     EXITED = auto()
     """It ended."""
+    UNKNOWN = auto()
+    """It could not be looked at, by a fault of our own: what was known of it stands."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,10 @@ class Launcher(ABC):
 
     @abstractmethod
     async def observe(self, replica_id: str) -> Observation:
-        """A look at it, in about a second at most. An unknown id is ABSENT."""
+        """A look at it, in about a second at most. An unknown id is ABSENT.
+
+        What this process cannot do says nothing of the replica: without descriptors, memory or threads it is UNKNOWN.
+        """
 
     @abstractmethod
     async def stop(self, replica_id: str, grace_seconds: float) -> None:

@@ -1,8 +1,8 @@
 """Replicas as containers of this machine's Docker Engine: one each, named and labelled, so that they are found again.
 
-In the container runs ``replica_host.py``, which is copied into it before it starts, with the Bento that the image
-holds: one process that tells its state and proves to be ours, as everywhere. It is published on a loopback port that
-the engine chooses; the port is read from the engine each time, and believed only with the proof.
+In the container runs ``replica_host.py``, which is copied into it before it starts with what it runs by path, and the
+Bento that the image holds: one process that tells its state and proves to be ours, as everywhere. It is published on a
+loopback port that the engine chooses; the port is read from the engine each time, and believed only with the proof.
 
 A container has no capability, no way to more privileges, no mount, no namespace of the host's, as many processes,
 cores and bytes as it was deployed with, and a network on which it does not reach its neighbours.
@@ -16,7 +16,6 @@ import logging
 from collections.abc import Collection
 from contextlib import suppress
 from math import ceil
-from pathlib import Path
 from typing import Any, Final
 
 from management import failpoints, messages
@@ -26,12 +25,12 @@ from management.backends.docker_container import PORT, archive, ended, limits
 from management.backends.docker_engine import DockerEngine, EngineRefusedError, NotThereError
 from management.backends.docker_images import bento_path, unfit
 from management.backends.host_environment import MARKER, for_model
+from management.backends.host_files import ARBITER, HOST, IN_CONTAINERS
 from management.backends.replica_host import KEY_HEADER, key_of
 from management.errors import BackendUnavailable
 from management.records import Replica
 from management.settings import Settings
 
-HOST: Final = Path(__file__).with_name("replica_host.py")
 FOLDER: Final = "atelier"
 """In a container's root: what the replica host finds its arguments in."""
 INSTANCE: Final = "atelier.instance"
@@ -103,9 +102,10 @@ class DockerLauncher(Launcher):
         bento = None if image is None else bento_path(image)
         if bento is None:
             raise _refused(launch, "image_foreign")
-        told = {"bento": bento, "port": PORT, "stop_seconds": self._settings.stop_seconds}
+        arbiter = f"/{FOLDER}/{ARBITER.name}"
+        told = {"bento": bento, "arbiter": arbiter, "port": PORT, "stop_seconds": self._settings.stop_seconds}
         files = {
-            HOST.name: HOST.read_bytes(),
+            **{file.name: file.read_bytes() for file in IN_CONTAINERS},
             "launch.json": json.dumps(told).encode(),
             "token": self._instance.token(launch.replica_id),
         }
@@ -163,6 +163,8 @@ class DockerLauncher(Launcher):
         address = f"http://127.0.0.1:{published[0]['HostPort']}"
         try:
             said = await replica_state.at(address, self._instance.token(replica_id))
+        except replica_state.NotSeenError:
+            return Observation(Phase.UNKNOWN)
         except TimeoutError:
             return Observation(Phase.SILENT, address)
         except OSError:  # the engine listens, and nobody behind it

@@ -39,7 +39,7 @@ def limits(launch: Launch, cores: int, settings: Settings) -> dict[str, Any]:
         "device_requests": gpus,
         "log_config": {
             "Type": "json-file",
-            "Config": {"max-size": str(settings.log_bytes), "max-file": str(LOG_PARTS)},
+            "Config": {"max-size": str(settings.log_bytes // LOG_PARTS), "max-file": str(LOG_PARTS)},
         },
     }
 

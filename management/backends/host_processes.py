@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -40,12 +40,32 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def sweep(replica_id: str) -> None:
-    """Ends every process that carries the replica's id: those of a tree have sessions of their own."""
-    for process in psutil.process_iter():
-        if _environment(process).get(MARKER) == replica_id:
-            with suppress(psutil.Error):
-                process.kill()
+def family(pid: int | None) -> list[psutil.Process]:
+    """A replica's process with all that descend from it now; none of one that is gone."""
+    if pid is None:
+        return []
+    with suppress(psutil.Error):
+        host = psutil.Process(pid)
+        return [host, *host.children(recursive=True)]
+    return []
+
+
+def sweep(replica_id: str, known: Iterable[psutil.Process] = ()) -> None:
+    """Ends every process that carries the replica's id, what descends from them, and those that were ``known`` before.
+
+    Those of a tree have sessions of their own, and may have dropped the id with their environment.
+    """
+    marked = [one for one in psutil.process_iter() if _environment(one).get(MARKER) == replica_id]
+    descendants = [one for each in marked for one in _descendants(each)]
+    for process in (*marked, *descendants, *known):
+        with suppress(psutil.Error):
+            process.kill()  # never another one that got the same id since
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []
 
 
 def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Process]]) -> Usage:

@@ -7,9 +7,11 @@ is run by path. Its arguments lie in the folder that it is given, none of them o
     token         what proves that it is the replica it claims to be; never sent, see ``proof_of``
     lock          held for as long as this process lives; it was locked before the process began
     http.sock     where it answers, once it is ready
-    log           what it writes; begun anew at a size, with one older part kept
+    log, log.1    the end of what it writes; its keeper's, see ``replica_keeper.py``
 
 In a container the folder has the first two alone: it answers on a port, and the engine keeps its log.
+
+Of a Bento of several services ``bentoml serve`` runs beside it, behind a unix socket in a folder that is ours alone.
 """
 
 from __future__ import annotations
@@ -20,12 +22,10 @@ import hmac
 import json
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,6 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 STATE: Final = "/.atelier/state"
-LOG_LOOK_SECONDS: Final = 2.0
 KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
 READY_SECONDS: Final = 1.0
 SHORT: Final = 100  # bytes of a path
@@ -136,8 +135,9 @@ async def _is_ready(app: Any) -> bool:
 class Forwarder:
     """An ASGI application in front of a server of this machine: for Bentos made of several services."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, door: str) -> None:
+        """``door`` is the unix socket that the server listens on."""
+        self._door = door
         self._session: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -154,7 +154,7 @@ class Forwarder:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in _end_to_end(scope["headers"])]
-        url = f"http://127.0.0.1:{self._port}{scope['path']}"
+        url = f"http://127.0.0.1{scope['path']}"
         try:
             async with self._session.request(
                 scope["method"], url, data=body, headers=headers, params=scope["query_string"].decode("latin-1")
@@ -173,7 +173,7 @@ class Forwarder:
 
         await receive()
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(), auto_decompress=False
+            connector=aiohttp.UnixConnector(self._door, limit=0), timeout=aiohttp.ClientTimeout(), auto_decompress=False
         )
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -190,11 +190,12 @@ class Launch:
     """What ``launch.json`` says."""
 
     bento: str
+    arbiter: str
+    """The file that runs ``bentoml serve``."""
     stop_seconds: float
     port: int | None = None
     """None: ``http.sock``."""
     lock_fd: int | None = None
-    log_bytes: int | None = None
 
 
 def main() -> None:
@@ -203,8 +204,6 @@ def main() -> None:
     launch = Launch(**json.loads((folder / "launch.json").read_text()))
     if launch.lock_fd is not None:
         os.set_inheritable(launch.lock_fd, False)  # ours alone: a child must not keep it when we are gone
-    if launch.log_bytes is not None:
-        threading.Thread(target=_keep_log_small, args=(folder, launch.log_bytes), daemon=True).start()
     if launch.port is not None and os.geteuid() == 0:
         sys.exit("this image runs as root; it needs a USER of its own")
     import bentoml
@@ -213,10 +212,10 @@ def main() -> None:
     if not service.dependencies:
         _serve(service.to_asgi(is_main=True), folder, launch)
         return
-    port = _free_port()
-    tree = _serve_tree(launch.bento, port, folder if launch.port is None else None)
+    short = _short_folder(folder if launch.port is None else None)
+    tree = _serve_tree(launch, short, folder if launch.port is None else None)
     try:
-        _serve(Forwarder(port), folder, launch)
+        _serve(Forwarder(_door(short)), folder, launch)
     finally:
         _end_tree(tree, launch.stop_seconds)
 
@@ -254,13 +253,26 @@ def _short(file: Path) -> str:
     return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
 
 
-def _serve_tree(bento: str, port: int, folder: Path | None) -> subprocess.Popen[bytes]:
+def _serve_tree(launch: Launch, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
     """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
-    command = [sys.executable, "-m", "bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, **({} if folder is None else _own_home(folder))}
+    command = [sys.executable, "-P", launch.arbiter, "--door", _door(short), launch.bento]
+    environment = {**os.environ, "TMPDIR": str(short), **({} if folder is None else _own_home(folder))}
     tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
     threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
     return tree
+
+
+def _door(short: Path) -> str:
+    return str(short / "door")
+
+
+def _short_folder(folder: Path | None) -> Path:
+    """Of this replica alone, for unix sockets, whose paths have 100 bytes: the replica's own is too long for them."""
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="at-"))
+    short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - made anew, for us alone, or not at all
+    short.mkdir(mode=0o700)  # removed with the folder
+    return short
 
 
 def _own_home(folder: Path) -> dict[str, str]:
@@ -270,10 +282,7 @@ def _own_home(folder: Path) -> dict[str, str]:
     for store in ("bentos", "models"):
         with suppress(FileExistsError):
             (home / store).symlink_to(Path(os.environ["BENTOML_HOME"]) / store)
-    # BentoML puts unix sockets under TMPDIR, whose paths have 100 bytes: the replica's own is too long for them.
-    short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - made anew, for us alone, or not at all
-    short.mkdir(mode=0o700)  # removed with the folder
-    return {"BENTOML_HOME": str(home), "TMPDIR": str(short)}
+    return {"BENTOML_HOME": str(home)}
 
 
 def _end_with(tree: subprocess.Popen[bytes]) -> None:
@@ -288,26 +297,6 @@ def _end_tree(tree: subprocess.Popen[bytes], seconds: float) -> None:
         tree.wait(timeout=seconds)
     except subprocess.TimeoutExpired:
         tree.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _keep_log_small(folder: Path, most: int) -> None:
-    """Copies and truncates, as logrotate does: whoever writes goes on writing to the same file, at its new end."""
-    log = folder / "log"
-    while True:
-        time.sleep(LOG_LOOK_SECONDS)
-        try:
-            if log.stat().st_size > most:
-                shutil.copyfile(log, folder / "log.1")
-                os.truncate(log, 0)
-        except OSError:  # the folder is being removed, or the disk is full
-            continue
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from management import own_faults
 from management.backends.replica_host import STATE, proof_of
 from management.socket_path import SocketPath
 from web import strict_json
@@ -18,6 +20,12 @@ from web.strict_json import InvalidJSON
 MOST_BYTES: Final = 4096
 SECONDS: Final = 1.0
 """That it has to answer."""
+LATE_SECONDS: Final = 2 * SECONDS
+"""After which this process itself was held up, if the deadline passes only then."""
+
+
+class NotSeenError(Exception):
+    """It could not be asked, by a fault of this process: nothing is known of it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Said:
 
 
 async def through_socket(file: Path, token: bytes) -> Said | None:
-    """Of one that listens on a unix socket; None when it does not answer, or is another one."""
+    """Of one that listens on a unix socket; None when it does not answer, or is another one. Raises NotSeenError."""
     socket = SocketPath(str(file))
     try:
         return await _ask(aiohttp.UnixConnector(socket.path), "http://replica", token)
@@ -43,7 +51,7 @@ async def through_socket(file: Path, token: bytes) -> Said | None:
 async def at(url: str, token: bytes) -> Said | None:
     """Of one that listens on a port; None when it is another one.
 
-    Raises TimeoutError when something listens that does not answer, and OSError when nobody does.
+    Raises TimeoutError when something listens that does not answer, OSError when nobody does, and NotSeenError.
     """
     try:
         return await _ask(aiohttp.TCPConnector(), url, token)
@@ -52,6 +60,22 @@ async def at(url: str, token: bytes) -> Said | None:
 
 
 async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said | None:
+    """What ``_answer`` says. Raises NotSeenError where it is not the replica that failed, or was late."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    try:
+        return await _answer(connector, url, token)
+    except TimeoutError as error:
+        if clock() - began > LATE_SECONDS:
+            raise NotSeenError from error
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        if own_faults.in_connecting(error):
+            raise NotSeenError from error
+        raise
+
+
+async def _answer(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said | None:
     """Its answer is a stranger's until it is proven: it leads nowhere, and is read as it is, and not for long."""
     nonce = secrets.token_hex(16)
     async with (

@@ -1,0 +1,59 @@
+"""One worker of ``bentoml serve`` under our arbiter: BentoML's own, which ends with its arbiter and has a pulse.
+
+A worker whose arbiter was killed would go on holding the port, and nobody would ever end it. And nobody would notice
+one that hangs: it accepts no connection, and its port is open all the same. See ``arbiter.py``; it stands alone, too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import struct
+import sys
+from contextlib import suppress
+from typing import Final
+
+import uvicorn
+from _bentoml_impl.worker.service import main as serve
+
+PULSE: Final = "ATELIER_PULSE"
+BEAT: Final = struct.Struct("<i")
+TICKS: Final = 10
+"""Of uvicorn's loop between two beats; it has ten a second."""
+PR_SET_PDEATHSIG: Final = 1
+
+
+class Beating(uvicorn.Server):
+    """uvicorn, whose event loop says now and then that it runs; never before the worker is ready to serve."""
+
+    pulse: int
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        if counter % TICKS == 0:
+            with suppress(OSError):  # full, of an arbiter that is held up: it knows
+                os.write(self.pulse, BEAT.pack(os.getpid()))
+        return await super().on_tick(counter)
+
+
+def end_with(parent: int) -> None:
+    """The system kills this process when its parent ends, however it does, and also when this one hangs."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it was over before
+        os._exit(1)
+
+
+def main() -> None:
+    """Serves until stopped."""
+    parent, Beating.pulse = map(int, os.environ.pop(PULSE).split(":"))
+    end_with(parent)
+    os.set_inheritable(Beating.pulse, False)  # ours alone: a child must not beat for us
+    uvicorn.Server = Beating  # type: ignore[misc]
+    sys.path.insert(0, os.getcwd())  # as for a module that Python runs by its name
+    serve()
+
+
+if __name__ == "__main__":
+    main()
