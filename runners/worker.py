@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import socket
 import struct
 import sys
 from contextlib import suppress
@@ -45,11 +46,20 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
 
+def keep_only(socket_fd: int) -> None:
+    """Closes the sockets of the other services, which circus hands to all: one that hangs must keep nobody's open."""
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as copy:
+            if int(name) != socket_fd and copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                os.close(int(name))
+
+
 def main() -> None:
     """Serves until stopped."""
     parent, Beating.pulse = map(int, os.environ.pop(PULSE).split(":"))
     end_with(parent)
     os.set_inheritable(Beating.pulse, False)  # ours alone: a child must not beat for us
+    keep_only(int(sys.argv[sys.argv.index("--fd") + 1]))
     uvicorn.Server = Beating  # type: ignore[misc]
     sys.path.insert(0, os.getcwd())  # as for a module that Python runs by its name
     serve()

@@ -6,8 +6,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +21,10 @@ from management.backends.host_environment import MARKER
 from tests.figures import SLACK, Figure
 from tests.management_calls import Load, deploy, hosts, infer, status, until
 from tests.management_servers import Management, echo_config, managing
+from tests.small_disk import fill, small_disk
 
 pytestmark = pytest.mark.slow
 
-DISK = "8m"
-PIECES = (1 << 16, 1 << 12, 1)
 AGAIN_SECONDS = 10.0
 LOCKED_SECONDS = 12.0
 LONGEST_CHANGE = 15.0
@@ -98,34 +95,6 @@ def deploy_idle(api: httpx.Client, model_id: str) -> httpx.Response:
 def refused_clearly(answer: httpx.Response) -> bool:
     error = answer.json()["error"]
     return (answer.status_code, error["code"]) == (503, "STORE_UNAVAILABLE") and int(answer.headers["retry-after"]) >= 1
-
-
-@contextmanager
-def small_disk() -> Iterator[Path]:
-    """A disk of its own, of a few megabytes."""
-    folder = Path(tempfile.mkdtemp(prefix="at-"))
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-        if mounted.returncode:
-            pytest.skip(f"to mount a small disk is not permitted here: {mounted.stderr.strip()}")
-        try:
-            yield folder
-        finally:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-    finally:
-        folder.rmdir()
-
-
-def fill(file: Path) -> None:
-    """Takes what is left of the disk, to the last byte."""
-    with file.open("ab", buffering=0) as filler:
-        for piece in PIECES:
-            try:
-                while filler.write(b"x" * piece) == piece:
-                    pass
-            except OSError:
-                continue
 
 
 def test_a_full_disk_stops_changes_alone_and_loses_none_that_was_acknowledged(

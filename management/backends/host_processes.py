@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from management.backends.base import Usage
 from management.backends.host_environment import MARKER
+
+GONE_SECONDS: Final = 2.0
+"""That a killed process has to be gone; the system does not end some that wait for a disk."""
 
 
 def usage(hosts: Mapping[str, int]) -> dict[str, Usage]:
@@ -56,10 +61,20 @@ def sweep(replica_id: str, known: Iterable[psutil.Process] = ()) -> None:
     Those of a tree have sessions of their own, and may have dropped the id with their environment.
     """
     marked = [one for one in psutil.process_iter() if _environment(one).get(MARKER) == replica_id]
-    descendants = [one for each in marked for one in _descendants(each)]
-    for process in (*marked, *descendants, *known):
+    swept = {*marked, *(one for each in marked for one in _descendants(each)), *known}
+    for process in swept:
         with suppress(psutil.Error):
             process.kill()  # never another one that got the same id since
+    deadline = time.monotonic() + GONE_SECONDS
+    while any(map(_runs, swept)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Not one that has ended: it is reaped by whoever began it."""
+    with suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
