@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 from multiprocessing import parent_process
 from typing import Final
 
@@ -66,6 +67,8 @@ def serve(host: str, port: int, workers: int) -> None:
 
     Of several workers none ends the replicas when it ends, because it may be started anew; their parent does.
     """
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections to callers, and to replicas
     keep = settings().keep_replicas
     if workers > 1:
         os.environ["ATELIER_KEEP_REPLICAS"] = "true"

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import struct
 import sys
@@ -54,7 +55,7 @@ LONGEST_PAUSE: Final = 900.0
 CALM_SECONDS: Final = 3600.0
 """Without a kill, after which the pause is the first one again."""
 
-logger = logging.getLogger("runners.arbiter")
+logger = logging.getLogger("bentoml.atelier")
 
 
 class _Unheard:
@@ -186,6 +187,8 @@ def _through_worker(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Serves until stopped; the exit status is BentoML's."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections, of all workers
     arguments = sys.argv[1:]
     if arguments[:1] == ["--door"]:
         Arbiter.door = arguments[1]

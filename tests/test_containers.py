@@ -153,7 +153,7 @@ def test_a_request_that_never_ends_does_not_keep_the_container(
 SATELLITE = """
 import psutil
 for one in psutil.process_iter(["cmdline"]):
-    if "_bentoml_impl.worker.service" in (line := one.info["cmdline"]) and "Satellite" in line:
+    if "--service-name" in (line := one.info["cmdline"]) and "Satellite" in line:
         print(one.pid)
 """
 

@@ -64,11 +64,15 @@ def folder() -> Iterator[Path]:
 
 
 @contextmanager
-def kept(folder: Path, code: str, most: int = LOG_BYTES) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def kept(folder: Path, code: str, most: int = LOG_BYTES) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A keeper, and the process id of what it keeps, which runs this code; nothing of it runs afterwards."""
     reads, writes = os.pipe()
-    command = [sys.executable, "-I", "-S", str(KEEPER), str(folder), str(most), str(writes)]
-    keeper = subprocess.Popen([*command, sys.executable, "-c", code, str(folder)], pass_fds=(writes,))
+    keeper = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(KEEPER)], pass_fds=(writes,), stdin=subprocess.PIPE, text=True
+    )
+    assert keeper.stdin is not None
+    with keeper.stdin as given:
+        given.write("\0".join((str(folder), str(most), str(writes), sys.executable, "-c", code, str(folder))))
     os.close(writes)
     try:
         with open(reads, "rb", buffering=0) as said:

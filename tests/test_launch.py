@@ -92,7 +92,7 @@ def test_a_server_that_ends_answers_whom_it_let_in_and_lets_nobody_in(store: Pat
 def test_a_worker_that_hangs_keeps_no_server_from_ending(store: Path) -> None:
     with serving("service:Embedding", store) as server:
         family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-        (worker,) = [one for one in family if "_bentoml_impl.worker.service" in one.cmdline()]
+        (worker,) = [one for one in family if "--service-name" in one.cmdline()]
         worker.suspend()
         os.kill(server.pid, signal.SIGTERM)
         _, alive = psutil.wait_procs(family, timeout=30)

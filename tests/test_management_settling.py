@@ -91,6 +91,14 @@ def test_a_replica_that_is_silent_for_too_long_has_failed() -> None:
         assert [news.reason for news in found.news] == reasons
 
 
+@pytest.mark.parametrize("state", [STARTING, READY, SILENT])
+def test_one_that_could_not_be_looked_at_stays_what_it_is_however_long(state: ReplicaState) -> None:
+    one = replica(state)
+    long = context(1e6, health={one.id: Health(9, 0, 1e6)})
+    found = settled(one, Observation(Phase.UNKNOWN), long)
+    assert (found.news, found.restart, found.end) == ((), (), {})
+
+
 @pytest.mark.parametrize(
     ("misses", "others", "ejected"), [(1, 0, False), (2, 0, True), (5, 0, True), (2, 1, False), (2, None, False)]
 )
@@ -137,6 +145,8 @@ def test_a_recorded_replica_that_was_never_begun_is_begun() -> None:
         (1.1, Phase.READY, 0, True),
         (1.1, Phase.READY, 1, False),
         (1.1, Phase.SILENT, 0, False),
+        (1.1, Phase.UNKNOWN, 0, False),
+        (60.1, Phase.UNKNOWN, 0, True),
         (60.0, Phase.READY, 1, False),
         (60.1, Phase.READY, 1, True),
         (60.1, Phase.SILENT, 0, True),

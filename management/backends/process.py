@@ -99,17 +99,20 @@ class ProcessLauncher(Launcher):
     def _keeper(self, launch: Launch, folder: Path, lock: int, writes: int) -> subprocess.Popen[bytes]:
         """Begins it; the replica's process id comes through ``writes``."""
         host = [sys.executable, "-P", str(HOST), str(folder)]
-        most = str(self._settings.log_bytes)
-        return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-I", "-S", str(KEEPER), str(folder), most, str(writes), *host],
+        keeper = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-I", "-S", str(KEEPER)],
             cwd=folder,
             env=environment(launch, folder, self._settings),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             pass_fds=(lock, writes),
             start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
         )
+        assert keeper.stdin is not None  # noqa: S101
+        with keeper.stdin as given, suppress(BrokenPipeError):  # it has failed, and tells no process id
+            given.write(os.fsencode("\0".join((str(folder), str(self._settings.log_bytes), str(writes), *host))))
+        return keeper
 
     async def observe(self, replica_id: str) -> Observation:
         """As the contract says."""

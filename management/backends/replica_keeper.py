@@ -21,7 +21,6 @@ import os
 import resource
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -230,8 +229,11 @@ def end_like(status: int) -> None:
 
 
 def main() -> None:
-    """Runs a command: FOLDER LOG_BYTES TOLD COMMAND...; its process id is written to the descriptor TOLD."""
-    folder, most, told, *command = sys.argv[1:]
+    """Runs a command, whose process id is written to a descriptor.
+
+    All this is read from standard input, with zeros between: a command line that names the replica is the replica's.
+    """
+    folder, most, told, *command = _input().split("\0")
     woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -248,6 +250,16 @@ def main() -> None:
     drain(replica, log)
     assert replica.status is not None  # noqa: S101
     end_like(replica.status)
+
+
+def _input() -> str:
+    """All of it; nobody reads any more afterwards."""
+    with open(0, "rb", closefd=False) as file:
+        given = os.fsdecode(file.read())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return given
 
 
 def _pass_on(replica: Replica) -> None:
