@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from management import keys
 from management.clock import now
-from management.errors import Forbidden, ManagementError, TooManyRequests, Unauthorized
+from management.errors import Forbidden, ManagementError, StoreUnavailable, TooManyRequests, Unauthorized
 from management.keys import Key, Role
 from management.store import Store
 from web.error_shape import Refusal
@@ -34,11 +34,13 @@ class Keyring:
 
     def __init__(self) -> None:
         self._known: dict[str, Key] = {}
+        self.learnt = False
+        """Whether anybody could look at the keys yet."""
         self._used: dict[str, datetime] = {}
 
     def learn(self, known: list[Key]) -> None:
         """All keys, as they are now."""
-        self._known = {one.id: one for one in known}
+        self._known, self.learnt = {one.id: one for one in known}, True
 
     def find(self, text: str) -> Key | None:
         """The valid key that this text is; its use is noted."""
@@ -100,6 +102,8 @@ class Door:
 
     def _unknown(self, scope: Scope) -> Refusal:
         """A wrong key is counted; none at all is a mistake, not an attack."""
+        if not self._keyring.learnt:
+            return _refusal(StoreUnavailable(retry_after=5))
         if _given(scope["headers"]) is None:
             return _refusal(Unauthorized())
         seconds = self._failures.note(_address(scope))

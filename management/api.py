@@ -111,6 +111,7 @@ def _add_deleting(api: APIRouter, platform: Platform) -> None:
             "deleted",
             lambda _, __, message: {"message": message},
             ends=True,
+            makes_room=model_id,
             lasting=False,
         )
         return await platform.changes.make(request, change, asked.wait)

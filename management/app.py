@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import Any, Final
@@ -22,6 +21,7 @@ from management.backends.choice import Backend
 from management.backends.engine import Engine
 from management.changes import Changes
 from management.demand import REPORT_SECONDS, Reporter
+from management.disk import Reserve
 from management.documentation import add_documentation
 from management.errands import Errands
 from management.errors import StoreUnavailable
@@ -29,7 +29,7 @@ from management.first_key import first_key
 from management.gateway import Calls, Gateway
 from management.ledger import Ledger
 from management.metrics import Metrics
-from management.outage import Outage
+from management.opening import every, opened
 from management.reconciler import Reconciler
 from management.records import LONGEST_TIMEOUT, Status
 from management.settings import Settings, settings
@@ -48,9 +48,8 @@ BODY_SECONDS: Final = 60.0
 SPARE_SECONDS: Final = 30.0  # beyond the longest that a caller may wait for: our own deadlines are first
 HEALTH_SECONDS: Final = 0.5  # that an answer about the health is good for
 USES_SECONDS: Final = 10.0  # between two notes of when keys were used
+RESERVE_SECONDS: Final = 30.0  # between two looks whether there is room for the reserve
 OPEN: Final = frozenset({f"{api.PREFIX}/{path}" for path in ("health", "docs", "openapi.json")})
-
-logger = logging.getLogger(__name__)
 
 
 class Platform:
@@ -146,24 +145,47 @@ class Platform:
     @cached_property
     def changes(self) -> Changes:
         """How they change it."""
-        return Changes(self.store, self.supervisor.wake, self._refresh, self._next_news)
+        return Changes(self.store, self.supervisor.wake, self._refresh, self._next_news, self._room)
+
+    @cached_property
+    def reserve(self) -> Reserve:
+        """What a full disk gives up for deletions."""
+        return Reserve(self.settings)
 
     async def start(self) -> None:
-        """Opens the database, makes the first key, learns what there is, and begins to supervise."""
+        """Opens the database and begins to supervise, or tries it again and again: others are served meanwhile.
+
+        Raises what no waiting mends.
+        """
         failpoints.arm(self.settings.failpoint)
         if (self.settings.home / replacing.JOURNAL).exists():
             raise RuntimeError(f"a restore into {self.settings.home} was interrupted: run it again, then start")
+        if (later := await opened(self.settings.home.absolute(), self._open)) is not None:
+            self._tasks.append(later)
+
+    async def _open(self) -> None:
+        """Makes the folder, the tables and the first key, learns what there is, and begins to supervise."""
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.settings.home.chmod(0o700)  # somebody else may have made it
+        await asyncio.to_thread(self.reserve.give)
         await asyncio.to_thread(self.store.migrate)
         await self.store.write(lambda session: first_key(session, self.settings))
         await self._refresh()
-        self._tasks = [
+        self._tasks += [
             asyncio.create_task(self.supervisor.run()),
-            asyncio.create_task(_every(self.settings.refresh_seconds, self._refresh)),
-            asyncio.create_task(_every(REPORT_SECONDS, self.reporter.report)),
-            asyncio.create_task(_every(USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
+            asyncio.create_task(every(self.settings.refresh_seconds, self._refresh)),
+            asyncio.create_task(every(REPORT_SECONDS, self.reporter.report)),
+            asyncio.create_task(every(USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
+            asyncio.create_task(every(RESERVE_SECONDS, lambda: asyncio.to_thread(self.reserve.keep))),
         ]
+        await asyncio.to_thread(self.reserve.keep)
+
+    async def _room(self, model_id: str) -> AsyncIterator[None]:
+        """Steps that make room for deleting a model on a full disk: what is kept for it, then what the model left."""
+        if await asyncio.to_thread(self.reserve.give):
+            yield
+        if isinstance(self.supervisor, Supervisor) and await self.supervisor.end_at_once(model_id):
+            yield
 
     async def close(self) -> None:
         """Ends what ``start`` began; replicas too, unless they are to be kept."""
@@ -281,20 +303,6 @@ class Platform:
         app.include_router(router)
         add_documentation(app, api.PREFIX, beside_models=self._beside_models)
         return app
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Does it again and again; what fails once is tried the next time, and is not the last one."""
-    database = Outage(logger, "the database")
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await work()
-            database.is_over()
-        except StoreUnavailable:
-            database.lasts("it cannot be read or written")
-        except Exception:
-            logger.exception("it is tried again in %g s", seconds)
 
 
 def _state(session: Session) -> tuple[Lease | None, int, int]:

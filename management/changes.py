@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
 from management import failpoints, messages
 from management.answers import of_error
 from management.clock import now
-from management.errors import DeploymentFailed, InvalidRequest, KeyReused, ManagementError, RequestRunning
+from management.errors import (
+    DeploymentFailed,
+    InvalidRequest,
+    KeyReused,
+    ManagementError,
+    RequestRunning,
+    StoreUnavailable,
+)
 from management.keys import Key
 from management.messages import problem
 from management.reading import language
@@ -25,10 +33,14 @@ from management.wishes import Caller
 from web.answers import JSONAnswer
 
 SPARE_SECONDS: Final = 5.0  # for a wait to be over in
+T = TypeVar("T")
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 
 Work = Callable[[Session, Caller], Deployment]
 """Changes the wish and returns it."""
+
+Room = Callable[[str], AsyncIterator[None]]
+"""Ways to make room for deleting a model on a full disk: each step that has made some, one after the other."""
 
 Tell = Callable[[Deployment, int, str], dict[str, Any]]
 """The answer's body, from the deployment, the number of its replicas and the message."""
@@ -44,6 +56,8 @@ class Change:
     tell: Tell
     ends: bool = False
     """Whether it is done when the deployment is no more."""
+    makes_room: str | None = None
+    """The model of which everything ends; on a full disk its files may go first."""
     lasting: bool = True
     """Whether an Idempotency-Key is heeded; to delete twice is harmless without one."""
 
@@ -63,9 +77,10 @@ class Changes:
         wake: Callable[[], None],
         refresh: Callable[[], Awaitable[None]],
         news: Callable[[], asyncio.Future[None]],
+        room: Room,
     ) -> None:
         """``wake`` tells the supervisor, ``refresh`` lets this worker learn what changed, ``news`` ends when it did."""
-        self._store, self._wake, self._refresh, self._news = store, wake, refresh, news
+        self._store, self._wake, self._refresh, self._news, self._room = store, wake, refresh, news, room
 
     async def make(self, request: Request, change: Change, wait: float | None) -> JSONAnswer:
         """The answer: 202, or after a wait 200 when it is done and 202 when not yet. Raises ManagementError."""
@@ -107,7 +122,7 @@ class Changes:
             return said, deployment
 
         try:
-            begun = await self._store.write(write)
+            begun = await self._written(change, write)
         except (KeyReused, RequestRunning):
             raise
         except ManagementError as error:
@@ -116,6 +131,18 @@ class Changes:
             raise
         failpoints.reach("wish.committed")
         return begun
+
+    async def _written(self, change: Change, write: Callable[[Session], T]) -> T:
+        """What the transaction gives; where a full disk refuses a deletion, again for each step that made room."""
+        try:
+            return await self._store.write(write)
+        except StoreUnavailable:
+            if change.makes_room is None:
+                raise
+            async for _ in self._room(change.makes_room):
+                with suppress(StoreUnavailable):
+                    return await self._store.write(write)
+            raise
 
     async def _note(self, once: _Once, said: _Said) -> None:
         await self._store.write(

@@ -258,6 +258,19 @@ class Supervisor:
             self._ending.pop(replica_id, None)
             self.wake()
 
+    async def end_at_once(self, model_id: str) -> bool:
+        """Whether replicas of a model that is being deleted were ended, and what they left on the disk is gone.
+
+        Only where nothing can be recorded first: their records are settled at the next look that can write.
+        """
+        deployments, replicas = await self._ledger.read()
+        ids = {one.id for one in deployments if one.model_id == model_id}
+        own = [one.id for one in replicas if one.deployment_id in ids]
+        for replica_id in own:
+            await self._launcher.stop(replica_id, 0.0)
+            await self._launcher.clean(replica_id)
+        return bool(own)
+
     async def log(self, deployment: Deployment, replicas: Sequence[Replica], lines: int) -> dict[str, list[str]]:
         """The last lines that each of these replicas of the deployment wrote, by its id."""
         return {one.id: await self._launcher.log(one.id, lines) for one in replicas}

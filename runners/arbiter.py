@@ -2,26 +2,31 @@
 
 BentoML starts its processes by circus. What differs here:
 
-    no control port   circus takes commands over TCP from any user of the machine, ``add`` among them, which runs what
-                      it is given as the owner of the server. Here signals alone command it, and it publishes nothing.
-    the door first    BentoML keeps the socket that callers connect to until its workers have ended: who connects
-                      meanwhile waits, and is thrown out unanswered. A proxy that asks another replica may so come upon
-                      the same one again. Here the socket is let go of before any worker is told to end.
-    a worker's pulse  each worker's event loop beats once a second (``worker.py``). One that has served and falls
-                      silent is killed, and circus starts another.
-    ``--door PATH``   as the first argument: a unix socket instead of a port.
+    no control port  circus takes commands over TCP from any user of the machine, ``add`` among them, which runs what it
+                     is given as the owner of the server. Here signals alone command it, and it publishes nothing.
+    the door first   BentoML keeps the socket that callers connect to until its workers have ended: who connects
+                     meanwhile waits, and is thrown out unanswered. A proxy that asks another replica may so come upon
+                     the same one again. Here the socket is let go of before any worker is told to end.
+    a pulse          each worker's event loop beats once a second (``worker.py``). One that has served and falls silent
+                     is killed, and circus starts another.
+    no disk          the sockets between the processes, and their counts, lie in memory: no full disk stops a model.
+    --door PATH      as the first argument: a unix socket instead of a port.
 
 It stands alone, as ``worker.py`` does: replicas of several services run it by path, also in containers.
 """
 
 from __future__ import annotations
 
+import atexit
+import fcntl
 import logging
 import os
 import resource
+import shutil
 import signal
 import struct
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -29,6 +34,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from _bentoml_impl.server import serving
+from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.utils import circus
 from bentoml_cli.cli import cli
 from circus.controller import Controller
@@ -54,6 +60,12 @@ PAUSE_SECONDS: Final = 60.0
 LONGEST_PAUSE: Final = 900.0
 CALM_SECONDS: Final = 3600.0
 """Without a kill, after which the pause is the first one again."""
+MEMORY: Final = Path("/dev/shm")  # noqa: S108 - in it, a folder is made anew for us alone
+RUN: Final = "atelier-run-"
+LEAST_MEMORY: Final = 64 * 1024 * 1024
+"""Bytes that are free there, so that a part may be ours."""
+RUN_SECONDS: Final = 10.0
+"""Age at which a folder that nobody holds has been left behind, and is not just being made."""
 
 logger = logging.getLogger("bentoml.atelier")
 
@@ -179,6 +191,36 @@ class Arbiter(circus.Arbiter):
         super().stop()
 
 
+def run_folder() -> Path | None:
+    """A new folder of this process alone, in memory, for sockets and counts; None where memory has no place for it.
+
+    A full disk stops none of them there. Whoever writes to a file of counts that is mapped from one is ended by SIGBUS.
+    """
+    with suppress(OSError):
+        disk = os.statvfs(MEMORY)
+        if disk.f_bavail * disk.f_frsize > LEAST_MEMORY:
+            _sweep()
+            folder = Path(tempfile.mkdtemp(prefix=RUN, dir=MEMORY))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            fcntl.flock(os.open(folder, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_EX)  # for as long as we live
+            return folder
+    return None
+
+
+def _sweep() -> None:
+    """Removes what arbiters left that were killed."""
+    for folder in MEMORY.glob(f"{RUN}*"):
+        with suppress(OSError):
+            about = folder.stat()
+            if about.st_uid == os.geteuid() and time.time() - about.st_mtime > RUN_SECONDS:
+                held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+                finally:
+                    os.close(held)
+
+
 def _through_worker(arguments: list[str]) -> list[str]:
     """A worker's command with ``worker.py`` in place of BentoML's module, which it runs."""
     at = arguments.index(MODULE)
@@ -195,6 +237,9 @@ def main() -> None:
         arguments = arguments[2:]
     Arbiter.pulse = Pulse()
     os.environ[PULSE] = f"{os.getpid()}:{Arbiter.pulse.sends_to}"  # before BentoML copies the environment
+    if (folder := run_folder()) is not None:
+        tempfile.tempdir = str(folder)  # of this process: the sockets to its workers
+        BentoMLContainer.prometheus_multiproc_dir.set(str(folder / "metrics"))
     os.environ.pop("BENTOML_NO_UDS", None)  # it would open a port to each model
     serving.IS_WSL = False  # likewise
     circus.Arbiter = Arbiter  # type: ignore[misc]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
@@ -27,6 +28,9 @@ GRACE_SECONDS: Final = 5
 STOP_SECONDS: Final = 15
 START_SECONDS: Final = 180
 CHECKPOINT_SECONDS: Final = 1800
+LOOK_SECONDS: Final = 0.5
+ALONE_SECONDS: Final = 5.0
+"""That the models answer, and what stands beside them does not, until they are served without it."""
 SUMMARIZING: Final = ("Atelier", "Summarization")
 
 WRONG: Final = 2
@@ -43,6 +47,10 @@ EXAMPLES: Final = """
   curl {url}/health
 
 Models are deployed, called and scaled below {url}/api/v1   (docs/management.md; the first key: .atelier/admin.key)
+"""
+UNMANAGED: Final = """
+The models answer, but they cannot be deployed or managed: the database is not available, see the log above. It is tried
+again every few seconds.
 """
 
 
@@ -66,10 +74,11 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
         _, ending = _started(arguments)
         sys.exit(ending.wait())
     server, ending = _started(arguments, ATELIER_PUBLIC_URL=url)
-    if _healthy(server, arguments.host, arguments.port):
+    ready = _ready(server, arguments.host, arguments.port)
+    if ready:
         # A model alone has only its own routes: its documentation shows them.
         said = ANNOUNCEMENT + (EXAMPLES if arguments.service == DEFAULT else "")
-        print(said.format(url=url), flush=True)
+        print(said.format(url=url) + (UNMANAGED if ready is Ready.MODELS else ""), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
         ending.ask(signal.SIGTERM)
@@ -164,13 +173,26 @@ def _start_seconds() -> float:
     return START_SECONDS if settings().checkpoint is None else CHECKPOINT_SECONDS
 
 
-def _healthy(server: subprocess.Popen[bytes], host: object, port: int) -> bool:
-    deadline = time.monotonic() + _start_seconds()
+class Ready(Enum):
+    """What of a server answers."""
+
+    ALL = auto()
+    MODELS = auto()
+    """The models alone: the management beside them has no database that it can use."""
+
+
+def _ready(server: subprocess.Popen[bytes], host: object, port: int) -> Ready | None:
+    """None when it ends before, or is not ready in time."""
+    deadline, alone = time.monotonic() + _start_seconds(), 0.0
     while server.poll() is None and time.monotonic() < deadline:
-        if listening.answers(listening.reached(str(host)), port):
-            return True
-        time.sleep(0.5)
-    return False
+        status, told = listening.health(listening.reached(str(host)), port)
+        if status == 200:
+            return Ready.ALL
+        alone = alone + LOOK_SECONDS if told.get("model_loaded") is True else 0.0
+        if alone > ALONE_SECONDS:
+            return Ready.MODELS
+        time.sleep(LOOK_SECONDS)
+    return None
 
 
 if __name__ == "__main__":

@@ -78,18 +78,19 @@ async def test_a_replica_of_several_services_opens_no_port(launcher: ProcessLaun
     assert len(found.paths) == 3, "of the replica, of its first service, and of the second one"
 
 
-@pytest.fixture(scope="module")
-def two_workers(echo_bentos: Path) -> Iterator[Management]:
-    with managing(echo_bentos, workers=2) as server:
-        yield server
-
-
-def test_the_management_alone_opens_its_own_port_and_its_replicas_none(two_workers: Management) -> None:
-    with two_workers.client() as api:
-        assert deploy(api).status_code == 200
-    found = listening(two_workers.pid)
-    only(found, port_of(two_workers.url))
+def test_the_management_alone_opens_its_own_port_and_its_replicas_none(
+    management: Management, api: httpx.Client
+) -> None:
+    assert deploy(api).status_code == 200
+    found = listening(management.pid)
+    only(found, port_of(management.url))
     assert [path for path in found.paths if path.endswith("/http.sock")]
+
+
+@pytest.mark.slow
+def test_so_does_one_of_several_workers(echo_bentos: Path) -> None:
+    with managing(echo_bentos, workers=2) as server:
+        only(listening(server.pid), port_of(server.url))
 
 
 @contextmanager

@@ -187,6 +187,7 @@ def test_the_time_in_which_a_replica_could_not_be_looked_at_is_none_of_its_silen
     assert sightings.health()[one.id].silence == 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_takes_as_many_descriptors_as_it_may_have(echo_bentos: Path, workers: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import socket
-from http.client import HTTPConnection
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException
+from typing import Any, Final
+
+from web import strict_json
+from web.strict_json import InvalidJSON
+
+MOST_BYTES: Final = 64 * 1024
+"""Of an answer about the health."""
 
 
 def check_port(host: str, port: int) -> None:
@@ -20,13 +28,15 @@ def reached(host: str) -> str:
     return f"[{found}]" if ":" in found else found
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether ``GET /health`` says yes; ``host`` as ``reached`` gives it."""
+def health(host: str, port: int) -> tuple[int, Mapping[str, Any]]:
+    """The status and the object that ``GET /health`` gives; ``host`` as ``reached`` gives it. Status 0 for nobody."""
     connection = HTTPConnection(host.strip("[]"), port, timeout=10)
     try:
         connection.request("GET", "/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
+        answer = connection.getresponse()
+        told = strict_json.loads(answer.read(MOST_BYTES))
+        return answer.status, told if isinstance(told, dict) else {}
+    except (OSError, HTTPException, InvalidJSON):
+        return 0, {}
     finally:
         connection.close()

@@ -46,7 +46,8 @@ class ProcessLauncher(Launcher):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._home = settings.replicas
-        self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with suppress(OSError):  # a disk may be full; the next start makes it
+            self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     async def start(self, launch: Launch) -> None:
@@ -56,7 +57,8 @@ class ProcessLauncher(Launcher):
     def _start(self, launch: Launch) -> None:
         folder = self._home / launch.replica_id
         try:
-            folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+            self._home.mkdir(mode=0o700, exist_ok=True, parents=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             with (folder / "lock").open("ab") as lock:
                 if not replica_folder.taken(lock.fileno()):
                     host_processes.sweep(launch.replica_id)  # left where a folder was removed

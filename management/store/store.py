@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from sqlalchemy import Connection, create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from management.disk import is_full
 from management.errors import StoreUnavailable
 from management.store import tables
 from management.store.answers import Answers
@@ -76,8 +77,9 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         sqlite = make_url(url).get_backend_name() == "sqlite"
-        if sqlite:
-            _make_private(make_url(url).database)
+        self._database = make_url(url).database if sqlite else None
+        with suppress(StoreUnavailable), translated():  # on a full disk it is made later
+            _make_private(self._database)
         self._engine = create_engine(
             url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {}, pool_pre_ping=not sqlite
         )
@@ -93,6 +95,7 @@ class Store:
         from management.store.migrate import upgrade
 
         with translated():
+            _make_private(self._database)
             upgrade(self._engine)
 
     @contextmanager
@@ -163,6 +166,10 @@ def translated() -> Iterator[None]:
         raise
     except SQLAlchemyError as error:  # also when no connection is free in time
         raise StoreUnavailable(retry_after=1) from error
+    except OSError as error:
+        if is_full(error):
+            raise StoreUnavailable(retry_after=1) from error
+        raise
 
 
 def _make_private(database: str | None) -> None:
