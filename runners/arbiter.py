@@ -101,7 +101,7 @@ class Pulse:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._heard, self.sends_to = os.pipe2(os.O_NONBLOCK)
+        self._heard, self.sends_to = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_inheritable(self.sends_to, True)
         self._last: dict[int, float] = {}
         self._looked_at = clock()

@@ -48,10 +48,13 @@ def end_with(parent: int) -> None:
 
 def keep_only(socket_fd: int) -> None:
     """Closes the sockets of the other services, which circus hands to all: one that hangs must keep nobody's open."""
-    for name in os.listdir("/dev/fd"):
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as copy:
-            if int(name) != socket_fd and copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                os.close(int(name))
+    for number in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):  # it is no socket
+            found = socket.socket(fileno=number)
+            accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            found.detach()
+            if accepts and number != socket_fd:
+                os.close(number)
 
 
 def main() -> None:
