@@ -30,10 +30,9 @@ PR_SET_PDEATHSIG: Final = 1
 PR_SET_CHILD_SUBREAPER: Final = 36
 PIPE_BYTES: Final = 256 * 1024
 PIECE_BYTES: Final = 64 * 1024
-FLUSH_SECONDS: Final = 0.1
-"""Between two writes to the disk; what comes after a pause is written at once."""
-MOST_PENDING: Final = 1024 * 1024
-"""Bytes that wait to be written, the last ones: with ``FLUSH_SECONDS`` the most that one log writes to the disk."""
+TURN_SECONDS: Final = 0.1
+TURN_BYTES: Final = 1024 * 1024
+"""That one log writes to the disk in a turn; what comes faster waits for the next one, and its beginning is dropped."""
 SPARE_BYTES: Final = 4 * 1024 * 1024
 """Of the disk that logs leave to others."""
 FAMILY_SECONDS: Final = 5.0
@@ -49,18 +48,20 @@ class Log:
         self._folder, self._part, self._clock = folder, most // 2, clock
         self._pending = bytearray()
         self._lost = 0
-        self._written_at = -FLUSH_SECONDS
+        self._turn_at, self._written = -TURN_SECONDS, 0
         self._file: int | None = None
 
     @property
     def wait(self) -> float | None:
         """Seconds until there is something to be written; None where there is nothing."""
-        return max(0.0, self._written_at + FLUSH_SECONDS - self._clock()) if self._pending else None
+        if not self._pending:
+            return None
+        return max(0.0, self._turn_at + TURN_SECONDS - self._clock()) if self._written >= TURN_BYTES else 0.0
 
     def add(self, data: bytes) -> None:
-        """What came now; written at once where nothing was a moment ago."""
+        """What came now; written at once while there is not much of it."""
         self._pending += data
-        excess = len(self._pending) - min(MOST_PENDING, self._part // 2)
+        excess = len(self._pending) - min(TURN_BYTES, self._part // 2)
         if excess > 0:
             self._lost += excess
             del self._pending[:excess]
@@ -69,18 +70,20 @@ class Log:
 
     def write(self) -> None:
         """Writes what is pending; where that is not possible, its end is kept for later."""
-        self._written_at = self._clock()
-        if not self._pending:
-            return
+        if self._clock() - self._turn_at >= TURN_SECONDS:
+            self._turn_at, self._written = self._clock(), 0
         try:
-            if _free(self._folder) < SPARE_BYTES:
+            if not self._pending or _free(self._folder) < SPARE_BYTES:
+                self._written = TURN_BYTES  # it is tried again in the next turn
                 return
             if self._lost:
                 self._append(b"\n[%d bytes are left out here]\n" % self._lost)
                 self._lost = 0
             self._append(self._pending)
+            self._written += len(self._pending)
             self._pending.clear()
         except OSError:  # the disk is full, or the folder is being removed
+            self._written = TURN_BYTES
             self._close()
 
     def _append(self, data: bytes | bytearray) -> None:
