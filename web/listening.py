@@ -40,3 +40,8 @@ def health(host: str, port: int) -> tuple[int, Mapping[str, Any]]:
         return 0, {}
     finally:
         connection.close()
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether ``GET /health`` says yes."""
+    return health(host, port)[0] == 200
