@@ -62,7 +62,7 @@ def main() -> None:
     if not arguments.contained:
         _refuse_used_port(arguments.host, arguments.port)
         _refuse_bad_settings(arguments.service)
-    if arguments.service != DEFAULT:
+    if arguments.service != DEFAULT and not arguments.contained:  # in a container it is the front door, too
         _serve(arguments, url)
     _refuse_unfit_management()
     with server_file.announced(Path(os.environ.get("ATELIER_HOME") or ".atelier"), url, arguments.port):
