@@ -146,7 +146,7 @@ def inference(name: str, summary: str, body: type[BaseModel], *, batch: bool) ->
 
 
 def health(name: str) -> dict[str, Any]:
-    """The platform's health; it wants no key."""
+    """The management's health; it needs no key."""
     responses = {
         200: _json("It works.", answers.HealthAnswer, examples.HEALTHY),
         503: _json("It does not.", answers.UnhealthyAnswer, examples.UNHEALTHY),

@@ -142,7 +142,7 @@ def _unpack(file: IO[bytes], stages: dict[str, Path]) -> Contents:
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         if isinstance(error, OSError) and error.filename:  # the disk's, and not the archive's
             raise
-        raise BackupError(f"this is no whole archive of a back-up: {error}") from None
+        raise BackupError(f"this is not a complete back-up archive: {error}") from None
     return _as_told(manifest, found)
 
 

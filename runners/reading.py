@@ -216,7 +216,7 @@ def _only(body: Mapping[str, Any], names: set[str], also: frozenset[str]) -> Sou
     unknown = body.keys() - names - also
     wanted = " or ".join(f'"{name}"' for name in sorted(names))
     if len(found) != 1:
-        raise InvalidInput(f"exactly one of {wanted} is wanted")
+        raise InvalidInput(f"exactly one of {wanted} is required")
     if unknown:
         raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}")
     (name,) = found
@@ -225,7 +225,7 @@ def _only(body: Mapping[str, Any], names: set[str], also: frozenset[str]) -> Sou
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InvalidInput("a JSON object is wanted")
+        raise InvalidInput("a JSON object is required")
     return value
 
 

@@ -214,6 +214,7 @@ def test_json_and_messages_survive_a_terminal_without_the_letters(server: Manage
     ],
 )
 def test_a_wrong_call_says_what_is_wrong_with_it(home: Path, arguments: tuple[str, ...], said: str) -> None:
+    announce(home)
     done = run(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr

@@ -168,10 +168,10 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "is of a newer format": (whole(GOOD, format=FORMAT + 1), "format '2'"),
     "is of a newer database": (whole({DATABASE: database(version="9999")}), "newer version"),
     "has no database in its place": (whole({DATABASE: b"no database at all" * 100}), "cannot be read"),
-    "is cut off": (whole(GOOD)[:-300], "no whole archive|was cut off"),
-    "is no archive": (b"nonsense" * 100, "no whole archive"),
-    "is empty": (b"", "no whole archive"),
-    "is no archive in gzip": (gzip.compress(b"nonsense" * 100), "no whole archive"),
+    "is cut off": (whole(GOOD)[:-300], "not a complete back-up archive|was cut off"),
+    "is no archive": (b"nonsense" * 100, "not a complete back-up archive"),
+    "is empty": (b"", "not a complete back-up archive"),
+    "is no archive in gzip": (gzip.compress(b"nonsense" * 100), "not a complete back-up archive"),
 }
 
 

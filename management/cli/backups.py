@@ -1,4 +1,4 @@
-"""The commands ``backup`` and ``restore``: on the folders of this machine, for whoever may read and write there."""
+"""The commands ``backup`` and ``restore``: on the folders of this machine, by users who may read and write there."""
 
 from __future__ import annotations
 

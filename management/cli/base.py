@@ -156,7 +156,10 @@ def _given_key(meta: dict[str, Any]) -> str:
 
 def _is_at(url: str, port: int) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "http" and (parts.port or 80) == port
+    try:
+        return parts.scheme == "http" and (parts.port or 80) == port
+    except ValueError:  # it is no port at all
+        return False
 
 
 def _read(file: Path) -> str:
@@ -199,12 +202,12 @@ def find_home() -> None:
 
 
 def out() -> Console:
-    """Where results go. Made anew for each use: whoever tests replaces the streams."""
+    """Standard output, for results. Created for each use, because tests replace the streams."""
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=not Console().is_terminal)
 
 
 def aside() -> Console:
-    """Where everything goes that is no result."""
+    """Standard error, for everything else."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""The commands ``keys``: on the database of ATELIER_HOME itself, for whoever may write there needs no key."""
+"""The commands ``keys``: on the database of ATELIER_HOME itself, which needs no key from users who may write there."""
 
 from __future__ import annotations
 

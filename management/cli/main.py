@@ -88,8 +88,9 @@ def main() -> None:
     python -m management deploy model.yaml
     python -m management infer tcm_diagnosis_v2 '{"symptoms": ["头痛", "乏力"]}'
 
-    The key is that of ATELIER_API_KEY, or that of --key-file, or, for a server of this machine, the one that its first
-    start left in ATELIER_HOME/admin.key. Options may stand before or after the command.
+    The key is that of --key-file, else that of ATELIER_API_KEY, else the one that the first start left in
+    ATELIER_HOME/admin.key, which is sent only to the running server of ATELIER_HOME. Options may stand before or after
+    the command.
     """
 
 

@@ -26,7 +26,7 @@ WARNED: Final = 1
 UNHEALTHY: Final = 3
 """As for a server that does not answer."""
 HIDDEN: Final = (401, 403, 404)
-"""Of whoever has no key, or asks a model that is served alone: models are not shown, and nothing is wrong."""
+"""Statuses for callers without a key, and of a model that is served alone: models are not shown, nothing is wrong."""
 
 Look = dict[str, Any]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
