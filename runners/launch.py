@@ -37,14 +37,22 @@ WRONG: Final = 2
 """Exit status of what was called, or set, wrongly."""
 DEFAULT: Final = "service:Atelier"
 ANNOUNCEMENT: Final = "\nAtelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)\n"
-EXAMPLES: Final = """
-  curl -F image=@examples/forest.jpg {url}/classify
-  curl -F image=@examples/forest.jpg "{url}/classify?lang=en"
-  curl -F image=@examples/sea.jpg {url}/embed
-  curl -F file=@README.md {url}/summarize/file
-  curl -H "Content-Type: application/json" -d '{{"symptoms": ["头痛", "乏力", "食欲不振"]}}' {url}/diagnose
-  curl -H "Content-Type: application/json" -d '{{"symptoms": ["恶寒", "发热", "咳嗽"]}}' {url}/treat
-  curl {url}/health
+EXAMPLES: Final = {
+    "satellite": (
+        "curl -F image=@examples/forest.jpg {url}/classify",
+        'curl -F image=@examples/forest.jpg "{url}/classify?lang=en"',
+    ),
+    "embedding": ("curl -F image=@examples/sea.jpg {url}/embed",),
+    "summarization": ("curl -F file=@examples/harbour.txt {url}/summarize/file",),
+    "diagnosis": (
+        """curl -H "Content-Type: application/json" -d '{{"symptoms": ["头痛", "乏力", "食欲不振"]}}' {url}/diagnose""",
+    ),
+    "treatment": (
+        """curl -H "Content-Type: application/json" -d '{{"symptoms": ["恶寒", "发热", "咳嗽"]}}' {url}/treat""",
+    ),
+}
+"""Calls to try, by model."""
+MANAGED: Final = """  curl {url}/health
 
 Models are deployed, called and scaled below {url}/api/v1   (docs/management.md; the first key: .atelier/admin.key)
 """
@@ -77,7 +85,7 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
     ready = _ready(server, arguments.host, arguments.port)
     if ready:
         # A model alone has only its own routes: its documentation shows them.
-        said = ANNOUNCEMENT + (EXAMPLES if arguments.service == DEFAULT else "")
+        said = ANNOUNCEMENT + (_examples() if arguments.service == DEFAULT else "")
         print(said.format(url=url) + (UNMANAGED if ready is Ready.MODELS else ""), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
@@ -85,6 +93,12 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
         ending.wait()
         sys.exit(f"the models were not ready after {_start_seconds()} seconds; the log above says why")
     sys.exit(ending.wait())
+
+
+def _examples() -> str:
+    """What can be called at the front door: one example or two of each model that it serves."""
+    calls = [call for model in settings().models for call in EXAMPLES[model]]
+    return "\n" + "".join(f"  {call}\n" for call in calls) + MANAGED
 
 
 def _started(arguments: argparse.Namespace, **defaults: str) -> tuple[subprocess.Popen[bytes], Ending]:
@@ -143,16 +157,22 @@ def _refuse_used_port(host: object, port: int) -> None:
 
 
 def _refuse_bad_settings(service: str) -> None:
-    """Finds a summarization checkpoint before the server does, which is given little time to start in."""
+    """Finds wrong settings and a missing checkpoint before the server does, which would be started again for ever."""
     try:
-        if service.rsplit(":", maxsplit=1)[-1] not in SUMMARIZING:
-            return
-        found(settings().summarizer, settings().checkpoint, trust_remote_code=settings().trust_remote_code)
+        known = settings()
+        if service.rsplit(":", maxsplit=1)[-1] in SUMMARIZING and "summarization" in known.models:
+            found(known.summarizer, known.checkpoint, trust_remote_code=known.trust_remote_code)
     except CheckpointError as error:
         _refuse(f"MODEL_PATH: {error}")
     except ValidationError as error:
-        wrong = "; ".join(f"{one['loc'][0]}: {one['msg']}" for one in error.errors(include_url=False))
-        _refuse(f"a setting is wrong: {wrong}")
+        wrong = {f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()}
+        _refuse(f"a setting is wrong: {'; '.join(sorted(wrong))}")
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The environment variable of a setting; one with a name of its own is called by it."""
+    name = str(place[0])
+    return name if name.isupper() else f"ATELIER_{name.upper()}"
 
 
 def _refuse_unfit_management() -> None:

@@ -1,0 +1,44 @@
+"""What the launcher says and refuses of the models that it is asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from runners import launch
+from runners.settings import MODELS, Settings
+from tests.servers import ROOT
+
+
+def test_the_examples_are_of_the_models_that_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuple(launch.EXAMPLES) == MODELS
+    monkeypatch.setattr(launch, "settings", lambda: Settings.model_validate({"models": "embedding"}))
+    assert "/embed" in launch._examples()
+    assert "/classify" not in launch._examples()
+
+
+@pytest.mark.parametrize(
+    ("service", "variable", "value", "said"),
+    [
+        ("service:Atelier", "ATELIER_MODELS", "satelite", "ATELIER_MODELS: Input should be 'satellite'"),
+        ("service:Satellite", "ATELIER_MODEL_KEY", "short", "ATELIER_MODEL_KEY: must be at least 16"),
+        ("service:Satellite", "ATELIER_THREADS", "-1", "ATELIER_THREADS: "),
+    ],
+)
+def test_a_wrong_setting_of_any_service_is_one_line_and_exit_status_2(
+    service: str, variable: str, value: str, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "runners.launch", service, "--port", "18765"],
+        cwd=ROOT,
+        env={**os.environ, variable: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
