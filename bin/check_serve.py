@@ -6,13 +6,18 @@ It runs before there is an environment, and needs nothing but Python's own libra
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Iterator  # noqa: UP035 - an older Python is told so by the next step, not by a traceback here
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?\Z")
 WRONG = 2
+HUB_SECONDS = 5.0
+SILENT = ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # the hub is not asked, or not so
 
 
 def problems(host: str, port: str, model_path: str) -> Iterator[str]:
@@ -37,6 +42,27 @@ def _checkpoint(name: str) -> Iterator[str]:
         yield f"MODEL_PATH={name} is a file; it must be a checkpoint's folder or a name on the Hugging Face Hub"
     elif not HUB_NAME.match(name) or (folder.parent != Path() and folder.parent.is_dir()):
         yield f"MODEL_PATH={name} is neither a folder here nor a name on the Hugging Face Hub"
+    elif _is_unknown(name):
+        yield f"MODEL_PATH={name} is no folder here, and the Hugging Face Hub does not have it, or not for everybody"
+
+
+def _is_unknown(name: str) -> bool:
+    """Whether the hub answers that it has no such checkpoint; what cannot be asked now is found out later."""
+    cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    downloaded = cache / "hub" / f"models--{name.replace('/', '--')}"
+    if any(os.environ.get(one) for one in SILENT) or downloaded.is_dir() or (cache / "token").exists():
+        return False
+    hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    if not hub.startswith(("https://", "http://")):
+        return False
+    request = urllib.request.Request(f"{hub}/{name}/resolve/main/config.json")  # noqa: S310 - see above
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_SECONDS):  # noqa: S310
+            return False
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 404)
+    except (OSError, ValueError):
+        return False
 
 
 if __name__ == "__main__":

@@ -288,6 +288,22 @@ def test_make_refuses_wrong_arguments_before_it_installs_anything(tmp_path: Path
         assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.parametrize(("status", "known"), [(404, False), (401, False), (200, True), (503, True)])
+def test_a_name_that_the_hub_does_not_have_is_refused_before_torch_is_installed(status: int, known: bool) -> None:
+    with scripted((status, {})) as hub:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_"))}
+        command = [sys.executable, ROOT / "bin" / "check_serve.py", "127.0.0.1", "8080", "me/no-such-model"]
+        done = subprocess.run(
+            command,
+            env=environment | {"HF_ENDPOINT": hub.url, "HF_HOME": "/nowhere", "no_proxy": "*"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode == 0) is known
+    assert ("me/no-such-model" in done.stderr) is not known
+
+
 def test_a_server_in_front_refuses_a_port_that_is_none_and_a_home_that_cannot_be_written() -> None:
     for arguments, environment in (
         (("--port", "99999"), {}),
