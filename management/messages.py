@@ -7,7 +7,7 @@ Accept-Language comes first.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 Language = Literal["zh", "fr", "en"]
@@ -15,6 +15,7 @@ DEFAULT: Final[Language] = "zh"
 FOREIGN: Final[Language] = "en"
 """For callers whose languages are none of ours."""
 _LANGUAGES: Final[Mapping[str, Language]] = {"zh": "zh", "fr": "fr", "en": "en"}
+_REFUSED: Final = re.compile(r"\s*q\s*=\s*0(\.0{0,3})?\s*\Z", re.ASCII)
 _TAG: Final = re.compile(r"[a-z]{1,8}(-[a-z0-9]{1,8}){0,8}\Z", re.ASCII)
 MOST_CHOICES: Final = 20  # entries of an Accept-Language header that are read
 
@@ -283,15 +284,18 @@ def language_of(accept: str | None, default: Language = DEFAULT) -> Language:
     we do not have gets English.
     """
     best, choice = 0.0, default
+    refused: set[Language | None] = set()
     for entry in (accept or "").split(",")[:MOST_CHOICES]:
         tag, _, weight = entry.strip().lower().partition(";")
         quality = _quality(weight)
         found = _ours(tag.strip(), default)
-        if found is not None and quality > best:
+        if _REFUSED.match(weight):
+            refused.add(_LANGUAGES.get(tag.strip().partition("-")[0]))
+        elif found is not None and quality > best:
             best, choice = quality, found
         elif not best and quality and _TAG.match(tag.strip()):
             choice = FOREIGN
-    return choice
+    return choice if choice not in refused else _other(refused, default)
 
 
 def text(texts: Mapping[str, Texts], key: str, language: Language, **values: object) -> str:
@@ -303,6 +307,11 @@ def text(texts: Mapping[str, Texts], key: str, language: Language, **values: obj
 def problem(field: str, kind: str, language: Language, **values: object) -> dict[str, str]:
     """An entry of an error's ``details["problems"]``: which field, what is wrong with it, in a code and in words."""
     return {"field": field, "problem": kind, "message": text(PROBLEMS, kind, language, **values)}
+
+
+def _other(refused: Collection[Language | None], default: Language) -> Language:
+    """A language that the caller does not refuse; where all of ours are refused, an answer in one of them is best."""
+    return next((one for one in (FOREIGN, default, *_LANGUAGES.values()) if one not in refused), default)
 
 
 def _ours(tag: str, default: Language) -> Language | None:
