@@ -292,7 +292,7 @@ def test_make_refuses_wrong_arguments_before_it_installs_anything(tmp_path: Path
 def test_a_name_that_the_hub_does_not_have_is_refused_before_torch_is_installed(status: int, known: bool) -> None:
     with scripted((status, {})) as hub:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_"))}
-        command = [sys.executable, ROOT / "bin" / "check_serve.py", "127.0.0.1", "8080", "me/no-such-model"]
+        command = [sys.executable, str(ROOT / "bin" / "check_serve.py"), "127.0.0.1", "8080", "me/no-such-model"]
         done = subprocess.run(
             command,
             env=environment | {"HF_ENDPOINT": hub.url, "HF_HOME": "/nowhere", "no_proxy": "*"},
