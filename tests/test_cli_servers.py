@@ -73,7 +73,7 @@ def in_folder(folder: Path, *arguments: str, **environment: str) -> subprocess.C
         cwd=folder,
         env=known | environment,
         capture_output=True,
-        text=True,
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
         timeout=60,
         check=False,
     )
@@ -191,8 +191,11 @@ def test_help_survives_every_terminal(tmp_path: Path, encoding: str, arguments: 
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_json_and_messages_survive_a_terminal_without_the_letters(server: Management, tmp_path: Path) -> None:
-    terminal = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "ATELIER_HOME": str(server.home)}
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_json_and_messages_survive_a_terminal_without_the_letters(
+    server: Management, tmp_path: Path, encoding: str
+) -> None:
+    terminal = {"LC_ALL": "C", "PYTHONIOENCODING": encoding, "ATELIER_HOME": str(server.home)}
     made = in_folder(tmp_path, "keys", "create", "é头痛🙂", "--role", "viewer", **terminal)
     assert made.returncode == 0, made.stderr
     listed = in_folder(tmp_path, "keys", "list", "--json", **terminal)
