@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Mount
+from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
 from management import messages
@@ -86,8 +86,10 @@ def _answer_http(request: Request, error: Exception) -> Response:
 def _allowed(request: Request) -> list[str]:
     """The methods of every route that has the path; the framework names those of the first one only."""
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # a mount matches any method
-    return [
-        method
-        for method in METHODS
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
-    ]
+    return [method for method in METHODS if any(_has(route, request.scope, method) for route in routes)]
+
+
+def _has(route: BaseRoute, scope: Scope, method: str) -> bool:
+    """HEAD is answered wherever GET is."""
+    asked = "GET" if method == "HEAD" else method
+    return route.matches({**scope, "method": asked})[0] is Match.FULL

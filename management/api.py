@@ -19,11 +19,11 @@ from management.messages import problem
 from management.metrics import CONTENT_TYPE
 from management.reading import body, language, query
 from management.records import Deployment, Replica
-from management.replica_client import Result, code_of, message_of
+from management.replica_client import MOST_ELEMENTS, Result, code_of, message_of
 from management.routing import Priority
 from management.store import Session
 from management.wishes import Caller
-from web.answers import JSONAnswer, timestamp
+from web.answers import JSONAnswer, large_answer, timestamp
 from web.departure import while_awaited
 
 if TYPE_CHECKING:
@@ -186,28 +186,28 @@ def _add_inference(api: APIRouter, platform: Platform) -> None:
         "/models/{model_id}/inference",
         **describe.inference("infer", "One inference", schemas.InferenceBody, batch=False),
     )
-    async def inference(request: Request) -> JSONAnswer:
+    async def inference(request: Request) -> Response:
         model_id = _model_id(request)
         started = time.perf_counter()
-        asked = await body(request, schemas.InferenceBody)
+        asked = await body(request, schemas.InferenceBody, most=MOST_ELEMENTS)
         item = {"input_data": asked.input_data, "parameters": asked.parameters}
-        (result,) = await while_awaited(platform.gateway.infer(model_id, [item], _terms(request, asked)))
+        (result,) = await while_awaited(platform.gateway.infer(model_id, [item], await _terms(request, asked)))
         if (error := result.get("error")) is not None:
             raise ItemRefused(code_of(error.get("code")), message_of(error.get("message")))
-        return JSONAnswer(_answer(_request_id(request), model_id, result, started))
+        return await large_answer(_answer(_request_id(request), model_id, result, started))
 
     @api.post(
         "/models/{model_id}/batch_inference",
         **describe.inference("infer_batch", "A batch", schemas.BatchBody, batch=True),
     )
-    async def batch_inference(request: Request) -> JSONAnswer:
+    async def batch_inference(request: Request) -> Response:
         model_id = _model_id(request)
         started = time.perf_counter()
-        asked = await body(request, schemas.BatchBody)
+        asked = await body(request, schemas.BatchBody, most=MOST_ELEMENTS)
         items = [{"input_data": one.input_data, "parameters": one.parameters} for one in asked.requests]
-        results = await while_awaited(platform.gateway.infer(model_id, items, _terms(request, asked)))
+        results = await while_awaited(platform.gateway.infer(model_id, items, await _terms(request, asked)))
         own_id = _request_id(request)
-        return JSONAnswer(
+        return await large_answer(
             [_batch_answer(f"{own_id}.{number}", model_id, one, started) for number, one in enumerate(results)]
         )
 
@@ -243,8 +243,8 @@ def _add_metrics(api: APIRouter, platform: Platform) -> None:
         return Response(await platform.metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _terms(request: Request, asked: schemas.InferenceBody | schemas.BatchBody) -> Terms:
-    size = int(request.headers.get("content-length", 0))  # one number, as the edge has seen to; chunked bodies weigh 0
+async def _terms(request: Request, asked: schemas.InferenceBody | schemas.BatchBody) -> Terms:
+    size = len(await request.body())  # what came, whatever its headers said
     return Terms(PRIORITIES[asked.priority], asked.timeout, _request_id(request), size)
 
 

@@ -14,11 +14,10 @@ from starlette.requests import Request
 from management import bounds, messages
 from management.errors import InvalidRequest, UnsupportedMediaType
 from management.messages import Language, language_of, problem
-from web import strict_json
+from web import json_work, strict_json
 from web.strict_json import InvalidJSON
 
 MOST_PROBLEMS: Final = 50
-LARGE_BODY: Final = 256 * 1024  # bytes; beyond it parsing would hold up others
 
 Model = TypeVar("Model", bound=BaseModel)
 Context = Mapping[str, Any]
@@ -30,16 +29,21 @@ async def body(
     model: type[Model],
     error: type[InvalidRequest] = InvalidRequest,
     context: Context = NO_CONTEXT,
+    most: int = strict_json.MAX_ELEMENTS,
 ) -> Model:
-    """Parse the JSON body; ``context`` is what the model's validators see.
+    """Parse the JSON body, of at most ``most`` elements; ``context`` is what the model's validators see.
 
     Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
-    data = await request.body()
-    parsed = partial(_parsed, data, model, error, language(request), context)
-    return parsed() if len(data) < LARGE_BODY else await asyncio.to_thread(parsed)
+    data, spoken = await request.body(), language(request)
+    try:
+        value = await json_work.loads(data, most)
+    except InvalidJSON as wrong:
+        raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
+    checked = partial(_validated, value, model, error, spoken, context)
+    return checked() if len(data) < json_work.LARGE_BYTES else await asyncio.to_thread(checked)
 
 
 def query(request: Request, model: type[Model]) -> Model:
@@ -55,20 +59,6 @@ def language(request: Request) -> Language:
     app = request.scope.get("app")
     default = messages.DEFAULT if app is None else getattr(app.state, "language", messages.DEFAULT)
     return language_of(request.headers.get("accept-language"), default)
-
-
-def _parsed(
-    data: bytes,
-    model: type[Model],
-    error: type[InvalidRequest],
-    spoken: Language,
-    context: Context = NO_CONTEXT,
-) -> Model:
-    try:
-        value = strict_json.loads(data)
-    except InvalidJSON as wrong:
-        raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
-    return _validated(value, model, error, spoken, context)
 
 
 def _validated(

@@ -19,7 +19,7 @@ import aiohttp
 
 from management import own_faults
 from management.socket_path import SocketPath
-from web import strict_json
+from web import json_work, memory
 from web.strict_json import InvalidJSON
 
 INFER: Final = "/infer"
@@ -28,6 +28,8 @@ ALIVE_SECONDS: Final = 1.0
 """That are waited for a sign of life; who gives none may still be at work."""
 MOST_BYTES: Final = 64 * 1024 * 1024
 """Of an answer."""
+MOST_ELEMENTS: Final = 1_000_000
+"""Of an answer, and of what is asked: as many as the model contract takes."""
 IDLE_SECONDS: Final = 30
 """That a connection is kept without a call; the replica keeps it for longer."""
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z", re.ASCII)
@@ -102,13 +104,13 @@ class ReplicaClient:
         """A result for each item, in order. Raises ReplicaError."""
         own = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
         headers = {**self._headers(), **own}
-        body = strict_json.dumps({"requests": list(items)})
+        body = await json_work.dumps({"requests": list(items)})
         self._in_flight += 1
         try:
             async with self._session.post(
                 self._url + INFER, data=body, headers=headers, allow_redirects=False
             ) as answer:
-                return _results(answer.status, await _read(answer), len(items))
+                return await _results(answer.status, await _read(answer), len(items))
         except aiohttp.ClientResponseError as error:
             raise ReplicaFailed("the answer is not HTTP") from error
         except aiohttp.ClientConnectorError as error:
@@ -154,19 +156,20 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     size = 0
     async for piece in answer.content.iter_any():
         size += len(piece)
+        memory.hold(len(piece))
         if size > MOST_BYTES:
             raise ReplicaFailed("the answer is too large")
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def _results(status: int, body: bytes, count: int) -> list[Result]:
+async def _results(status: int, body: bytes, count: int) -> list[Result]:
     if status in (429, 503):
         raise ReplicaBusy(status)
     if status == 504:
         raise ReplicaLate(status)
     try:
-        told = strict_json.loads(body)
+        told = await json_work.loads(body, MOST_ELEMENTS)
     except InvalidJSON as error:
         raise ReplicaFailed("the answer is not JSON") from error
     if 400 <= status < 500:

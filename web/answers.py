@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from web import strict_json
+from web import json_work, strict_json
 
 
 class JSONAnswer(Response):
@@ -18,6 +18,11 @@ class JSONAnswer(Response):
     def render(self, content: Any) -> bytes:
         """The body."""
         return strict_json.dumps(content)
+
+
+async def large_answer(content: Any) -> Response:
+    """The same of a value of any size: a large one is written beside the event loop."""
+    return Response(await json_work.dumps(content), media_type=JSONAnswer.media_type)
 
 
 def timestamp() -> str:

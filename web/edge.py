@@ -17,11 +17,11 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from web import access_log, lifespans
+from web import access_log, addresses, lifespans, memory
 from web.access_log import configure_access_log, request_id
 from web.departure import departed
 from web.error_shape import Refusal, Voice, refusal, too_large
-from web.exchange import Allowance, Exchange
+from web.exchange import HEAD, Allowance, Exchange
 
 __all__ = ["Edge", "Guard", "Limits", "Refusal", "Section", "Voice", "configure_access_log", "request_id"]
 
@@ -156,7 +156,9 @@ class Edge:
         token = request_id.set(identity)
         section = self._section(scope["path"])
         inside, allowance = self._inside(scope, identity), self._allowance(scope["path"])
-        exchange = Exchange(self._judged, inside, receive, send, allowance, voice=section.voice if section else None)
+        voice = section.voice if section else None
+        lease = None if self.trusted else memory.of_process().lease()
+        exchange = Exchange(self._judged, inside, receive, send, allowance, voice=voice, lease=lease)
         leaving = departed.set(exchange.left)
         try:
             await exchange.run()
@@ -164,7 +166,9 @@ class Edge:
             departed.reset(leaving)
             if section or not self.trusted:  # the front door has a line for it, and a batch is nobody's single request
                 self._log(scope, exchange)
-                observe, seen = (section.observe, inside) if section else (self.observe, scope)
+                observe, seen = (
+                    (section.observe, {**inside, "method": scope["method"]}) if section else (self.observe, scope)
+                )
                 self._count(observe, seen, exchange)
             request_id.reset(token)
 
@@ -179,6 +183,8 @@ class Edge:
             "state": {**state, "request_id": identity},
             "edge.path": scope["path"],
         }
+        if scope["method"] == "HEAD":
+            inside |= {"method": "GET", HEAD: True}
         if not section and (target := self.rewrites.get(scope["path"])):
             inside |= {"path": target, "raw_path": quote(target).encode()}
         return inside
@@ -226,7 +232,6 @@ class Edge:
         return allowance.too_large if int(lengths.pop()) > allowance.body_bytes else None
 
     def _log(self, scope: Scope, exchange: Exchange) -> None:
-        client = scope.get("client")
         access_log.write(
             scope["path"],
             exchange.status,
@@ -236,7 +241,7 @@ class Edge:
             ms=exchange.milliseconds(),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
-            client=client[0] if client else None,
+            client=addresses.shown(scope.get("client")),
         )
 
     def _count(self, observe: Observe | None, scope: Scope, exchange: Exchange) -> None:

@@ -62,6 +62,10 @@ def refusal(status: int, message: str | None = None, code: str | None = None) ->
     return Refusal(status, message or usual_message, code or usual_code)
 
 
+OVERLOADED: Final = refusal(503)._replace(headers=((b"retry-after", b"2"),))
+"""What is said where there is no room for one more, and will be soon."""
+
+
 def too_large(limit: int, message: str | None = None) -> Refusal:
     """A body of more bytes than the limit."""
     return refusal(413, message or f"The body is larger than {limit} bytes")

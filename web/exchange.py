@@ -11,17 +11,18 @@ from typing import Any, Final, NamedTuple
 from starlette.types import Message, Receive, Scope, Send
 
 from web.access_log import request_id
-from web.error_shape import Refusal, Voice, refusal, reshaped
+from web.error_shape import OVERLOADED, Refusal, Voice, refusal
+from web.held_answer import HeldAnswer
+from web.memory import Lease, holding
 
 logger = logging.getLogger(__name__)
-
-HELD_BYTES: Final = 64 * 1024
-"""Most bytes of an error body that are kept to be put into our shape; a longer one is replaced."""
 
 CLIENT_LEFT: Final = 499
 """What the log says where nobody was there to be answered; nginx's number."""
 
 CLOSE: Final = (b"connection", b"close")
+HEAD: Final = "edge.head"
+"""What a scope has where the caller asked for headers alone: the application sees GET, and its body is dropped."""
 REPLACED: Final = frozenset({b"server", b"x-powered-by", b"x-request-id", b"x-content-type-options"})
 """Headers that are ours to set, or tell what serves."""
 
@@ -43,35 +44,6 @@ class CutShortError(Exception):
     """An answer that had begun cannot be completed: the server must close the connection, not end the body."""
 
 
-class HeldAnswer:
-    """An error answer of the application, kept back until its body is complete."""
-
-    def __init__(self, start: Message) -> None:
-        self.status: int = start["status"]
-        self.headers: Headers = [(name.lower(), value) for name, value in start.get("headers", [])]
-        self.body = bytearray()
-        self.too_long = False
-
-    def add(self, piece: bytes) -> None:
-        """Keeps the piece while there is room."""
-        self.too_long = self.too_long or len(self.body) + len(piece) > HELD_BYTES
-        if not self.too_long:
-            self.body += piece
-
-    def reshaped(self) -> bytes:
-        """The body in our shape."""
-        content_type = dict(self.headers).get(b"content-type", b"")
-        return reshaped(self.status, content_type, b"" if self.too_long else bytes(self.body))
-
-    def kept_headers(self) -> Headers:
-        """All but those that describe the body that is replaced."""
-        return [
-            (name, value)
-            for name, value in self.headers
-            if not name.startswith(b"content-") and name not in {b"transfer-encoding", b"etag", b"last-modified"}
-        ]
-
-
 class Exchange:
     """Stands between the application and the server, as each one's ``receive`` and ``send``.
 
@@ -91,12 +63,14 @@ class Exchange:
         allowance: Allowance,
         *,
         voice: Voice | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self.status = CLIENT_LEFT
         self.bytes_in = 0
         self.bytes_out = 0
         self._serve, self._scope, self._receive, self._send, self._allowance = serve, scope, receive, send, allowance
         self._voice = voice
+        self._lease = lease
         self._id = request_id.get()
         self._began_at = time.monotonic()
         self._refused: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
@@ -110,6 +84,7 @@ class Exchange:
     async def run(self) -> None:
         """Until the answer is out. Raises CutShortError for an answer that had begun and cannot be completed."""
         self._start_clock()
+        holding.set(self.hold)
         task = asyncio.create_task(self._serve(self._scope, self.receive, self.send))
         try:
             left = asyncio.ensure_future(self.left.wait())
@@ -126,6 +101,8 @@ class Exchange:
             for one in (task, left, self._listening):
                 if one is not None:
                     _dismiss(one)
+            if self._lease is not None:
+                self._lease.end()
         if task.done() and not self._refused.done():
             self._settle(task)
         await self._conclude()
@@ -143,15 +120,22 @@ class Exchange:
             return await self._departure()
         self._stop_clock()
         message = self._noted(await self._in_time())
-        self.bytes_in += len(message.get("body", b""))
+        size = len(message.get("body", b""))
+        self.bytes_in += size
         if self.bytes_in > self._allowance.body_bytes:
             self._refuse(self._allowance.too_large)
-        self._stop_if_refused()
+        self.hold(size)
         self._body_complete = not message.get("more_body", False)
         if self._body_complete and message["type"] == "http.request":
             self._listening = asyncio.create_task(self._listen())
         self._start_clock()
         return message
+
+    def hold(self, size: int) -> None:
+        """Takes so many bytes of the memory that requests share; where there are none, the request is refused."""
+        if self._lease is not None and not self._lease.take(size):
+            self._refuse(OVERLOADED)
+        self._stop_if_refused()
 
     async def _departure(self) -> Message:
         """What comes after the body: that the caller has left."""
@@ -233,12 +217,16 @@ class Exchange:
         self._begun = True
         self.status = status
         kept = [(name, value) for name, value in headers if name.lower() not in REPLACED]
+        if status == 405:
+            kept = [(name, _with_head(value) if name.lower() == b"allow" else value) for name, value in kept]
         ours = [(b"x-request-id", self._id.encode()), (b"x-content-type-options", b"nosniff")]
         await self._send({"type": "http.response.start", "status": status, "headers": [*kept, *ours]})
 
     async def _pass_on(self, message: Message) -> None:
         if not self._begun:
             raise RuntimeError(f"the application sent {message['type']} before a status")
+        if self._scope.get(HEAD):
+            message = {**message, "body": b""}
         self.bytes_out += len(message.get("body", b""))
         self._ended = message["type"] == "http.response.body" and not message.get("more_body", False)
         await self._send(message)
@@ -247,7 +235,7 @@ class Exchange:
         length = str(len(body)).encode()
         described = [*headers, (b"content-type", b"application/json"), (b"content-length", length)]
         await self._begin(status, described)
-        await self._pass_on({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
+        await self._pass_on({"type": "http.response.body", "body": body})
 
     # The end
 
@@ -272,6 +260,12 @@ class Exchange:
         # A client that was too slow with its body must not go on sending it on this connection.
         body = refused.body() if self._voice is None else self._voice.refused(refused, self._scope)
         await self._answer(refused.status, body, [*refused.headers, *([CLOSE] if refused.status == 408 else [])])
+
+
+def _with_head(allowed: bytes) -> bytes:
+    """HEAD is answered wherever GET is."""
+    methods = [one.strip() for one in allowed.split(b",")]
+    return allowed if b"GET" not in methods or b"HEAD" in methods else b", ".join([*methods, b"HEAD"])
 
 
 _dismissed: Final[set[asyncio.Future[Any]]] = set()
