@@ -24,6 +24,8 @@ CHECKED_INFER: Final = "/checked/infer"
 BentoML answers a third of all malformed requests to a native route with 500, and a download inside the batch function
 would hold up its neighbours.
 """
+MOST_ELEMENTS: Final = 1_000_000
+"""Of one body: items may be made of numbers, such as the pixels of a picture."""
 AT_ONCE: Final = 2
 """Items of one request that are prepared at a time: reading documents is slow, and others want to, too."""
 
@@ -44,7 +46,7 @@ def native_router(models: Mapping[str, Mounted], downloader: Downloader) -> APIR
     async def answer(request: Request) -> JSONAnswer:
         if media_type(request) != "application/json":
             raise UnsupportedMediaType("send application/json")
-        call = _validated(await json_body(request))
+        call = _validated(await json_body(request, MOST_ELEMENTS))
         model = _chosen(models, call.model)
         results = await ask(model.infer, await _prepared(call.requests, downloader, model.prepare))
         return JSONAnswer([result.model_dump() for result in results])

@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData
 from starlette.requests import Request
 
 from runners.contract import MAX_ITEMS
 from runners.download import Downloader
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.image_limits import check_bytes
-from web import strict_json
+from runners.uploads import files_of, instead_of, multipart
+from web import json_work, memory, strict_json
 
-MAX_FIELDS: Final = 8
-MAX_FIELD_BYTES: Final = 4096
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
 STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 LARGE_BODY: Final = 1024 * 1024  # bytes; about 5 ms of parsing
@@ -105,13 +100,10 @@ def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | R
     return {**{key: value for key, value in input_data.items() if key != "url"}, "image": item}
 
 
-async def json_body(request: Request) -> Any:
-    """The request's body as JSON, strictly. A large one is parsed beside the event loop. Raises InvalidInput."""
-    body = await request.body()
+async def json_body(request: Request, most: int = strict_json.MAX_ELEMENTS) -> Any:
+    """The request's body as JSON of at most so many elements, strictly. Raises InvalidInput."""
     try:
-        if len(body) < LARGE_BODY:
-            return strict_json.loads(body)
-        return await asyncio.to_thread(strict_json.loads, body)
+        return await json_work.loads(await request.body(), most)
     except strict_json.InvalidJSON as error:
         raise InvalidInput(error.message) from None
 
@@ -149,6 +141,7 @@ class _Purse:
 
     def paid(self, image: bytes) -> bytes:
         self.left -= len(image)
+        memory.hold(len(image))
         if self.left < 0:
             raise PayloadTooLarge(f"the images of one request may have {MAX_REQUEST_BYTES} bytes together")
         return image
@@ -167,32 +160,19 @@ async def _image(source: Source, downloader: Downloader, purse: _Purse) -> Item:
         return error
 
 
-@asynccontextmanager
-async def multipart(request: Request) -> AsyncIterator[FormData]:
-    """The parts of a multipart body; what lies in a temporary file is gone afterwards. Raises InvalidInput."""
-    try:
-        form = await request.form(max_files=MAX_ITEMS + 1, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except (HTTPException, MultiPartException, FormParserError) as error:  # Starlette translates some, in some places
-        raise InvalidInput("the multipart body cannot be read") from error
-    try:
-        yield form
-    finally:
-        await form.close()
-
-
 async def _form(request: Request, name: str, most: int, parameters: frozenset[str]) -> Reading:
     async with multipart(request) as form:
         return await _read_form(form, name, most, parameters)
 
 
 async def _read_form(form: FormData, name: str, most: int, parameters: frozenset[str]) -> Reading:
-    files = [part for part in form.getlist(name) if isinstance(part, UploadFile)]
+    files = files_of(form, name)
     texts = {key: value for key, value in form.multi_items() if isinstance(value, str)}
     unknown = form.keys() - parameters - {name}
-    if unknown:
-        raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}")
     if not files:
-        raise InvalidInput(f'a file named "{name}" is missing')
+        raise InvalidInput(f'a file named "{name}" is missing{instead_of(form, name)}')
+    if unknown:
+        raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}; files are sent as {name!r}")
     if len(files) > most:
         raise InvalidInput(f"at most {most} files")
     return Reading([await file.read() for file in files], texts)

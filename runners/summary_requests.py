@@ -13,7 +13,8 @@ from starlette.requests import Request
 from runners.documents.document import MAX_CHARACTERS
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.models.summarizers.base import LONGEST_SUMMARY
-from runners.reading import json_body, media_type, multipart
+from runners.reading import json_body, media_type
+from runners.uploads import files_of, instead_of, multipart
 
 MAX_TEXTS: Final = 10
 MAX_NAME: Final = 255
@@ -112,9 +113,9 @@ def _checked(text: object) -> str | RunnerError:
 
 
 def _file(form: FormData, field: str) -> UploadFile:
-    files = [part for part in form.getlist(field) if isinstance(part, UploadFile)]
+    files = files_of(form, field)
     if not files:
-        raise InvalidInput(f"No {field} provided")
+        raise InvalidInput(f"No {field} provided{instead_of(form, field)}")
     if len(files) > 1:
         raise InvalidInput(f"One {field} at a time")
     return files[0]

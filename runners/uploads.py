@@ -1,0 +1,85 @@
+"""Multipart bodies: parts with their files, whichever way a client names those."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from runners.contract import MAX_ITEMS
+from runners.errors import InvalidInput
+
+MAX_FIELDS: Final = 8
+MAX_FIELD_BYTES: Final = 4096
+_BOUNDARY: Final = re.compile(r"""(?i);\s*boundary\s*=\s*("[^"]|[^";\s])""")
+_EXTENDED: Final = re.compile(rb"""(?i);\s*filename\*\s*=\s*"?([A-Za-z0-9!#$%&+^_`{}~-]*)'[^';"]*'([^;"\s]*)"?""")
+
+
+class _Parser(MultiPartParser):
+    """Starlette's, which takes a part for text where its file is named in the extended form (RFC 8187) alone."""
+
+    def on_headers_finished(self) -> None:
+        """Gives the part the plain name that it stands for."""
+        given = self._current_part.content_disposition or b""
+        extended = _EXTENDED.search(given) if b"*" in given else None
+        if extended and b"filename" not in parse_options_header(given)[1]:
+            name = _plain(*extended.groups())
+            self._current_part.content_disposition = given + b'; filename="' + name + b'"'
+        super().on_headers_finished()
+
+
+def _plain(charset: bytes, coded: bytes) -> bytes:
+    """The name in UTF-8, as it may stand between quotes."""
+    try:
+        name = unquote_to_bytes(coded).decode(charset.decode("ascii") or "utf-8", errors="replace")
+    except LookupError:
+        name = unquote_to_bytes(coded).decode("latin-1")
+    return re.sub(r'[\x00-\x1f\x7f"\\]', "_", name).encode(errors="replace")
+
+
+@asynccontextmanager
+async def multipart(request: Request) -> AsyncIterator[FormData]:
+    """The parts of a multipart body; what lies in a temporary file is gone afterwards. Raises InvalidInput."""
+    _check_boundary(request)
+    parser = _Parser(
+        request.headers,
+        request.stream(),
+        max_files=MAX_ITEMS + 1,
+        max_fields=MAX_FIELDS,
+        max_part_size=MAX_FIELD_BYTES,
+    )
+    try:
+        form = await parser.parse()
+    except (HTTPException, MultiPartException, FormParserError) as error:
+        raise InvalidInput("the multipart body cannot be read") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def files_of(form: FormData, name: str) -> list[UploadFile]:
+    """The files in the fields of that name."""
+    return [part for part in form.getlist(name) if isinstance(part, UploadFile)]
+
+
+def instead_of(form: FormData, name: str) -> str:
+    """Which fields hold files that belong into the field ``name``, as the end of a sentence; empty where none does."""
+    others = {key for key, part in form.multi_items() if isinstance(part, UploadFile)} - {name}
+    return f"; send the file as {name!r}, not as {', '.join(sorted(others))[:100]!r}" if others else ""
+
+
+def _check_boundary(request: Request) -> None:
+    if not _BOUNDARY.search(request.headers.get("content-type", "")):
+        raise InvalidInput(
+            "the Content-Type multipart/form-data names no boundary; let the HTTP client set this header by itself"
+        )
