@@ -23,20 +23,21 @@ from management.settings import settings
 from web import listening, server_file
 from web.access_log import configure_access_log
 from web.answers import JSONAnswer
-from web.connections import Connection
+from web.connections import Connection, limits
 from web.edge import Edge, Limits
 from web.lifeline import end_with
+from web.settings import settings as outermost
 
 APPLICATION: Final = "management.server:application"
 HEADER_SECONDS: Final = 10.0
 GRACE_SECONDS: Final = 5
+BACKLOG: Final = 128
+"""Connections that are taken at a time: each has a descriptor before it can be turned away."""
 PATHS: Final = frozenset({"/", "/health"})
 
 
-class OurProtocol(Connection, AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's protocol with what all our connections keep to; workers find it by its name."""
-
-    header_seconds = HEADER_SECONDS
+OurProtocol = type("OurProtocol", (Connection, AutoHTTPProtocol), limits(HEADER_SECONDS))
+"""uvicorn's protocol with what all our connections keep to; each worker makes one when it imports this module."""
 
 
 def application() -> ASGIApp:
@@ -58,8 +59,8 @@ def application() -> ASGIApp:
         return scope["path"] in PATHS
 
     main = Starlette(routes=[Route("/health", health), Route("/", index)])
-    limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
-    return Edge(main, name="management", routes=routes, limits=limits, sections=(platform.section(),))
+    asked = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
+    return Edge(main, name="management", routes=routes, limits=asked, sections=(platform.section(),))
 
 
 def serve(host: str, port: int, workers: int) -> None:
@@ -84,6 +85,8 @@ def serve(host: str, port: int, workers: int) -> None:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
+            backlog=BACKLOG,
+            forwarded_allow_ips=outermost().trusted_proxies,
         )
     if workers > 1 and not keep:
         asyncio.run(Platform().end_replicas())

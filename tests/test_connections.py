@@ -27,4 +27,4 @@ def test_a_uvicorn_that_keeps_its_protocol_elsewhere_is_named_in_the_log(
     monkeypatch.setattr(connections, "import_module", nothing)
     with caplog.at_level(logging.WARNING):
         configure_connections(60)
-    assert "headers may take any time" in caplog.text
+    assert "connections have no limits" in caplog.text

@@ -13,6 +13,9 @@ from typing import Any, ClassVar, Final
 HEADER_BYTES: Final = 64 * 1024
 """Of headers that have not ended; h11 has the same limit, httptools has none and copies them with each piece."""
 
+LATE_BYTES: Final = 128 * 1024 * 1024
+"""Of a body that was answered before its end: twice the largest one that is read."""
+
 
 class HeaderDeadline(asyncio.Protocol):
     """Stands before uvicorn's class; counts from the connection, then from each next request's first byte."""
@@ -21,6 +24,7 @@ class HeaderDeadline(asyncio.Protocol):
     _connection: asyncio.BaseTransport
     _timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    _late_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts to count."""
@@ -35,6 +39,9 @@ class HeaderDeadline(asyncio.Protocol):
         self._header_bytes = self._header_bytes + len(data) if self._reads_headers() else 0
         if self._header_bytes > HEADER_BYTES:
             self._connection.close()
+        self._late_bytes = self._late_bytes + len(data) if self._reads_late_body() else 0
+        if self._late_bytes > LATE_BYTES:
+            self._close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stops to count."""
@@ -54,11 +61,23 @@ class HeaderDeadline(asyncio.Protocol):
 
     def _reads_headers(self) -> bool:
         """Not so while the rest of a body comes that was answered before its end: its sender shall see the answer."""
-        return self._awaits_headers() and not getattr(getattr(self, "cycle", None), "more_body", False)
+        return self._awaits_headers() and not self._reads_late_body()
+
+    def _reads_late_body(self) -> bool:
+        cycle: Any = getattr(self, "cycle", None)
+        return getattr(cycle, "response_complete", False) and getattr(cycle, "more_body", False)
 
     def _close(self) -> None:
-        if self._awaits_headers():
+        if not self._awaits_headers():
+            return
+        if self._reads_late_body():
+            self._close_now()
+        else:
             self._connection.close()
+
+    def _close_now(self) -> None:
+        """Without waiting for what still comes: it has had its time."""
+        getattr(self._connection, "close_now", self._connection.close)()
 
     def _stop(self) -> None:
         if self._timer is not None:
