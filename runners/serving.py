@@ -9,7 +9,6 @@ from math import ceil
 from typing import Any, Final
 
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
-from starlette.routing import Match
 from starlette.types import ASGIApp, Scope
 
 from runners import metrics
@@ -22,6 +21,7 @@ from runners.reading import MAX_REQUEST_BYTES
 from runners.settings import settings
 from web.connections import configure_connections
 from web.edge import Edge, Guard, Limits, Section, configure_access_log
+from web.known_paths import KnownPaths
 
 # Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
@@ -61,7 +61,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """The application that ``bentoml serve`` runs; a service that another one depends on is not ``is_main``."""
         configure_access_log()
-        configure_connections(HEADER_SECONDS)
+        configure_connections(HEADER_SECONDS, bounded=is_main)
         app = super().to_asgi(is_main=is_main)
         endpoints = self._endpoints()
         return Edge(
@@ -108,10 +108,10 @@ def _document_seconds() -> float:
 
 
 def _routes_of(app: Any, endpoints: Endpoints) -> Callable[[Scope], bool]:
+    paths = KnownPaths(app.router.routes)
+
     def known(scope: Scope) -> bool:
-        return (scope["method"], scope["path"]) in endpoints or any(
-            route.matches(scope)[0] is not Match.NONE for route in app.router.routes
-        )
+        return (scope["method"], scope["path"]) in endpoints or paths.has(scope)
 
     return known
 

@@ -18,7 +18,7 @@ from tests.asgi import END, PIECE, START, Answers, Client, Echoes, Hangs, Raises
 from web.access_log import logger
 from web.edge import Edge, Guard, Limits, Section
 from web.error_shape import Refusal, refusal
-from web.exchange import HELD_BYTES
+from web.held_answer import HELD_BYTES
 
 SMALL = Limits(body_bytes=10, request_seconds=60, body_seconds=60)
 LARGE = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
@@ -235,7 +235,7 @@ async def test_a_service_has_its_sections_and_guard_where_callers_reach_it_and_n
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(serving, "configure_access_log", lambda: None)  # what is for the process, and outlives a test
-    monkeypatch.setattr(serving, "configure_connections", lambda _: None)
+    monkeypatch.setattr(serving, "configure_connections", lambda _, bounded: None)
     service: Any = Parted  # whose type the decorator does not tell
     reached, inner = service.to_asgi(is_main=True), service.to_asgi(is_main=False)
     assert (await ask(reached, "/part")).status == 200
