@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections import deque
@@ -17,6 +16,7 @@ from management.clock import now
 from management.errors import Forbidden, ManagementError, StoreUnavailable, TooManyRequests, Unauthorized
 from management.keys import Key, Role
 from management.store import Store
+from web import addresses
 from web.error_shape import Refusal
 
 WINDOW_SECONDS: Final = 60.0
@@ -106,7 +106,7 @@ class Door:
             return _refusal(StoreUnavailable(retry_after=5))
         if _given(scope["headers"]) is None:
             return _refusal(Unauthorized())
-        seconds = self._failures.note(_address(scope))
+        seconds = self._failures.note(addresses.block(scope.get("client")))
         return _refusal(TooManyRequests(retry_after=seconds) if seconds else Unauthorized())
 
 
@@ -132,16 +132,6 @@ def role_for_models(open_paths: frozenset[str]) -> Callable[[str, str], Role | N
         return Role.VIEWER if path == METRICS and method in ("GET", "HEAD") else Role.OPERATOR
 
     return role_of
-
-
-def _address(scope: Scope) -> str:
-    """Whose wrong keys are counted together: an IPv4 address, or the /64 network that one host has of IPv6."""
-    client = scope.get("client")
-    try:
-        address = ipaddress.ip_address(client[0] if client else "")
-    except ValueError:
-        return ""
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
 
 
 def _given(headers: Any) -> str | None:

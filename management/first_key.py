@@ -1,4 +1,4 @@
-"""The key that somebody begins with: one of their own choice, or one that is made and kept in a file."""
+"""The key that a server begins with: a chosen one, or one that is made and kept in a file."""
 
 from __future__ import annotations
 

@@ -21,6 +21,14 @@ _POLICY: Final = (
 )
 """Content-Security-Policy of the page. Swagger UI sets style attributes, and draws its icons as data URLs."""
 
+_HEADERS: Final = {
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+"""Further headers of the page: it leads nobody's browser elsewhere, and is in no other page's frame."""
+
 _PAGE: Final = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -104,7 +112,7 @@ def documentation_page(
         deployed=_DEPLOYED if models_url is not None else "",
         script=script,
     )
-    return HTMLResponse(page, headers={"Content-Security-Policy": policy(script), "Referrer-Policy": "no-referrer"})
+    return HTMLResponse(page, headers={**_HEADERS, "Content-Security-Policy": policy(script)})
 
 
 def policy(script: str) -> str:
