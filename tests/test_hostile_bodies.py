@@ -93,10 +93,12 @@ async def test_others_go_on_while_a_large_answer_is_read_and_written() -> None:
             await asyncio.sleep(0)
 
     other = asyncio.create_task(others())
-    value = await json_work.loads(data, 1_000_000)
-    read_turns, turns = turns, 0
-    written = await json_work.dumps(value)
-    other.cancel()
+    try:
+        value = await json_work.loads(data, 1_000_000)
+        read_turns, turns = turns, 0
+        written = await json_work.dumps(value)
+    finally:
+        other.cancel()
     assert json.loads(written) == value
     assert min(read_turns, turns) > 20
 
@@ -147,8 +149,9 @@ async def test_bodies_have_one_bound_together_however_they_come(budget: Memory) 
     held = Holds()
     layer = edge(held)
     waiting = [asyncio.create_task(ask(layer, "/held", client=Client([bytes(MIB)] * 4))) for _ in range(3)]
-    while budget.taken < 12 * MIB:  # noqa: ASYNC110 - the layer has no event for it
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(30):
+        while budget.taken < 12 * MIB:  # noqa: ASYNC110 - the layer has no event for it
+            await asyncio.sleep(0.01)
     refused = await ask(layer, "/held", client=Client([bytes(MIB)] * 4))
     assert refused.error == (503, "OVERLOADED")
     assert int(refused.header("retry-after")[0]) > 0
