@@ -216,6 +216,19 @@ def test_the_bound_leaves_descriptors_for_everything_else(monkeypatch: pytest.Mo
         assert soft - 2 * most >= soft // 4 or most == crowd.MOST or soft - 2 * most >= crowd.KEPT
 
 
+def test_a_low_soft_limit_of_descriptors_is_raised_as_far_as_is_needed() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    low = min(1024, soft)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
+    try:
+        crowd.raise_descriptors()
+        raised, kept = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert kept == hard
+        assert raised == hard or crowd.bound() == crowd.MOST
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # Bodies on their way when the answer is known
 
 

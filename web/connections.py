@@ -12,7 +12,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from web.crowd import TURNED_AWAY, Admission, Crowd, bound
+from web.crowd import TURNED_AWAY, Admission, Crowd, bound, raise_descriptors
 from web.lingering import Lingering
 from web.malformed import MalformedRequests
 from web.settings import settings
@@ -55,6 +55,7 @@ class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAn
 
 def limits(header_seconds: float, *, bounded: bool = True) -> dict[str, Any]:
     """What the class is configured with, from the settings; ``bounded`` unless our own front door alone connects."""
+    raise_descriptors()
     most = settings().connections or bound()
     return {
         "header_seconds": header_seconds,
