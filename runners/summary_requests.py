@@ -14,7 +14,7 @@ from runners.documents.document import MAX_CHARACTERS
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.models.summarizers.base import LONGEST_SUMMARY
 from runners.reading import json_body, media_type
-from runners.uploads import files_of, instead_of, multipart
+from runners.uploads import files_of, multipart
 
 MAX_TEXTS: Final = 10
 MAX_NAME: Final = 255
@@ -115,7 +115,7 @@ def _checked(text: object) -> str | RunnerError:
 def _file(form: FormData, field: str) -> UploadFile:
     files = files_of(form, field)
     if not files:
-        raise InvalidInput(f"No {field} provided{instead_of(form, field)}")
+        raise InvalidInput(f"No {field} provided")
     if len(files) > 1:
         raise InvalidInput(f"One {field} at a time")
     return files[0]
