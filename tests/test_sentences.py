@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import string
 import time
 
 import pytest
+import sentencex
 
-from runners.models.sentences import paragraphs, split
+from runners.models.sentences import RELATIVES, paragraphs, split
 from runners.models.tokens import clean, cut, tokens
 
 SENTENCES = {
@@ -103,6 +106,30 @@ def test_no_text_takes_long(unit: str) -> None:
     seconds(1000)
     # Four times the text takes some four times as long, not sixteen times.
     assert seconds(400_000) < 8 * seconds(100_000) + 0.5
+
+
+@pytest.mark.parametrize("language", ["ca", "da", "de", "en", "fr", "it", "kl", "oc", "zh"])
+@pytest.mark.parametrize("unit", ["USA. ", '. "', "Hello there, Mr. Smith. "])
+def test_no_languages_rules_make_a_long_text_slow(language: str, unit: str) -> None:
+    start = time.process_time()
+    assert split(unit * (300_000 // len(unit)), language)
+    assert time.process_time() - start < 3  # some rules of sentencex take more than ten times that
+
+
+def test_only_languages_that_are_known_for_it_have_slow_rules() -> None:
+    codes = ["".join(pair) for pair in itertools.product(string.ascii_lowercase, repeat=2)]
+
+    def seconds(code: str) -> float:
+        start = time.process_time()
+        list(sentencex.segment(code, '. "' * 100))
+        return time.process_time() - start
+
+    slow = [code for code in codes if code not in RELATIVES and min(seconds(code) for _ in range(3)) > 0.01]
+    assert not slow
+
+
+def test_the_beginning_of_a_text_is_judged_by_the_rules_of_its_own_language() -> None:
+    assert split("Det er dr. Jensen. Han bor i kap. Horn.", "da")[0] == "Det er dr. Jensen."
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ from runners.models.tokens import clean
 LONG: Final = 320  # characters; what is longer is looked at again without its quotation marks
 CHUNK: Final = 8_000  # characters that sentencex sees at once: nested quotation marks cost it their number squared
 MANY_QUOTES: Final = 200  # of a chunk, apostrophes and all; more are no quotations
+RELATIVES: Final = {"ca": "es", "co": "fr", "da": "nb", "it": "es", "kl": "nb", "oc": "fr"}
+"""Languages whose rules cost sentencex a hundred to a thousand times what others do, and what is near to them."""
+OWN_ENDS: Final = 400
+"""Possible ends of sentences that the rules of such a language are asked about; beyond, those of its relative are."""
 TAIL: Final = 120  # characters before a boundary that a rule may look at
 
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n\s*")
@@ -64,15 +68,30 @@ def split(text: str, language: str) -> list[str]:
 
 def paragraphs(text: str, language: str, most: int | None = None) -> list[list[str]]:
     """The same sentences, by paragraph; no paragraph is empty. After ``most`` sentences nothing more is split."""
-    known = "en" if language == "und" else language
+    rules = _Rules("en" if language == "und" else language)
     found: list[list[str]] = []
     left = most
     for paragraph in _laid_out(text):
         if left is not None and left <= 0:
             break
-        found.append(_sentences(paragraph, known, left))
+        found.append(_sentences(paragraph, rules, left))
         left = None if left is None else left - len(found[-1])
     return found
+
+
+class _Rules:
+    """Whose rules part a text: its language's, and after many costly questions those of a relative."""
+
+    def __init__(self, language: str) -> None:
+        self._language, self._ends = language, 0
+
+    def for_chunk(self, chunk: str) -> str:
+        """The language whose rules are asked about the text's next chunk."""
+        if self._language in RELATIVES:
+            self._ends += sum(1 for _ in _END.finditer(chunk))
+            if self._ends > OWN_ENDS:
+                return RELATIVES[self._language]
+        return self._language
 
 
 def _laid_out(text: str) -> list[str]:
@@ -81,10 +100,10 @@ def _laid_out(text: str) -> list[str]:
     return [laid_out for block in blocks if (laid_out := " ".join(block.split()))]
 
 
-def _sentences(paragraph: str, language: str, most: int | None) -> list[str]:
+def _sentences(paragraph: str, rules: _Rules, most: int | None) -> list[str]:
     parts: list[list[str]] = []  # of each sentence: a string that grows piece by piece would cost its length squared
     before = ""
-    for piece in _quotes_moved(_pieces(paragraph, language)):
+    for piece in _quotes_moved(_pieces(paragraph, rules)):
         if before and _belong_together(before, piece[:TAIL]):
             parts[-1].append(piece)
             before = (before + piece[-TAIL:])[-TAIL:]
@@ -108,12 +127,13 @@ def _quotes_moved(pieces: Iterator[str]) -> Iterator[str]:
         yield carried
 
 
-def _pieces(paragraph: str, language: str) -> Iterator[str]:
+def _pieces(paragraph: str, rules: _Rules) -> Iterator[str]:
     first_end = _END.search(paragraph)
     if not first_end or first_end.end() == len(paragraph):
         yield paragraph
         return
     for chunk in _chunks(paragraph):
+        language = rules.for_chunk(chunk)
         crowded = sum(map(chunk.count, _QUOTATION_MARKS)) > MANY_QUOTES
         for piece in _segments(chunk, language, quotes=not crowded):
             for part in _segments(piece, language, quotes=False) if len(piece) > LONG else (piece,):
