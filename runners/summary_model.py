@@ -38,13 +38,20 @@ class SummarizationModel:
         """A batch: summaries in the order of the requests; one that cannot be summarized gets an error."""
         return answer_each([self._prepared(request) for request in requests], self._summarize)
 
-    async def whole(self, request: InferenceRequest, infer: Infer, seconds: float) -> InferenceResult:
-        """One request of any length, in parts through ``infer``, the batched way to this model."""
+    async def whole(
+        self, request: InferenceRequest, infer: Infer, seconds: float, long: Infer | None = None
+    ) -> InferenceResult:
+        """One request of any length, in parts through ``infer``, the batched way to this model.
+
+        Long texts go through ``long``, so that short ones do not wait for them, where the engine allows that.
+        """
         try:
             async with asyncio.timeout(seconds):
                 task = await asyncio.to_thread(self._task, request)
-                async with self._one_long if len(task.text) > LONG_TEXT else nullcontext():
-                    summary = await summary_parts.summary(self.summarizer, task, infer)
+                is_long = len(task.text) > LONG_TEXT
+                way = long if long is not None and is_long and self.summarizer.beside_others else infer
+                async with self._one_long if is_long else nullcontext():
+                    summary = await summary_parts.summary(self.summarizer, task, way)
                 return self._result(task, summary, request)
         except RunnerError as error:
             return InferenceResult(error=ItemError.of(error))

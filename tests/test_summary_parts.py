@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from runners import batching
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, ModelUnavailable, PayloadTooLarge, RunnerError
 from runners.models.summarizers import passes
 from runners.models.summarizers.base import Summarizer, Task
-from runners.summary_model import SummarizationModel, task_of
+from runners.summary_model import LONG_TEXT, SummarizationModel, task_of
 from runners.summary_parts import IN_FLIGHT, request_of, summary
 
 
@@ -158,3 +160,39 @@ def test_a_task_travels_as_it_is() -> None:
 def test_a_language_is_a_code(language: object) -> None:
     with pytest.raises(InvalidInput):
         task_of(InferenceRequest(input_data={"text": "a", "language": language}))
+
+
+class Waiting(Summarizer):
+    """Summarizes a short text at once, and a long one when it is let."""
+
+    engine = "waiting"
+    model = "double"
+    beside_others = True
+
+    def __init__(self) -> None:
+        self.has_begun, self.may_end = threading.Event(), threading.Event()
+
+    def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
+        if any(len(task.text) > LONG_TEXT for task in tasks):
+            self.has_begun.set()
+            assert self.may_end.wait(30)
+        return ["said"] * len(tasks)
+
+
+async def test_a_short_text_does_not_wait_for_a_long_one() -> None:
+    engine = Waiting()
+    model = SummarizationModel(engine)
+    batches, long = batching.Batcher(model.infer, 32), batching.Batcher(model.infer, 1)
+
+    def asked(text: str) -> asyncio.Task[InferenceResult]:
+        return asyncio.create_task(model.whole(InferenceRequest(input_data={"text": text}), batches, 30, long))
+
+    first = asked("A" * (LONG_TEXT + 1))
+    try:
+        await asyncio.to_thread(engine.has_begun.wait, 30)
+        second = await asyncio.wait_for(asked("Short."), 20)
+        assert second.output_data is not None
+        assert not first.done()
+    finally:
+        engine.may_end.set()
+    assert (await first).output_data is not None

@@ -37,6 +37,9 @@ class Summarizer(ABC):
     reads_pictures: ClassVar[bool] = False
     """Whether pages are given as pictures, instead of as the text that OCR found on them."""
 
+    beside_others: ClassVar[bool] = False
+    """Whether ``summarize`` may run in several threads at once: then no short text waits for a long one."""
+
     model: str
     """Which weights: a tag of the model store, a folder's name, or a hub name."""
 

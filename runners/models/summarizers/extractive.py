@@ -32,6 +32,7 @@ class Extractive(Summarizer):
 
     engine: ClassVar[str] = "extractive"
     ignores: ClassVar[tuple[str, ...]] = ("temperature",)
+    beside_others: ClassVar[bool] = True
 
     def __init__(self, weights: RankerWeights, model: str) -> None:
         self.model = model
