@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 from runners.contract import only
 from runners.errors import InvalidInput, PayloadTooLarge
+from runners.models.normalized import normalized
 from runners.models.tcm.script import is_chinese
 from runners.models.tcm.tables import LANGUAGES, Language
 
 MAX_SYMPTOMS: Final = 100
 MAX_TEXT: Final = 5_000  # characters of all symptoms together; a case record has a few hundred
+MAX_WRITTEN: Final = 2 * MAX_TEXT  # characters as they came, where an accent may be one of its own
 MAX_NAMES: Final = 50
 MAX_NAME: Final = 60  # characters of a syndrome's name
 MAX_HISTORY: Final = 100
@@ -34,6 +35,7 @@ _PREGNANT: Final = re.compile(
     r"妊娠|怀孕|孕妇|有孕|早孕|孕\s*[\d一二三四五六七八九十]|\bpregnan|\benceinte\b|\bgrossesse\b"
 )
 _NOT: Final = re.compile(r"(?:未|否认|无|非|没有?|不|\bno[tn]?|\bpas)\W{0,2}$")
+DENIAL: Final = 40  # characters before a word in which its denial stands
 _FRENCH: Final = re.compile(r"[àâçéèêëîïôùûœ]|\b(?:de|du|des|le|la|les|pas|sans|et|mal|maux|douleurs?|toux|selles?)\b")
 
 
@@ -49,9 +51,11 @@ class PatientInfo:
 def tells_pregnancy(texts: Iterable[str]) -> bool:
     """Whether a patient's texts say that she is pregnant; "未怀孕" says that she is not."""
     lines = [text.lower() for text in texts]
-    return any(
-        _NOT.search(line[: found.start()].rstrip()) is None for line in lines for found in _PREGNANT.finditer(line)
-    )
+    return any(not _is_denied(line, found.start()) for line in lines for found in _PREGNANT.finditer(line))
+
+
+def _is_denied(line: str, start: int) -> bool:
+    return _NOT.search(line[max(0, start - DENIAL) : start].rstrip()) is not None
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,9 @@ def texts_of(data: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(running, str):
         raise InvalidInput("text must be a string")
     texts = tuple(filter(None, map(_whole, (*listed, running))))
+    too_long = sum(map(len, texts)) > MAX_WRITTEN
     # One character of some is eighteen when it is written out.
-    if sum(len(unicodedata.normalize("NFKC", one)) for one in texts) > MAX_TEXT:
+    if too_long or sum(len(normalized(one)) for one in texts) > MAX_TEXT:
         raise PayloadTooLarge(f"symptoms: at most {MAX_TEXT} characters together")
     return texts
 

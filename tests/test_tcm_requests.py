@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from runners.contract import InferenceRequest, InferenceResult
 from runners.diagnosis import DiagnosisModel
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError
+from runners.models.normalized import normalized
 from runners.tcm_requests import PatientInfo, names_of, options_of, patient_of, tells_pregnancy, texts_of
 from runners.treatment import TreatmentModel, syndromes_of
 from web import strict_json
@@ -184,6 +185,16 @@ def test_what_is_wrong_with_a_patient_is_said(value: object, message: str) -> No
     with pytest.raises(InvalidInput) as caught:
         patient_of(value)
     assert caught.value.message == message
+
+
+def test_marks_stacked_on_a_letter_cost_no_more_than_other_characters() -> None:
+    stacked = "a" + "\u0301\u0316" * 100_000  # sorting them by insertion takes a minute
+    start = time.process_time()
+    with pytest.raises(PayloadTooLarge):
+        texts_of({"text": stacked})
+    assert len(normalized(stacked)) < 40
+    assert normalized("e\u0301 ﬁ") == "é fi"
+    assert time.process_time() - start < 10
 
 
 def test_a_history_has_a_hundred_entries_and_5000_characters_at_most() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Final
 
 import opencc
+
+from runners.models.normalized import normalized
 
 _VARIANTS: Final = str.maketrans("痺欬瀉溼洩瘖’", "痹咳泻湿泄喑'")
 """Characters of older books that the conversion leaves as they are, and the typographer's apostrophe."""
@@ -26,7 +27,7 @@ def spaced(text: str) -> str:
 
     Blanks and line ends stay; half of a surrogate pair becomes a question mark.
     """
-    whole = unicodedata.normalize("NFKC", text).encode("utf-8", "replace").decode("utf-8")
+    whole = normalized(text).encode("utf-8", "replace").decode("utf-8")
     converted: str = _converter().convert(whole).translate(_VARIANTS)
     return converted.lower().strip()
 
