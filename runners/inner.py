@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlparse
+from urllib.parse import quote, unquote, urlparse
 from urllib.request import url2pathname
 
 import aiohttp
@@ -22,9 +22,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runners.contract import InferenceRequest, InferenceResult
 from runners.errors import ModelTimeout, ModelUnavailable
 from runners.reading import LARGE_BODY
+from web.caller import caller
 
 PREFIX: Final = "/inner/"
 KIND: Final = "application/msgpack"
+CALLER: Final = "X-Atelier-Caller"
+"""The header that names the caller for whom one process asks another."""
 KEEP_SECONDS: Final = 3.0
 """How long an idle connection is kept: less than the 5 seconds after which uvicorn closes it."""
 
@@ -44,7 +47,9 @@ class Inner:
         if name is None:
             await self.app(scope, receive, send)
         else:
-            answer = await _answered(name, await Request(scope, receive).body())
+            request = Request(scope, receive)
+            caller.set(unquote(request.headers.get(CALLER, "")))
+            answer = await _answered(name, await request.body())
             await Response(answer, media_type=KIND)(scope, receive, send)
 
 
@@ -68,8 +73,9 @@ class Line:
     async def ask(self, name: str, requests: Sequence[InferenceRequest] | None = None) -> Any:
         """The results of a function of the model. Raises ModelUnavailable and ModelTimeout."""
         body = b"" if requests is None else await _body(requests)
+        headers = {"Content-Type": KIND, CALLER: quote(caller.get())}
         try:
-            async with self._opened().post(f"{PREFIX}{name}", data=body, headers={"Content-Type": KIND}) as answer:
+            async with self._opened().post(f"{PREFIX}{name}", data=body, headers=headers) as answer:
                 said = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             raise ModelUnavailable("the model does not answer; try again") from error

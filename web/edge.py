@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web import access_log, addresses, lifespans, memory
 from web.access_log import configure_access_log, request_id
+from web.caller import caller, caller_of
 from web.departure import departed
 from web.error_shape import Refusal, Voice, refusal, too_large
 from web.exchange import HEAD, Allowance, Exchange
@@ -213,6 +214,8 @@ class Edge:
         if refused is None and guard is not None:
             refused = await guard(scope)
         if refused is None:
+            if not trusted:  # the front door says for whom it asks
+                caller.set(caller_of(scope))
             await app(scope, receive, send)
         return refused
 
