@@ -14,7 +14,7 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from runners.documents import pdf_lines
+from runners.documents import budget, pdf_lines
 from runners.documents.document import MAX_CHARACTERS, MAX_PAGES, TOO_LONG, TOO_MANY_PAGES, Document
 from runners.documents.kinds import EMPTY, LOCKED
 from runners.documents.markup import MAX_TITLE, spaced
@@ -111,6 +111,7 @@ def _opened_pages(pdf: pypdfium2.PdfDocument) -> Iterator[pypdfium2.PdfPage]:
             yield page
         finally:
             page.close()
+            budget.page()
 
 
 def _lines(page: pypdfium2.PdfPage) -> list[Line]:

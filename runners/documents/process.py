@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final
 
 from PIL import Image
 
-from runners.documents import reader, wire
+from runners.documents import budget, reader, wire
 from runners.documents.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 
@@ -34,7 +34,10 @@ NO_OCR: Final = "the text recognition cannot be loaded"
 
 
 class LazyOcr:
-    """OCR that is loaded when the first page is to be read; ``place`` is ``module:class``, made with ``threads``."""
+    """OCR that is loaded when the first page is to be read; ``place`` is ``module:class``, made with ``threads``.
+
+    What it computes is not counted against the document's budget.
+    """
 
     def __init__(self, place: str, threads: int) -> None:
         self._place, self._threads = place, threads
@@ -42,8 +45,9 @@ class LazyOcr:
 
     def read(self, image: Image.Image) -> str:
         """Raises ModelUnavailable where it cannot be loaded."""
-        self._ocr = self._ocr or self._loaded()
-        return self._ocr.read(image)
+        with budget.current().picture():
+            self._ocr = self._ocr or self._loaded()
+            return self._ocr.read(image)
 
     def _loaded(self) -> PageReader:
         module, _, name = self._place.partition(":")
@@ -52,6 +56,15 @@ class LazyOcr:
         except Exception as error:  # whatever an installation lacks
             raise ModelUnavailable(NO_OCR) from error
         return found
+
+
+class CountedPictures(AsPictures):
+    """Pages that are kept as pictures; making them is not counted against the document's budget."""
+
+    def read(self, image: Image.Image) -> str:
+        """Always empty. Raises PayloadTooLarge."""
+        with budget.current().picture():
+            return super().read(image)
 
 
 def main() -> None:
@@ -69,7 +82,8 @@ def main() -> None:
 
 
 def _answer(answers: BinaryIO, said: dict[str, Any], data: bytes, ocr: PageReader) -> None:
-    pages = AsPictures() if said["as_pictures"] else ocr
+    pages = CountedPictures() if said["as_pictures"] else ocr
+    budget.current().begin(len(data))
     try:
         document = reader.read(data, said["filename"], pages, pictures_only=said["pictures_only"])
     except RunnerError as error:
@@ -80,6 +94,8 @@ def _answer(answers: BinaryIO, said: dict[str, Any], data: bytes, ocr: PageReade
         wire.write(answers, {"error": "InvalidDocument", "message": failed.message, "cause": repr(error)[:500]})
     else:
         wire.write(answers, {**wire.of_document(document), "memory": _memory()}, document.images)
+    finally:
+        budget.current().finish()
 
 
 def _memory() -> int:
