@@ -60,7 +60,9 @@ class Settings(BaseSettings):
     """Seconds that reading and summarizing a document may take, waits included; then 504. OCR takes seconds a page."""
 
     readers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Processes that read documents beside one another; 0 takes one for every two cores, four at most."""
+    """Processes that read documents beside one another, besides the one that short documents never wait for long.
+
+    0 takes one for every two cores, four at most."""
 
     summarizer: Literal["auto", "extractive", "seq2seq", "deepseek-ocr"] = "auto"
     """Which engine summarizes; ``auto`` takes the checkpoint at ``MODEL_PATH`` where there is one, else extractive."""

@@ -26,6 +26,7 @@ from runners.settings import settings
 from runners.summary_model import SHAPES, SummarizationModel
 from runners.summary_requests import options_of
 from runners.summary_routes import EXAMPLE, EXAMPLE_INPUT, summary_router
+from web.caller import caller
 from web.departure import while_awaited
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Summarization:
 
         self._model = SummarizationModel(_summarizer())
         self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Summarization"))
+        self._long = Batcher(self._model.infer, 1, partial(metrics.batch, "Summarization"))
         self._readers = Readers(settings().readers or None)
         self._readers.warm()
         warm(self._model.summarizer)
@@ -137,7 +139,7 @@ class Summarization:
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         """Summaries of texts of any length, which go through the batches in parts."""
         seconds = settings().document_seconds
-        each = (self._model.whole(request, self._batches, seconds) for request in requests)
+        each = (self._model.whole(request, self._batches, seconds, self._long) for request in requests)
         return list(await while_awaited(_together(each)))
 
     async def read(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
@@ -168,4 +170,5 @@ class Summarization:
             seconds=settings().document_seconds,
             as_pictures=self._model.summarizer.reads_pictures,
             pictures_only="image" in request.input_data,
+            caller=caller.get(),
         )

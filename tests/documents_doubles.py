@@ -65,7 +65,16 @@ class Dying(Double):
 
     def read(self, image: Image.Image) -> str:
         if image.width > 500:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return f"pid {os.getpid()}"
+
+
+class Burning(Double):
+    """Computes without end where a page is large."""
+
+    def read(self, image: Image.Image) -> str:
+        while image.width > 500:
+            pass
         return f"pid {os.getpid()}"
 
 

@@ -21,10 +21,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from runners.documents import seat, worker
+from runners.documents import seat, turns, worker
 from runners.documents.document import Document
-from runners.documents.seat import Job
-from runners.documents.worker import MAX_WAITING, Readers
+from runners.documents.job import Job
+from runners.documents.turns import MAX_WAITING
+from runners.documents.worker import Readers
 from runners.errors import (
     InvalidDocument,
     ModelUnavailable,
@@ -224,10 +225,11 @@ async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(m
 
     monkeypatch.setattr(worker, "Job", job)
     with readers("Hanging") as found:
-        tasks = [asyncio.create_task(found.read(page(), "", seconds=SECONDS)) for _ in range(1 + MAX_WAITING)]
-        await until(children)
-        waiting = [one for one in made if not one.answer.running()]
-        assert len(waiting) == MAX_WAITING
+        being_read = [asyncio.create_task(found.read(page(), "", seconds=SECONDS)) for _ in range(2)]
+        await until(lambda: len(children()) == 2)
+        tasks = being_read + [asyncio.create_task(found.read(page(), "", seconds=SECONDS)) for _ in range(MAX_WAITING)]
+        await until(lambda: len(made) == 2 + MAX_WAITING)
+        waiting = made[2:]
         for task, one in zip(tasks, made, strict=True):
             if one in waiting:
                 task.cancel()
@@ -241,7 +243,8 @@ async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(m
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-        tasks[0].cancel()
+        for task in being_read:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -270,6 +273,48 @@ async def test_a_process_that_dies_of_a_document_spoils_that_one_alone() -> None
         assert before not in {answer.text for answer in answers if isinstance(answer, Document)}
 
 
+async def test_a_process_that_is_killed_from_outside_is_not_the_documents_fault() -> None:
+    with readers("HangingOnLargePages") as found:
+        task = asyncio.create_task(found.read(page(600), "", seconds=SECONDS))
+        await until(children)
+        await asyncio.sleep(0.5)
+        os.kill(children()[0].pid, signal.SIGKILL)
+        with pytest.raises(ModelUnavailable, match="try again"):
+            await task
+        assert await found.read(page(), "", seconds=SECONDS)
+
+
+async def test_a_short_document_is_read_beside_sixteen_that_never_end_and_came_from_the_same_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "QUICK_SECONDS", 0.3)
+    with readers("Burning") as found:
+        await found.read(page(), "", seconds=SECONDS)
+        heavy = [asyncio.create_task(found.read(page(600), "", seconds=SECONDS, caller="a")) for _ in range(16)]
+        await until(lambda: len(children()) == 2)
+        for _ in range(3):
+            assert (await found.read(page(), "", seconds=SECONDS / 2, caller="a")).text
+        assert not any(task.done() for task in heavy)
+        for task in heavy:
+            task.cancel()
+        await asyncio.gather(*heavy, return_exceptions=True)
+
+
+async def test_another_caller_takes_the_seat_of_a_document_that_has_had_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(turns, "QUICK_TRIES", 0)
+    with readers("Burning") as found:
+        heavy = [asyncio.create_task(found.read(page(600), "", seconds=SECONDS, caller="a")) for _ in range(4)]
+        await until(children)
+        assert (await found.read(page(), "", seconds=SECONDS / 2, caller="b")).text
+        assert not any(task.done() for task in heavy)
+        for task in heavy:
+            task.cancel()
+        await asyncio.gather(*heavy, return_exceptions=True)
+
+
 async def test_a_process_that_is_killed_while_idle_is_replaced() -> None:
     with readers("Sized") as found:
         await found.read(page(), "", seconds=SECONDS)
@@ -288,7 +333,9 @@ async def test_a_document_that_takes_too_much_memory_is_refused() -> None:
 
 async def test_no_more_than_some_documents_wait_and_their_wait_counts() -> None:
     with readers("Hanging") as found:
-        tasks = [asyncio.create_task(found.read(page(), "", seconds=1.0)) for _ in range(1 + MAX_WAITING)]
+        tasks = [asyncio.create_task(found.read(page(), "", seconds=3.0)) for _ in range(2)]
+        await until(lambda: len(children()) == 2)
+        tasks += [asyncio.create_task(found.read(page(), "", seconds=1.0)) for _ in range(MAX_WAITING)]
         await asyncio.sleep(0)
         with pytest.raises(ModelUnavailable, match="too many"):
             await found.read(page(), "", seconds=SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -11,6 +12,11 @@ from runners.documents.document import Document
 from runners.documents.kinds import Kind
 from runners.documents.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, NoText, UnsupportedMediaType
+
+EMBEDDED: Final = re.compile(r"(?<=data:image/)[\w.+-]{1,40};base64,[A-Za-z0-9+/=]+")
+"""The bytes of a picture in Markdown, which are no text."""
+MOST_LINES: Final = 50_000
+"""More lines than a book has: Markdown of two characters a line costs ten times what prose does."""
 
 NOTHING_WRITTEN: Final = "no text was found in the document"
 
@@ -40,7 +46,13 @@ def _text(data: bytes, filename: str) -> Document:
     if kind is Kind.HTML:  # most of a page may be tags and pictures: what counts is the text that is left of it
         return markup.read(text)
     plain.check_bytes(data)
-    return markdown.read(text) if kind is Kind.MARKDOWN else Document(text, 1)
+    return _markdown(text) if kind is Kind.MARKDOWN else Document(text, 1)
+
+
+def _markdown(source: str) -> Document:
+    """Its length is judged before it is parsed, without the pictures in it; what is all lines is read as it stands."""
+    text = plain.check_length(EMBEDDED.sub("", source))
+    return markdown.read(text) if text.count("\n") <= MOST_LINES else Document(text, 1)
 
 
 def _cleaned(document: Document) -> Document:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from runners.documents import wire
 from runners.documents.document import Document
+from runners.documents.job import Job
+from runners.documents.turns import CLOSED
 from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 
 logger = logging.getLogger("bentoml.atelier")
 
 WORN: Final = 768 * 1024 * 1024
 """Bytes of memory with which a process is not given another document: OCR takes some 250 MB of them."""
-CLOSED: Final = "documents are no longer read here"
 NOT_STARTED: Final = "the reading process does not start; try again"
+KILLED: Final = "the reading process was stopped; try again"
+TOO_COSTLY: Final = "the document takes more computing than its size and its pages allow"
+
+FROM_OUTSIDE: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM})
+"""What no document does to the process that reads it: an operator does, or a machine without memory."""
+
+DYING_SECONDS: Final = 1.0
+"""How long a process that closed its pipe may take to be gone."""
 
 PASSED: Final = frozenset(
     ["HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH", "TEMP", "TMP", "TMPDIR", "TZ"]
@@ -30,39 +39,6 @@ PASSED: Final = frozenset(
 
 OURS: Final = str(Path(__file__).parents[2])
 """Where this package lies: ``bentoml.load`` takes a Bento's files off ``sys.path`` once the service is imported."""
-
-
-class Job:
-    """A document to be read. ``stop`` may come from any thread and at any time."""
-
-    def __init__(self, data: bytes, filename: str, as_pictures: bool = False, pictures_only: bool = False) -> None:
-        self.data = data
-        self.size = len(data)
-        self.asked = {"filename": filename, "as_pictures": as_pictures, "pictures_only": pictures_only}
-        self.answer: Future[Document] = Future()
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_stopped = False
-
-    def stop(self) -> None:
-        """Kills the process that reads it, if one does: nothing goes on for it afterwards, and it keeps no bytes."""
-        with self._lock:
-            self._is_stopped, self.data = True, b""  # it may stand in a queue for long
-            self.answer.cancel()
-            if self._process is not None:
-                self._process.kill()
-
-    def begins(self, process: subprocess.Popen[bytes]) -> bool:
-        """False where it was stopped before."""
-        with self._lock:
-            self._process = None if self._is_stopped else process
-            return not self._is_stopped
-
-    def ends(self) -> bool:
-        """Whether it may have killed its process; from here on it will not, as that has other documents to read."""
-        with self._lock:
-            self._process = None
-            return self._is_stopped
 
 
 class Seat:
@@ -79,20 +55,19 @@ class Seat:
         """Whether the next document would have to wait for a process."""
         return self._process is None and not self._is_closed
 
-    def do(self, job: Job) -> None:
-        """Answers a job, whatever happens: the thread has others to do."""
-        if not job.answer.set_running_or_notify_cancel():
-            return
+    def do(self, job: Job) -> bool:
+        """Answers a job, whatever happens: the thread has others to do. False where it was set aside instead."""
         try:
-            document = self._read(job)
+            job.give(self._read(job))
         except RunnerError as error:
-            job.answer.set_exception(error)
+            if job.is_set_aside and not self._is_closed:
+                return False
+            job.fail(error)
         except Exception as error:  # no process, no memory, no threads: of the machine, and not of the document
             logger.error("no process reads a document of %d bytes: %r", job.size, error)
             self.leave()
-            job.answer.set_exception(ModelUnavailable(NOT_STARTED))
-        else:
-            job.answer.set_result(document)
+            job.fail(ModelUnavailable(NOT_STARTED))
+        return True
 
     def kill(self) -> None:
         """Ends the process, and starts no other."""
@@ -120,11 +95,22 @@ class Seat:
         except RunnerError:
             raise
         except Exception as error:  # the process has died, or says what makes no sense, in whatever way it likes
-            logger.warning("a reading process ended with a document of %d bytes: %r", job.size, error)
-            raise ModelUnavailable(CLOSED) if self._is_closed else InvalidDocument(wire.CANNOT_BE_READ) from None
+            raise self._cause(process, job, error) from None
         finally:
             if job.ends() or is_spent:
                 self.leave()
+
+    def _cause(self, process: subprocess.Popen[bytes], job: Job, error: Exception) -> RunnerError:
+        """Whose fault it is that the process died, or said what makes no sense."""
+        if self._is_closed:
+            return ModelUnavailable(CLOSED)
+        if job.is_set_aside:
+            return ModelUnavailable(KILLED)
+        ended = _signal_of(process) if isinstance(error, EOFError | OSError) else 0
+        logger.warning("a reading process ended with a document of %d bytes: %r, signal %s", job.size, error, ended)
+        if ended in FROM_OUTSIDE:
+            return ModelUnavailable(KILLED)
+        return InvalidDocument(TOO_COSTLY if ended == signal.SIGXCPU else wire.CANNOT_BE_READ)
 
     def _living(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
@@ -163,3 +149,11 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
         with suppress(OSError):  # what was still to be written has nobody to read it
             cast("BinaryIO", pipe).close()
     process.wait()
+
+
+def _signal_of(process: subprocess.Popen[bytes]) -> int:
+    """The signal that a process died of; 0 where it lives, or ended by itself."""
+    try:
+        return max(0, -process.wait(DYING_SECONDS))
+    except subprocess.TimeoutExpired:
+        return 0
