@@ -199,3 +199,10 @@ def test_more_text_than_allowed_is_refused() -> None:
     data = pdf(*[typed(["x" * 9_000] * 20)] * 10)
     with pytest.raises(PayloadTooLarge, match="characters"):
         read(data, "", Forbidden())
+
+
+def test_a_page_of_very_many_lines_costs_time_that_grows_with_their_number_alone() -> None:
+    lines = [pdf_lines.Line("a.", 72, 80, 10.0 * (40_000 - place), 8) for place in range(40_000)]
+    start = time.process_time()
+    assert pdf_lines.joined([lines]).count("a.") == len(lines)
+    assert time.process_time() - start < 20  # where each is compared with all, it is minutes

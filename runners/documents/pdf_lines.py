@@ -28,6 +28,8 @@ PAGE_NUMBER: Final = re.compile(
 )
 EDGE: Final = 2
 """Lines at a page's top, and at its bottom, among which headers and footers are looked for."""
+NEAR: Final = 200
+"""Lines before and after one that it is compared with: more than a page has, and all of a hostile one cost too much."""
 LIGATURES: Final = re.compile("[\ufb00-\ufb06]")
 
 
@@ -77,8 +79,9 @@ def paragraphs(lines: Sequence[Line]) -> list[str]:
         return []
     usual = _usual_gap(lines)
     found = [[lines[0].text]]
-    for line, following in itertools.pairwise(lines):
-        if _begins(line, following, usual, lines):
+    for number, (line, following) in enumerate(itertools.pairwise(lines)):
+        near = lines[max(0, number - NEAR) : number + NEAR]
+        if _begins(line, following, usual, near):
             found.append([])
         found[-1].append(following.text)
     return [" ".join(texts) for texts in found]
@@ -89,7 +92,7 @@ def _usual_gap(lines: Sequence[Line]) -> float:
     return median([gap for gap, line in zip(gaps, lines, strict=False) if 0 < gap < 3 * line.size] or [0.0])
 
 
-def _begins(line: Line, following: Line, usual: float, lines: Sequence[Line]) -> bool:
+def _begins(line: Line, following: Line, usual: float, near: Sequence[Line]) -> bool:
     """Whether a paragraph begins with the following line."""
     gap = line.bottom - following.bottom
     ends = bool(ENDING.search(line.text))
@@ -100,12 +103,12 @@ def _begins(line: Line, following: Line, usual: float, lines: Sequence[Line]) ->
     if gap > WIDER * usual > 0:
         return True
     is_indented = 0.8 * line.size < following.left - line.left < 6 * line.size
-    return ends and (is_indented or _is_short(line, lines))
+    return ends and (is_indented or _is_short(line, near))
 
 
-def _is_short(line: Line, lines: Sequence[Line]) -> bool:
+def _is_short(line: Line, near: Sequence[Line]) -> bool:
     """Whether it ends well before others that begin where it does."""
-    longest = max(other.right for other in lines if abs(other.left - line.left) < 2 * line.size)
+    longest = max(other.right for other in near if abs(other.left - line.left) < 2 * line.size)
     return line.right - line.left < SHORT * (longest - line.left)
 
 
