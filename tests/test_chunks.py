@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError
 from runners.models.summarizers import batches, passes
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.chunks import chunks
+from runners.models.summarizers.chunks import chunks, cut
 
 TEXTS = st.lists(st.text("ab c猫\n", min_size=1, max_size=40), max_size=12)
 
@@ -210,3 +211,22 @@ def test_what_nobody_foresaw_is_the_error_of_one_task_and_is_logged_once(
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_short_sentences_that_do_not_fit_with_their_separators_are_counted_a_few_times() -> None:
+    asked = 0
+
+    def count(text: str) -> int:
+        nonlocal asked
+        asked += len(text)
+        return len(text)
+
+    found = chunks(["a"] * 4_000, count, 400)
+    assert "".join(found).replace(" ", "") == "a" * 4_000
+    assert asked < 200_000  # a count for each sentence that is one too many makes it a million and a half
+
+
+def test_a_long_word_is_cut_without_a_copy_of_what_is_left_for_each_piece() -> None:
+    start = time.process_time()
+    assert sum(map(len, cut("a" * 1_000_000, len, 8))) == 1_000_000
+    assert time.process_time() - start < 10

@@ -37,21 +37,26 @@ def _end(parts: list[str], lengths: list[int], start: int, limit: int, fits: Cal
     while end < len(parts) and total + lengths[end] <= limit:
         total += lengths[end]
         end += 1
-    while end > start + 1 and not fits(parts[start:end]):
-        end -= 1  # the separators, or tokens that joining has changed
+    low = end if fits(parts[start:end]) else start + 1
+    while low < end:  # the separators, or tokens that joining has changed: a binary search for what fits
+        middle = (low + end + 1) // 2
+        low, end = (middle, end) if fits(parts[start:middle]) else (low, middle - 1)
     return end
 
 
 def cut(sentence: str, count: Count, limit: int) -> Iterator[str]:
     """Pieces of at most ``limit`` tokens that together are the sentence, less the white space around each."""
-    rest = sentence.strip()
-    while rest:
+    text, start = sentence.strip(), 0
+    while start < len(text):
+        rest = text[start : start + WIDEST * limit + 1]  # no more than a piece needs: copies of all cost its square
         if len(rest) <= WIDEST * limit and count(rest) <= limit:
             yield rest
             return
         end = _spaced(rest, _longest(rest, count, limit))
         yield rest[:end].rstrip()
-        rest = rest[end:].lstrip()
+        start += end
+        while start < len(text) and text[start].isspace():
+            start += 1
 
 
 def _longest(text: str, count: Count, limit: int) -> int:
