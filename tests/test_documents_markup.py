@@ -162,3 +162,18 @@ def test_markdown_that_goes_on_beginning_ends(bad: str) -> None:
 def test_markdown_of_marks_is_plain_text() -> None:
     text = "![" * 20_000
     assert markdown.read(text).text == text
+
+
+def test_the_bytes_of_pictures_in_markdown_are_no_text() -> None:
+    picture = f"![A chart](data:image/png;base64,{'iVBORw0K' * 200_000})"
+    assert read(f"# Title\n\nOne.\n\n{picture}\n\nTwo.".encode(), "a.md", Blind()).text == "Title\n\nOne.\n\nTwo."
+
+
+def test_markdown_that_is_too_long_is_refused_before_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(_: str) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr(markdown, "read", never)
+    with pytest.raises(PayloadTooLarge):
+        read(b"a\n\n" * 400_000, "a.md", Blind())
+    assert read(b"a\n" * 60_000, "a.md", Blind()).text.startswith("a\na")

@@ -13,7 +13,7 @@ from runners.documents.kinds import Kind
 from runners.documents.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, NoText, UnsupportedMediaType
 
-EMBEDDED: Final = re.compile(r"(?<=data:image/)[\w.+-]{1,40};base64,[A-Za-z0-9+/=]+")
+EMBEDDED: Final = re.compile(r"(data:image/[\w.+-]{1,40};base64,)[A-Za-z0-9+/=]+")
 """The bytes of a picture in Markdown, which are no text."""
 MOST_LINES: Final = 50_000
 """More lines than a book has: Markdown of two characters a line costs ten times what prose does."""
@@ -51,7 +51,7 @@ def _text(data: bytes, filename: str) -> Document:
 
 def _markdown(source: str) -> Document:
     """Its length is judged before it is parsed, without the pictures in it; what is all lines is read as it stands."""
-    text = plain.check_length(EMBEDDED.sub("", source))
+    text = plain.check_length(EMBEDDED.sub(r"\1", source))
     return markdown.read(text) if text.count("\n") <= MOST_LINES else Document(text, 1)
 
 
