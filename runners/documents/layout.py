@@ -60,7 +60,7 @@ def text(lines: Iterable[Line]) -> str:
         piece = _written(paragraph)
         if written:
             higher = paragraph[0][0].top < above[0].bottom  # the next column's head, after the foot of one
-            written = _joined(written, piece, " " if higher and _goes_on(written, piece) else "\n\n")
+            written = joined(written, piece, " " if higher and _goes_on(written, piece) else "\n\n")
         else:
             written = piece
         above = paragraph[-1]
@@ -94,11 +94,11 @@ def paragraphs(lines: Sequence[Line]) -> Iterator[list[Row]]:
     """Every line once, in reading order."""
     if not lines:
         return
-    gutter = _gutter(lines)
-    if gutter is None:
-        yield from _split(_rows(lines))
+    found = gutter(lines)
+    if found is None:
+        yield from _split(rows(lines))
     else:
-        for part in gutter.parts(lines):
+        for part in found.parts(lines):
             yield from paragraphs(part)
 
 
@@ -122,16 +122,16 @@ class Gutter:
         return above, left, right, below
 
 
-def _gutter(lines: Sequence[Line]) -> Gutter | None:
+def gutter(lines: Sequence[Line]) -> Gutter | None:
     """The gutter with most lines beside it, if there is one."""
     height = median(line.height for line in lines)
     best, most = None, 0
     # Just left of where some line begins, with room for the others of its column to begin a little earlier.
     for x in sorted({line.left - 0.3 * height for line in lines}):
-        for gutter in _gutters_at(lines, x, 0.2 * height):
-            _, left, right, _ = gutter.parts(lines)
+        for found in _gutters_at(lines, x, 0.2 * height):
+            _, left, right, _ = found.parts(lines)
             if len(left) + len(right) > most and _are_columns(left, right):
-                best, most = gutter, len(left) + len(right)
+                best, most = found, len(left) + len(right)
     return best
 
 
@@ -163,16 +163,16 @@ def _has_its_own_rhythm(note: Sequence[Line], body: Sequence[Line]) -> bool:
     return sum(level_with) < OWN_RHYTHM * len(note)
 
 
-def _rows(lines: Iterable[Line]) -> list[Row]:
+def rows(lines: Iterable[Line]) -> list[Row]:
     """Lines beside one another joined, the rows from top to bottom."""
     rest = sorted(lines, key=lambda line: (line.left, line.top))
     followers = _followers(rest)
     led = set(followers.values())
-    rows = [[index] for index in range(len(rest)) if index not in led]
-    for row in rows:
+    chains = [[index] for index in range(len(rest)) if index not in led]
+    for row in chains:
         while row[-1] in followers:
             row.append(followers[row[-1]])
-    found = [[rest[index] for index in row] for row in rows]
+    found = [[rest[index] for index in row] for row in chains]
     return sorted(found, key=lambda row: (median(line.middle for line in row), row[0].left))
 
 
@@ -221,7 +221,7 @@ def _written(paragraph: Sequence[Row]) -> str:
     written = _across(paragraph[0])
     for above, row in pairwise(paragraph):
         full = row[0].left - begin < row[0].height and _reaches(above, edge, row[0].text)
-        written = _joined(written, _across(row), " " if prose and full else "\n")
+        written = joined(written, _across(row), " " if prose and full else "\n")
     return written
 
 
@@ -248,9 +248,14 @@ def _goes_on(above: str, below: str) -> bool:
     return below[0].islower() and (above[-1].isalpha() or above[-1] in ",-‐¬\xad")
 
 
-def _joined(above: str, below: str, space: str) -> str:
+def joined(above: str, below: str, space: str) -> str:
     """Two pieces with the space between them, unless a hyphen parts one word: then it is whole again."""
-    if space == "\n\n" or not (re.search(r"[^\W\d_][-‐¬\xad]$", above) and below[0].islower()):
-        return above + space + below
+    return ended(above, below, space) + below
+
+
+def ended(above: str, below: str, space: str) -> str:
+    """The piece above as it ends where the one below follows it: with the space, or without its hyphen."""
+    if space == "\n\n" or not (re.search(r"[^\W\d_][-‐¬\xad]$", above[-2:]) and below[0].islower()):
+        return above + space
     first = re.split(r"\W", below, maxsplit=1)[0]
-    return above + below if first in BOUND_WORDS and above.endswith(("-", "‐")) else above[:-1] + below
+    return above if first in BOUND_WORDS and above.endswith(("-", "‐")) else above[:-1]

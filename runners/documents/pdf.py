@@ -14,11 +14,12 @@ import pypdfium2
 from PIL import Image
 from pypdfium2 import raw
 
-from runners.documents import budget, pdf_lines
+from runners.documents import budget, pdf_forms, pdf_layer, pdf_lines, pdf_order
 from runners.documents.document import MAX_CHARACTERS, MAX_PAGES, TOO_LONG, TOO_MANY_PAGES, Document
 from runners.documents.kinds import EMPTY, LOCKED
 from runners.documents.markup import MAX_TITLE, spaced
 from runners.documents.pages import AsPictures, PageReader
+from runners.documents.pdf_layer import Layer
 from runners.documents.pdf_lines import Line
 from runners.documents.plain import clean
 from runners.errors import InvalidDocument, PayloadTooLarge
@@ -36,6 +37,9 @@ GARBAGE: Final = re.compile("[\ufffd\ue000-\uf8ff\x00-\x08\x0e-\x1f\x7f-\x9f]")
 MAX_PICTURES: Final = 500
 
 DAMAGED: Final = "the PDF is damaged, or ends too early"
+XFA: Final = (
+    "the PDF is an XFA form, which only Adobe's programs show: save or print it as an ordinary PDF, and send that one"
+)
 NO_TITLE: Final = re.compile(r"untitled|document\d*|.{0,200}\.(?:docx?|pdf|tex|dvi|indd|qxd|html?|pptx?|rtf|odt)", re.I)
 
 
@@ -46,6 +50,8 @@ def read(data: bytes, pages: PageReader) -> Document:
     """
     try:
         with _opened(data) as pdf:
+            if pdf_forms.has_fields(pdf):
+                pdf.init_forms()
             return Document(_text(pdf, pages), len(pdf), _title(pdf))
     except pypdfium2.PdfiumError as error:
         locked = error.err_code == raw.FPDF_ERR_PASSWORD
@@ -64,6 +70,8 @@ def _opened(data: bytes) -> pypdfium2.PdfDocument:
 
 def _text(pdf: pypdfium2.PdfDocument, pages: PageReader) -> str:
     found = _pages(pdf)
+    if pdf_forms.is_shell(pdf, sum(len(line.text) for page in found for line in page.lines)):
+        raise InvalidDocument(XFA)
     if all(page.is_blank for page in found):
         raise InvalidDocument(EMPTY)
     if isinstance(pages, AsPictures) and any(page.is_scan for page in found):
@@ -115,26 +123,10 @@ def _opened_pages(pdf: pypdfium2.PdfDocument) -> Iterator[pypdfium2.PdfPage]:
 
 
 def _lines(page: pypdfium2.PdfPage) -> list[Line]:
-    """The text layer, in PDFium's order; ends of lines are characters in it."""
-    layer = page.get_textpage()
-    try:
-        count = layer.count_chars()
-        if count > 2 * MAX_CHARACTERS:
-            raise PayloadTooLarge(TOO_LONG)
-        codes = [raw.FPDFText_GetUnicode(layer, index) for index in range(count)]
-        return [line for start, end in pdf_lines.spans(codes) if (line := _line(layer, codes, start, end))]
-    finally:
-        layer.close()
-
-
-def _line(layer: pypdfium2.PdfTextPage, codes: list[int], start: int, end: int) -> Line | None:
-    text = spaced(clean(pdf_lines.text_of(codes[start:end])))
-    if not text:
-        return None
-    first = next(index for index in range(start, end) if not chr(codes[index]).isspace())
-    last = next(index for index in reversed(range(start, end)) if not chr(codes[index]).isspace())
-    left, bottom, _, top = layer.get_charbox(first, loose=True)
-    return Line(text, left, layer.get_charbox(last, loose=True)[2], bottom, abs(top - bottom))
+    """The text layer in reading order."""
+    with Layer(page) as layer:
+        pieces = layer.pieces()
+    return pdf_order.lines(pdf_layer.upright(pdf_forms.filled(pieces, pdf_forms.values(page))))
 
 
 def _is_blank(page: pypdfium2.PdfPage, lines: list[Line]) -> bool:

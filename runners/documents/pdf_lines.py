@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
+from runners.documents import layout
+
 HYPHEN: Final = 2
-"""What PDFium makes of a hyphen at a line's end; it has joined the line with the next one already."""
+"""What PDFium makes of a hyphen at a line's end; no other end of the line follows it."""
 LINE_ENDS: Final = frozenset(map(ord, "\r\n\x0b\x0c\x85\u2028\u2029"))
 
 WIDER: Final = 1.35
@@ -30,7 +32,10 @@ EDGE: Final = 2
 """Lines at a page's top, and at its bottom, among which headers and footers are looked for."""
 NEAR: Final = 200
 """Lines before and after one that it is compared with: more than a page has, and all of a hostile one cost too much."""
-LIGATURES: Final = re.compile("[\ufb00-\ufb06]")
+LIGATURES: Final = re.compile("[\ufb00-\ufb06\ufb1d-\ufd3d\ufd40-\ufdff\ufe70-\ufefc]")
+"""Latin ligatures, and the shapes of Hebrew and Arabic letters."""
+ENTRY: Final = re.compile(r"(?:[.·•…_]\s?){4,}\s*(?:\d+|[ivxlcIVXLC]+)\W*$")
+"""Dots, and the number of a page: the end of an entry in a table of contents."""
 
 
 class Line(NamedTuple):
@@ -41,24 +46,26 @@ class Line(NamedTuple):
     right: float
     bottom: float
     size: float
+    cells: int = 1
+    """Pieces that wide gaps part the line into."""
 
 
 def spans(codes: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Start and end of each line in a page's characters."""
     start = 0
     for index, code in enumerate(codes):
-        if code in LINE_ENDS:
-            yield start, index
+        if code in LINE_ENDS or code == HYPHEN:
+            yield start, index + (code == HYPHEN)
             start = index + 1
     yield start, len(codes)
 
 
 def text_of(codes: Sequence[int]) -> str:
-    """Words that a line's end has divided are whole again, and ligatures are letters."""
+    """Ligatures are letters, and accents are part of theirs."""
     text = "".join(chr(code) if code < 0x110000 else "\ufffd" for code in codes)
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # some fonts name halves
-    text = re.sub(r"\x02(?=[a-zß-öø-ÿа-яα-ω])", "", text).replace(chr(HYPHEN), "-")
-    return LIGATURES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
+    text = LIGATURES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text.replace(chr(HYPHEN), "-"))
+    return unicodedata.normalize("NFC", text)
 
 
 def joined(pages: Sequence[list[Line] | str]) -> str:
@@ -68,7 +75,8 @@ def joined(pages: Sequence[list[Line] | str]) -> str:
     for page in pages:
         texts = [page.strip()] if isinstance(page, str) else paragraphs(_without(page, repeated))
         if isinstance(page, list) and found and texts and _goes_on(found[-1], texts[0]):
-            found[-1] += " " + texts.pop(0)
+            found[-1] = layout.joined(found[-1], texts[0], _space(found[-1]))
+            texts.pop(0)
         found += filter(None, texts)
     return "\n\n".join(found)
 
@@ -84,7 +92,18 @@ def paragraphs(lines: Sequence[Line]) -> list[str]:
         if _begins(line, following, usual, near):
             found.append([])
         found[-1].append(following.text)
-    return [" ".join(texts) for texts in found]
+    return [_joined(texts) for texts in found]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Lines of a paragraph; words that a line's end has divided are whole again."""
+    pairs = itertools.pairwise(texts)
+    return "".join(layout.ended(text, following, _space(text)) for text, following in pairs) + texts[-1]
+
+
+def _space(text: str) -> str:
+    """What stands between a line and the next one: nothing after a hyphen that is a word's own."""
+    return "" if re.search(r"[^\W_][-‐]$", text[-2:]) else " "
 
 
 def _usual_gap(lines: Sequence[Line]) -> float:
@@ -97,6 +116,10 @@ def _begins(line: Line, following: Line, usual: float, near: Sequence[Line]) -> 
     gap = line.bottom - following.bottom
     ends = bool(ENDING.search(line.text))
     if abs(line.size - following.size) > LARGER * max(line.size, following.size) or ITEM.match(following.text):
+        return True
+    if ENTRY.search(line.text) or ENTRY.search(following.text):
+        return True
+    if min(line.cells, following.cells) > 1 and not following.text[0].islower():  # rows of a table
         return True
     if gap <= 0:  # beside it, or at the top of another column
         return gap < -following.size and ends and not following.text[0].islower()

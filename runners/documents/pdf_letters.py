@@ -1,0 +1,111 @@
+"""Letters that a PDF stores in parts or in the wrong order: accents apart, and Arabic ligatures backwards."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Final
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+BoxOf = Callable[[int], Box]
+
+GARBAGE: Final = re.compile("[\ufffd\ue000-\uefff\uf0ff-\uf8ff\x00\x01\x03-\x08\x0e-\x1f\x7f-\x9f]")
+"""What a font without a table of its letters makes of them; symbol fonts have theirs from U+F000 to U+F0FE."""
+NOTHING: Final = 0xFFFF
+"""Stands where a character has become part of its neighbour; no text has it."""
+
+ACCENTS: Final = {
+    0x60: 0x300, 0xB4: 0x301, 0x5E: 0x302, 0x2C6: 0x302, 0x7E: 0x303, 0x2DC: 0x303, 0xAF: 0x304, 0x2C9: 0x304,
+    0x2D8: 0x306, 0x2D9: 0x307, 0xA8: 0x308, 0x2DA: 0x30A, 0xB0: 0x30A, 0x2DD: 0x30B, 0x2C7: 0x30C, 0xB8: 0x327,
+    0x2DB: 0x328, 0x2CA: 0x301, 0x2CB: 0x300, 0x2019: 0x301, 0x384: 0x301, 0x1FBF: 0x313, 0x1FFE: 0x314,
+    **{code: code for code in range(0x300, 0x32B)},
+}  # fmt: skip
+"""Accents with a width of their own, and the combining marks that they are over a letter."""
+UNDER: Final = 0.5
+"""Share of an accent's width that must lie over, or under, the letter that it belongs to."""
+DOTLESS: Final = {0x131: "i", 0x237: "j"}
+RIGHT_TO_LEFT: Final = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+LIGATURES: Final = (*range(0xFB50, 0xFDFE), *range(0xFE70, 0xFEFD))
+
+
+def character(code: int) -> str:
+    """Of a code that PDFium gives."""
+    return chr(code) if code < 0x110000 else "\ufffd"
+
+
+def mend(codes: list[int], box: BoxOf, *, is_sideways: bool) -> None:
+    """In place, and with as many codes as before. ``box`` is that of a letter's ink, on a page that may lie sideways."""
+    kinds = set(codes)
+    if kinds & ACCENTS.keys():
+        _compose(codes, box, 1 if is_sideways else 0)
+    if any(0x590 <= code <= 0xFEFC and RIGHT_TO_LEFT.match(chr(code)) for code in kinds):
+        _reorder(codes, box)
+
+
+def _compose(codes: list[int], box: BoxOf, axis: int) -> None:
+    for index, code in enumerate(codes):
+        mark = ACCENTS.get(code)
+        if mark is None:
+            continue
+        for base in _neighbours(codes, index):
+            composed = _composed(codes[base], mark)
+            if composed is not None and _is_over(box(index), box(base), axis):
+                codes[base] = composed
+                codes[min(index, base) + 1 : max(index, base)] = [NOTHING] * (abs(index - base) - 1)
+                codes[index] = NOTHING
+                break
+
+
+def _neighbours(codes: Sequence[int], index: int) -> list[int]:
+    """The letters after and before an accent; a space that PDFium sees between them does not part them."""
+    found = []
+    for step in (1, -1):
+        other = index + step
+        while 0 <= other < len(codes) and abs(other - index) < 3 and codes[other] in {0x20, 0x0D, 0x0A, NOTHING}:
+            other += step
+        if 0 <= other < len(codes) and codes[other] < 0x110000 and chr(codes[other]).isalpha():
+            found.append(other)
+    return found
+
+
+def _composed(letter: int, mark: int) -> int | None:
+    found = unicodedata.normalize("NFC", DOTLESS.get(letter, chr(letter)) + chr(mark))
+    return ord(found) if len(found) == 1 else None
+
+
+def _is_over(accent: Box, letter: Box, axis: int) -> bool:
+    shared = min(accent[axis + 2], letter[axis + 2]) - max(accent[axis], letter[axis])
+    other = 1 - axis
+    apart = max(accent[other] - letter[other + 2], letter[other] - accent[other + 2])
+    return (
+        shared > 0 and shared >= UNDER * (accent[axis + 2] - accent[axis]) and apart < letter[other + 2] - letter[other]
+    )
+
+
+def _reorder(codes: list[int], box: BoxOf) -> None:
+    """PDFium turns lines that run from right to left, and with them the letters of a ligature, which were in order."""
+    start = 0
+    while start < len(codes) - 1:
+        end = start + 1
+        if _is_right_to_left(codes[start]):
+            place = box(start)
+            while end < len(codes) and _is_right_to_left(codes[end]) and box(end) == place:
+                end += 1
+        backwards = "".join(map(chr, reversed(codes[start:end])))
+        if end - start > 1 and backwards in _ligatures() and backwards[::-1] not in _ligatures():
+            codes[start:end] = codes[start:end][::-1]
+        start = end
+
+
+def _is_right_to_left(code: int) -> bool:
+    return code < 0x110000 and RIGHT_TO_LEFT.match(chr(code)) is not None
+
+
+@cache
+def _ligatures() -> frozenset[str]:
+    """The letters of each Arabic ligature, in their order."""
+    texts = (unicodedata.normalize("NFKC", chr(code)).strip() for code in LIGATURES)
+    return frozenset(text for text in texts if len(text) > 1)
