@@ -9,12 +9,23 @@ import time
 
 from PIL import Image
 
+from runners.documents.layout import Line
+
 
 class Double:
     """Made as OCR is, with the number of its threads."""
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
+
+    def read(self, image: Image.Image) -> str:
+        """What the page says."""
+        raise NotImplementedError
+
+    def lines(self, image: Image.Image) -> list[Line]:
+        """What is read, as one line that fills the page."""
+        text = self.read(image)
+        return [Line(text, 0, 0, image.width, image.height)] if text else []
 
 
 class Sized(Double):

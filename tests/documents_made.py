@@ -62,6 +62,50 @@ def pdf(*pages: bytes, size: tuple[int, int] = A4, title: str | None = None, res
     return pdf_of(objects, "/Info 4 0 R" if title is not None else "")
 
 
+def pictured(*pages: bytes, image: Image.Image, size: tuple[int, int] = A4) -> bytes:
+    """A PDF whose pages may draw a picture, /Im0."""
+    entries = f"/Type /XObject /Subtype /Image /Width {image.width} /Height {image.height} /Filter /DCTDecode"
+    picture = stream(saved(image.convert("L"), "JPEG"), entries + " /BitsPerComponent 8 /ColorSpace /DeviceGray")
+    made = pdf(*pages, size=size, resources="/XObject << /Im0 8 0 R >>")
+    return made.replace(b"8 0 obj\nnull", b"8 0 obj\n" + picture)
+
+
+def placed(left: float, bottom: float, width: float, height: float) -> bytes:
+    """What draws that picture."""
+    return f"q {width} 0 0 {height} {left} {bottom} cm /Im0 Do Q\n".encode()
+
+
+def mapped(made: bytes, letters: Mapping[int, str]) -> bytes:
+    """A PDF whose font shows Latin letters, and now has a table that says which characters they are."""
+    lines = "".join(f"<{code:02x}> <{text.encode('utf-16-be').hex()}>\n" for code, text in letters.items())
+    table = (
+        "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /X def /CMapType 2 def"
+        f" 1 begincodespacerange <00> <ff> endcodespacerange {len(letters)} beginbfchar\n{lines}endbfchar"
+        " endcmap end end"
+    )
+    made = made.replace(b"/Encoding /WinAnsiEncoding", b"/Encoding /WinAnsiEncoding /ToUnicode 5 0 R")
+    return made.replace(b"5 0 obj\nnull", b"5 0 obj\n" + stream(table.encode()))
+
+
+def form(fields: Sequence[str], content: bytes, entries: str = "", root: str = "") -> bytes:
+    """A page with form fields or notes, each given by the entries of its annotation."""
+    numbers = range(10, 10 + len(fields))
+    references = " ".join(f"{number} 0 R" for number in numbers)
+    objects = {
+        1: f"<< /Type /Catalog /Pages 2 0 R {root} /AcroForm << /Fields [{references}] {entries} >> >>".encode(),
+        2: b"<< /Type /Pages /Count 1 /Kids [4 0 R] >>",
+        3: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
+        4: f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 5 0 R /Annots [{references}]"
+        " /Resources << /Font << /F1 3 0 R >> >> >>".encode(),
+        5: stream(content),
+        6: stream(b"", "/Type /XObject /Subtype /Form /BBox [0 0 10 10]"),
+        **dict.fromkeys(range(7, 10), b"null"),
+    }
+    for number, field in zip(numbers, fields, strict=True):
+        objects[number] = f"<< /Type /Annot /F 4 /P 4 0 R {field} >>".encode("cp1252")
+    return pdf_of(objects)
+
+
 def rc4(key: bytes, data: bytes) -> bytes:
     state, j, out = list(range(256)), 0, bytearray()
     for i in range(256):

@@ -9,13 +9,13 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from runners.documents import pdf_lines
+from runners.documents import layout, pdf_lines
 from runners.documents.pages import AsPictures, PageReader
 from runners.documents.pdf_lines import Line
 from runners.documents.reader import read
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge
-from tests.documents_doubles import Blind, Sized
-from tests.documents_made import locked_pdf, pdf, scanned_pdf, stream, typed, written
+from tests.documents_doubles import Blind, Double, Sized
+from tests.documents_made import locked_pdf, pdf, pictured, placed, scanned_pdf, typed, written
 
 PROSE = (
     "The quick brown fox jumps over the lazy dog and goes on until the line is full of inter-",
@@ -26,8 +26,6 @@ PROSE = (
     "",
     "After a gap there is a third one, which is so long that it has no end on this page and",
 )
-STAMP = b"q 595 0 0 842 0 0 cm /Im0 Do Q "
-PICTURE = "/XObject << /Im0 8 0 R >>"
 
 
 def lines(*texts: str, left: float = 72, top: float = 700, leading: float = 14, size: float = 12) -> list[Line]:
@@ -38,6 +36,9 @@ class Forbidden:
     """No page is to be read by OCR."""
 
     def read(self, image: Image.Image) -> str:
+        raise AssertionError(image)
+
+    def lines(self, image: Image.Image) -> list[layout.Line]:
         raise AssertionError(image)
 
 
@@ -103,7 +104,7 @@ def test_a_scan_is_rendered_at_200_dots_an_inch() -> None:
 
 @pytest.mark.parametrize("size", [(14_400, 14_400), (14_400, 1), (1, 14_400), (842, 1191), (5_000_000, 5_000_000)])
 def test_no_page_is_rendered_larger_than_it_may_be(size: tuple[int, int]) -> None:
-    class Measured:
+    class Measured(Double):
         def read(self, image: Image.Image) -> str:
             assert image.width * image.height < 4_100_000
             assert max(image.size) <= 10_001
@@ -135,10 +136,7 @@ def test_an_engine_that_reads_pictures_is_given_text_where_every_page_has_it() -
 
 
 def test_a_scan_with_a_stamp_on_it_is_a_scan() -> None:
-    image = stream(
-        b"\x80" * 4, "/Type /XObject /Subtype /Image /Width 2 /Height 2 /BitsPerComponent 8 /ColorSpace /DeviceGray"
-    )
-    data = pdf(STAMP + typed(["Page 3"]), resources=PICTURE).replace(b"8 0 obj\nnull", b"8 0 obj\n" + image)
+    data = pictured(placed(0, 0, 595, 842) + typed(["Page 3"]), image=written("A scan"))
     assert read(data, "", Sized()).text.startswith("RGB")
     assert read(data, "", Blind()).text == "Page 3"
 

@@ -127,12 +127,21 @@ def gutter(lines: Sequence[Line]) -> Gutter | None:
     height = median(line.height for line in lines)
     best, most = None, 0
     # Just left of where some line begins, with room for the others of its column to begin a little earlier.
-    for x in sorted({line.left - 0.3 * height for line in lines}):
+    for x in _edges({line.left - 0.3 * height for line in lines}, 0.1 * height):
         for found in _gutters_at(lines, x, 0.2 * height):
             _, left, right, _ = found.parts(lines)
             if len(left) + len(right) > most and _are_columns(left, right):
                 best, most = found, len(left) + len(right)
     return best
+
+
+def _edges(places: Iterable[float], step: float) -> Iterator[float]:
+    """From left to right, and of those within one step the first."""
+    last = float("-inf")
+    for place in sorted(places):
+        if place >= last + step:
+            last = place
+            yield place
 
 
 def _gutters_at(lines: Sequence[Line], x: float, width: float) -> Iterator[Gutter]:

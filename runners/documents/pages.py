@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from PIL import Image
 
+from runners.documents.layout import Line
 from runners.errors import PayloadTooLarge
 from runners.image_limits import MAX_BYTES
 
@@ -23,6 +24,9 @@ class PageReader(Protocol):
     def read(self, image: Image.Image) -> str:
         """The text of a page, 8-bit RGB and upright, lines in reading order; empty where there is none."""
 
+    def lines(self, image: Image.Image) -> list[Line]:
+        """The same lines, in no order to rely on, and where they stand in the picture, in pixels."""
+
 
 class AsPictures:
     """For an engine that reads pictures itself: reads nothing, and keeps the pages as PNG, in order."""
@@ -36,6 +40,11 @@ class AsPictures:
         if sum(map(len, self.images)) > MAX_PICTURES:
             raise PayloadTooLarge(f"the document's pictures may have {MAX_PICTURES:,} bytes at most, as PNG")
         return ""
+
+    def lines(self, image: Image.Image) -> list[Line]:
+        """Always none. Raises PayloadTooLarge."""
+        self.read(image)
+        return []
 
 
 def _small_png(image: Image.Image) -> bytes:

@@ -35,6 +35,7 @@ SHELL: Final = 600
 
 
 def has_fields(pdf: pypdfium2.PdfDocument) -> bool:
+    """Whether it is a form, filled or not."""
     return bool(pdf.get_formtype() != raw.FORMTYPE_NONE)
 
 
@@ -59,9 +60,27 @@ def filled(pieces: Sequence[Piece], values: Sequence[list[Piece]]) -> list[Piece
     found = list(pieces)
     for lines in values:
         place, mate = _place(found, lines[0])
-        if mate is not None and len(lines) == 1:
-            lines = [lines[0]._replace(bottom=mate.bottom, top=mate.top)]
-        found[place:place] = lines
+        is_in_row = mate is not None and len(lines) == 1
+        found[place:place] = [
+            line._replace(bottom=mate.bottom, top=mate.top) if is_in_row and mate else line for line in lines
+        ]
+    return found
+
+
+def set_in(pieces: Sequence[Piece], blocks: Sequence[list[Piece]]) -> list[Piece]:
+    """The page's pieces with each block of lines behind what stands above it."""
+    found = list(pieces)
+    for block in blocks:
+        left, right = min(piece.left for piece in block), max(piece.right for piece in block)
+        top = max(piece.top for piece in block)
+        above = [
+            index
+            for index, piece in enumerate(found)
+            if piece.middle >= top and piece.left < right and piece.right > left and not piece.turns
+        ]
+        is_first = not any(piece.middle >= top for piece in found)
+        place = max(above, key=lambda index: -found[index].bottom) + 1 if above else 0 if is_first else len(found)
+        found[place:place] = block
     return found
 
 
@@ -104,7 +123,7 @@ def _stacked(texts: Sequence[str], box: tuple[float, float, float, float]) -> li
     left, bottom, right, top = box
     step = min(LINE, (top - bottom) / len(texts)) if len(texts) > 1 else top - bottom
     return [
-        Piece(text, left, right, top - step * (number + 1), top - step * number, 0, -1, -1, 0.0)
+        Piece(text, left, right, top - step * (number + 1), top - step * number, 0, -1, -1, 0)
         for number, text in enumerate(texts)
     ]
 
@@ -173,11 +192,12 @@ def _are_level(piece: Piece, value: Piece) -> bool:
 
 
 def _above(pieces: Sequence[Piece], value: Piece) -> int | None:
-    """The piece right above a value, which may be its label."""
+    """The piece right above a value, and no value itself, which may be its label."""
     near = [
         index
         for index, piece in enumerate(pieces)
         if not piece.turns
+        and piece.row >= 0
         and piece.left < value.right
         and piece.right > value.left
         and -0.5 * piece.size <= piece.bottom - value.top < 1.5 * piece.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from ctypes import byref, c_int, create_string_buffer
+from ctypes import addressof, byref, c_int, create_string_buffer
 from typing import Final, NamedTuple
 
 import pypdfium2
@@ -21,6 +21,7 @@ WIDE: Final = 0.7
 MAX_FONT_NAME: Final = 200
 BLANK: Final = [0x5F] * 3
 """The end of a line that is to be written on."""
+UNSEEN: Final = frozenset({raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP})
 SPACES: Final = frozenset({0x20, 0xA0, 0x3000})
 
 Frame = tuple[int, float, float, float, float]
@@ -41,8 +42,8 @@ class Piece(NamedTuple):
     """Number of the line of the text layer that it stands in."""
     start: int
     """Index of its first character in the text layer."""
-    garbage: float
-    """Share of its characters that have no meaning: what a font without a table of its letters makes of them."""
+    garbage: int
+    """Number of its characters that have no meaning: what a font without a table of its letters makes of them."""
 
     @property
     def size(self) -> float:
@@ -50,7 +51,13 @@ class Piece(NamedTuple):
         return self.top - self.bottom
 
     @property
+    def box(self) -> Box:
+        """Left, bottom, right and top."""
+        return self.left, self.bottom, self.right, self.top
+
+    @property
     def middle(self) -> float:
+        """Of its height on the page."""
         return (self.top + self.bottom) / 2
 
 
@@ -74,6 +81,9 @@ class Layer:
             raise PayloadTooLarge(TOO_LONG)
         unicode_of, layer = raw.FPDFText_GetUnicode, self._layer.raw
         codes = [unicode_of(layer, index) for index in range(count)]
+        for index in [index for index, code in enumerate(codes) if code == pdf_lines.HYPHEN]:
+            if raw.FPDFText_IsHyphen(layer, index) != 1:
+                codes[index] = pdf_letters.UNKNOWN
         pdf_letters.mend(codes, self._tight, is_sideways=bool(self._frame[0] % 2))
         found = (
             self._piece(codes, row, *span)
@@ -88,9 +98,14 @@ class Layer:
         raw.FPDFText_GetFontInfo(self._layer.raw, piece.start, name, MAX_FONT_NAME, byref(c_int()))
         return name.value.decode("utf-8", "replace")
 
-    def object(self, piece: Piece) -> raw.FPDF_PAGEOBJECT:
-        """The page's object that draws its first letter."""
-        return raw.FPDFText_GetTextObject(self._layer.raw, piece.start)
+    def is_drawn(self, piece: Piece) -> bool:
+        """Whether its first letter is more than a place that a search finds."""
+        handle = raw.FPDFText_GetTextObject(self._layer.raw, piece.start)
+        return not handle or raw.FPDFTextObj_GetTextRenderMode(handle) not in UNSEEN
+
+    def drawing(self, piece: Piece) -> int:
+        """The address of the object that draws its first letter."""
+        return addressof(raw.FPDFText_GetTextObject(self._layer.raw, piece.start).contents)
 
     def _box(self, index: int) -> Box:
         """Left, bottom, right and top, from the font's descent to its ascent, in the page's own coordinates."""
@@ -128,7 +143,7 @@ class Layer:
         turns = _turns(first_box, last_box)
         if turns % 2 == 0:
             bottom, top = first_box[1], first_box[3]  # a raised last letter makes no line higher
-        return Piece(text, left, right, bottom, top, turns, row, start, garbage / (end - start))
+        return Piece(text, left, right, bottom, top, turns, row, start, garbage)
 
 
 def _words(codes: Sequence[int], start: int, end: int) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ BoxOf = Callable[[int], Box]
 
 GARBAGE: Final = re.compile("[\ufffd\ue000-\uefff\uf0ff-\uf8ff\x00\x01\x03-\x08\x0e-\x1f\x7f-\x9f]")
 """What a font without a table of its letters makes of them; symbol fonts have theirs from U+F000 to U+F0FE."""
+UNKNOWN: Final = 0xFFFD
 NOTHING: Final = 0xFFFF
 """Stands where a character has become part of its neighbour; no text has it."""
 
@@ -25,7 +26,11 @@ ACCENTS: Final = {
 }  # fmt: skip
 """Accents with a width of their own, and the combining marks that they are over a letter."""
 UNDER: Final = 0.5
-"""Share of an accent's width that must lie over, or under, the letter that it belongs to."""
+"""Share of the narrower one's width by which an accent lies over, or under, its letter."""
+NEAR: Final = 120
+"""Characters before and after an accent among which its letter is looked for by place."""
+MAX_STRAYS: Final = 50
+"""Accents of a page that are looked at so."""
 DOTLESS: Final = {0x131: "i", 0x237: "j"}
 RIGHT_TO_LEFT: Final = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 LIGATURES: Final = (*range(0xFB50, 0xFDFE), *range(0xFE70, 0xFEFD))
@@ -37,7 +42,7 @@ def character(code: int) -> str:
 
 
 def mend(codes: list[int], box: BoxOf, *, is_sideways: bool) -> None:
-    """In place, and with as many codes as before. ``box`` is that of a letter's ink, on a page that may lie sideways."""
+    """In place, and with as many codes as before; ``box`` is that of a letter's ink."""
     kinds = set(codes)
     if kinds & ACCENTS.keys():
         _compose(codes, box, 1 if is_sideways else 0)
@@ -46,17 +51,40 @@ def mend(codes: list[int], box: BoxOf, *, is_sideways: bool) -> None:
 
 
 def _compose(codes: list[int], box: BoxOf, axis: int) -> None:
+    strays = []
     for index, code in enumerate(codes):
-        mark = ACCENTS.get(code)
-        if mark is None:
+        if code not in ACCENTS:
             continue
-        for base in _neighbours(codes, index):
-            composed = _composed(codes[base], mark)
-            if composed is not None and _is_over(box(index), box(base), axis):
-                codes[base] = composed
-                codes[min(index, base) + 1 : max(index, base)] = [NOTHING] * (abs(index - base) - 1)
-                codes[index] = NOTHING
-                break
+        base = next((base for base in _neighbours(codes, index) if _belongs(codes, index, base, box, axis)), None)
+        if base is None:
+            strays.append(index)
+            continue
+        _join(codes, index, base)
+        codes[min(index, base) + 1 : max(index, base)] = [NOTHING] * (abs(index - base) - 1)
+    if axis == 0:
+        _compose_strays(codes, strays[:MAX_STRAYS], box)
+
+
+def _compose_strays(codes: list[int], strays: Sequence[int], box: BoxOf) -> None:
+    """Accents over capitals are raised, and so far from their letters in PDFium's order."""
+    for index in strays:
+        accent = box(index)
+        for base in range(max(0, index - NEAR), min(len(codes), index + NEAR)):
+            if codes[base] < 0x110000 and chr(codes[base]).isalpha() and _composed(codes[base], ACCENTS[codes[index]]):
+                letter = box(base)
+                height = letter[3] - letter[1]
+                if _is_over(accent, letter, 0) and letter[1] + 0.5 * height < accent[1] < letter[3] + 0.4 * height:
+                    _join(codes, index, base)
+                    break
+
+
+def _belongs(codes: Sequence[int], index: int, base: int, box: BoxOf, axis: int) -> bool:
+    return _composed(codes[base], ACCENTS[codes[index]]) is not None and _is_over(box(index), box(base), axis)
+
+
+def _join(codes: list[int], index: int, base: int) -> None:
+    codes[base] = _composed(codes[base], ACCENTS[codes[index]]) or codes[base]
+    codes[index] = NOTHING
 
 
 def _neighbours(codes: Sequence[int], index: int) -> list[int]:
@@ -78,11 +106,10 @@ def _composed(letter: int, mark: int) -> int | None:
 
 def _is_over(accent: Box, letter: Box, axis: int) -> bool:
     shared = min(accent[axis + 2], letter[axis + 2]) - max(accent[axis], letter[axis])
+    narrower = min(accent[axis + 2] - accent[axis], letter[axis + 2] - letter[axis])
     other = 1 - axis
     apart = max(accent[other] - letter[other + 2], letter[other] - accent[other + 2])
-    return (
-        shared > 0 and shared >= UNDER * (accent[axis + 2] - accent[axis]) and apart < letter[other + 2] - letter[other]
-    )
+    return shared > 0 and shared >= UNDER * narrower and apart < letter[other + 2] - letter[other]
 
 
 def _reorder(codes: list[int], box: BoxOf) -> None:

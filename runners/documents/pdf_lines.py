@@ -119,7 +119,7 @@ def _begins(line: Line, following: Line, usual: float, near: Sequence[Line]) -> 
         return True
     if ENTRY.search(line.text) or ENTRY.search(following.text):
         return True
-    if min(line.cells, following.cells) > 1 and not following.text[0].islower():  # rows of a table
+    if _are_rows(line, following):
         return True
     if gap <= 0:  # beside it, or at the top of another column
         return gap < -following.size and ends and not following.text[0].islower()
@@ -127,6 +127,12 @@ def _begins(line: Line, following: Line, usual: float, near: Sequence[Line]) -> 
         return True
     is_indented = 0.8 * line.size < following.left - line.left < 6 * line.size
     return ends and (is_indented or _is_short(line, near))
+
+
+def _are_rows(line: Line, following: Line) -> bool:
+    """Whether both are rows of a table, and no lines of prose with wide spaces."""
+    is_within = following.text[0].islower() or line.text.endswith((",", ";", "-"))
+    return line.cells == following.cells > 1 and not is_within
 
 
 def _is_short(line: Line, near: Sequence[Line]) -> bool:

@@ -24,8 +24,10 @@ from runners.documents.pdf_lines import Line
 Run = list[Piece]
 """Rows of one or more pieces, each below the one before it."""
 
-MOST_RUNS: Final = 400
-"""Runs of a page that are put in order; more are no order at all."""
+MOST_PIECES: Final = 700
+"""Pieces of a page that are put in order: the time taken grows with their square. A page of news has three hundred."""
+MOST_PAIRS: Final = 400
+"""Pairs of runs beside one another that are compared."""
 BACKWARDS: Final = 0.02
 """Share of a page's characters that may stand above what they follow: formulas have some."""
 LEVEL: Final = 0.3
@@ -42,6 +44,7 @@ FULL: Final = 0.85
 PROSE: Final = 0.6
 """Share of full lines in a column of prose."""
 PROSE_LETTERS: Final = 15
+WRAPPED_LETTERS: Final = 20
 PROSE_IDEOGRAPHS: Final = 7
 IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
@@ -49,16 +52,18 @@ IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 def lines(pieces: Sequence[Piece]) -> list[Line]:
     """Each row as a line; letters that stand on their side come after all others."""
     is_mirrored = _is_right_to_left(pieces)
-    upright = [_mirrored(piece) if is_mirrored else piece for piece in pieces if not piece.turns]
-    aside = [piece for piece in pieces if piece.turns]
+    upright = [_mirrored(piece) if is_mirrored else piece for piece in pieces if piece.text and not piece.turns]
+    aside = [piece for piece in pieces if piece.text and piece.turns]
     rows = [*_rows(upright), *([piece] for piece in aside)]
     return [_line([_mirrored(piece) for piece in row] if is_mirrored else row) for row in rows]
 
 
 def _rows(pieces: Sequence[Piece]) -> list[Run]:
+    if len(pieces) > MOST_PIECES:
+        return list(_rows_of(pieces))
     runs = _merged(_sorted(_runs(pieces)))
     ordered = [piece for run in runs for piece in run]
-    if len(runs) > MOST_RUNS or _goes_back(ordered) or _crosses_columns(ordered):
+    if _goes_back(ordered) or _crosses_columns(ordered):
         return list(_by_geometry(pieces))
     return [row for run in runs for row in _rows_of(run)]
 
@@ -119,12 +124,17 @@ def _rows_of(run: Sequence[Piece]) -> Iterator[Run]:
 
 def _sorted(runs: list[Run]) -> list[Run]:
     """Runs in their order, but none after another that stands wholly below it (Kahn's algorithm)."""
-    if not 1 < len(runs) <= MOST_RUNS:
+    if len(runs) < 2:
         return runs
     boxes = np.array([_box(run) for run in runs])
     left, right, bottom, top = boxes.T
     overlap = np.minimum.outer(right, right) - np.maximum.outer(left, left) > 0
     is_above = overlap & (bottom[:, None] >= top[None, :] - 0.25 * median(piece.size for run in runs for piece in run))
+    has_rows = np.array([len(run) > 2 for run in runs])
+    beside = (np.minimum.outer(top, top) > np.maximum.outer(bottom, bottom)) & (right[:, None] <= left[None, :])
+    later = np.tril(beside & has_rows[:, None] & has_rows[None, :])
+    for index, before in np.argwhere(later)[:MOST_PAIRS]:
+        is_above[index, before] |= _is_left_column(runs[index], runs[before])
     np.fill_diagonal(is_above, False)
     is_above &= ~is_above.T
     waiting = is_above.sum(axis=0)
@@ -139,6 +149,12 @@ def _sorted(runs: list[Run]) -> list[Run]:
     return [runs[index] for index in order] if len(order) == len(runs) else runs
 
 
+def _is_left_column(run: Run, other: Run) -> bool:
+    """Whether both are columns of prose, and the other one stands right of it."""
+    mine, others = _beside(run, other), _beside(other, run)
+    return min(len(mine), len(others)) > 2 and _is_prose(mine) and _is_prose(others)
+
+
 def _box(run: Run) -> tuple[float, float, float, float]:
     """Left, right, bottom and top."""
     left, right = min(piece.left for piece in run), max(piece.right for piece in run)
@@ -147,8 +163,6 @@ def _box(run: Run) -> tuple[float, float, float, float]:
 
 def _merged(runs: list[Run]) -> list[Run]:
     """Columns of one table, drawn one after the other, are rows again."""
-    if len(runs) > MOST_RUNS:
-        return runs
     found: list[Run] = []
     is_table = False
     for run in runs:
@@ -166,10 +180,23 @@ def _are_columns_of_a_table(run: Run, other: Run, *, is_table: bool) -> bool:
     mine, others = _beside(run, other), _beside(other, run)
     if min(len(mine), len(others)) < 2 or any(_overlap(piece, cell) for piece in mine for cell in others):
         return False
+    if _is_set_in(mine) or _is_set_in(others) or _wraps(mine) or _wraps(others):
+        return False
     share, other_share = _level_share(mine, others), _level_share(others, mine)
     prose = (not is_table and _is_prose(mine)) + _is_prose(others)
     enough = SAME_ROWS if prose else SOME_ROWS
     return prose < 2 and max(share, other_share) >= SAME_ROWS and min(share, other_share) >= enough
+
+
+def _is_set_in(column: Sequence[Piece]) -> bool:
+    """Whether values stand behind their labels already."""
+    return any(piece.row < 0 for piece in column)
+
+
+def _wraps(column: Sequence[Piece]) -> bool:
+    """Whether some lines are long, and some go on with the sentence of the one above: cells of a table are short."""
+    usual = median(len(piece.text) for piece in column)
+    return usual >= WRAPPED_LETTERS and any(piece.text[0].islower() for piece in column[1:])
 
 
 def _beside(run: Run, other: Run) -> list[Piece]:
@@ -195,13 +222,18 @@ def _is_prose(column: Sequence[Piece]) -> bool:
     left, right = min(piece.left for piece in column), max(piece.right for piece in column)
     full = sum(piece.right - left >= FULL * (right - left) for piece in column)
     usual = median(len(piece.text) for piece in column)
-    enough = PROSE_IDEOGRAPHS if any(IDEOGRAPHS.search(piece.text) for piece in column) else PROSE_LETTERS
+    enough = _enough("".join(piece.text for piece in column))
     return len(column) > 2 and usual >= enough and full >= PROSE * len(column)
+
+
+def _enough(text: str) -> int:
+    """Signs of a line of prose."""
+    return PROSE_IDEOGRAPHS if IDEOGRAPHS.search(text) else PROSE_LETTERS
 
 
 def _goes_back(pieces: Sequence[Piece]) -> bool:
     """Whether pieces follow others that they stand right above."""
-    if len(pieces) > 5 * MOST_RUNS or all(_follows(piece, other) for other, piece in pairwise(pieces)):
+    if all(_follows(piece, other) for other, piece in pairwise(pieces)):
         return False
     boxes = np.array([(piece.left, piece.right, piece.middle, piece.size) for piece in pieces])
     left, right, middle, size = boxes.T
@@ -216,7 +248,8 @@ def _goes_back(pieces: Sequence[Piece]) -> bool:
 def _crosses_columns(pieces: Sequence[Piece]) -> bool:
     """Whether lines of two columns of prose stand in turn."""
     beside = sum(_is_beside(piece, other) for other, piece in pairwise(pieces))
-    if beside < ROWS:
+    long = sum(len(piece.text) >= _enough(piece.text) for piece in pieces)
+    if beside < ROWS or 2 * long < len(pieces):
         return False
     flat = [_flat(piece) for piece in pieces]
     gutter = layout.gutter(flat)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final
 from PIL import Image
 
 from runners.documents import budget, reader, wire
+from runners.documents.layout import Line
 from runners.documents.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 
@@ -48,6 +49,12 @@ class LazyOcr:
         with budget.current().picture():
             self._ocr = self._ocr or self._loaded()
             return self._ocr.read(image)
+
+    def lines(self, image: Image.Image) -> list[Line]:
+        """Raises ModelUnavailable where it cannot be loaded."""
+        with budget.current().picture():
+            self._ocr = self._ocr or self._loaded()
+            return self._ocr.lines(image)
 
     def _loaded(self) -> PageReader:
         module, _, name = self._place.partition(":")
