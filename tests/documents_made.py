@@ -16,6 +16,19 @@ from PIL import Image, ImageDraw, ImageFont
 A4 = (595, 842)
 PADDING = bytes.fromhex("28BF4E5E4E758A4164004E56FFFA01082E2E00B6D0683E802F0CA9FE6453697A")
 WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+NAMESPACES = " ".join(
+    [
+        f'xmlns:w="{WORD}"',
+        'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"',
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"',
+        'xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml"',
+        'xmlns:wp="http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing"',
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"',
+        'xmlns:dgm="http://schemas.openxmlformats.org/drawingml/2006/diagram"',
+        'xmlns:v="urn:schemas-microsoft-com:vml"',
+    ]
+)
+"""Those of Word's namespaces that its main part has prefixes for."""
 
 
 def pdf_of(objects: dict[int, bytes], trailer: str = "") -> bytes:
@@ -179,14 +192,27 @@ def word(*paragraphs: str, title: str = "") -> bytes:
 
 def word_of(body: str, before: str = "", parts: Mapping[str, bytes] | None = None) -> bytes:
     """A Word file of this XML alone, with what stands ``before`` it, and other ``parts``."""
+    main = f"{before}<w:document {NAMESPACES}><w:body>{body}</w:body></w:document>".encode()
+    members = {"[Content_Types].xml": b"<Types/>", "word/document.xml": main, **(parts or {})}
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("[Content_Types].xml", "<Types/>")
-        xml = f'{before}<w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>'
-        archive.writestr("word/document.xml", xml)
-        for name, content in (parts or {}).items():
+        for name, content in members.items():
             archive.writestr(name, content)
     return out.getvalue()
+
+
+def word_part(name: str, body: str) -> bytes:
+    """Another part of a Word file, such as ``footnotes``."""
+    return f"<w:{name} {NAMESPACES}>{body}</w:{name}>".encode()
+
+
+def relations(*targets: tuple[str, str, str]) -> bytes:
+    """A part's relationships: the id, the kind and the target of each."""
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    inside = "".join(
+        f'<Relationship Id="{name}" Type="{office}/{kind}" Target="{target}"/>' for name, kind, target in targets
+    )
+    return f"<Relationships>{inside}</Relationships>".encode()
 
 
 def zipped(**members: bytes) -> bytes:

@@ -1,151 +1,118 @@
-"""Word documents: paragraphs, lists, tables and text boxes in their order, streamed: no tree is built of the XML.
-
-A tree takes up to thirty times the bytes of the XML, and the XML up to a thousand times the bytes of the file.
-"""
+"""Word documents: paragraphs, lists, tables, text boxes and pictures in their order, and the notes behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Final
 
-from lxml import etree
-
-from runners.documents.archive import DAMAGED, Archive, opened
+from runners.documents import docx_chunks
+from runners.documents.archive import Unpacked, opened
 from runners.documents.document import Document
 from runners.documents.docx_body import Body
-from runners.documents.kinds import ACCEPTED
+from runners.documents.docx_parts import Parts, Relation
+from runners.documents.docx_pictures import Pictures, without
+from runners.documents.docx_xml import Texts, parse
+from runners.documents.kinds import ACCEPTED, EMPTY
 from runners.documents.markup import MAX_TITLE, spaced
+from runners.documents.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, UnsupportedMediaType
 
-RELATIONS, STYLES, PROPERTIES = "_rels/.rels", "word/styles.xml", "docProps/core.xml"
-MAIN: Final = "word/document.xml"
-TITLE_STYLES: Final = frozenset({"title", "heading 1"})
-"""Word's own names, in every language of its menus."""
+MAX_DEPTH: Final = 3
+"""Most documents inside one another."""
+MAX_MARGINS: Final = 20
+"""Most headers and footers that are read."""
 
 
-class Target(Protocol):
-    """What lxml tells of XML while it reads it."""
+def read(data: bytes, pages: PageReader) -> Document:
+    """The text is empty where there are pictures alone and none is on them.
 
-    def start(self, tag: str, attributes: dict[str, str]) -> object:
-        """An element begins; its tag is in Clark's notation."""
-
-    def end(self, tag: str) -> object:
-        """An element ends."""
-
-    def data(self, text: str) -> object:
-        """A piece of text."""
+    Raises InvalidDocument, PayloadTooLarge, UnsupportedMediaType, and what ``pages`` raises.
+    """
+    found, is_empty = _read(data, pages, Unpacked(), MAX_DEPTH)
+    if is_empty:
+        raise InvalidDocument(EMPTY)
+    return found
 
 
-def read(data: bytes) -> Document:
-    """The text is empty where there is none. Raises InvalidDocument, PayloadTooLarge and UnsupportedMediaType."""
-    with opened(data) as archive:
-        main = _main_part(archive)
-        body = Body(_title_styles(archive))
-        _parse(archive.chunks(main), body)
-        title = _property_title(archive) or spaced(body.title)
-    return Document(body.text(), 1, title[:MAX_TITLE] or None)
+def _read(data: bytes, pages: PageReader | None, unpacked: Unpacked, depth: int) -> tuple[Document, bool]:
+    """The document, and whether there is nothing in it at all; ``pages`` is None where no picture is to be read."""
+    with opened(data, unpacked) as archive:
+        document = _Document(Parts(archive), pages, depth)
+        blocks = document.blocks()
+        text = "\n\n".join(document.pictures.read_into(blocks, pages) if pages else without(blocks))
+        return Document(text, 1, document.title()), not blocks
 
 
-def _main_part(archive: Archive) -> str:
-    """Most call it the same; the relations know."""
-    found: list[str] = []
+class _Document:
+    """One document while it is read, around the bodies of its parts."""
 
-    def relation(tag: str, attributes: dict[str, str]) -> None:
-        if _local(tag) == "Relationship" and attributes.get("Type", "").endswith("/officeDocument"):
-            found.append(attributes.get("Target", "").lstrip("/"))
+    def __init__(self, parts: Parts, pages: PageReader | None, depth: int) -> None:
+        self.pictures = Pictures(parts.archive)
+        self._parts, self._pages, self._depth = parts, pages, depth
+        self._styles = parts.styles()
+        self._relations: Mapping[str, Relation] = {}  # of the part that is being read
+        self._chunks: dict[str, Document] = {}
+        self._title = ""
 
-    if RELATIONS in archive:
-        _parse(archive.chunks(RELATIONS), _Starts(relation))
-    name = found[0] if found and found[0] in archive else MAIN
-    if name not in archive:
-        raise UnsupportedMediaType(ACCEPTED)
-    return name
+    def blocks(self) -> list[str]:
+        """What the main part says, and its notes; what stands in the margins where that is nothing."""
+        main = self._body(self._parts.main)
+        if main.root != "document":
+            raise UnsupportedMediaType(ACCEPTED)
+        self._title = main.flow.title
+        return main.flow.taken() + self._notes(main) or self._margins()
 
+    def title(self) -> str | None:
+        """That among the properties, else the first paragraph in a title's style, else that of a document inside."""
+        inside = (chunk.title for chunk in self._chunks.values())
+        titles = (self._parts.title(), spaced(self._title), *inside)
+        return next((title[:MAX_TITLE] for title in titles if title), None)
 
-def _title_styles(archive: Archive) -> frozenset[str]:
-    """The ids of the styles whose paragraphs are titles."""
-    found, last = {"Title", "Heading1"}, [""]
+    def chunk(self, relation: str) -> str:
+        """The text of a part that stands for itself."""
+        part = self._part(relation)
+        if part and part not in self._chunks:
+            data = b"".join(self._parts.archive.chunks(part))
+            self._chunks[part] = docx_chunks.read(data, part, self._parts.media_type(part), self._nested)
+        return self._chunks[part].text.strip() if part else ""
 
-    def style(tag: str, attributes: dict[str, str]) -> None:
-        values = {_local(name): value for name, value in attributes.items()}
-        if _local(tag) == "style":
-            last[0] = values.get("styleId", "")
-        elif _local(tag) == "name" and values.get("val", "").lower() in TITLE_STYLES:
-            found.add(last[0])
+    def picture(self, relation: str, area: float) -> str:
+        """A mark for it."""
+        part = self._part(relation)
+        return self.pictures.mark(part, area) if part else ""
 
-    if STYLES in archive:
-        _parse(archive.chunks(STYLES), _Starts(style))
-    return frozenset(found)
+    def diagram(self, relation: str) -> str:
+        """The text in its boxes."""
+        texts = Texts("t")
+        if part := self._part(relation):
+            parse(self._parts.archive.chunks(part), texts)
+        return "\n".join(filter(None, map(spaced, "".join(texts.found).split("\n"))))
 
+    def _body(self, part: str) -> Body:
+        self._relations = self._parts.relations(part)
+        body = Body(self._styles, self)
+        parse(self._parts.archive.chunks(part), body)
+        return body
 
-def _property_title(archive: Archive) -> str:
-    if PROPERTIES not in archive:
-        return ""
-    texts = _Texts("title")
-    _parse(archive.chunks(PROPERTIES), texts)
-    return spaced("".join(texts.found)[: 10 * MAX_TITLE])
+    def _notes(self, main: Body) -> list[str]:
+        """Footnotes and endnotes that the text names, in its order; their numbers say nothing without the pages."""
+        parts = [*self._parts.of_kind("footnotes")[:1], *self._parts.of_kind("endnotes")[:1]]
+        notes = {key: blocks for part in parts for key, blocks in self._body(part).notes.items()}
+        named = sorted(main.references, key=lambda note: note[0] == "endnote")
+        return [block for note in named for block in notes.get(note, [])]
 
+    def _margins(self) -> list[str]:
+        """Headers and footers, each text once."""
+        parts = (self._parts.of_kind("header") + self._parts.of_kind("footer"))[:MAX_MARGINS]
+        return list(dict.fromkeys(block for part in parts for block in self._body(part).flow.taken()))
 
-class _Starts:
-    """Tells of elements' beginnings alone."""
+    def _nested(self, data: bytes) -> Document:
+        if not self._depth:
+            raise UnsupportedMediaType(docx_chunks.NOT_READ)
+        pages = None if isinstance(self._pages, AsPictures) else self._pages
+        return _read(data, pages, self._parts.archive.unpacked, self._depth - 1)[0]
 
-    def __init__(self, told: Callable[[str, dict[str, str]], None]) -> None:
-        self.start = told
-
-    def end(self, tag: str) -> None:
-        """Nothing."""
-
-    def data(self, text: str) -> None:
-        """Nothing."""
-
-
-class _Texts:
-    """Keeps the text of the elements of one name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._inside = False
-        self.found: list[str] = []
-
-    def start(self, tag: str, _: dict[str, str]) -> None:
-        self._inside = _local(tag) == self._name
-
-    def end(self, _: str) -> None:
-        self._inside = False
-
-    def data(self, text: str) -> None:
-        self.found += [text] if self._inside else []
-
-
-class _Guarded:
-    """Hands on to a target, and refuses a document type: Word writes none, and entities are declared in one."""
-
-    def __init__(self, target: Target) -> None:
-        self.start, self.end, self.data = target.start, target.end, target.data
-
-    def doctype(self, *_: object) -> None:
-        raise InvalidDocument(DAMAGED)
-
-    def comment(self, _: str) -> None:
-        """Nothing that a reader sees."""
-
-    def pi(self, *_: object) -> None:
-        """Nothing that a reader sees."""
-
-    def close(self) -> None:
-        """Called at the end of the XML."""
-
-
-def _parse(chunks: Iterable[bytes], target: Target) -> None:
-    guarded: Any = _Guarded(target)  # lxml's types ask for a target of bytes as well, which it never tells of
-    parser = etree.XMLParser(target=guarded, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
-    try:
-        for chunk in chunks:
-            parser.feed(chunk)
-        parser.close()
-    except etree.XMLSyntaxError:
-        raise InvalidDocument(DAMAGED) from None
-
-
-def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
+    def _part(self, relation: str) -> str:
+        """The part that a relationship leads to; "" where there is none."""
+        found = self._relations.get(relation)
+        return found.part if found and found.part in self._parts.archive else ""

@@ -33,6 +33,8 @@ PICTURES: Final = re.compile(
     re.DOTALL,
 )
 ZIP: Final = re.compile(rb"PK(\x03\x04|\x05\x06|\x07\x08)")
+WORD_PART: Final = re.compile(rb"word[/\\]", re.IGNORECASE)  # some programs write the slashes of Windows
+CONTENT_TYPES: Final = b"[content_types].xml"
 OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
 
@@ -104,4 +106,4 @@ def _is_pdf(data: bytes) -> bool:
 
 def _holds_word(data: bytes) -> bool:
     """True for a damaged one too, of which the directory may be missing."""
-    return b"word/" in data and b"[Content_Types].xml" in data
+    return bool(WORD_PART.search(data)) and CONTENT_TYPES in data.lower()

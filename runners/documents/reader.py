@@ -31,10 +31,10 @@ def read(data: bytes, filename: str, pages: PageReader, *, pictures_only: bool =
     kind = kinds.of_bytes(data)
     if pictures_only and kind is not Kind.PICTURE:
         raise UnsupportedMediaType(image_files.ACCEPTED)
-    if kind in {Kind.PDF, Kind.PICTURE}:
-        found = pdf.read(data, pages) if kind is Kind.PDF else pictures.read(data, pages)
-        return _with_pages(_cleaned(found), pages)
-    found = _cleaned(docx.read(data) if kind is Kind.DOCX else _text(data, filename))
+    if kind in {Kind.PDF, Kind.PICTURE, Kind.DOCX}:
+        module = {Kind.PDF: pdf, Kind.PICTURE: pictures, Kind.DOCX: docx}[kind]
+        return _with_pages(_cleaned(module.read(data, pages)), pages)
+    found = _cleaned(_text(data, filename))
     if not found.text:
         raise InvalidDocument(kinds.EMPTY)
     return found
