@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import psutil
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from runners.documents import ocr as ocr_module
 from runners.documents.ocr import Found, Ocr, _without_ornaments
 
 # Pillow's own font has no accents.
@@ -127,3 +130,91 @@ def test_nothing_is_fetched_and_nothing_is_printed(
     assert Ocr(threads=1).read(page(column(OTHER))) == " ".join(OTHER)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("RapidOCR").isEnabledFor(logging.ERROR)
+
+
+NEWS = (
+    "A school for keepers of dams opened its doors last week with the arrival of its first forty students. Most of"
+    " them worked on rivers before, ten of them as divers. The course lasts a year and ends with an examination.",
+    "Lessons are held in the old mill of the town, whose wheel still turns. Each student looks after one gate of the"
+    " weir, by day and by night. The town pays for the rooms, and the county for the teachers of the school.",
+    "Among the teachers is an engineer who built the dam of Holm in the seventies. He says that most failures begin"
+    " with a small crack that nobody wrote down. His students therefore write down everything that they see.",
+)
+
+
+def newspaper(columns: Sequence[str], width: int = 300, letters: int = 22) -> Image.Image:
+    """Columns set to full width, with a gutter of one em between them."""
+    image = Image.new("RGB", (80 + len(columns) * (width + letters), 420), PAPER)
+    draw, font = ImageDraw.Draw(image), ImageFont.truetype(FONT, letters)
+    for place, text in enumerate(columns):
+        left = 40 + place * (width + letters)
+        for number, row in enumerate(rows := _rows(text, width, font)):
+            blanks = len(row) - 1
+            space = (width - sum(map(font.getlength, row))) / max(1, blanks) if row is not rows[-1] else 7.0
+            for index, word in enumerate(row):
+                x = left + sum(map(font.getlength, row[:index])) + index * space
+                draw.text((x, 40 + 29 * number), word, INK, font)
+    return image
+
+
+def _rows(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[list[str]]:
+    rows: list[list[str]] = [[]]
+    for word in text.split():
+        if font.getlength(" ".join([*rows[-1], word])) > width:
+            rows.append([])
+        rows[-1].append(word)
+    return rows
+
+
+def test_columns_of_a_newspaper_are_read_one_after_another(ocr: Ocr) -> None:
+    assert ocr.read(newspaper(NEWS)).split("\n\n") == list(NEWS)
+
+
+def dithered(image: Image.Image, shade: float = 0.5) -> Image.Image:
+    """As newspapers and old scanners make grey paper: a pattern of black dots on white."""
+    pattern = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]])
+    tiled = np.tile((pattern + 0.5) * 16, (image.height // 4 + 1, image.width // 4 + 1))
+    grey = np.asarray(image.convert("L")) * shade
+    return Image.fromarray(np.uint8(255) * (grey > tiled[: image.height, : image.width])).convert("RGB")
+
+
+def speckled(image: Image.Image) -> Image.Image:
+    """Dirt of two by two pixels all over."""
+    specks = np.random.default_rng(1).random((image.height // 2, image.width // 2)) < 0.03
+    pixels = np.asarray(image).copy()
+    pixels[np.kron(specks, np.ones((2, 2), dtype=bool))] = 30
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize("spoil", [dithered, speckled])
+def test_a_page_in_whose_dots_no_text_is_seen_is_looked_at_again(
+    ocr: Ocr, spoil: Callable[[Image.Image], Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = spoil(page(column(OTHER)))
+    found = ocr.read(image).replace("\n", " ")
+    assert SequenceMatcher(None, found, " ".join(OTHER)).ratio() > 0.9
+    monkeypatch.setattr(ocr_module, "SOFTENING", ())
+    assert len(ocr.read(image)) < 20
+
+
+def test_a_page_of_dots_of_which_half_is_seen_is_looked_at_again(ocr: Ocr) -> None:
+    assert ocr.read(dithered(page(column(OTHER)), 0.6)) == " ".join(OTHER)
+
+
+@pytest.mark.parametrize(
+    ("image", "looks"),
+    [
+        (page(column(OTHER)), 1),
+        (Image.new("RGB", (600, 800), PAPER), 1),
+        (page([("A title", 40, 60)]), 3),
+        (speckled(Image.new("RGB", (600, 800), PAPER)), 3),
+    ],
+)
+def test_a_page_is_looked_at_again_only_where_there_is_ink_and_little_text(
+    ocr: Ocr, image: Image.Image, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    quads = Ocr._quads
+    monkeypatch.setattr(Ocr, "_quads", lambda self, image: sizes.append(image.size) or quads(self, image))
+    ocr.read(image)
+    assert len(sizes) == looks
