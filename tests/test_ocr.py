@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from runners.documents import ocr as ocr_module
-from runners.documents.ocr import Found, Ocr, _without_ornaments
+from runners.documents.ocr import Found, Ocr, Quads, _without_ornaments
 
 # Pillow's own font has no accents.
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSerif.ttf")
@@ -213,8 +213,13 @@ def test_a_page_of_dots_of_which_half_is_seen_is_looked_at_again(ocr: Ocr) -> No
 def test_a_page_is_looked_at_again_only_where_there_is_ink_and_little_text(
     ocr: Ocr, image: Image.Image, looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[tuple[int, int]] = []
+    seen: list[Image.Image] = []
     quads = Ocr._quads
-    monkeypatch.setattr(Ocr, "_quads", lambda self, image: sizes.append(image.size) or quads(self, image))
+
+    def look(self: Ocr, image: Image.Image) -> Quads:
+        seen.append(image)
+        return quads(self, image)
+
+    monkeypatch.setattr(Ocr, "_quads", look)
     ocr.read(image)
-    assert len(sizes) == looks
+    assert len(seen) == looks

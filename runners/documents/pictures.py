@@ -9,6 +9,7 @@ from typing import Final
 from PIL import Image
 
 from runners import images
+from runners.documents import fax
 from runners.documents.document import MAX_PAGES, TOO_MANY_PAGES, Document
 from runners.documents.pages import PageReader
 from runners.errors import InvalidDocument, PayloadTooLarge
@@ -20,14 +21,14 @@ DAMAGED: Final = "the TIFF's pages are damaged"
 
 
 def read(data: bytes, pages: PageReader) -> Document:
-    """Raises what ``images.decode`` and ``pages`` raise, and InvalidDocument."""
+    """Raises what ``images.decode``, ``fax.decode`` and ``pages`` raise, and InvalidDocument."""
     texts = [pages.read(image) for image in _decoded(data)]
     return Document("\n\n".join(filter(None, (text.strip() for text in texts))), len(texts))
 
 
 def _decoded(data: bytes) -> Iterator[Image.Image]:
     for page in _pages(data):
-        with images.decode(page) as image:
+        with fax.decode(page) if fax.is_fax(page) else images.decode(page) as image:
             yield image
 
 
