@@ -10,6 +10,7 @@ from io import BytesIO
 import docx
 import pytest
 
+from runners.documents import docx_flow
 from runners.documents.reader import read
 from runners.errors import InvalidDocument, PayloadTooLarge, UnsupportedMediaType
 from tests.documents_doubles import Blind
@@ -163,3 +164,20 @@ def test_xml_that_word_never_writes_is_damaged(before: str, body: str) -> None:
 def test_more_text_than_allowed_is_refused_on_the_way() -> None:
     with pytest.raises(PayloadTooLarge, match="characters"):
         text_of("".join(p(f"{number:0100}") for number in range(11_000)))
+
+
+def test_styles_that_are_based_on_one_another_without_end_cost_little() -> None:
+    space = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    chain = "".join(f'<w:style w:styleId="s{i}"><w:basedOn w:val="s{i + 1}"/></w:style>' for i in range(5_000))
+    body = "".join(f'<w:p><w:pPr><w:pStyle w:val="s{i}"/></w:pPr><w:r><w:t>a</w:t></w:r></w:p>' for i in range(5_000))
+    data = word_of(body, parts={"word/styles.xml": f"<w:styles {space}>{chain}</w:styles>".encode()})
+    begun = time.process_time()
+    assert len(read(data, "", Blind()).text.split()) == 5_000
+    assert time.process_time() - begun < 3  # 12,500,000 steps take longer
+
+
+def test_more_paragraphs_than_characters_allowed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docx_flow, "MAX_PARAGRAPHS", 100)
+    assert text_of(p("x") * 50 + "<w:p/>" * 50)
+    with pytest.raises(PayloadTooLarge, match="characters"):
+        text_of(p("x") + "<w:p/>" * 100)

@@ -262,6 +262,13 @@ def test_a_document_inside_that_is_not_read_is_named() -> None:
         read(with_chunk("c.rtf", rb"{\rtf1 It cost 3 million.}", "application/rtf"), "", Blind())
 
 
+@pytest.mark.parametrize("header", ["boundary=x; " * 1_000, "boundary=x\r\nContent-Type: multipart/mixed; " * 40])
+def test_an_archived_page_with_headers_that_mean_harm_is_not_read(header: str) -> None:
+    message = f"MIME-Version: 1.0\r\nContent-Type: multipart/related; {header}\r\n\r\n--x\r\n\r\n--x--\r\n"
+    with pytest.raises(UnsupportedMediaType, match="inside it"):
+        read(with_chunk("c.mht", message.encode()), "", Blind())
+
+
 def test_documents_inside_one_another_are_read_to_a_depth() -> None:
     data = word("It cost 3 million.")
     for _ in range(3):

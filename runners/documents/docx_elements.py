@@ -25,9 +25,10 @@ class Run:
 
 @dataclass
 class Paragraph:
-    """``after`` are the pictures and diagrams that stand in it."""
+    """``after`` are the pictures and diagrams that stand in it; ``is_within_hidden`` where nothing of it is seen."""
 
     pieces: list[str]
+    is_within_hidden: bool = False
     style: str = ""
     run: Run = field(default_factory=Run)
     is_mark_gone: bool = False

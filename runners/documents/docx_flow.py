@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from runners.documents.document import MAX_CHARACTERS, TOO_LONG
 from runners.documents.docx_elements import Fields, Paragraph, Run, Table
 from runners.documents.docx_styles import Styles
 from runners.errors import PayloadTooLarge
+
+MAX_PARAGRAPHS: Final = MAX_CHARACTERS
+"""Most paragraphs of one part, those without text included."""
 
 
 class Flow:
@@ -20,7 +25,7 @@ class Flow:
         self._paragraphs: list[Paragraph] = []  # a text box stands inside one
         self._tables: list[Table] = []
         self._joined = ""  # the text of a paragraph that goes on in the next one
-        self._length = 0
+        self._length = self._number = 0
 
     @property
     def paragraph(self) -> Paragraph | None:
@@ -35,9 +40,10 @@ class Flow:
     @property
     def is_hidden(self) -> bool:
         """Whether nothing is seen here."""
-        if self.fields.are_code or any(table.is_row_hidden for table in self._tables):
-            return True
-        return any(self._hides(paragraph, paragraph.run) for paragraph in self._paragraphs)
+        if self.fields.are_code or not self._paragraphs:
+            return self.fields.are_code or any(table.is_row_hidden for table in self._tables)
+        paragraph = self._paragraphs[-1]
+        return paragraph.is_within_hidden or self._hides(paragraph, paragraph.run)
 
     def write(self, text: str) -> None:
         """A piece of the paragraph. Raises PayloadTooLarge."""
@@ -64,10 +70,14 @@ class Flow:
         return blocks
 
     def begin_paragraph(self) -> None:
-        """Opens one, inside another where that one has a text box."""
+        """Opens one, inside another where that one has a text box. Raises PayloadTooLarge."""
         joined = "" if self._paragraphs else self._joined
         self._joined = self._joined[len(joined) :]
-        self._paragraphs.append(Paragraph([joined]))
+        self._number += 1
+        if self._number > MAX_PARAGRAPHS:
+            raise PayloadTooLarge(TOO_LONG)
+        within_hidden = self.is_hidden or any(table.is_row_hidden for table in self._tables[-1:])
+        self._paragraphs.append(Paragraph([joined], within_hidden))
 
     def end_paragraph(self, is_contents: bool = False) -> None:
         """Closes it; ``is_contents`` where it is an entry of a table of contents."""

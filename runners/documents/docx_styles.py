@@ -13,6 +13,8 @@ from runners.documents.docx_xml import is_on
 TITLES: Final = frozenset({"title", "heading 1"})
 """Word's own names, in every language of its menus."""
 CONTENTS: Final = re.compile(r"toc [1-9]|toc heading|table of (?:figures|authorities)", re.IGNORECASE)
+MAX_DEPTH: Final = 30
+"""Most styles that are based on one another: Word takes eleven."""
 PARAGRAPH_KIND: Final = "paragraph"
 
 
@@ -79,10 +81,8 @@ class Styles:
 
     def _said(self, style: str) -> bool | None:
         """What the style says about hiding, or the nearest of those that it is based on."""
-        seen: set[str] = set()
-        while style in self._styles and style not in seen:
-            seen.add(style)
-            if self._styles[style].hides is not None:
-                return self._styles[style].hides
+        for _ in range(MAX_DEPTH):
+            if style not in self._styles or self._styles[style].hides is not None:
+                break
             style = self._styles[style].based_on
-        return None
+        return self._styles[style].hides if style in self._styles else None
