@@ -26,6 +26,9 @@ MAX_SCANS: Final = 100
 MAX_RUN_LENGTHS: Final = 4_000_000
 """Most pixels, and bytes, of a BMP of run lengths: Pillow reads them in Python, pixel by pixel."""
 
+JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
+"""The last fill byte of a marker, and its code. A pattern of all fill bytes (``\xff+``) makes a search quadratic."""
+
 ACCEPTED: Final = "The image must be a JPEG, PNG, WebP, GIF, BMP or TIFF (8 or 16 bit)."
 TRUNCATED: Final = "The image ends too early."
 
@@ -84,7 +87,7 @@ def _png_key(payload: bytes, depth: int, colour: int) -> bytes:
 
 
 def _png(data: bytes) -> ImageFile:
-    kept, orientation = [data[:8]], 1
+    kept, exif = [data[:8]], b""
     length, name, width, height, depth, colour = struct.unpack_from(">L4sLLBB", data, 8)
     if (length, name) != (13, b"IHDR"):
         raise ValueError("no header")
@@ -98,14 +101,14 @@ def _png(data: bytes) -> ImageFile:
                 raise ValueError("a second header")
             kept.append(_png_chunk(name, _png_key(payload, depth, colour) if name == b"tRNS" else payload))
         elif name == b"eXIf":
-            orientation = tiff_files.orientation(data[start:end])
-    return ImageFile("PNG", width, height, b"".join(kept), orientation=orientation)
+            exif = exif or data[start:end]
+    return ImageFile("PNG", width, height, b"".join(kept), orientation=tiff_files.orientation(exif))
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     position, marker = 2, b""
     while marker != b"\xda":
-        found = re.compile(rb"\xff+([\x01-\xfe])").search(data, position)
+        found = JPEG_MARKER.search(data, position)
         if not found:
             raise InvalidImage(TRUNCATED)
         marker, start = found[1], found.end()
@@ -117,7 +120,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _jpeg(data: bytes) -> ImageFile:
-    kept, frame, orientation = [b"\xff\xd8"], b"", 1
+    kept, frame, exif = [b"\xff\xd8"], b"", b""
     for marker, start, end in _pieces(_jpeg_segments(data)):
         if marker in b"\xc0\xc1\xc2":
             if frame:
@@ -125,10 +128,10 @@ def _jpeg(data: bytes) -> ImageFile:
             frame = marker + data[start:end]
         elif b"\xc3" <= marker <= b"\xcf" and marker not in b"\xc4\xcc":
             raise UnsupportedMediaType(ACCEPTED)
-        if marker == b"\xe1" and data[start + 2 : start + 8] == b"Exif\0\0" and orientation == 1:
-            orientation = tiff_files.orientation(data[start + 8 : end])
+        if marker == b"\xe1" and data[start + 2 : start + 8] == b"Exif\0\0":
+            exif = exif or data[start + 8 : end]
         if marker == b"\xda":
-            return _jpeg_file(data, kept, frame, start, orientation)
+            return _jpeg_file(data, kept, frame, start, tiff_files.orientation(exif))
         # Frame, tables and restarts; the decoder guesses the colours from JFIF and from Adobe's segment (e0, ee) alone.
         if b"\xc0" <= marker <= b"\xcf" or marker in b"\xdb\xdd\xe0\xee":
             kept.append(b"\xff" + marker + data[start:end])
@@ -173,7 +176,7 @@ def _webp_size(name: bytes, head: bytes) -> tuple[int, int]:
 
 def _webp(data: bytes) -> ImageFile:
     kept: list[bytes] = []
-    first, orientation, pictures = b"", 1, 0
+    first, exif, pictures = b"", b"", 0
     size = _webp_size(data[12:16], data[20:30])
     check_size(*size)
     for name, start, end in _pieces(_webp_chunks(data)):
@@ -187,12 +190,12 @@ def _webp(data: bytes) -> ImageFile:
                 payload = bytes([payload[0] & 0b11010011]) + payload[1:]
             kept.append(name + struct.pack("<L", end - start) + payload + b"\0" * (len(payload) % 2))
         elif name == b"EXIF":
-            orientation = tiff_files.orientation(data[start:end].removeprefix(b"Exif\0\0"))
+            exif = exif or data[start:end]
         if pictures and first != b"VP8X":
             break  # the plain form is one chunk
     body = b"WEBP" + b"".join(kept)
     # The decoder keeps two canvases; Pillow copies one of them, then gives the decoder up before it makes the pixels.
-    decoding = 8 * size[0] * size[1]
+    decoding, orientation = 8 * size[0] * size[1], tiff_files.orientation(exif.removeprefix(b"Exif\0\0"))
     return ImageFile("WEBP", *size, b"RIFF" + struct.pack("<L", len(body)) + body, decoding, orientation)
 
 
@@ -207,17 +210,26 @@ def _past_palette(flags: int, position: int) -> int:
     return position + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
 
 
+def _gif_extensions(data: bytes, position: int) -> Iterator[tuple[bytes, int, int]]:
+    """What stands before a GIF's first picture: extensions by their label, and stray bytes, which decoders skip."""
+    while data[position] != 0x2C:
+        start, label = position, data[position + 1 : position + 2]
+        if data[position] == 0x3B:
+            raise ValueError("no picture")
+        if data[position] == 0x21:
+            position = _past_blocks(data, position + 2)
+            yield label, start, position
+        else:
+            position += 1
+            yield b"", start, position
+
+
 def _gif(data: bytes) -> ImageFile:
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     position = _past_palette(flags, 13)
     head, control = data[:position], b""
-    while data[position] != 0x2C:
-        start = position
-        if data[position] == 0x3B:
-            raise ValueError("no picture")
-        position = _past_blocks(data, position + 2) if data[position] == 0x21 else position + 1
-        if data[start : start + 2] == b"!\xf9":
-            control = data[start:position]
+    for label, start, end in _pieces(_gif_extensions(data, position)):
+        position, control = end, data[start:end] if label == b"\xf9" else control
     left, top, right, down, flags = struct.unpack_from("<4HB", data, position + 1)
     width, height = max(width, left + right), max(height, top + down)
     check_size(width, height)

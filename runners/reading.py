@@ -20,7 +20,8 @@ from runners.uploads import files_of, instead_of, multipart
 from web import json_work, memory, strict_json
 
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
-STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
+STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
+WHITE_SPACE: Final = b" \t\n\r\v\f"
 LARGE_BODY: Final = 1024 * 1024  # bytes; about 5 ms of parsing
 ACCEPTED: Final = 'multipart/form-data, an image/* body, or application/json with "url" or "image"'
 
@@ -119,10 +120,11 @@ def decode_base64(text: object, name: str = "image") -> bytes:
         raise InvalidInput(f'"{name}" must be a base64 string')
     if text.startswith("data:"):
         text = text.partition(",")[2]
-    plain = "".join(text.split()).rstrip("=").translate(STANDARD_ALPHABET)
-    check_bytes(len(plain) * 3 // 4)
     try:
-        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+        # Deleting white space takes one copy; splitting at it would take an object of 50 bytes for each word.
+        plain = text.encode("ascii").translate(STANDARD_ALPHABET, WHITE_SPACE).rstrip(b"=")
+        check_bytes(len(plain) * 3 // 4)
+        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise InvalidInput(f'"{name}" is not base64') from error
 
