@@ -37,14 +37,16 @@ def seeds(kind: str) -> list[bytes]:
 
 
 def mutants(kind: str, count: int) -> Iterator[bytes]:
-    """Each one whole picture with up to eight changes; every tenth ends in a long fill, each kind of fill in turn."""
+    """Whole pictures with up to eight changes each; every tenth is only its head and a long fill, each kind in turn."""
     draw, whole = random.Random(f"{kind} 1"), seeds(kind)
     for number in range(count):
         data = bytearray(draw.choice(whole))
-        for _ in range(draw.randint(1, 8)):
-            draw.choice(CHANGES)(draw, data)
         if number % 10 == 0:
             _end_in_a_fill(draw, data, FILLS[number // 10 % len(FILLS)])
+            yield bytes(data)
+            continue
+        for _ in range(draw.randint(1, 8)):
+            draw.choice(CHANGES)(draw, data)
         yield bytes(data)
 
 
