@@ -29,7 +29,7 @@ MAX_RUN_LENGTHS: Final = 4_000_000
 JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
 """The last fill byte of a marker, and its code. A pattern of all fill bytes (``\xff+``) makes a search quadratic."""
 
-ACCEPTED: Final = "The image must be a JPEG, PNG, WebP, GIF, BMP or TIFF (8 or 16 bit)."
+ACCEPTED: Final = "The image must be a JPEG, PNG, WebP, GIF, BMP or TIFF."
 TRUNCATED: Final = "The image ends too early."
 
 
@@ -44,6 +44,8 @@ class ImageFile:
     decoding: int = 0
     """Bytes that the decoder holds at once besides the pixels themselves and the file."""
     orientation: int = 1
+    raster: tiff_files.Tiff | None = None
+    """The TIFF whose samples are not a display's, to be read by ``image_rasters``."""
 
 
 def read(data: bytes) -> ImageFile:
@@ -253,9 +255,10 @@ def _bmp(data: bytes) -> ImageFile:
 def _tiff(data: bytes) -> ImageFile:
     try:
         found = tiff_files.read(data)
-    except tiff_files.UnknownKind:
-        raise UnsupportedMediaType(ACCEPTED) from None
-    return ImageFile("TIFF", found.width, found.height, found.content, found.decoding, found.orientation)
+    except tiff_files.UnknownKind as error:
+        raise UnsupportedMediaType(f"This TIFF is not read: {error}.") from None
+    raster = found if found.is_raster else None
+    return ImageFile("TIFF", found.width, found.height, found.content, found.decoding, found.orientation, raster)
 
 
 READERS: Final[dict[bytes, Callable[[bytes], ImageFile]]] = {
@@ -265,4 +268,5 @@ READERS: Final[dict[bytes, Callable[[bytes], ImageFile]]] = {
     rb"GIF8[79]a": _gif,
     rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0": _bmp,
     rb"II\*\0|MM\0\*": _tiff,
+    rb"II\+\0\x08\0\0\0|MM\0\+\0\x08\0\0": _tiff,
 }

@@ -12,7 +12,7 @@ from typing import Final
 
 from PIL import Image, ImageChops, WebPImagePlugin
 
-from runners import image_files
+from runners import image_alpha, image_files, image_rasters
 from runners.errors import InvalidImage, RunnerError, UnsupportedMediaType
 from runners.image_limits import MAX_BYTES, MAX_PIXELS, MAX_SIDE, check_bytes, check_memory
 
@@ -21,6 +21,14 @@ __all__ = ["MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "decode"]
 logger = logging.getLogger(__name__)
 
 WHITE: Final = (255, 255, 255)
+
+
+def _always(image: Image.Image) -> bool:
+    return True
+
+
+MASKED: Final = {"TIFF": image_alpha.of_tiff, "BMP": image_alpha.of_bmp}
+"""By format, whether a picture's alpha is a mask. In PNG, WebP and GIF it always is."""
 
 TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -59,13 +67,15 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
 def _decoded(data: bytes, side: int | None) -> Image.Image:
     file = image_files.read(data)
     check_memory(4 * file.width * file.height + file.decoding + 2 * len(data))
+    if file.raster is not None:
+        return _upright(image_rasters.read(file.raster), file.orientation)
     image = _opened(file)
     if image.size != (file.width, file.height):
         raise ValueError("two readers of one header disagree")
     if side is not None:
         image.draft(None, (side, side))  # changes JPEG alone
     image.load()
-    return _upright(_rgb(image), file.orientation)
+    return _upright(_rgb(image, file.kind), file.orientation)
 
 
 def _opened(file: image_files.ImageFile) -> Image.Image:
@@ -85,13 +95,14 @@ class _WebP(WebPImagePlugin.WebPImageFile):
         self.fp = None
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, kind: str) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _eight_bits(image)
     if image.mode == "La":  # premultiplied, and convertible to its plain form alone
         image = _become(image, "LA")
     if image.mode in {"LA", "PA", "RGBA"} or "transparency" in image.info:
-        return _over_white(_become(image, "RGBA"))
+        image = _become(image, "RGBA")
+        return _over_white(image) if MASKED.get(kind, _always)(image) else _become(image, "RGB")
     if image.mode not in {"1", "L", "P", "RGB", "CMYK", "YCbCr"}:
         raise UnsupportedMediaType(image_files.ACCEPTED)
     return _become(image, "RGB")

@@ -210,7 +210,7 @@ def test_anything_else_is_told_what_is_accepted(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "tags", [{259: 50000}, {259: 34925}, {259: 4}, {259: 6}, {258: [32]}, {339: [2]}, {262: 0}, {262: 8}]
+    "tags", [{259: 50001}, {259: 34925}, {259: 4}, {259: 6}, {258: [12]}, {339: [3]}, {339: [5]}, {262: 8}]
 )
 def test_a_tiff_of_strange_samples_or_compression_is_none_of_the_accepted(tags: dict[int, int | list[int]]) -> None:
     wide = tags.get(262) == 8
