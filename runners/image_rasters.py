@@ -15,9 +15,21 @@ from PIL import Image
 
 from runners.image_alpha import is_mask
 from runners.tiff_bands import rows
-from runners.tiff_files import BLACK_IS_ZERO, EXTRA, FLOAT, FORMAT, PHOTOMETRIC, SAMPLES, SIGNED, WHITE_IS_ZERO, Tiff
+from runners.tiff_files import (
+    BLACK_IS_ZERO,
+    EXTRA,
+    FLOAT,
+    FORMAT,
+    PHOTOMETRIC,
+    PLAIN_ALPHA,
+    PREMULTIPLIED,
+    SAMPLES,
+    SIGNED,
+    WHITE_IS_ZERO,
+    Tiff,
+)
 
-SAMPLED_PIXELS: Final = 1_000_000
+SAMPLED_PIXELS: Final = 250_000
 """About how many pixels of a picture are looked at to find out what it holds."""
 
 REFLECTANCE: Final = 10_000
@@ -39,8 +51,9 @@ class Scale:
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Brightnesses of any number of values."""
-        scaled = (values.astype(np.float32) - self.black) * (255 / (self.white - self.black))
-        rounded: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        with np.errstate(all="ignore"):  # a hostile float is any number, or none
+            scaled = (values.astype(np.float32) - self.black) * (255 / (self.white - self.black))
+        rounded: NDArray[np.uint8] = np.clip(np.rint(np.nan_to_num(scaled)), 0, 255).astype(np.uint8)
         return rounded
 
 
@@ -51,13 +64,13 @@ def read(tiff: Tiff) -> Image.Image:
     valid = values[_has_data(values, tiff.no_data)]
     scale = scale_of(valid, tiff)
     fill = scale(valid).mean(axis=0).round().astype(np.uint8) if len(valid) else np.zeros(len(colours), np.uint8)
-    opaque = float(alpha.max()) if masked and is_mask(alpha, values.any(axis=1)) else 0.0
+    opaque = float(alpha.max()) if masked and is_mask(alpha, np.any(values != 0, axis=1)) else 0.0
     image = Image.new("RGB", (tiff.width, tiff.height))
     for top, samples in rows(tiff, (*colours, *masked)):
         shown = scale(samples[..., : len(colours)])
         shown[~_has_data(samples[..., : len(colours)], tiff.no_data)] = fill
         if opaque:
-            shown = _over_white(shown, samples[..., -1:] / opaque)
+            shown = _over_white(shown, samples[..., -1:] / opaque, tiff.tags[EXTRA][0] == PREMULTIPLIED)
         grey = shown.shape[-1] == 1
         image.paste(Image.fromarray(np.repeat(shown, 3, axis=-1) if grey else shown), (0, top))
     return image
@@ -68,7 +81,7 @@ def _shown_bands(tiff: Tiff) -> tuple[tuple[int, ...], tuple[int, ...]]:
     samples = tiff.one(SAMPLES, 1)
     colours = (0, 1, 2) if samples > 2 else (0,)
     extra = tiff.tags.get(EXTRA, ())
-    marked = samples > len(colours) and extra[:1] in {(1,), (2,)}
+    marked = samples > len(colours) and extra[:1] in {(PREMULTIPLIED,), (PLAIN_ALPHA,)}
     return colours, (len(colours),) if marked else ()
 
 
@@ -88,12 +101,16 @@ def _every(step: int, top: int, samples: NDArray[Any]) -> NDArray[Any]:
 def _has_data(values: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
     """Which pixels, along all axes but the last, hold data: all are numbers, and one is not the file's "no data"."""
     held: NDArray[np.bool_] = np.isfinite(values).all(axis=-1)
-    if no_data is not None:
-        with np.errstate(over="ignore"):
-            held &= (values != np.asarray(no_data).astype(np.float64).astype(values.dtype, casting="unsafe")).any(
-                axis=-1
-            )
+    if no_data is not None and _holds(values.dtype, no_data):
+        held &= (values != np.array(no_data).astype(values.dtype)).any(axis=-1)
     return held
+
+
+def _holds(dtype: np.dtype[Any], number: float) -> bool:
+    if dtype.kind == "f":
+        return bool(abs(number) <= np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return limits.min <= number <= limits.max
 
 
 def scale_of(values: NDArray[Any], tiff: Tiff) -> Scale:
@@ -104,6 +121,7 @@ def scale_of(values: NDArray[Any], tiff: Tiff) -> Scale:
 
 
 def _white(values: NDArray[Any], tiff: Tiff) -> float:
+    values = values.astype(np.float64)
     bright = float(np.percentile(values, 99.5))
     fraction = _sample_format(tiff) == FLOAT and bright <= BRIGHTEST_REFLECTANCE / REFLECTANCE
     unit = 1 / REFLECTANCE if fraction else 1.0
@@ -120,6 +138,7 @@ def _sample_format(tiff: Tiff) -> int:
     return tiff.tags.get(FORMAT, (1,))[0]
 
 
-def _over_white(shown: NDArray[np.uint8], share: NDArray[Any]) -> NDArray[np.uint8]:
-    blended: NDArray[np.uint8] = np.rint(255 - (255 - shown.astype(np.float32)) * share).astype(np.uint8)
+def _over_white(shown: NDArray[np.uint8], share: NDArray[Any], premultiplied: bool) -> NDArray[np.uint8]:
+    colours = shown if premultiplied else shown * share
+    blended: NDArray[np.uint8] = np.clip(np.rint(colours + 255 * (1 - share)), 0, 255).astype(np.uint8)
     return blended

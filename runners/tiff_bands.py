@@ -39,8 +39,8 @@ INPUT_BYTES: Final = 65_536
 OUTPUT_BYTES: Final = 1_048_576
 """Bytes that zlib gives at a time at most."""
 
-CHUNK_PIXELS: Final = 500_000
-"""About how many pixels are handed out at a time: they become floats, of which there must not be too many."""
+CHUNK_BYTES: Final = 4_000_000
+"""About how many bytes of samples are handed out at a time: they become floats, of which there must not be too many."""
 
 KINDS: Final = {1: "u", 2: "i", 3: "f"}
 """numpy's letter of each sample format."""
@@ -52,13 +52,14 @@ def rows(tiff: Tiff, bands: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]
     across, down = tiff.pieces
     columns, row_count = -(-tiff.width // across), -(-tiff.height // down)
     held = 1 if apart else tiff.one(SAMPLES, 1)
-    group = max(1, GROUP_BYTES // (columns * across * down * held * tiff.bits // 8 or 1))
+    row_bytes = columns * across * held * tiff.bits // 8
+    group = max(1, GROUP_BYTES // (row_bytes * down))
     for first in range(0, row_count, group):
         count = min(group, row_count - first)
         planes = [_Group(tiff, held, band * columns * row_count, first, count) for band in (bands if apart else [0])]
         packed = [plane.unpacked() for plane in planes]
         height = min(count * down, tiff.height - first * down)
-        step = max(1, CHUNK_PIXELS // tiff.width)
+        step = max(1, CHUNK_BYTES // (row_bytes * len(planes)))
         for top in range(0, height, step):
             parts = [
                 plane.samples(data, top, min(top + step, height)) for plane, data in zip(planes, packed, strict=True)

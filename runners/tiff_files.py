@@ -51,6 +51,7 @@ SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11:
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+PREMULTIPLIED, PLAIN_ALPHA = 1, 2
 
 Tags = Mapping[int, tuple[int, ...]]
 
@@ -82,11 +83,14 @@ class Tiff:
 
     @property
     def is_raster(self) -> bool:
-        """Whether its samples are measured values, no display's: of more than 8 bits, signed, or in many bands."""
+        """Whether its samples are read band by band: of more than 8 bits, signed, many, apart, or partly no data."""
         if self.one(PHOTOMETRIC, BLACK_IS_ZERO) not in {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB}:
             return False
-        wide = self.bits > 8 or self.tags.get(FORMAT, (UNSIGNED,))[0] != UNSIGNED
-        return wide or (self.bits == 8 and self.one(SAMPLES, 1) > 4)
+        if self.bits > 8 or self.tags.get(FORMAT, (UNSIGNED,))[0] != UNSIGNED:
+            return True
+        special = self.one(SAMPLES, 1) > 4 or self.one(PLANAR, 1) == 2 or self.no_data is not None
+        special |= self.tags.get(EXTRA, ())[:1] == (PREMULTIPLIED,)
+        return self.bits == 8 and special and self.one(COMPRESSION, RAW) != JPEG
 
     @property
     def pieces(self) -> tuple[int, int]:
@@ -95,15 +99,16 @@ class Tiff:
 
     @property
     def decoding(self) -> int:
-        """Bytes of the one strip or tile that the decoder holds at a time, where it makes it as a whole."""
+        """Bytes that are held besides the pixels and the file: a strip or tile, or a row of them and its copies."""
         compression, samples = self.one(COMPRESSION, RAW), self.one(SAMPLES, 1)
         across, down = self.pieces
+        window = ZSTD_WINDOW if compression == ZSTD else 0
+        if self.is_raster:
+            copies = 1 if compression in {RAW, DEFLATE, OLD_DEFLATE} else 3
+            return copies * -(-self.width // across) * across * down * samples * self.bits // 8 + window
         if compression == RAW:
             return 0
         sample_bytes = max(4, samples * self.bits // 8)
-        if self.is_raster and compression not in {DEFLATE, OLD_DEFLATE}:
-            sample_bytes *= 2  # as the decoder's strip, and as the picture that it is copied to
-        window = ZSTD_WINDOW if compression == ZSTD else 0
         return across * down * (sample_bytes + (2 * max(samples, 3) if compression == JPEG else 0)) + window
 
 
