@@ -20,8 +20,9 @@ from runners.download import Downloader
 from runners.errors import InvalidInput
 from runners.front import application
 from runners.models.outputs import softmax
-from runners.models.satellite import LABELS, Language, judge
+from runners.models.satellite import LABELS, NO_SCENE, Language, Verdict, judge
 from runners.mounted import Mounted
+from runners.picture_content import is_empty
 from runners.reading import many_images, one_image
 from runners.serving import configuration, resources
 from runners.vision import Pictures, see
@@ -62,18 +63,22 @@ class SatelliteModel:
         """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
         return self.pictures.infer(requests)
 
-    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language]:
-        return self._transform(image), language_of(parameters)
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language] | InferenceResult:
+        language = language_of(parameters)
+        if is_empty(image):
+            return _answer(judge(NO_SCENE, self._threshold, language))
+        return self._transform(image), language
 
     def _judge(self, asked: list[tuple[Pixels, Language]]) -> list[InferenceResult]:
         probabilities = softmax(self._engine(np.stack([pixels for pixels, _ in asked]))).tolist()
-        verdicts = [
-            judge(row, self._threshold, language) for row, (_, language) in zip(probabilities, asked, strict=True)
-        ]
         return [
-            InferenceResult(output_data={**asdict(verdict), "model": SATELLITE}, confidence=verdict.confidence)
-            for verdict in verdicts
+            _answer(judge(row, self._threshold, language))
+            for row, (_, language) in zip(probabilities, asked, strict=True)
         ]
+
+
+def _answer(verdict: Verdict) -> InferenceResult:
+    return InferenceResult(output_data={**asdict(verdict), "model": SATELLITE}, confidence=verdict.confidence)
 
 
 def language_of(parameters: dict[str, Any]) -> Language:

@@ -28,14 +28,15 @@ cosine between the vectors of 256 photographs so decoded and decoded whole was 0
 class Pictures(Generic[T]):
     """A picture model: each picture is prepared where it arrives, beside the network, which sees them in batches.
 
-    ``prepare`` turns a decoded picture and its parameters into what ``compute`` takes, and may raise RunnerError;
+    ``prepare`` turns a decoded picture and its parameters into what ``compute`` takes, or into the answer itself where
+    the network need not see it, and may raise RunnerError;
     ``side`` is how many pixels it resizes the shorter side to, ``batches`` how many pictures are seen together at most,
     and how many such batches beside one another.
     """
 
     def __init__(
         self,
-        prepare: Callable[[Image.Image, dict[str, Any]], T],
+        prepare: Callable[[Image.Image, dict[str, Any]], T | InferenceResult],
         compute: Callable[[list[T]], list[InferenceResult]],
         side: int,
         batches: tuple[int, int],
@@ -55,14 +56,19 @@ class Pictures(Generic[T]):
         prepared = await asyncio.get_running_loop().run_in_executor(_decoders(), self._prepared, request)
         if isinstance(prepared, RunnerError):
             return InferenceResult(error=ItemError.of(prepared))
+        if isinstance(prepared, InferenceResult):
+            return prepared
         (result,) = await self._batches([prepared])
         return result
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         """The same without an event loop, all in one batch."""
-        return answer_each(list(_decoders().map(self._prepared, requests)), self._compute)
+        prepared = list(_decoders().map(self._prepared, requests))
+        unseen: list[T | RunnerError] = [item for item in prepared if not isinstance(item, InferenceResult)]
+        computed = iter(answer_each(unseen, self._compute))
+        return [item if isinstance(item, InferenceResult) else next(computed) for item in prepared]
 
-    def _prepared(self, request: InferenceRequest) -> T | RunnerError:
+    def _prepared(self, request: InferenceRequest) -> T | InferenceResult | RunnerError:
         try:
             return self._prepare(images.decode(_bytes(request.input_data), self._side), request.parameters)
         except RunnerError as error:

@@ -14,6 +14,9 @@ CLASSES: Final = ("forest", "sea", "desert", "cloudy")
 UNKNOWN: Final = len(CLASSES)
 """The index of the fifth output: a scene that is none of the four."""
 
+NO_SCENE: Final = (0.0, 0.0, 0.0, 0.0, 1.0)
+"""The probabilities of a picture that shows nothing: certainly none of the four. Its label means nothing."""
+
 LABELS: Final[dict[Language, tuple[str, str, str, str]]] = {
     "fr": ("forêt", "mer", "désert", "nuageux"),
     "en": CLASSES,
