@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from tests.test_images import files, saved
+from tests.tiffs_made import raster
 
 FILL_BYTES = 300_000
 """Most bytes that one change adds: what is quadratic takes minutes with it, what is linear a few milliseconds."""
@@ -33,6 +35,11 @@ def seeds(kind: str) -> list[bytes]:
     large = [saved(Image.fromarray(noise), kind)]
     if kind == "JPEG":
         large.append(saved(Image.fromarray(noise), kind, progressive=True))
+    if kind == "TIFF":
+        values = noise[:40, :50].astype("u2") * 11
+        layouts: list[dict[str, Any]] = [{"tile": 16}, {"rows": 3, "compression": 5}, {"apart": True, "big": True}]
+        large += [raster(values, **layout, note="0") for layout in layouts]
+        large.append(raster(values.astype("f4"), predictor=3, compression=50000))
     return [data for name, data in sorted(files().items()) if name.split()[0] == kind] + large
 
 

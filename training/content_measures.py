@@ -1,0 +1,85 @@
+"""How many real pictures are rejected before the network, and how reflectances are named: counts for docs/models.
+
+    python -m training.content_measures --data folder
+
+``folder`` is what ``make train`` takes, or any folder of pictures; the counts are by the folder that a picture is in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runners import tiff_files
+from runners.contract import InferenceRequest
+from runners.images import decode
+from runners.models.satellite import CLASSES
+from runners.picture_content import is_empty
+from runners.satellite import SatelliteModel
+
+COVERS: Final = {"Forest": "forest", "SeaLake": "sea", "Desert": "desert", "BareLand": "desert"}
+"""The cover of each class of EuroSAT and AID that is one of the four."""
+
+WHITE: Final = 2750
+"""The reflectance that is white in EuroSAT's pictures."""
+
+SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    folder: Path = parser.parse_args(arguments).data
+    seen, empty = Counter[str](), Counter[str]()
+    for path in _pictures(folder):
+        seen[path.parent.name] += 1
+        empty[path.parent.name] += is_empty(decode(path.read_bytes(), 192))
+    for name in sorted(seen):
+        print(f"{name}: {empty[name]} of {seen[name]} rejected before the network")
+    print(f"together: {empty.total()} of {seen.total()}")
+    for name, (right, asked) in named(folder).items():
+        print(f"{name}, as 16-bit reflectances: {right} of {asked} named right")
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
+
+
+def named(folder: Path) -> dict[str, tuple[int, int]]:
+    """How many validation tiles of each cover keep their name as TIFFs of reflectances."""
+    model, right, asked = SatelliteModel(), Counter[str](), Counter[str]()
+    for path in _pictures(folder):
+        cover = COVERS.get(path.parent.name)
+        if cover is None or "val" not in path.parts:
+            continue
+        data = reflectances(np.asarray(decode(path.read_bytes())))
+        (result,) = model.infer([InferenceRequest(input_data={"image": data}, parameters={"lang": "en"})])
+        answer: dict[str, Any] = result.output_data or {}
+        asked[cover] += 1
+        right[cover] += answer.get("label") == cover and not answer["rejected"]
+    return {cover: (right[cover], asked[cover]) for cover in CLASSES if asked[cover]}
+
+
+def reflectances(shown: NDArray[np.uint8]) -> bytes:
+    """The picture as GDAL stores three bands of 16 bits: a plane each, one after the other, and grey by name."""
+    planes = np.rint(shown * (WHITE / 255)).astype("<u2").transpose(2, 0, 1)
+    height, width, bands = shown.shape
+    size = 2 * height * width
+    tags: dict[int, list[int]] = {256: [width], 257: [height], 258: [16] * bands, 259: [1], 262: [1]}
+    tags |= {273: [8 + size * band for band in range(bands)], 277: [bands], 278: [height], 279: [size] * bands}
+    tags |= {284: [2], 338: [0] * (bands - 1), 339: [1] * bands}
+    entries = {tag: (4, len(values), struct.pack(f"<{len(values)}L", *values)) for tag, values in tags.items()}
+    return tiff_files.classic(bytes(8) + planes.tobytes(), "<", entries)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
