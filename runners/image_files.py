@@ -29,7 +29,7 @@ MAX_RUN_LENGTHS: Final = 4_000_000
 JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
 """The last fill byte of a marker, and its code. A pattern of all fill bytes (``\xff+``) makes a search quadratic."""
 
-ACCEPTED: Final = "The image must be a JPEG, PNG, WebP, GIF, BMP or TIFF."
+ACCEPTED: Final = "The image must be a JPEG, PNG, WebP, GIF, BMP or TIFF (8 or 16 bit)."
 TRUNCATED: Final = "The image ends too early."
 
 
