@@ -29,7 +29,7 @@ from runners.tiff_files import (
     Tiff,
 )
 
-SAMPLED_PIXELS: Final = 250_000
+SAMPLED_PIXELS: Final = 100_000
 """About how many pixels of a picture are looked at to find out what it holds."""
 
 REFLECTANCE: Final = 10_000
@@ -94,7 +94,7 @@ def _sample(tiff: Tiff, colours: tuple[int, ...], masked: tuple[int, ...]) -> tu
 
 
 def _every(step: int, top: int, samples: NDArray[Any]) -> NDArray[Any]:
-    part = samples[-top % step :: step, ::step]
+    part = samples[-top % step :: step, ::step].copy()  # a view would keep all rows alive
     return part.reshape(-1, samples.shape[-1])
 
 

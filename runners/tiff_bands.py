@@ -39,7 +39,7 @@ INPUT_BYTES: Final = 65_536
 OUTPUT_BYTES: Final = 1_048_576
 """Bytes that zlib gives at a time at most."""
 
-CHUNK_BYTES: Final = 4_000_000
+CHUNK_BYTES: Final = 1_000_000
 """About how many bytes of samples are handed out at a time: they become floats, of which there must not be too many."""
 
 KINDS: Final = {1: "u", 2: "i", 3: "f"}
@@ -85,17 +85,14 @@ class _Group:
         """The bytes, [rows, columns of pieces, bytes of a piece's row]."""
         if self._tiff.one(COMPRESSION, RAW) not in {RAW, DEFLATE, OLD_DEFLATE}:
             return self._by_pillow()
-        out = np.empty((self._height, self._columns, self._row_bytes), np.uint8)
+        # Each piece is filled where it lies: it may be as large as the picture, so that there is no room for two.
+        count = len(self._pieces) // self._columns
+        out = np.empty((count, self._columns, self._down, self._row_bytes), np.uint8)
         for number, piece in enumerate(self._pieces):
             row, column = divmod(number, self._columns)
-            part = out[row * self._down : (row + 1) * self._down, column]
-            if self._columns == 1:  # a strip is filled where it lies: there may be but one, as large as the picture
-                self._fill(part.reshape(-1), piece)
-            else:
-                tile = np.empty(part.size, np.uint8)
-                self._fill(tile, piece)
-                part[:] = tile.reshape(part.shape)
-        return out
+            self._fill(out[row, column, : self._height - row * self._down].reshape(-1), piece)
+        rows: NDArray[np.uint8] = out.transpose(0, 2, 1, 3)
+        return rows[0] if count == 1 else rows.reshape(-1, self._columns, self._row_bytes)
 
     def _fill(self, out: NDArray[np.uint8], piece: int) -> None:
         data = self._packed(piece)

@@ -18,7 +18,7 @@ from PIL import Image
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError
 from runners.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode
 from tests.test_images import files, gradient, png, rle8, saved, tiff
-from tests.tiffs_made import zeros
+from tests.tiffs_made import two_tiles, zeros
 
 GROWTH = 300_000_000
 
@@ -126,6 +126,7 @@ def worst() -> Iterator[tuple[str, bytes]]:
     yield "413 TIFF of 16-bit RGB in one strip of LZW", zeros(3800, 5, 3800)
     yield "200 TIFF of 16-bit planes in strips of ZSTD", zeros(4000, 50000, 20, apart=True)
     yield "200 TIFF of 16-bit planes in one strip each", zeros(5000, 8, 5000, apart=True)
+    yield "200 TIFF of 16-bit RGB in two tiles", two_tiles(5000)
     yield "200 BigTIFF of doubles", zeros(5000, 8, 20, "f8", big=True)
     yield "413 TIFF of floats in one strip", zeros(5000, 8, 5000, "f4")
     huge: dict[int, int | list[int]] = {256: 10, 257: 10, 258: [8], 259: 8, 262: 1, 322: 60_000, 323: 60_000}

@@ -108,3 +108,10 @@ def zeros(
     tags = {256: [side], 257: [side], 258: [bits] * 3, 259: [compression], 262: [2], 277: [3], 278: [rows]}
     tags |= {284: [2 if apart else 1], 339: [kind] * 3}
     return tiff_of([strip] * strips * (3 if apart else 1), tags, big=big)
+
+
+def two_tiles(side: int) -> bytes:
+    """A large black picture of 16-bit RGB in two tiles, each half of it."""
+    tile = zlib.compress(bytes(side * side * 3), 1)
+    tags = {256: [side], 257: [side], 258: [16] * 3, 259: [8], 262: [2], 277: [3], 322: [side // 2], 323: [side]}
+    return tiff_of([tile] * 2, tags)
