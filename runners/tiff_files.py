@@ -17,6 +17,9 @@ from runners.image_limits import MAX_PIXELS, check_size
 MAX_VALUES: Final = 100_000
 """Most values of one entry: 25 megapixels in tiles of 16 x 16."""
 
+MAX_SAMPLE_BYTES: Final = 400_000_000
+"""Most bytes of all samples: 25 megapixels of eight bands of 16 bits. A file of 16 MiB can unpack to 16 GB."""
+
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
 STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
@@ -242,6 +245,8 @@ def _check_layout(tags: Tags, width: int, height: int, length: int) -> None:
     columns, rows = -(-width // across), -(-height // down)
     if columns * across * rows * down > 2 * MAX_PIXELS:
         raise PayloadTooLarge("The TIFF's tiles are much larger than its picture.")
+    if columns * across * rows * down * _one(tags, SAMPLES, 1) * max(tags.get(BITS, (1,))) // 8 > MAX_SAMPLE_BYTES:
+        raise PayloadTooLarge(f"The samples of a TIFF may have {MAX_SAMPLE_BYTES:,} bytes at most.")
     number = columns * rows * (_one(tags, SAMPLES, 1) if _one(tags, PLANAR, 1) == 2 else 1)
     _check_pieces(tags[TILES if tiled else STRIPS], tags.get(TILE_SIZES if tiled else STRIP_SIZES), number, length)
 

@@ -127,7 +127,8 @@ def worst() -> Iterator[tuple[str, bytes]]:
     yield "200 TIFF of 16-bit planes in strips of ZSTD", zeros(4000, 50000, 20, apart=True)
     yield "200 TIFF of 16-bit planes in one strip each", zeros(5000, 8, 5000, apart=True)
     yield "200 TIFF of 16-bit RGB in two tiles", two_tiles(5000)
-    yield "200 BigTIFF of doubles", zeros(5000, 8, 20, "f8", big=True)
+    yield "200 BigTIFF of doubles", zeros(4000, 8, 20, "f8", big=True)
+    yield "413 TIFF of too many bytes of samples", zeros(5000, 8, 20, "f8")
     yield "413 TIFF of floats in one strip", zeros(5000, 8, 5000, "f4")
     huge: dict[int, int | list[int]] = {256: 10, 257: 10, 258: [8], 259: 8, 262: 1, 322: 60_000, 323: 60_000}
     huge |= {324: 8, 325: 9}
