@@ -17,13 +17,21 @@ PAGE = """<!doctype html><html><head><title>The  page's
 <nav><a href="/">Home</a></nav><header><h1>A heading</h1></header>
 <p>Hello <b>big</b> world<br>next line<p>Second<script>var a = "<p>no"</script> one<ul><li>first<li>second</ul>
 <table><tr><td>a<td>b<tr><td>c<td>d</table><pre>x
-  y</pre><form>no</form><aside>no</aside><p hidden>no<input hidden>and<br hidden>after
+  y</pre><form>a field<select><option>no</select></form><aside>no</aside><p hidden>no<input hidden>and<br hidden>after
 <noscript>no</noscript><template><p>no</template><footer>no</footer></body></html>"""
 
 
 def test_a_page_is_its_paragraphs() -> None:
     found = markup.read(PAGE)
-    blocks = ["Hello big world\nnext line", "Second one", "first\nsecond", "a | b\nc | d", "x\ny"]
+    blocks = [
+        "A heading",
+        "Hello big world\nnext line",
+        "Second one",
+        "first\nsecond",
+        "a | b\nc | d",
+        "x\ny",
+        "a field",
+    ]
     assert (found.text, found.title) == ("\n\n".join(blocks), "The page's title")
 
 

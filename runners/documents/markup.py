@@ -1,90 +1,34 @@
-"""HTML to the text that a reader of the page came for. It is streamed through lxml: there is no tree to be deep."""
+"""HTML to the text that a reader of the page came for."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from lxml import etree
-
+from runners.documents import markup_content, markup_source
 from runners.documents.document import Document
-
-ALWAYS_DROPPED: Final = frozenset(
-    [
-        "script",
-        "style",
-        "template",
-        "noscript",
-        "svg",
-        "math",
-        "iframe",
-        "object",
-        "canvas",
-        "audio",
-        "video",
-        "map",
-        "select",
-        "datalist",
-        "dialog",
-    ]
-)
-USUALLY_DROPPED: Final = ALWAYS_DROPPED | frozenset(["nav", "header", "footer", "aside", "form", "button", "menu"])
-BLOCKS: Final = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "body",
-        "center",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hgroup",
-        "hr",
-        "html",
-        "legend",
-        "main",
-        "menu",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "summary",
-        "table",
-        "tbody",
-        "tfoot",
-        "thead",
-        "title",
-        "ul",
-        "caption",
-    ]
-)
-LINES: Final = frozenset(["br", "li", "tr", "option"])
-CELLS: Final = frozenset(["td", "th"])
-
-PARAGRAPH, LINE, CELL = "\x1e", "\x1d", "\x1f"  # marks that no cleaned text holds, until all of it is there
+from runners.documents.markup_blocks import Blocks, parse
+from runners.documents.markup_content import is_prose
+from runners.documents.markup_hiding import HidingRules
 
 # Spaces are few: where there may be any number of them before and after a quote, each of them is tried as both.
 DECLARED: Final = re.compile(
     rb"<(?:meta|\?xml)\b[^>]{0,300}?(?:charset|encoding)\s{0,9}=[\s\"']{0,9}([\w.:-]{1,40})", re.IGNORECASE
 )
 MAX_TITLE: Final = 300
+HARDLY_ANY: Final = 25
+"""Characters of a page that shows nothing worth reading before its scripts have run."""
+MUCH: Final = 160
+"""Characters of what a page shows without scripts, from which it is more than a request to turn them on."""
+FULLER: Final = 2
+"""Times the page's own text that the text for search engines must hold to be read instead."""
+DESCRIPTION: Final = re.compile(
+    r"<meta\b(?=[^>]{0,500}?\b(?:name|property)\s?=\s?[\"']?(?:og:)?description\b)[^>]{0,500}?\bcontent\s?=\s?"
+    r"(?:\"([^\"]{1,2000})\"|'([^']{1,2000})')",
+    re.IGNORECASE,
+)
 
 
 def declared(data: bytes) -> str | None:
@@ -95,10 +39,15 @@ def declared(data: bytes) -> str | None:
 
 def read(source: str) -> Document:
     """``source`` is HTML, whole or in part; the text is empty where there is none in it."""
-    page = _parsed(source, USUALLY_DROPPED)
-    if not page.text():  # some pages are one large form, or an article inside a header
-        page = _parsed(source, ALWAYS_DROPPED)
-    return Document(page.text(), 1, page.title())
+    parts = markup_source.split(source)
+    rules = HidingRules(parts.styles)
+    page = parse(parts.page, rules)
+    text = markup_content.text_of(page)
+    for more in _others(parts, rules, page, text):
+        if more:
+            text = more
+            break
+    return Document(text, 1, title_of(page))
 
 
 def spaced(text: str) -> str:
@@ -106,80 +55,53 @@ def spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-class _Page:
-    """What lxml tells of a page, in its order; it closes by itself what the page leaves open."""
-
-    def __init__(self, dropped: frozenset[str]) -> None:
-        self._dropped = dropped
-        self._pieces: list[str] = []
-        self._titles: dict[str, list[str]] = {"title": [], "h1": []}
-        self._title = ""  # the one that is open
-        self._dropping: list[str] = []
-        self._preformatted = 0
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if self._dropping or tag in self._dropped or "hidden" in attributes:
-            self._drop(tag)
-        if tag in self._titles and not self._titles[tag]:
-            self._title = tag
-        self._preformatted += tag == "pre"
-        self._mark(tag)
-
-    def end(self, tag: str) -> None:
-        if self._dropping and self._dropping[-1] == tag:
-            self._dropping.pop()
-        if tag == self._title:
-            self._title = ""
-        self._preformatted -= tag == "pre" and self._preformatted > 0
-        self._mark(tag if tag != "br" else "")
-
-    def data(self, text: str) -> None:
-        if self._title:
-            self._titles[self._title].append(text)
-        if not self._dropping and self._title != "title":
-            self._pieces.append(text.replace("\n", LINE) if self._preformatted else re.sub(r"\s+", " ", text))
-
-    def comment(self, _: str) -> None:
-        """Nothing that a reader sees."""
-
-    def close(self) -> None:
-        """Called at the end of the page."""
-
-    def text(self) -> str:
-        """Paragraphs with an empty line between them, rows and items on lines of their own."""
-        paragraphs = (
-            [line for line in map(_line, paragraph.split(LINE)) if line]
-            for paragraph in "".join(self._pieces).split(PARAGRAPH)
-        )
-        return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)
-
-    def title(self) -> str | None:
-        """The page's own, else its first heading."""
-        titles = (spaced("".join(pieces)) for pieces in self._titles.values())
-        return next((title[:MAX_TITLE] for title in titles if title), None)
-
-    def _drop(self, tag: str) -> None:
-        if not self._dropping or tag == self._dropping[-1]:
-            self._dropping.append(tag)
-
-    def _mark(self, tag: str) -> None:
-        if self._dropping:
-            return
-        if tag in BLOCKS:
-            self._pieces.append(PARAGRAPH)
-        elif tag in LINES or tag in CELLS:
-            self._pieces.append(LINE if tag in LINES else CELL)
+def title_of(page: Blocks) -> str | None:
+    """The page's own title, else its first heading."""
+    titles = (spaced("".join(pieces)) for pieces in page.titles.values())
+    return next((title[:MAX_TITLE] for title in titles if title), None)
 
 
-def _line(line: str) -> str:
-    """Its cells, where it has any, separated by a bar."""
-    return " | ".join(filter(None, map(spaced, line.split(CELL))))
+def _others(parts: markup_source.Source, rules: HidingRules, page: Blocks, text: str) -> Iterator[str]:
+    """Texts to be read instead of what the page shows, the best first; empty ones are none."""
+    article = _structured(parts.structured)
+    yield article if len(article) > FULLER * len(text) else ""
+    if any(map(is_prose, page.blocks)):
+        return
+    unscripted = markup_content.text_of(parse("\n".join(parts.unscripted), rules))
+    yield unscripted if len(unscripted) >= max(MUCH, len(text)) else ""
+    if len(text) < HARDLY_ANY:
+        hidden = markup_content.text_of(parse(parts.page, rules, show_hidden=True))
+        yield hidden if not text or len(hidden) >= MUCH else ""
+        described = DESCRIPTION.search(parts.page)
+        yield _plain(described[1] or described[2]) if described and not text else ""
 
 
-def _parsed(source: str, dropped: frozenset[str]) -> _Page:
-    page = _Page(dropped)
-    target: Any = page  # lxml's types ask for a target of bytes as well, which it never tells of
-    parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, remove_pis=True)
-    parser.feed(source.encode("utf-8", "ignore"))
-    parser.close()
-    return page
+def _structured(scripts: Sequence[str]) -> str:
+    """The longest text of an article in JSON-LD."""
+    bodies = [body for script in scripts for body in _bodies(_loaded(script))]
+    return _plain(max(bodies, key=len, default=""))
+
+
+def _loaded(script: str) -> Any:
+    try:
+        return json.loads(script, strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bodies(found: Any) -> Iterator[str]:
+    """Every ``articleBody`` and ``reviewBody`` in JSON of any depth."""
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from (value[name] for name in ("articleBody", "reviewBody") if isinstance(value.get(name), str))
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+
+
+def _plain(text: str) -> str:
+    """The text of HTML that stands where text should; with its own line ends where it has no tags."""
+    if "<" not in text and "&" not in text:
+        return text.strip()
+    return markup_content.joined(parse(text.replace("\n", "<br>"), HidingRules([])).blocks)
