@@ -25,9 +25,10 @@ def links(*names: str) -> str:
 MENU = links("Home", "News", "Press releases", "Water levels", "Contact", "Imprint")
 WORDPRESS = f"""<div id="page" class="site"><header id="masthead"><nav class="main-navigation">{MENU}</nav></header>
 <div class="site-content"><article class="post hentry category-news tag-lake">
-<header class="entry-header"><h1>Lake</h1></header><div class="entry-content">{PROSE}<div class="sharedaddy"><h3>Share this:</h3>{links("Facebook")}</div></div>
+<header class="entry-header"><h1>Lake</h1></header><div class="entry-content">{PROSE}
+<div class="sharedaddy"><h3>Share this:</h3>{links("Facebook")}</div></div>
 </article><div id="comments" class="comments-area"><ol><li><p>I never liked that dam and told everyone so.</p></li></ol>
-</div></div><aside class="widget-area sidebar"><p>Subscribe to our letter. We send it twice a month.</p></aside></div>"""
+</div></div><aside class="widget-area sidebar"><p>Subscribe to our letter. We send it monthly.</p></aside></div>"""
 ENCYCLOPEDIA = f"""<div><div class="hatnote">For the town, see <a href="#">Lake (town)</a>.</div>
 <p>{TEXT[0]}<sup><a href="#n1">[1]</a></sup></p><div id="toc"><h2>Contents</h2>{links("1 History")}</div>
 <h2>History<span class="mw-editsection">[<a href="#">edit</a>]</span></h2>{PROSE}<h2>See also</h2>{links("Weirs")}

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 from runners.errors import RunnerError
 from runners.models.language import UNDETERMINED, detect
+from runners.models.prose import without_lists, without_runs
 from runners.models.ranker import Ranker, RankerWeights
 from runners.models.ranker_features import Article, terms_of
 from runners.models.sentences import paragraphs
@@ -63,11 +64,12 @@ class Extractive(Summarizer):
 def article_of(task: Task) -> Article:
     """The text of a task as it is ranked; a heading that it begins with is its title, where it was given none."""
     language = detect(task.text) if task.language == UNDETERMINED else task.language
-    blocks = paragraphs(task.text, language, RANKED + 1)  # one may be the title
+    blocks = paragraphs(without_lists(task.text), language, RANKED + 1)  # one may be the title
     title = " ".join(clean(task.title or "").split())
     if len(blocks) > 1 and _is_heading(blocks[0]):
         title = title or blocks[0][0]
         blocks = blocks[1:]
+    blocks = without_runs(blocks)
     # The headers and footers of pages come again and again: a sentence stands where it comes first.
     placed = [(sentence, place == 0) for block in blocks for place, sentence in enumerate(block)]
     first = dict(reversed(placed))
