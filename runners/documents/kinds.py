@@ -6,11 +6,12 @@ import re
 from enum import Enum
 from typing import Final
 
+from runners.documents import mail_headers
 from runners.errors import InvalidDocument, UnsupportedMediaType
 
 ACCEPTED: Final = (
-    "the document must be a PDF, a Word document (.docx), HTML, Markdown, plain text,"
-    " or a picture of a page (JPEG, PNG, WebP, GIF, BMP or TIFF)"
+    "the document must be a PDF, a Word document (.docx), HTML, Markdown, plain text, an e-mail (also MHTML),"
+    " a feed or a document in XML, or a picture of a page (JPEG, PNG, WebP, GIF, BMP or TIFF)"
 )
 EMPTY: Final = "the document is empty"
 LOCKED: Final = "the document is encrypted: remove its password, and send it again"
@@ -22,6 +23,8 @@ class Kind(Enum):
     PDF = "pages of text, of pictures, or of both"
     DOCX = "a zip of XML with a Word document in it"
     HTML = "text with tags"
+    MAIL = "headers and parts, encoded"
+    XML = "text with tags of its own"
     MARKDOWN = "text with marks"
     TEXT = "text"
     PICTURE = "one or more pages as pixels"
@@ -45,6 +48,13 @@ OTHERS: Final = re.compile(
     rb"|OggS\0|ID3[\2-\4]\0|fLaC\0|RIFF....(WAVE|AVI )|SQLite format 3\0|.{4}ftyp|II\+\0|MM\0\+|\xff\x0a|\0\0\0\x0cJXL",
     re.DOTALL,
 )
+CONTAINERS: Final = {
+    "a calendar (iCalendar)": re.compile(r"BEGIN:VCALENDAR\b"),
+    "an address card (vCard)": re.compile(r"BEGIN:VCARD\b"),
+    "a web archive (WARC)": re.compile(r"WARC/\d"),
+    "an encrypted message (PGP)": re.compile(r"-----BEGIN PGP MESSAGE-----"),
+}
+"""What holds texts of others, by the names that a refusal gives them."""
 SPACE_OR_BOM: Final = b"\xef\xbb\xbf \t\r\n\f"
 
 BEGINNING: Final = 10_000
@@ -52,11 +62,23 @@ BEGINNING: Final = 10_000
 # One at a time: a repetition of these in one pattern takes time that doubles with each of them.
 DECLARATION: Final = re.compile(r"\s*(?:<\?[^>]{0,1000}\?>|<!--.{0,5000}?-->)", re.DOTALL)
 SVG: Final = re.compile(r"<(?:!DOCTYPE\s+)?svg\b", re.IGNORECASE)
-HTML: Final = re.compile(
-    r"<(?:!DOCTYPE\s+html|html|head|title|meta|body|script|style|link|base|article|main|section"
-    r"|div|p|h[1-6]|table|ul|ol|span|br|a)\b[^<]*>",
-    re.IGNORECASE,
+TAGS: Final = (
+    "html|head|title|meta|body|script|style|link|base|article|main|section|div|p|h[1-6]|table|ul|ol|dl|span|br|hr|a"
+    "|b|i|u|em|strong|small|font|center|img|picture|figure|blockquote|pre|code|header|footer|nav|aside|form|details"
+    "|noscript|iframe|template|ruby|tbody|tr|td|li|input|button"
 )
+HTML: Final = re.compile(rf"<(?:!DOCTYPE\s+html|(?:{TAGS})(?=[\s/>]))[^<]*>", re.IGNORECASE)
+XML: Final = re.compile(
+    r"<(?:!DOCTYPE\s+(?!html|svg)[\w:.-]+|(?:rss|feed|rdf:RDF|TEI|FictionBook|office:document)(?=[\s>])"
+    r"|[\w:.-]+\s[^<>]{0,1000}?xmlns(?::\w+)?\s?=\s?[\"'](?!http://www\.w3\.org/(?:1999/xhtml|2000/svg)))",
+)
+PAGE: Final = re.compile(r"<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE)
+FRAGMENT: Final = re.compile(
+    r"<(/?)(?:p|br|div|b|i|u|em|strong|a|ul|ol|li|h[1-6]|table|tr|td|span|font)(?:\s[^<>]{0,500})?(/?)>", re.IGNORECASE
+)
+LEAST_TAGS: Final = 3
+MOST_BETWEEN: Final = 400
+"""Characters for each tag of a text that is a part of a page."""
 
 
 def of_bytes(data: bytes) -> Kind | None:
@@ -69,6 +91,8 @@ def of_bytes(data: bytes) -> Kind | None:
         return Kind.PICTURE
     if ZIP.match(data) and _holds_word(data):
         return Kind.DOCX
+    if mail_headers.is_mail(data):
+        return Kind.MAIL
     if data.startswith(OLE) and ENCRYPTED_PACKAGE in data:
         raise InvalidDocument(LOCKED)
     if ZIP.match(data) or data.startswith(OLE) or OTHERS.match(data.lstrip(SPACE_OR_BOM)):
@@ -81,11 +105,22 @@ def of_text(text: str, filename: str) -> Kind:
     name, start = filename.lower(), _after_declarations(text[:BEGINNING])
     if SVG.match(start):
         raise UnsupportedMediaType(ACCEPTED)
+    for container, begins in CONTAINERS.items():
+        if begins.match(start):
+            raise UnsupportedMediaType(f"{container} is not read here; {ACCEPTED}")
+    if XML.match(start) or (text.lstrip()[:5] == "<?xml" and start.startswith("<") and not PAGE.match(start)):
+        return Kind.XML
     if name.endswith((".md", ".markdown")):
         return Kind.MARKDOWN
-    if name.endswith((".html", ".htm", ".xhtml")) or HTML.match(start):
+    if name.endswith((".html", ".htm", ".xhtml")) or HTML.match(start) or _is_fragment(start):
         return Kind.HTML
     return Kind.TEXT
+
+
+def _is_fragment(start: str) -> bool:
+    """Whether a text that begins with words goes on like a part of a page."""
+    tags = FRAGMENT.findall(start)
+    return len(tags) >= LEAST_TAGS and len(start) <= MOST_BETWEEN * len(tags) and any(map(any, tags))
 
 
 def _after_declarations(text: str) -> str:

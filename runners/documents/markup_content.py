@@ -13,7 +13,7 @@ from typing import Final
 from runners.documents.markup_blocks import Block, Blocks
 from runners.documents.markup_roles import Role
 
-LEAST_WORDS: Final = 5
+LEAST_WORDS: Final = 4
 LEAST_IDEOGRAPHS: Final = 9
 """Words, or characters of scripts without spaces, of the shortest sentence that counts as prose."""
 LONG: Final = 160

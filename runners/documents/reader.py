@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from runners import image_files
-from runners.documents import docx, kinds, markdown, markup, pdf, pictures, plain
+from runners.documents import docx, kinds, mail, markdown, markup, pdf, pictures, plain, xml_text
 from runners.documents.document import Document
 from runners.documents.kinds import Kind
 from runners.documents.pages import AsPictures, PageReader
@@ -34,7 +34,7 @@ def read(data: bytes, filename: str, pages: PageReader, *, pictures_only: bool =
     if kind in {Kind.PDF, Kind.PICTURE, Kind.DOCX}:
         module = {Kind.PDF: pdf, Kind.PICTURE: pictures, Kind.DOCX: docx}[kind]
         return _with_pages(_cleaned(module.read(data, pages)), pages)
-    found = _cleaned(_text(data, filename))
+    found = _cleaned(mail.read(data) if kind is Kind.MAIL else _text(data, filename))
     if not found.text:
         raise InvalidDocument(kinds.EMPTY)
     return found
@@ -45,6 +45,8 @@ def _text(data: bytes, filename: str) -> Document:
     kind = kinds.of_text(text, filename)
     if kind is Kind.HTML:  # most of a page may be tags and pictures: what counts is the text that is left of it
         return markup.read(text)
+    if kind is Kind.XML:
+        return xml_text.read(text, kinds.ACCEPTED)
     plain.check_bytes(data)
     return _markdown(text) if kind is Kind.MARKDOWN else Document(text, 1)
 
