@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import time
+import unicodedata
 
 import pytest
 
-from runners.documents import plain
+from runners.documents import letters, plain
 from runners.documents.reader import read
 from runners.errors import UnsupportedMediaType
 from tests.documents_doubles import Blind
@@ -105,3 +107,53 @@ def test_utf_8_that_is_cut_off_or_damaged_in_a_place_stays_utf_8() -> None:
 def test_bytes_that_are_no_text_are_refused_and_not_made_into_letters(data: bytes) -> None:
     with pytest.raises(UnsupportedMediaType):
         plain.decode(data)
+
+
+JOINED = {
+    "authori-\nty has": "authority has",
+    "break-  \nwater": "break-  \nwater",
+    "the break-\n   water": "the breakwater",
+    "soft\u00ad\nened": "softened",
+    "Der Hafen-\nmeister": "Der Hafenmeister",
+    "déve-\nloppé": "développé",
+    "разру-\nшен": "разрушен",
+    "well-\nknown": "well-known",
+    "a long-term plan, a long-\nterm one": "a long-term plan, a long-term one",
+    "pre- and post-\nwar": "pre- and post-war",
+    "Vor-\nund Nachteile": "Vor-\nund Nachteile",
+    "Baden-\nWürttemberg": "Baden-\nWürttemberg",
+    "10-\nyear": "10-\nyear",
+    "mother-in-\nlaw": "mother-in-\nlaw",
+    "a -\nb": "a -\nb",
+    "x --\ny": "x --\ny",
+    "- item\n- other": "- item\n- other",
+}
+
+
+@pytest.mark.parametrize("text", JOINED)
+def test_words_that_are_parted_at_line_ends_are_joined_and_hyphens_of_their_own_stay(text: str) -> None:
+    assert letters.joined(text) == JOINED[text]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md"])
+def test_parted_words_are_joined_in_plain_text_and_markdown(name: str) -> None:
+    data = b"The harbour authori-\nty has closed the eastern break-\nwater after the storm."
+    said = " ".join(read(data, name, Blind()).text.split())
+    assert said == "The harbour authority has closed the eastern breakwater after the storm."
+
+
+def test_accents_that_stand_apart_are_composed() -> None:
+    text = "L'été déclaré à Besançon, Việt Nam, 한국"
+    assert read(unicodedata.normalize("NFD", text).encode(), "", Blind()).text == text
+
+
+def test_written_forms_of_arabic_letters_and_latin_ligatures_become_letters() -> None:
+    assert read("\ufe8d\ufedf\ufeb4\ufefc\ufee1".encode(), "", Blind()).text == "السلام"
+    assert read("e\ufb03cient, 10\u00b2 ½ ①".encode(), "", Blind()).text == "efficient, 10\u00b2 ½ ①"
+
+
+@pytest.mark.parametrize("piece", ["a", "ab-", "ab-\n", "ab-\ncd", "-\n", "ab- \n ", "a\u0301\u0302"])
+def test_words_are_joined_in_time_by_length_alone(piece: str) -> None:
+    begun = time.process_time()
+    letters.composed(letters.joined(piece * (1_000_000 // len(piece))))
+    assert time.process_time() - begun < 10

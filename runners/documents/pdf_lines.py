@@ -11,6 +11,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from runners.documents import layout
+from runners.models.normalized import normalized
 
 HYPHEN: Final = 2
 """What PDFium makes of a hyphen at a line's end; no other end of the line follows it."""
@@ -65,7 +66,7 @@ def text_of(codes: Sequence[int]) -> str:
     text = "".join(chr(code) if code < 0x110000 else "\ufffd" for code in codes)
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # some fonts name halves
     text = LIGATURES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text.replace(chr(HYPHEN), "-"))
-    return unicodedata.normalize("NFC", text)
+    return normalized(text, "NFC")
 
 
 def joined(pages: Sequence[list[Line] | str]) -> str:

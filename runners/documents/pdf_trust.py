@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from typing import Final
 
+from runners.models.normalized import normalized
+
 _WORDS: Final = (
     "the of and to in is that for it was on are as with his they at be this from have or by had but not what all"
     " were we when your can there which an their if will each about how up out them then she many some would other"
@@ -88,7 +90,7 @@ def is_language(text: str) -> bool | None:
 
 def is_strange(text: str) -> bool | None:
     """Whether Latin letters follow one another as in no language; None where there are too few to tell."""
-    decomposed = unicodedata.normalize("NFKD", text.lower())
+    decomposed = normalized(text.lower(), "NFKD")
     words = WORD.findall("".join(letter for letter in decomposed if not unicodedata.combining(letter)))
     pairs = [word[place : place + 2] for word in words for place in range(len(word) - 1)]
     pairs = [pair for pair in pairs if pair.isascii()]
@@ -106,5 +108,5 @@ def are_alike(pairs: Sequence[tuple[str, str]]) -> bool:
 
 def _plain(text: str) -> str:
     """Small letters without accents, and digits."""
-    decomposed = unicodedata.normalize("NFKD", text.lower())
+    decomposed = normalized(text.lower(), "NFKD")
     return "".join(filter(str.isalnum, decomposed))[:MOST_COMPARED]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from runners import image_files
-from runners.documents import docx, kinds, mail, markdown, markup, pdf, pictures, plain, xml_text
+from runners.documents import docx, kinds, letters, mail, markdown, markup, pdf, pictures, plain, xml_text
 from runners.documents.document import Document
 from runners.documents.kinds import Kind
 from runners.documents.pages import AsPictures, PageReader
@@ -48,19 +48,20 @@ def _text(data: bytes, filename: str) -> Document:
     if kind is Kind.XML:
         return xml_text.read(text, kinds.ACCEPTED)
     plain.check_bytes(data)
-    return _markdown(text) if kind is Kind.MARKDOWN else Document(text, 1)
+    return _markdown(text) if kind is Kind.MARKDOWN else Document(letters.joined(plain.check_length(text.strip())), 1)
 
 
 def _markdown(source: str) -> Document:
     """Its length is judged before it is parsed, without the pictures in it; what is all lines is read as it stands."""
-    text = plain.check_length(EMBEDDED.sub(r"\1", source))
+    text = letters.joined(plain.check_length(EMBEDDED.sub(r"\1", source)))
     return markdown.read(text) if text.count("\n") <= MOST_LINES else Document(text, 1)
 
 
 def _cleaned(document: Document) -> Document:
     """Parsers make characters of references and codes, among them those that no text may have."""
-    text = plain.check_length(plain.clean(document.text).strip())
-    return replace(document, text=text, title=plain.clean(document.title or "").strip() or None)
+    text = plain.check_length(letters.composed(plain.clean(document.text)).strip())
+    title = letters.composed(plain.clean(document.title or "")).strip()
+    return replace(document, text=text, title=title or None)
 
 
 def _with_pages(document: Document, pages: PageReader) -> Document:
