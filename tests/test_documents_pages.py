@@ -46,6 +46,7 @@ KEPT_INSIDE = {
     "noframes": f"<frameset><frame src=a><noframes><body>{PROSE}</body></noframes></frameset>",
     "a wrapper with a menu's name": f"<div class='nav-wrapper menu-open'>{PROSE}</div>",
     "a wrapper that names its neighbours": f"<div class='page has-sidebar no-nav'>{PROSE}</div>",
+    "comments alone": f"<h1>The lake</h1><div class=comments>{PROSE}</div>",
     "details": f"<details><summary>More</summary>{PROSE}</details>",
     "a page that is hidden until its script has run": f"Loading <main style='display:none'>{PROSE}</main>",
     "a page behind a dialog": f"<div aria-hidden=true>{PROSE}</div><div role=dialog><p>Please sign up today.</div>",
@@ -172,10 +173,20 @@ def test_a_page_of_links_or_of_lines_is_read_as_it_is() -> None:
     assert markup.read(verse).text == "The lake\nis still\n\nno wind\nno boat\n\nno bird\nin sight"
 
 
+def test_a_notice_is_not_the_content_of_a_page_without_sentences() -> None:
+    verse = "<p>The lake<br>is still<p>no wind<br>no boat<p>no bird<br>in sight<p>the morning<br>waits"
+    notice = "<div class=cookie-notice>We use cookies on this page.</div>"
+    assert markup.read(f"<div>{verse}</div>{notice}").text == markup.read(verse).text
+
+
 def test_lists_tables_and_headings_between_paragraphs_stay() -> None:
     page = f"<h1>Lake</h1><p>{TEXT[0]}<h2>Costs</h2><ul><li>gates<li>concrete</ul><table><tr><td>2024<td>1.2</table>"
     page += PROSE
     assert markup.read(page).text.startswith(f"Lake\n\n{TEXT[0]}\n\nCosts\n\ngates\nconcrete\n\n2024 | 1.2\n\n")
+
+
+def test_preformatted_text_keeps_its_lines_and_paragraphs() -> None:
+    assert markup.read("<pre>The lake\nis still.\n\n\nNo wind.\n</pre>").text == "The lake\nis still.\n\nNo wind."
 
 
 def test_a_page_that_shows_nothing_is_its_description() -> None:

@@ -12,7 +12,7 @@ from email.message import Message
 from email.parser import BytesParser
 from typing import Any, Final, TypeAlias
 
-from runners.documents import markup, plain
+from runners.documents import letters, markup, plain
 from runners.documents.document import Document
 from runners.documents.mail_headers import MBOX
 from runners.errors import InvalidDocument
@@ -123,7 +123,7 @@ def _text(part: Part, kind: str) -> Document:
     text = _decoded(data, charset)
     if part.get_param("format") == "flowed":
         text = _unwrapped(text, delete_space=part.get_param("delsp") == "yes")
-    return Document(_own_words(text).strip(), 1)
+    return Document(letters.joined(_own_words(text)).strip(), 1)
 
 
 def _decoded(data: bytes, charset: str | None) -> str:

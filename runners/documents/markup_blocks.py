@@ -51,6 +51,7 @@ LINKS: Final = frozenset(["a", "button"])
 HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
 LINE: Final = "\x1d"
 NOTE_MARK: Final = re.compile(r"\s*(?:\[[^\]]{1,12}\]|[*†‡]|\d{1,3})\s*\Z")
+MANY_LINE_ENDS: Final = re.compile("\n{2,}")
 MAX_DEPTH: Final = 1_000
 """Elements in one another, below which nothing is remembered of any."""
 MAX_NAMES: Final = 300
@@ -247,7 +248,7 @@ class Blocks:
         if not self._pieces:
             return
         lines = [" ".join(line.split()) for line in "".join(self._pieces).split(LINE)]
-        text = "\n".join(filter(None, lines))
+        text = MANY_LINE_ENDS.sub("\n\n", "\n".join(lines)).strip("\n")
         links = self._links
         self._pieces, self._links, self._breaks = [], 0, 0
         if text:

@@ -110,28 +110,35 @@ def _without_links(blocks: Sequence[Block]) -> list[Block]:
 
 def _zones(page: Blocks) -> list[int]:
     """Of each container the outermost one around it that is not content; 0 where there is none."""
-    own = [0] * len(page.parents)
+    prose, text = [0] * len(page.parents), [0] * len(page.parents)
     for block in page.blocks:
-        own[block.node] += len(block.text) * is_prose(block)
+        prose[block.node] += len(block.text) * is_prose(block)
+        text[block.node] += len(block.text) * (not _is_link(block))
     content: set[int] = set()
     zones = _marked(page, content)
     for _ in range(OPENINGS):
-        sums: dict[int, int] = {}
-        for node, zone in enumerate(zones):
-            sums[zone] = sums.get(zone, 0) + own[node]
-        rest = sums.pop(0, 0)
-        candidates = [zone for zone in sums if _is_content(page.roles[zone], sums[zone], rest)]
+        held, around = _sums(zones, prose), _sums(zones, text).get(0, 0)
+        rest = held.pop(0, 0)
+        candidates = [zone for zone in held if _is_content(page.roles[zone], held[zone], rest, around)]
         if not candidates:
             break
-        content.add(max(candidates, key=lambda zone: (-page.roles[zone], sums[zone])))
+        content.add(max(candidates, key=lambda zone: (-page.roles[zone], held[zone])))
         zones = _marked(page, content)
     return zones
 
 
-def _is_content(role: Role, prose: int, rest: int) -> bool:
-    if role is Role.BESIDE:
-        return prose > FAR_MORE * rest
-    return rest < LITTLE and prose > FAR_MORE * max(rest, LITTLE)
+def _sums(zones: Sequence[int], values: Sequence[int]) -> dict[int, int]:
+    sums: dict[int, int] = {}
+    for zone, value in zip(zones, values, strict=True):
+        sums[zone] = sums.get(zone, 0) + value
+    return sums
+
+
+def _is_content(role: Role, prose: int, rest: int, around: int) -> bool:
+    """Whether a zone holds far more prose than the rest of the page, and more than the rest has text without any."""
+    if prose <= FAR_MORE * rest or (rest == 0 and prose <= around):
+        return False
+    return role is Role.BESIDE or rest < LITTLE
 
 
 def _marked(page: Blocks, content: set[int]) -> list[int]:
