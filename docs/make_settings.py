@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 from management.settings import Settings as ManagementSettings
 from runners.settings import MODELS
 from runners.settings import Settings as RunnerSettings
+from web.settings import Settings as WebSettings
 
 PAGE: Final = Path(__file__).with_name("settings.md")
 HEAD: Final = """# Settings
@@ -25,6 +26,7 @@ A wrong value stops the start with one line that names the variable.
 alone, `MODELS=satellite,embedding` for some of them, `MODEL_PATH=` for a summarization checkpoint. `BENTOML_HOME` is
 the folder of the model store and the Bentos (default: `.atelier/bentoml`).
 """
+WEB_HEAD: Final = "\n## Every server: connections and bodies\n"
 MODELS_HEAD: Final = "\n## Models and the front door\n"
 MANAGEMENT_HEAD: Final = "\n## Management\n"
 UNLISTED: Final = frozenset({"failpoint"})
@@ -38,7 +40,8 @@ def main() -> None:
 
 def page() -> str:
     """Return the page's Markdown."""
-    parts = (HEAD, MODELS_HEAD, *_table(RunnerSettings), MANAGEMENT_HEAD, *_table(ManagementSettings))
+    models, management, web = _table(RunnerSettings), _table(ManagementSettings), _table(WebSettings)
+    parts = (HEAD, MODELS_HEAD, *models, MANAGEMENT_HEAD, *management, WEB_HEAD, *web)
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 

@@ -1,6 +1,6 @@
 """How many real pictures are rejected before the network, and how reflectances are named: counts for docs/models.
 
-    python -m training.content_measures --data folder
+    python -m benchmarks.content_measures --data folder
 
 ``folder`` is what ``make train`` takes, or any folder of pictures; the counts are by the folder that a picture is in.
 """
