@@ -24,8 +24,8 @@ from runners.documents.pdf_lines import Line
 Run = list[Piece]
 """Rows of one or more pieces, each below the one before it."""
 
-MOST_PIECES: Final = 700
-"""Pieces of a page that are put in order: the time taken grows with their square. A page of news has three hundred."""
+MOST_PIECES: Final = 400
+"""Pieces of a page that are put in order: the time taken grows with their square. A page of prose has fifty."""
 MOST_PAIRS: Final = 400
 """Pairs of runs beside one another that are compared."""
 BACKWARDS: Final = 0.02
