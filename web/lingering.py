@@ -82,8 +82,8 @@ class TwoSteps:
         return getattr(self._transport, name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends the data, unless the way out is closed."""
-        if not self._protocol.leaves:
+        """Sends the data, unless the way out is closed: uvicorn tells of it the last request of a pipeline alone."""
+        if not self.is_closing():
             self._transport.write(data)
 
     def is_closing(self) -> bool:
