@@ -22,6 +22,7 @@ from runners.models.summarizers.choice import found
 from runners.settings import settings
 from web import listening, server_file
 from web.lifeline import end_with
+from web.settings import settings as outermost
 from web.terminal import accept_every_text
 
 GRACE_SECONDS: Final = 5
@@ -159,7 +160,7 @@ def _refuse_used_port(host: object, port: int) -> None:
 def _refuse_bad_settings(service: str) -> None:
     """Finds wrong settings and a missing checkpoint before the server does, which would be started again for ever."""
     try:
-        known = settings()
+        known, _ = settings(), outermost()
         if service.rsplit(":", maxsplit=1)[-1] in SUMMARIZING and "summarization" in known.models:
             found(known.summarizer, known.checkpoint, trust_remote_code=known.trust_remote_code)
     except CheckpointError as error:

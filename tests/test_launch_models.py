@@ -26,6 +26,7 @@ def test_the_examples_are_of_the_models_that_are_served(monkeypatch: pytest.Monk
         ("service:Atelier", "ATELIER_MODELS", "satelite", "ATELIER_MODELS: Input should be 'satellite'"),
         ("service:Satellite", "ATELIER_MODEL_KEY", "short", "ATELIER_MODEL_KEY: must be at least 16"),
         ("service:Satellite", "ATELIER_THREADS", "-1", "ATELIER_THREADS: "),
+        ("service:Satellite", "ATELIER_TRUSTED_PROXIES", "foo", "ATELIER_TRUSTED_PROXIES: "),
     ],
 )
 def test_a_wrong_setting_of_any_service_is_one_line_and_exit_status_2(

@@ -15,7 +15,9 @@ MIB: Final = 1024 * 1024
 class Settings(BaseSettings):
     """Environment variables begin with ``ATELIER_``."""
 
-    model_config = SettingsConfigDict(env_prefix="ATELIER_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
 
     body_memory: Annotated[int, Field(ge=MIB)] = 512 * MIB
     """Bytes of memory for the bodies of all requests of a process together; further requests get 503."""

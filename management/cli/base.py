@@ -183,8 +183,10 @@ def known_settings() -> Settings:
     """The settings. Raises WrongSetting, and never shows what they hold: one of them is a key."""
     from management.preflight import wrong_settings
     from management.settings import settings
+    from web.settings import settings as outermost
 
     try:
+        outermost()
         return settings()
     except ValidationError as error:
         raise WrongSetting(wrong_settings(error)) from None
