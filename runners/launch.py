@@ -26,6 +26,8 @@ from web.settings import settings as outermost
 from web.terminal import accept_every_text
 
 GRACE_SECONDS: Final = 5
+BACKLOG: Final = 128
+"""Connections that the system keeps until they are accepted; each needs a descriptor before it can be refused."""
 STOP_SECONDS: Final = 15
 START_SECONDS: Final = 180
 CHECKPOINT_SECONDS: Final = 1800
@@ -147,6 +149,7 @@ def _command(arguments: argparse.Namespace) -> list[str]:
         *("--host", str(arguments.host), "--port", str(arguments.port)),
         # BentoML's default lets one hanging request keep a stopped server alive for a day.
         *("--timeout-graceful-shutdown", str(GRACE_SECONDS)),
+        *("--backlog", str(BACKLOG)),
     ]
 
 
