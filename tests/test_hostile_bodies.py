@@ -307,7 +307,9 @@ def test_20_000_odd_paths_below_a_mount_are_nobodys(tmp_path: Path, mount: str) 
 
 
 def refusing(most: int = 3) -> Door:
-    return Door(Keyring(), Failures(most), role_for_api(frozenset(), "/static/"))
+    keyring = Keyring()
+    keyring.learn([])
+    return Door(keyring, Failures(most), role_for_api(frozenset(), "/static/"))
 
 
 async def asked(door: Door, address: str, key: bytes = b"wrong") -> int:

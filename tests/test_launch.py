@@ -57,7 +57,7 @@ def test_a_host_that_is_no_address_is_refused() -> None:
 def test_a_wrong_setting_is_named() -> None:
     done = launch("--port", str(free_port()), ATELIER_URL_PORTS="http")
     assert done.returncode != 0
-    assert "url_ports" in done.stderr + done.stdout
+    assert "ATELIER_URL_PORTS" in done.stderr + done.stdout
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from client import AtelierClient, AtelierError, DeepSynthSummarizerClient
 from tests.conftest import encoded
-from tests.servers import ROOT, Server, serving
+from tests.servers import ROOT, Server, free_port, serving
 from tests.tiny_checkpoints import bart
 
 ARTICLE = (
@@ -300,11 +300,12 @@ def test_a_checkpoint_is_served_by_the_engine_of_its_kind(store: Path, tmp_path:
 
 
 def test_a_checkpoint_that_cannot_be_served_is_said_at_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "runners.launch", "service:Summarization", "--port", "0"]
+    command = [sys.executable, "-m", "runners.launch", "service:Summarization", "--port", str(free_port())]
     environment = {**os.environ, "MODEL_PATH": str(tmp_path / "nothing" / "here")}
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment, timeout=60)
-    assert done.returncode == 1
+    assert done.returncode == 2
+    assert "MODEL_PATH" in done.stderr
     assert "nothing" in done.stderr
     assert "Traceback" not in done.stderr
     assert time.monotonic() - started < 30
