@@ -14,6 +14,7 @@ import httpx
 import psutil
 
 from management.backends.host_environment import MARKER
+from management.backends.host_files import KEEPER
 from tests.management_calls import status
 from tests.management_servers import Management
 
@@ -45,12 +46,13 @@ def kill_one(server: Management, api: httpx.Client, chance: random.Random) -> st
 
 
 def processes(home: Path) -> Counter[str]:
-    """How many processes carry each replica's id, of the replicas of that home."""
-    found: Counter[str] = Counter()
+    """How many processes carry each replica's id, of the replicas of that home; its keeper does not count beside it."""
+    hosts, keepers = Counter[str](), Counter[str]()
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             environment = process.environ()
             own = Path(environment.get("HOME", "/")).is_relative_to(home / "replicas")
             if MARKER in environment and own and process.status() != psutil.STATUS_ZOMBIE:
-                found[environment[MARKER]] += 1
-    return found
+                kind = keepers if any(KEEPER.name in part for part in process.cmdline()) else hosts
+                kind[environment[MARKER]] += 1
+    return hosts | keepers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from management.build import Recipe, _selected, recipes
 from tests import clean_environment
 from tests.conftest import encoded
 from tests.servers import ROOT, free_port
@@ -164,6 +166,30 @@ def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(
     assert answer["error"] is None
     assert answer["output_data"][field]
     assert not [other for other in OTHERS[name] if list((folder / "src" / "runners").rglob(f"{other}*"))]
+
+
+@pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.name)
+def test_a_bento_has_every_file_of_ours_that_its_files_import(recipe: Recipe) -> None:
+    selected = set(_selected(recipe))
+    missing = {
+        (file.relative_to(ROOT).as_posix(), imported.relative_to(ROOT).as_posix())
+        for file in selected
+        if file.suffix == ".py" and file.name != "artifacts.py"  # which publishes models where everything is there
+        for imported in imported_files(file)
+        if imported not in selected
+    }
+    assert not missing
+
+
+def imported_files(file: Path) -> Iterator[Path]:
+    """The project's files that a file imports anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
+        for name in names:
+            place = ROOT.joinpath(*name.split("."))
+            yield from (one for one in (place.with_suffix(".py"), place / "__init__.py") if one.is_file())
 
 
 def test_the_front_doors_bento_has_every_file_that_it_imports(store: Path, tmp_path: Path) -> None:
