@@ -39,9 +39,9 @@ serve: checked settled models $(if $(filter service:Atelier,$(SERVICE)),bentos) 
 checked:
 	@$(PYTHON) bin/check_serve.py "$(HOST)" "$(PORT)" "$(MODEL_PATH)"
 
-settled: $(RUNTIME)
+settled: $(RUNTIME) # a part alone has no management to check
 	@ln -sf ../../bin/atelier $(BIN)/atelier
-	@$(BIN)/python -m management check --quiet
+	@$(if $(filter service:Atelier,$(SERVICE)),$(BIN)/python -m management check --quiet,:)
 
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts

@@ -1,11 +1,9 @@
 """The front door: the models behind one port, each in a process of its own.
 
-bentoml serve service:Atelier          all of them, on 8080 (what ``make serve`` starts)
-bentoml serve service:Satellite        one alone, on 8001
-bentoml serve service:Embedding        one alone, on 8000
-bentoml serve service:Summarization    one alone, on 5000
-bentoml serve service:Diagnosis        one alone, on 8002
-bentoml serve service:Treatment        one alone, on 8003
+python -m runners.launch service:Atelier          all of them, on 8080 (what ``make serve`` starts)
+python -m runners.launch service:Satellite        one alone; so Embedding, Summarization, Diagnosis, Treatment
+
+``bentoml serve`` starts the same services, and a control port beside them that any user of the machine may command.
 
 ``ATELIER_MODELS=satellite,embedding`` leaves the other models out of the first. The management API of ``management/``
 stands beside the models, below ``/api/v1`` of ``Atelier``.
@@ -39,7 +37,7 @@ __all__ = ["Atelier", "Diagnosis", "Embedding", "Satellite", "Summarization", "T
 
 PORT: Final = 8080
 OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz"})
-"""Paths that want no key where the models' endpoints do."""
+"""Paths that need no key where the models' endpoints do."""
 
 _platform = Platform(beside_models=True)  # opens and starts nothing before the front door's own process serves
 

@@ -184,6 +184,8 @@ class Platform:
         """Steps that make room for deleting a model on a full disk: what is kept for it, then what the model left."""
         if await asyncio.to_thread(self.reserve.give):
             yield
+        if not await asyncio.to_thread(self.reserve.is_needed):
+            return  # the database is away for another reason, which no ended replica mends
         if isinstance(self.supervisor, Supervisor) and await self.supervisor.end_at_once(model_id):
             yield
 

@@ -41,10 +41,16 @@ class Reserve:
             if self._size() < RESERVE_BYTES and self._free() > ROOM * RESERVE_BYTES:
                 self._allocate()
 
+    def is_needed(self) -> bool:
+        """Whether the disk is full."""
+        with suppress(OSError):
+            return self._free() < RESERVE_BYTES
+        return False
+
     def give(self) -> bool:
         """Whether there is room now that was not there before."""
         with suppress(OSError):
-            if self._free() < RESERVE_BYTES:
+            if self.is_needed():
                 self._file.unlink()
                 logger.warning("the disk of %s is full: what was kept for deletions is given up", self._file.parent)
                 return True

@@ -19,7 +19,7 @@ CHOSEN: Final = "ATELIER_API_KEY"
 WEAK: Final = "ATELIER_API_KEY (weak)"
 """The name of a chosen key that can be guessed."""
 GUESSABLE: Final = (
-    "ATELIER_API_KEY can be guessed: whoever reaches this server may deploy code with it. A key of 16 random characters"
+    "ATELIER_API_KEY can be guessed: a caller who guesses it may deploy code here. A key of 16 random characters"
     " or more is safe (openssl rand -hex 32). This one is forgotten by the next start that does not name it"
 )
 FIRST: Final = "first"

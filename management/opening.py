@@ -33,7 +33,12 @@ async def opened(home: Path, begin: Callable[[], Awaitable[None]]) -> asyncio.Ta
 async def _later(begin: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(AGAIN_SECONDS)
-        if await _begun(begin):
+        try:
+            begun = await _begun(begin)
+        except Exception:
+            logger.exception("the management cannot begin; it is tried again in %g s", AGAIN_SECONDS)
+            continue
+        if begun:
             logger.warning("the database can be used now; models are managed from here on")
             return
 

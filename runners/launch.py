@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from runners.ending import Ending
 from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.choice import found
-from runners.settings import settings
+from runners.settings import settings, wrong_settings
 from web import listening, server_file
 from web.lifeline import end_with
 from web.settings import settings as outermost
@@ -72,7 +72,7 @@ def main() -> None:
     url = f"http://{listening.reached(str(arguments.host))}:{arguments.port}"
     if not arguments.contained:
         _refuse_used_port(arguments.host, arguments.port)
-        _refuse_bad_settings(arguments.service)
+    _refuse_bad_settings(DEFAULT if arguments.contained else arguments.service)
     if arguments.service != DEFAULT and not arguments.contained:  # in a container it is the front door, too
         _serve(arguments, url)
     _refuse_unfit_management()
@@ -169,14 +169,7 @@ def _refuse_bad_settings(service: str) -> None:
     except CheckpointError as error:
         _refuse(f"MODEL_PATH: {error}")
     except ValidationError as error:
-        wrong = {f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()}
-        _refuse(f"a setting is wrong: {'; '.join(sorted(wrong))}")
-
-
-def _variable(place: tuple[int | str, ...]) -> str:
-    """The environment variable of a setting; one with a name of its own is called by it."""
-    name = str(place[0])
-    return name if name.isupper() else f"ATELIER_{name.upper()}"
+        _refuse(wrong_settings(error))
 
 
 def _refuse_unfit_management() -> None:

@@ -1,14 +1,20 @@
-"""Every setting of the runners, read from the environment once."""
+"""Every setting of the runners, read from the environment once.
+
+``python -m runners.settings`` checks them: exit status 2, and one line, where one is wrong.
+"""
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from web.settings import settings as outermost
 
 
 def _split(value: object) -> object:
@@ -117,3 +123,29 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """This process's settings. Raises pydantic's ValidationError, which names the variable, when one is wrong."""
     return Settings()
+
+
+def wrong_settings(error: ValidationError) -> str:
+    """Return a sentence that names every wrong variable, and shows no value."""
+    wrong = {f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()}
+    return f"a setting is wrong: {'; '.join(sorted(wrong))}"
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """The environment variable of a setting; one with a name of its own is called by it."""
+    name = str(place[0])
+    return name if name.isupper() else f"ATELIER_{name.upper()}"
+
+
+def main() -> None:
+    """Check the settings, and say what is wrong with them."""
+    try:
+        settings()
+        outermost()
+    except ValidationError as error:
+        sys.stderr.write(f"{wrong_settings(error)}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -87,7 +87,7 @@ def _add_uploads(routes: APIRouter, infer: Infer, prepare: Prepare) -> None:
 
     @routes.post(
         "/summarize/file",
-        summary="Summarize a document: text, Markdown, HTML, PDF or DOCX",
+        summary="Summarize a document: text, Markdown, HTML, PDF, Word, e-mail, feeds or XML",
         openapi_extra=describe.upload("file", OPTIONS),
         responses=describe.answers({**EXAMPLE, "filename": "document.pdf", "pages": 3}),
     )

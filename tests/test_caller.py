@@ -24,7 +24,7 @@ from web.caller import caller, caller_of
         ("203.0.113.7", "203.0.113.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
         ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("testclient", "testclient"),
+        ("testclient", "unknown"),
     ],
 )
 def test_a_caller_is_an_address_or_a_network(address: str, name: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client import AtelierClient
+from management.cli import base
 from management.cli.main import main
 from management.settings import settings
 from tests.management_servers import Management, managing
@@ -326,3 +327,25 @@ def test_the_listening_check_needs_no_free_descriptor_of_a_port_in_use() -> None
         own = psutil.Process()
         port = bound.getsockname()[1]
         assert not server_file.RunningServer("", port, own.pid, own.create_time()).listens()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_a_home_in_the_present_folder_that_another_user_made_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ATELIER_HOME", raising=False)
+    Path(".atelier").mkdir()
+    base.find_home()
+    assert "ATELIER_HOME" not in os.environ
+    os.chown(".atelier", 65534, 65534)
+    base.find_home()
+    assert os.environ.pop("ATELIER_HOME") == str(ROOT / ".atelier")
+
+
+def test_a_server_file_that_others_may_write_is_not_believed(tmp_path: Path) -> None:
+    with server_file.announced(tmp_path, "http://127.0.0.1:1", 1):
+        assert server_file.running(tmp_path) is not None
+        (tmp_path / server_file.NAME).chmod(0o666)
+        assert server_file.running(tmp_path) is None
+        (tmp_path / server_file.NAME).chmod(0o600)

@@ -80,6 +80,9 @@ def test_markdown_and_html_are_told_from_text() -> None:
     assert kinds.of_text("# x", "A.MD") is kinds.of_text("x", "a.markdown") is Kind.MARKDOWN
     assert kinds.of_text("x", "a.htm") is kinds.of_text(" <!DOCTYPE html>x", "") is Kind.HTML
     assert kinds.of_text("<?xml version='1.0'?><!-- x --><html lang='en'>", "a.txt") is Kind.HTML
+    assert kinds.of_text("<?xml version='1.0'?><div>x</div>", "page.xhtml") is Kind.HTML
+    assert kinds.of_text("<?xml version='1.0'?><body xmlns='http://www.w3.org/1999/xhtml'>", "") is Kind.HTML
+    assert kinds.of_text("<?xml version='1.0'?><order id='1'>", "a.xml") is Kind.XML
     assert kinds.of_text("# x", "a.txt") is kinds.of_text("1 < 2 <b", "") is kinds.of_text("<3 you", "") is Kind.TEXT
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from management.app import Platform
 from management.disk import RESERVE_BYTES, Reserve
+from management.settings import Settings
 from tests.management_calls import deploy, hosts, infer, until
 from tests.management_doubles import settings
 from tests.management_servers import KEY, SERVE, managing
@@ -56,6 +58,21 @@ def test_where_nothing_was_kept_for_it_the_models_own_files_make_room(echo_bento
             assert api.delete("/models/echo", params=FORCED).status_code == 200
             assert api.get("/models").json() == []
             until(lambda: not hosts(server))
+
+
+async def test_a_deletion_ends_no_replica_where_the_database_is_away_for_another_reason(target: Settings) -> None:
+    """A lock that lasts, or a slow disk, passes by itself; the model must go on if the deletion is not recorded."""
+    platform = Platform(lambda: target)
+    target.home.mkdir(parents=True)
+    ended: list[str] = []
+
+    async def end_at_once(model_id: str) -> bool:
+        ended.append(model_id)
+        return True
+
+    platform.supervisor.end_at_once = end_at_once  # type: ignore[method-assign, union-attr]
+    assert [step async for step in platform._room("echo")] == []
+    assert ended == []
 
 
 def test_the_reserve_is_made_where_there_is_room_and_given_where_there_is_none() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 import tracemalloc
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -381,3 +382,32 @@ def check_page(answer: httpx.Response) -> None:
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert not re.search(r"\son[a-z]+=", answer.text)
+
+
+# Requests that leave
+
+
+async def test_a_request_that_leaves_holds_its_memory_until_its_thread_is_done() -> None:
+    budget, goes_on = Memory(10 * MIB), threading.Event()
+    lease = budget.lease()
+    assert lease.take(MIB)
+    work = asyncio.create_task(lease.in_thread(goes_on.wait, 30))
+    await asyncio.sleep(0)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    lease.end()
+    assert budget.taken == MIB
+    assert not lease.take(1)
+    goes_on.set()
+    async with asyncio.timeout(30):
+        while budget.taken:  # noqa: ASYNC110 - the thread's end is told to the loop, and to nobody else
+            await asyncio.sleep(0.01)
+
+
+async def test_a_request_that_is_over_takes_no_memory_any_more() -> None:
+    budget = Memory(10 * MIB)
+    lease = budget.lease()
+    lease.end()
+    assert not lease.take(1)
+    assert budget.taken == 0

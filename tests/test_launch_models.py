@@ -43,3 +43,12 @@ def test_a_wrong_setting_of_any_service_is_one_line_and_exit_status_2(
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_settings_of_a_model_in_a_container_are_checked_before_it_is_served() -> None:
+    command = [sys.executable, "-m", "runners.settings"]
+    environment = {**os.environ, "ATELIER_MODEL_KEY": "short"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "ATELIER_MODEL_KEY: must be at least 16" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

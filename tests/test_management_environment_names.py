@@ -132,3 +132,20 @@ async def test_only_a_plain_name_can_be_removed_and_nothing_else_passes_with_it(
     with pytest.raises(InvalidRequest) as caught:
         await reading.body(request({"config": {"environment_variables": told}}), schemas.UpdateBody)
     assert [one["problem"] for one in caught.value.details["problems"]] == ["variable"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("R_LIBS_USER", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "UNITXT_ALLOW_UNVERIFIED_CODE", "GRADIO_SHARE"),
+        *("LANGCHAIN_TRACING_V2", "FLASK_APP", "DJANGO_SETTINGS_MODULE", "MLFLOW_TRACKING_URI", "WANDB_API_KEY"),
+        *("SENTRY_DSN", "GDAL_DRIVER_PATH", "XGBOOST_BUILD_DOC", "RAY_ADDRESS", "REDIS_URL", "FONTCONFIG_FILE"),
+    ],
+)
+def test_what_model_tools_and_their_services_read_is_refused(name: str) -> None:
+    assert not allowed(name)
+
+
+@pytest.mark.parametrize("name", ["GREETING", "ECHO_VERSION", "LOG_LEVEL", "THRESHOLD", "TOP_K", "APP_MODE"])
+def test_what_a_model_of_ones_own_may_read_is_allowed(name: str) -> None:
+    assert allowed(name)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from starlette.types import Scope
 
-NETWORK_BITS: Final = 64
-"""Bits of an IPv6 address that tell one subscriber from another: the others are the subscriber's own to choose."""
+from web import addresses
 
 caller: Final[ContextVar[str]] = ContextVar("caller", default="")
 """The API key's identity where the key is known, else the client's address; empty where there is no client.
@@ -23,16 +21,4 @@ def caller_of(scope: Scope) -> str:
     key: Any = scope.get("state", {}).get("key")
     if key is not None:
         return f"key {key.id}"
-    client = scope.get("client")
-    return _network(client[0]) if client else ""
-
-
-def _network(address: str) -> str:
-    """The address, or the network of an IPv6 address; what is no address stays as it is."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address) or found.ipv4_mapped:
-        return str(getattr(found, "ipv4_mapped", None) or found)
-    return str(IPv6Address(int(found) >> NETWORK_BITS << NETWORK_BITS))
+    return addresses.block(scope.get("client"))

@@ -56,7 +56,7 @@ class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAn
 def limits(header_seconds: float, *, bounded: bool = True) -> dict[str, Any]:
     """What the class is configured with, from the settings; ``bounded`` unless our own front door alone connects."""
     raise_descriptors()
-    most = settings().connections or bound()
+    most = min(settings().connections or bound(), bound())  # more would leave no descriptors to answer with
     return {
         "header_seconds": header_seconds,
         "write_seconds": settings().write_seconds,

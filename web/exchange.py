@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 from web.access_log import request_id
 from web.error_shape import OVERLOADED, Refusal, Voice, refusal
 from web.held_answer import HeldAnswer
-from web.memory import Lease, holding
+from web.memory import Lease, holding, leased
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +85,7 @@ class Exchange:
         """Until the answer is out. Raises CutShortError for an answer that had begun and cannot be completed."""
         self._start_clock()
         holding.set(self.hold)
+        leased.set(self._lease)
         task = asyncio.create_task(self._serve(self._scope, self.receive, self.send))
         try:
             left = asyncio.ensure_future(self.left.wait())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
@@ -27,16 +26,16 @@ async def loads(data: bytes, most: int = strict_json.MAX_ELEMENTS) -> Any:
     if len(data) < COUNTED_BYTES:
         count = strict_json.elements(data, most)
     else:
-        count = await asyncio.to_thread(strict_json.elements, data, most)
+        count = await memory.in_thread(strict_json.elements, data, most)
     memory.hold(count * ELEMENT_BYTES)
-    return await asyncio.to_thread(strict_json.loads, data, most)
+    return await memory.in_thread(strict_json.loads, data, most)
 
 
 async def dumps(value: object) -> bytes:
     """Compact UTF-8. Raises ValueError like ``strict_json.dumps``."""
     if _left(value, LARGE_VALUE) >= 0:
         return strict_json.dumps(value)
-    return await asyncio.to_thread(strict_json.dumps_in_steps, value)
+    return await memory.in_thread(strict_json.dumps_in_steps, value)
 
 
 def _left(value: object, room: int) -> int:

@@ -92,9 +92,12 @@ def running(home: Path) -> RunningServer | None:
 
 
 def read(home: Path) -> RunningServer | None:
-    """What the file says, whether that server runs or not."""
+    """What the file says, whether that server runs or not; nothing where others may have written it."""
     try:
-        told = json.loads((home / NAME).read_text(encoding="utf-8"))
+        with (home / NAME).open(encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_mode & 0o022:
+                return None
+            told = json.loads(file.read())
         return RunningServer(str(told["url"]), int(told["port"]), int(told["pid"]), float(told["started"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None

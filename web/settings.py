@@ -23,7 +23,8 @@ class Settings(BaseSettings):
     """Bytes of memory for the bodies of all requests of a process together; further requests get 503."""
 
     connections: Annotated[int, Field(ge=0)] = 0
-    """Connections that a process has at a time; 0 takes what its limit of file descriptors allows, 8192 at most."""
+    """Connections that a process has at a time; 0, and more than that, takes what its limit of file
+    descriptors allows, 8192 at most."""
 
     connections_per_address: Annotated[int, Field(ge=0)] = 0
     """Connections that one address has of them; 0 takes three quarters. All of them, where a proxy stands in front."""

@@ -194,10 +194,18 @@ def known_settings() -> Settings:
 
 def find_home() -> None:
     """From any other folder the home is that of the project, unless ATELIER_HOME or a folder here is another one."""
-    if "ATELIER_HOME" in os.environ or Path.cwd() == ROOT or Path(".atelier").is_dir():
+    if "ATELIER_HOME" in os.environ or Path.cwd() == ROOT or _is_own(Path(".atelier")):
         return
     if (ROOT / "pyproject.toml").is_file():  # the project's own folder, and none that packages are installed in
         os.environ["ATELIER_HOME"] = str(ROOT / ".atelier")
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is this user's: in a shared place, another user's would say where keys are sent."""
+    try:
+        return folder.is_dir() and folder.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 # Showing

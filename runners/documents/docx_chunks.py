@@ -9,7 +9,7 @@ from email.parser import BytesParser
 from itertools import islice
 from typing import Final
 
-from runners.documents import kinds, markup, plain
+from runners.documents import kinds, markup, plain, xml_text
 from runners.documents.document import Document
 from runners.documents.kinds import Kind
 from runners.errors import UnsupportedMediaType
@@ -52,7 +52,10 @@ def read(data: bytes, part: str, media_type: str, nested: Callable[[bytes], Docu
 
 def _text(data: bytes, name: str, encoding: str | None) -> Document:
     text = plain.decode(data, encoding)
-    return markup.read(text) if kinds.of_text(text, name) is Kind.HTML else Document(text, 1)
+    kind = kinds.of_text(text, name)
+    if kind is Kind.XML:
+        return xml_text.read(text, NOT_READ)
+    return markup.read(text) if kind is Kind.HTML else Document(text, 1)
 
 
 def _page_of(message: bytes) -> Document:

@@ -57,6 +57,11 @@ CONTAINERS: Final = {
 """What holds texts of others, by the names that a refusal gives them."""
 SPACE_OR_BOM: Final = b"\xef\xbb\xbf \t\r\n\f"
 
+PAGES: Final = (".html", ".htm", ".xhtml")
+"""Ends of the names of pages."""
+XHTML: Final = re.compile(r"<\w{1,40}\s[^<>]{0,2000}?xmlns=[\"']http://www\.w3\.org/1999/xhtml[\"']")
+"""A root element of the language of pages, whatever its name."""
+
 BEGINNING: Final = 10_000
 """Characters in which a page or a drawing must have begun."""
 # One at a time: a repetition of these in one pattern takes time that doubles with each of them.
@@ -108,11 +113,13 @@ def of_text(text: str, filename: str) -> Kind:
     for container, begins in CONTAINERS.items():
         if begins.match(start):
             raise UnsupportedMediaType(f"{container} is not read here; {ACCEPTED}")
-    if XML.match(start) or (text.lstrip()[:5] == "<?xml" and start.startswith("<") and not PAGE.match(start)):
+    is_xml = text.lstrip()[:5] == "<?xml" and start.startswith("<") and not PAGE.match(start)
+    is_page = name.endswith(PAGES) or XHTML.match(start) is not None
+    if XML.match(start) or (is_xml and not is_page):
         return Kind.XML
     if name.endswith((".md", ".markdown")):
         return Kind.MARKDOWN
-    if name.endswith((".html", ".htm", ".xhtml")) or HTML.match(start) or _is_fragment(start):
+    if name.endswith(PAGES) or is_page or HTML.match(start) or _is_fragment(start):
         return Kind.HTML
     return Kind.TEXT
 
