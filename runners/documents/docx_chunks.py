@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from email import policy
-from email.parser import BytesParser
-from itertools import islice
+from dataclasses import replace
 from typing import Final
 
-from runners.documents import kinds, markup, plain, xml_text
+from runners.documents import kinds, mail, markup, plain, xml_text
 from runners.documents.document import Document
 from runners.documents.kinds import Kind
-from runners.errors import UnsupportedMediaType
+from runners.errors import InvalidDocument, UnsupportedMediaType
 
 HEADER: Final = re.compile(rb"\s{0,20}[A-Za-z][A-Za-z-]{1,40}:")
 HEADERS: Final = 4096
 """Bytes in which an archived web page says that it is one."""
-MAX_DEPTH: Final = 30
-"""Most parts inside one another: every line is compared with the boundaries of all around it."""
-MAX_PARTS: Final = 1_000
-BOUNDARY: Final = re.compile(rb"\bboundary\s{0,9}=", re.IGNORECASE)
-LONG_HEADER: Final = re.compile(
-    rb"^content-(?:type|disposition|transfer-encoding):(?:[^\n]{8000}|[^\n]*\n(?:[ \t][^\n]*\n){100})",
-    re.IGNORECASE | re.MULTILINE,
-)
-"""A header whose parsing takes time that grows with the square of its length."""
 ENDINGS: Final = {"text/html": ".html", "application/xhtml+xml": ".html", "text/plain": ".txt"}
 NOT_READ: Final = (
     "the Word document has another document inside it, of a kind that is not read there:"
@@ -60,12 +49,9 @@ def _text(data: bytes, name: str, encoding: str | None) -> Document:
 
 def _page_of(message: bytes) -> Document:
     """The page in an archived web page (MHTML); nothing where it has none. Raises UnsupportedMediaType."""
-    if len(BOUNDARY.findall(message)) > MAX_DEPTH or LONG_HEADER.search(message):
-        raise UnsupportedMediaType(NOT_READ)
-    parts = list(islice(BytesParser(policy=policy.compat32).parsebytes(message).walk(), MAX_PARTS))
-    texts = [part for kind in ENDINGS for part in parts if part.get_content_type() == kind]
-    data = texts[0].get_payload(decode=True) if texts else b""
-    if not isinstance(data, bytes) or not data.strip():
-        return Document("", 1)
-    encoding = texts[0].get_content_charset() or markup.declared(data)
-    return _text(data, ENDINGS[texts[0].get_content_type()], encoding)
+    try:
+        return replace(mail.read(message), title=None)
+    except InvalidDocument as error:
+        if error.message == mail.NO_TEXT:
+            return Document("", 1)
+        raise UnsupportedMediaType(NOT_READ) from None
