@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from docs.make_settings import PAGE, page
 from management.settings import Settings as ManagementSettings
 from runners.settings import Settings as RunnerSettings
@@ -22,3 +24,8 @@ def test_every_setting_has_a_meaning() -> None:
 def test_no_variable_belongs_to_two() -> None:
     names = [name for settings in ALL for name in settings.model_fields]
     assert len(names) == len(set(names))
+
+
+def test_no_page_of_the_documentation_has_a_gap() -> None:
+    pages = [*PAGE.parent.glob("**/*.md"), PAGE.parents[1] / "README.md"]
+    assert [page.name for page in pages if re.search(r"@[A-Z]{3,}@", page.read_text(encoding="utf-8"))] == []
