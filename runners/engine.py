@@ -76,7 +76,7 @@ def load(path: Path, *, name: Name | None = None, precision: str | None = None, 
     from runners.engines.onnx_cpu import OnnxEngine
 
     if wanted == "bfloat16":
-        logger.warning("ONNX Runtime computes in float32 here: ATELIER_PRECISION=bfloat16 wants OpenVINO")
+        logger.warning("ONNX Runtime computes in float32 here: ATELIER_PRECISION=bfloat16 needs OpenVINO")
     return OnnxEngine(path, threads)
 
 
