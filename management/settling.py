@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from management.backends.base import Observation, Phase, Usage
 from management.plan import LONGEST_PAUSE
-from management.records import Deployment, Event, Replica, ReplicaState
+from management.records import Deployment, Event, Replica, ReplicaState, Revision
 from management.settings import Settings
 from management.sightings import Health
 
@@ -239,7 +239,8 @@ def _learnt(
     states = {one.id: one.state for one in replicas} | {one.replica.id: one.state for one in news}
     proven = not deployment.proven and _proves(number, replicas, states)
     steady = _steady(deployment, replicas, context) and not failures
-    if not (proven or failures or steady):
+    fallback = _fallback(deployment, replicas, states)
+    if not (proven or failures or steady or fallback):
         return None
     others = any(states[one.id] is ReplicaState.READY for one in _of(number, replicas))
 
@@ -248,6 +249,8 @@ def _learnt(
             return current
         if proven:
             current = replace(current, served=current.wanted)
+        elif current.served is None:
+            current = replace(current, served=fallback)
         if steady:
             current = replace(current, failures=0, retry_at=None)
         for one in failures:
@@ -255,6 +258,17 @@ def _learnt(
         return current
 
     return changed
+
+
+def _fallback(
+    deployment: Deployment, replicas: Sequence[Replica], states: Mapping[str, ReplicaState]
+) -> Revision | None:
+    """The revision that serves while none has before: it was updated before its first replica was ready."""
+    if deployment.served is not None:
+        return None
+    number = deployment.wanted.number
+    ready = [one.revision for one in replicas if states[one.id] is ReplicaState.READY and one.revision.number != number]
+    return max(ready, key=lambda revision: revision.number, default=None)
 
 
 def _proves(number: int, replicas: Sequence[Replica], states: Mapping[str, ReplicaState]) -> bool:

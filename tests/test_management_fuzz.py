@@ -31,7 +31,7 @@ LEAST = 5000
 SHORT_WAIT = 0.05
 EXPECTED = {"INSUFFICIENT_RESOURCES", "MODEL_NOT_READY", "DEPLOYMENT_FAILED", "MODEL_FAILED"}
 """Codes that a 5xx may have."""
-UNDECIDED = {"bento", "variable", "scaling", "beyond", "control", "image", "quantity", "json"}
+UNDECIDED = {"bento", "memory", "variable", "scaling", "beyond", "control", "image", "quantity", "json"}
 """Problems that no schema tells: a Bento is not there, a name is reserved, a number has more than 64 bits ..."""
 OPERATIONS = {
     "deploy_model": ("POST", "/api/v1/models/deploy"),

@@ -342,3 +342,15 @@ def test_what_is_used_is_never_negative_nor_divided_by_nothing() -> None:
     before = {"a": Measured(10.0, Usage(5.0, 5))}
     assert rates(before, {"a": Measured(12.0, Usage(0.0, 7))}) == {"a": (0, 7)}
     assert rates(before, {"a": Measured(10.0, Usage(5.0, 7))}) == {"a": (0, 7)}
+
+
+def test_a_revision_that_serves_only_after_the_next_one_was_wanted_is_what_an_update_goes_back_to() -> None:
+    wish = deployment(wanted=revision(2))
+    found = settled(replica(STARTING), Observation(Phase.READY, address="unix:/a"), wish=wish)
+    assert found.changed is not None
+    learnt = found.changed(wish)
+    assert learnt.served == revision(1)
+    assert not learnt.proven
+    assert rolled_back(replace(learnt, failures=3)).wanted.number == 1
+    again = settled(replica(READY), Observation(Phase.READY, address="unix:/a"), wish=learnt)
+    assert again.changed is None, "it is learnt once"
