@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from runners.documents import pdf_order
+from runners.documents import pdf_lines, pdf_order
 from runners.documents.pdf_layer import Piece, upright
 from runners.documents.reader import read
 from tests.documents_doubles import Double
@@ -172,3 +172,10 @@ def test_a_page_of_scattered_cells_takes_no_longer_than_its_number_says(number: 
     begun = time.process_time()
     assert sum(line.cells for line in pdf_order.lines(pieces)) == number
     assert time.process_time() - begun < 30
+
+
+@pytest.mark.parametrize("text", ["…" * 200_000, ". " * 100_000, "a.... " * 40_000])
+def test_a_line_of_dots_is_looked_through_once(text: str) -> None:
+    begun = time.process_time()
+    assert pdf_lines.ENTRY.search(text) is None
+    assert time.process_time() - begun < 2

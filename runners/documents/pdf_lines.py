@@ -35,7 +35,7 @@ NEAR: Final = 200
 """Lines before and after one that it is compared with: more than a page has, and all of a hostile one cost too much."""
 LIGATURES: Final = re.compile("[\ufb00-\ufb06\ufb1d-\ufd3d\ufd40-\ufdff\ufe70-\ufefc]")
 """Latin ligatures, and the shapes of Hebrew and Arabic letters."""
-ENTRY: Final = re.compile(r"(?:[.·•…_]\s?){4,}\s*(?:\d+|[ivxlcIVXLC]+)\W*$")
+ENTRY: Final = re.compile(r"(?<![.·•…_])(?<![.·•…_]\s)(?:[.·•…_]\s?){4,}+\s*+(?:\d+|[ivxlcIVXLC]+)\W*$")
 """Dots, and the number of a page: the end of an entry in a table of contents."""
 
 

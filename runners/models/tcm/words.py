@@ -12,7 +12,7 @@ from runners.models.tcm.script import is_chinese
 SPARE: Final = 8
 """Characters that words before a term, or a denial, may add to it."""
 _CJK: Final = r"[\u3400-\u9fff]"
-_BLANK: Final = re.compile(rf"(?<={_CJK})\s+|\s+(?={_CJK})")
+_BLANK: Final = re.compile(rf"(?<={_CJK})\s+|(?<!\s)\s++(?={_CJK})")
 """A blank beside a Chinese character; those between foreign words belong to a term."""
 
 
