@@ -37,7 +37,7 @@ serve: checked settled models $(if $(filter service:Atelier,$(SERVICE)),bentos) 
 
 # Before anything is installed or built.
 checked:
-	@$(PYTHON) bin/check_serve.py "$(HOST)" "$(PORT)" "$(MODEL_PATH)"
+	@$(PYTHON) bin/check_serve.py "$(HOST)" "$(PORT)" "$(MODEL_PATH)" "$(MODELS)"
 
 settled: $(RUNTIME) # a part alone has no management to check
 	@ln -sf ../../bin/atelier $(BIN)/atelier

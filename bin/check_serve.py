@@ -1,4 +1,5 @@
-"""What ``make serve`` is told, checked before anything is installed: python bin/check_serve.py HOST PORT MODEL_PATH.
+"""What ``make serve`` is told, checked before anything is installed:
+python bin/check_serve.py HOST PORT MODEL_PATH [MODELS]
 
 It runs before there is an environment, and needs nothing but Python's own library.
 """
@@ -15,12 +16,13 @@ from pathlib import Path
 from typing import Iterator  # noqa: UP035 - an older Python is told so by the next step, not by a traceback here
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?\Z")
+MODELS = ("satellite", "embedding", "summarization", "diagnosis", "treatment")
 WRONG = 2
 HUB_SECONDS = 5.0
 SILENT = ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # the hub is not asked, or not so
 
 
-def problems(host: str, port: str, model_path: str) -> Iterator[str]:
+def problems(host: str, port: str, model_path: str, models: str = "") -> Iterator[str]:
     """What is wrong, in a sentence each."""
     try:
         ipaddress.ip_address(host)
@@ -28,6 +30,9 @@ def problems(host: str, port: str, model_path: str) -> Iterator[str]:
         yield f"HOST={host} is not an IP address, such as 127.0.0.1 or 0.0.0.0"
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
         yield f"PORT={port} is not a TCP port, which is 1 to 65535"
+    for name in filter(None, map(str.strip, models.split(","))):
+        if name not in MODELS:
+            yield f"MODELS={models}: there is no model {name!r}; there are {', '.join(MODELS)}"
     if model_path:
         yield from _checkpoint(model_path)
 
@@ -66,7 +71,7 @@ def _is_unknown(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    found = list(problems(*sys.argv[1:4]))
+    found = list(problems(*sys.argv[1:5]))
     for one in found:
         sys.stderr.write(f"{one}\n")
     sys.exit(WRONG if found else 0)

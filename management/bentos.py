@@ -70,7 +70,7 @@ class BentoStore(Images):
         except BuildError:
             ours = set()
         if tag.name in ours:
-            return f"python -m management build {tag.name} --version {tag.version}"
+            return f".venv/bin/atelier build {tag.name} --version {tag.version}"
         bentoml = Path(sys.executable).with_name("bentoml")
         return (
             f"cd FOLDER_OF_ITS_BENTOFILE && BENTOML_HOME={self._folder.parent} {bentoml} build --version {tag.version}"

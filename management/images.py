@@ -80,7 +80,7 @@ def make(
     require_engine()
     wanted = store.digest(tag)
     if wanted is None:
-        raise ImageError(f"{tag} is not built: python -m management build {tag.name}")
+        raise ImageError(f"{tag} is not built: .venv/bin/atelier build {tag.name}")
     if not again and (found := existing(name)) is not None and found.digest == wanted:
         return found, False
     _containerize(store, tag, name, wanted, watch)

@@ -124,7 +124,7 @@ async def test_a_missing_bento_is_built_by_what_can_build_it(tmp_path: Path) -> 
     store = BentoStore(tmp_path / "bentoml")
     with pytest.raises(ImageRefusedError) as ours:
         await store.check("atelier/tcm-diagnosis:9.0.0")
-    assert ours.value.values["command"] == "python -m management build tcm-diagnosis --version 9.0.0"
+    assert ours.value.values["command"] == ".venv/bin/atelier build tcm-diagnosis --version 9.0.0"
     with pytest.raises(ImageRefusedError) as own:
         await store.check("me/sentiment:1.2.0")
     assert "bentoml build --version 1.2.0" in own.value.values["command"]

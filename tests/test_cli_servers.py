@@ -349,3 +349,14 @@ def test_a_server_file_that_others_may_write_is_not_believed(tmp_path: Path) -> 
         (tmp_path / server_file.NAME).chmod(0o666)
         assert server_file.running(tmp_path) is None
         (tmp_path / server_file.NAME).chmod(0o600)
+
+
+def test_a_second_server_of_a_home_leaves_the_first_ones_file_alone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ANNOUNCING, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        before = server_file.read(tmp_path)
+        with server_file.announced(tmp_path, "http://127.0.0.1:1", 1):
+            assert server_file.read(tmp_path) == before
+        assert server_file.running(tmp_path) == before
+        first.kill()

@@ -52,3 +52,11 @@ def test_the_settings_of_a_model_in_a_container_are_checked_before_it_is_served(
     assert (done.returncode, done.stdout) == (2, "")
     assert "ATELIER_MODEL_KEY: must be at least 16" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_misspelt_model_is_named_before_anything_is_installed() -> None:
+    command = [sys.executable, str(ROOT / "bin" / "check_serve.py"), "127.0.0.1", "8080", ""]
+    done = subprocess.run([*command, "satelite, embedding"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (f"MODELS=satelite, embedding: there is no model 'satelite'; there are {', '.join(MODELS)}\n")
+    assert subprocess.run([*command, ",".join(MODELS)], check=False).returncode == 0

@@ -43,10 +43,14 @@ class RunningServer:
 
 @contextmanager
 def announced(home: Path, url: str, port: int) -> Iterator[None]:
-    """Says in the home where this process serves, until the block ends. A home that cannot be written stays silent."""
+    """Says in the home where this process serves, until the block ends. A home that cannot be written stays silent.
+
+    The first server of a home is the one that command lines find: a second one leaves its file alone.
+    """
     file, mine = home / NAME, RunningServer(url, port, os.getpid(), psutil.Process().create_time())
-    with suppress(OSError):
-        _write(file, json.dumps(asdict(mine)))
+    if running(home) is None:
+        with suppress(OSError):
+            _write(file, json.dumps(asdict(mine)))
 
     def withdraw() -> None:
         if read(home) == mine:  # another one may have begun since
