@@ -47,27 +47,27 @@ def _checkpoint(name: str) -> Iterator[str]:
         yield f"MODEL_PATH={name} is a file; it must be a checkpoint's folder or a name on the Hugging Face Hub"
     elif not HUB_NAME.match(name) or (folder.parent != Path() and folder.parent.is_dir()):
         yield f"MODEL_PATH={name} is neither a folder here nor a name on the Hugging Face Hub"
-    elif _is_unknown(name):
-        yield f"MODEL_PATH={name} is no folder here, and the Hugging Face Hub does not have it, or not for everybody"
+    elif (why := _missing(name)) is not None:
+        yield f"MODEL_PATH={name} is no folder here, and the Hugging Face Hub {why}"
 
 
-def _is_unknown(name: str) -> bool:
-    """Whether the hub answers that it has no such checkpoint; what cannot be asked now is found out later."""
+def _missing(name: str) -> str | None:
+    """Why the hub does not give a checkpoint that was not downloaded before; None where it may, or is not asked."""
     cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     downloaded = cache / "hub" / f"models--{name.replace('/', '--')}"
     if any(os.environ.get(one) for one in SILENT) or downloaded.is_dir() or (cache / "token").exists():
-        return False
+        return None
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     if not hub.startswith(("https://", "http://")):
-        return False
+        return None
     request = urllib.request.Request(f"{hub}/{name}/resolve/main/config.json")  # noqa: S310 - see above
     try:
         with urllib.request.urlopen(request, timeout=HUB_SECONDS):  # noqa: S310
-            return False
+            return None
     except urllib.error.HTTPError as error:
-        return error.code in (401, 404)
+        return "does not have it, or not for everybody" if error.code in (401, 404) else None
     except (OSError, ValueError):
-        return False
+        return "cannot be reached to download it"
 
 
 if __name__ == "__main__":

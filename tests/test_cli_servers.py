@@ -308,6 +308,17 @@ def test_a_name_that_the_hub_does_not_have_is_refused_before_torch_is_installed(
     assert ("me/no-such-model" in done.stderr) is not known
 
 
+def test_a_checkpoint_of_a_hub_that_cannot_be_reached_is_refused_before_torch_is_installed() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_"))}
+    away = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "HF_HOME": "/nowhere", "no_proxy": "*"}
+    command = [sys.executable, str(ROOT / "bin" / "check_serve.py"), "127.0.0.1", "8080", "nowhere"]
+    done = subprocess.run(command, env=environment | away, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "MODEL_PATH=nowhere is no folder here, and the Hugging Face Hub cannot be reached to download it\n"
+    )
+
+
 def test_a_server_in_front_refuses_a_port_that_is_none_and_a_home_that_cannot_be_written() -> None:
     for arguments, environment in (
         (("--port", "99999"), {}),
