@@ -32,6 +32,7 @@ from PIL import Image
 from management.settings import Settings
 from runners import artifacts
 from tests import docker_engine
+from tests.earlier_replica import earlier_replica
 from tests.figures import Figure, Figures, kept, table
 from tests.management_calls import quick
 from tests.management_servers import Management, echo_store
@@ -179,6 +180,21 @@ def auto(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     found = import_module("uvicorn.protocols.http.auto")
     monkeypatch.setattr(found, "AutoHTTPProtocol", getattr(import_module(f"uvicorn.protocols.http.{module}"), name))
     return found
+
+
+@pytest.fixture
+def short_home() -> Iterator[Path]:
+    """A folder whose path is short enough for unix sockets in the folders of its replicas."""
+    folder = Path(tempfile.mkdtemp(prefix="at-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def earlier(short_home: Path) -> Iterator[str]:
+    """The id of a replica that serves, started as an earlier version started it."""
+    with earlier_replica(short_home) as replica_id:
+        yield replica_id
 
 
 @pytest.fixture

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from management.backends.base import Phase
 from management.backends.process import ProcessLauncher
 from management.replica_client import ReplicaClient
-from tests.earlier_replica import earlier_replica
 from tests.management_doubles import settings
 from tests.management_launchers import until
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="at-"))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def earlier(home: Path) -> Iterator[str]:
-    with earlier_replica(home) as replica_id:
-        yield replica_id
-
-
-async def test_a_replica_of_an_earlier_version_serves_on_and_is_ended_in_peace(home: Path, earlier: str) -> None:
-    launcher = ProcessLauncher(settings(home))
+async def test_a_replica_of_an_earlier_version_serves_on_and_is_ended_in_peace(short_home: Path, earlier: str) -> None:
+    launcher = ProcessLauncher(settings(short_home))
     assert await launcher.running() == [earlier]
     look = await until(launcher, earlier, Phase.READY)
     client = ReplicaClient(look.address)

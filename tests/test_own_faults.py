@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +25,6 @@ from management.errors import BackendUnavailable
 from management.records import ReplicaState
 from management.replica_client import ReplicaBusy, ReplicaClient
 from management.sightings import Sightings
-from tests.earlier_replica import earlier_replica
 from tests.management_doubles import replica as recorded
 from tests.management_doubles import settings
 from tests.management_launchers import launch, until
@@ -61,51 +58,37 @@ def _another(taken: list[int]) -> bool:
     return True
 
 
-@pytest.fixture
-def home() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="at-"))
-    yield folder
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def replica(home: Path) -> Iterator[str]:
-    """The id of one that serves."""
-    with earlier_replica(home) as replica_id:
-        yield replica_id
-
-
 async def test_without_descriptors_nothing_is_known_of_a_replica_and_nothing_is_done_to_it(
-    home: Path, replica: str
+    short_home: Path, earlier: str
 ) -> None:
-    launcher = ProcessLauncher(settings(home))
-    await until(launcher, replica, Phase.READY)
-    client = ReplicaClient(f"unix:{home}/replicas/{replica}/http.sock")
+    launcher = ProcessLauncher(settings(short_home))
+    await until(launcher, earlier, Phase.READY)
+    client = ReplicaClient(f"unix:{short_home}/replicas/{earlier}/http.sock")
     with exhausted():
-        looks = [(await launcher.observe(replica)).phase for _ in range(10)]
+        looks = [(await launcher.observe(earlier)).phase for _ in range(10)]
         with pytest.raises(OSError, match="Too many open files"):
             await launcher.running()
         with pytest.raises(OSError, match="Too many open files"):
-            await launcher.stop(replica, 5.0)
+            await launcher.stop(earlier, 5.0)
         with pytest.raises(ReplicaBusy):
             await client.infer([{"input_data": {}, "parameters": {}}], "id")
     await client.close()
     assert set(looks) == {Phase.UNKNOWN}
-    assert (await launcher.observe(replica)).phase is Phase.READY
-    assert await launcher.running() == [replica]
+    assert (await launcher.observe(earlier)).phase is Phase.READY
+    assert await launcher.running() == [earlier]
 
 
-async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(home: Path) -> None:
-    launcher = ProcessLauncher(settings(home))
+async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(short_home: Path) -> None:
+    launcher = ProcessLauncher(settings(short_home))
     wanted = launch()
-    (home / "replicas").mkdir(exist_ok=True)
+    (short_home / "replicas").mkdir(exist_ok=True)
     with exhausted(), pytest.raises(BackendUnavailable):
         await launcher.start(wanted)
     assert (await launcher.observe(wanted.replica_id)).phase is Phase.ABSENT
 
 
-async def test_without_descriptors_a_port_is_not_seen_either(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    launcher = DockerLauncher(DockerEngine(home / "docker.sock"), settings(home))
+async def test_without_descriptors_a_port_is_not_seen_either(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = DockerLauncher(DockerEngine(short_home / "docker.sock"), settings(short_home))
     container = {"NetworkSettings": {"Ports": {f"{PORT}/tcp": [{"HostPort": "9"}]}}}
     with exhausted():
         with pytest.raises(replica_state.NotSeenError):
@@ -116,10 +99,10 @@ async def test_without_descriptors_a_port_is_not_seen_either(home: Path, monkeyp
 
 
 async def test_without_threads_nothing_is_known_either(
-    home: Path, replica: str, monkeypatch: pytest.MonkeyPatch
+    short_home: Path, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher = ProcessLauncher(settings(home))
-    await until(launcher, replica, Phase.READY)
+    launcher = ProcessLauncher(settings(short_home))
+    await until(launcher, earlier, Phase.READY)
 
     def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -131,21 +114,21 @@ async def test_without_threads_nothing_is_known_either(
     with pytest.raises(BackendUnavailable):
         await launcher.start(launch())
     monkeypatch.setattr(replica_folder, "alive", no_memory)
-    assert (await launcher.observe(replica)).phase is Phase.UNKNOWN
+    assert (await launcher.observe(earlier)).phase is Phase.UNKNOWN
 
 
 async def test_a_process_that_was_held_up_itself_has_not_seen_whom_it_asked(
-    home: Path, replica: str, monkeypatch: pytest.MonkeyPatch
+    short_home: Path, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher = ProcessLauncher(settings(home))
-    await until(launcher, replica, Phase.READY)
-    folder = home / "replicas" / replica
+    launcher = ProcessLauncher(settings(short_home))
+    await until(launcher, earlier, Phase.READY)
+    folder = short_home / "replicas" / earlier
     replica_folder.send(folder, signal.SIGSTOP)
     try:
         monkeypatch.setattr(replica_state, "SECONDS", 0.2)
-        assert (await launcher.observe(replica)).phase is Phase.SILENT
+        assert (await launcher.observe(earlier)).phase is Phase.SILENT
         monkeypatch.setattr(replica_state, "LATE_SECONDS", 0.1)
-        assert (await launcher.observe(replica)).phase is Phase.UNKNOWN
+        assert (await launcher.observe(earlier)).phase is Phase.UNKNOWN
     finally:
         replica_folder.send(folder, signal.SIGCONT)
 
