@@ -18,8 +18,8 @@ from typing import Any, Final
 import bentoml
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 
-from management.api import PREFIX
-from management.app import Platform
+from management.api.routes import PREFIX
+from management.platform import Platform
 from runners import diagnosis, embedding, satellite, summarization, treatment
 from runners.calls import dependency_about, dependency_infer
 from runners.diagnosis import Diagnosis

@@ -32,7 +32,7 @@ import aiohttp
 import httpx
 import psutil
 
-from management.records import Deployment, ModelConfig, Resources, Revision, Scaling
+from management.domain.records import Deployment, ModelConfig, Resources, Revision, Scaling
 from management.store import Store
 from tests.management_servers import Management, echo_config, echo_store, managing
 

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from management.demand import Wanted, added_up
+from management.control.commands import GATEWAY
+from management.counters import Durations, ReplicaTally, Requests
+from management.domain.records import Demand, Deployment, Replica, ReplicaState, Status, status_of
 from management.errors import StoreUnavailable
-from management.records import Demand, Deployment, Replica, ReplicaState, Status, status_of
-from management.routes import Route
+from management.gateway.load_reporter import Wanted, added_up
+from management.gateway.route_table import Route
 from management.store import Session, Store
 from management.store.leases import Lease
-from management.tallies import Durations, ReplicaTally, Requests
-from management.wishes import GATEWAY
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from management import replacing
+from management.backup import replacing
 from management.settings import Settings
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)

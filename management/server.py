@@ -17,8 +17,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from management import api
-from management.app import CONTROL_BYTES, Platform
+from management.api import routes
+from management.platform import CONTROL_BYTES, Platform
 from management.settings import settings
 from web import listening, server_file
 from web.access_log import configure_access_log
@@ -53,14 +53,14 @@ def application() -> ASGIApp:
         return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
 
     async def index(_: Request) -> RedirectResponse:
-        return RedirectResponse(f"{api.PREFIX}/docs")
+        return RedirectResponse(f"{routes.PREFIX}/docs")
 
-    def routes(scope: Scope) -> bool:
+    def served(scope: Scope) -> bool:
         return scope["path"] in PATHS
 
     main = Starlette(routes=[Route("/health", health), Route("/", index)])
     asked = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
-    return Edge(main, name="management", routes=routes, limits=asked, sections=(platform.section(),))
+    return Edge(main, name="management", routes=served, limits=asked, sections=(platform.section(),))
 
 
 def serve(host: str, port: int, workers: int) -> None:

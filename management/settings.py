@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from management import environment_names, failpoints, quantities
-from management.keys import check_chosen
-from management.secrecy import private
+from management.domain import environment_names, quantities
+from management.domain.keys import check_chosen
+from management.faults import failpoints
+from management.urls import private
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]

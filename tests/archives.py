@@ -8,7 +8,7 @@ import json
 import sqlite3
 import tarfile
 
-from management.backup import FORMAT, MANIFEST
+from management.backup.archive import FORMAT, MANIFEST
 
 Files = dict[str, bytes]
 Member = tuple[tarfile.TarInfo, bytes]

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from management.backends.bentocloud import BentoCloud
+from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import Condition, Order, Standing
-from management.records import Resources
+from management.domain.records import Resources
 from management.settings import Settings
 from tests.bentocloud_server import TOKEN, LocalCloud, local_cloud
 from tests.management_doubles import revision
@@ -79,4 +79,4 @@ async def serving(engine: BentoCloud, told: Order) -> Condition:
 def callers() -> list[psutil.Process]:
     """The processes that call BentoCloud for this one."""
     found = psutil.Process().children(recursive=True)
-    return [one for one in found if any("bentocloud_calls" in part for part in one.cmdline())]
+    return [one for one in found if any("bentocloud/worker.py" in part for part in one.cmdline())]

@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from management import images
-from management.build import ROOT, Recipe, Store, build, recipes
+from management.packaging import images
+from management.packaging.build import ROOT, Recipe, Store, build, recipes
 from tests.management_servers import ECHO
 
 START_SECONDS = 120.0

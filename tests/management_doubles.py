@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
+from management.domain.records import Deployment, ModelConfig, Replica, ReplicaState, Resources, Revision, Scaling
 from management.errors import BackendUnavailable
-from management.records import Deployment, ModelConfig, Replica, ReplicaState, Resources, Revision, Scaling
 from management.settings import Settings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

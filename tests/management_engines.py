@@ -9,10 +9,10 @@ from typing import Any
 
 from management.backends.base import LaunchRefusedError
 from management.backends.engine import Condition, Engine, Mark, Order, Standing
+from management.control.engines.reconciler import Reconciler
+from management.control.journal import Ledger
+from management.domain.records import Deployment
 from management.errors import BackendUnavailable
-from management.ledger import Ledger
-from management.reconciler import Reconciler
-from management.records import Deployment
 from tests.management_stage import Stage, nobody_listens
 
 

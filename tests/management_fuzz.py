@@ -22,15 +22,15 @@ from schemathesis import Response
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
-from management import capacity
-from management.app import CONTROL_BYTES, Platform
 from management.backends.base import Observation, Phase, Usage
-from management.backends.choice import Backend
-from management.bentos import BentoStore
-from management.clock import now
-from management.keys import Role, make
+from management.backends.registry import Backend
+from management.control.commands import Wishes
+from management.domain import capacity
+from management.domain.clock import now
+from management.domain.keys import Role, make
+from management.packaging.bentos import BentoStore
+from management.platform import CONTROL_BYTES, Platform
 from management.settings import Settings
-from management.wishes import Wishes
 from tests.management_doubles import FakeLauncher
 from tests.management_servers import KEY, echo_config
 from web.edge import Edge, Limits

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import uuid4
 
 from management.backends.base import Launch, Launcher, Observation, Phase
-from management.records import Resources
+from management.domain.records import Resources
 
 READY_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 5.0

@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from management.autoscaler import Autoscaler
-from management.capacity import Capacity
-from management.clock import SYSTEM, Clock
-from management.ledger import Ledger
-from management.records import Deployment, Event, Replica, ReplicaState, Resources
+from management.control.autoscaling.autoscaler import Autoscaler
+from management.control.journal import Ledger
+from management.control.replicas.supervisor import Supervisor
+from management.domain.capacity import Capacity
+from management.domain.clock import SYSTEM, Clock
+from management.domain.records import Deployment, Event, Replica, ReplicaState, Resources
 from management.store import Session, Store, tables
-from management.supervisor import Supervisor
 from tests.management_doubles import FakeLauncher, deployment, settings
 
 T = TypeVar("T")

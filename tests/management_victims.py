@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import psutil
 
-from management.backends.host_environment import MARKER
-from management.backends.host_files import KEEPER
+from management.backends.replica.environment import MARKER
+from management.backends.replica.files import KEEPER
 from tests.management_calls import status
 from tests.management_servers import Management
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from management.backends.base import Phase
-from management.backends.process import ProcessLauncher
-from management.replica_client import ReplicaClient
+from management.backends.process.launcher import ProcessLauncher
+from management.gateway.replica_client import ReplicaClient
 from tests.management_doubles import settings
 from tests.management_launchers import until
 

@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from management.build import Recipe, _selected, recipes
+from management.packaging.build import Recipe, _selected, recipes
 from tests import clean_environment
 from tests.conftest import encoded
 from tests.servers import ROOT, free_port

@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from management.backends.base import ImageRefusedError
-from management.bentos import BentoStore
 from management.cli.examples import example, input_of
 from management.cli.main import main
+from management.packaging.bentos import BentoStore
 from management.settings import settings
 from tests.test_client import scripted
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client import AtelierClient
-from management.cli import base
+from management.cli import common
 from management.cli.main import main
 from management.settings import settings
 from tests.management_servers import Management, managing
@@ -260,7 +260,7 @@ def test_fit_settings_are_said_to_be_so(home: Path) -> None:
 
 
 def test_an_interrupted_restore_is_said_before_a_server_starts(home: Path) -> None:
-    from management import replacing
+    from management.backup import replacing
 
     (home / replacing.JOURNAL).write_text("")
     done = run("check")
@@ -347,10 +347,10 @@ def test_a_home_in_the_present_folder_that_another_user_made_is_not_taken_up(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ATELIER_HOME", raising=False)
     Path(".atelier").mkdir()
-    base.find_home()
+    common.find_home()
     assert "ATELIER_HOME" not in os.environ
     os.chown(".atelier", 65534, 65534)
-    base.find_home()
+    common.find_home()
     assert os.environ.pop("ATELIER_HOME") == str(ROOT / ".atelier")
 
 

@@ -15,9 +15,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from management import images
-from management.bentos import Tag
-from management.build import ROOT, build
+from management.packaging import images
+from management.packaging.bentos import Tag
+from management.packaging.build import ROOT, build
 from tests import docker_engine
 from tests.conftest import encoded
 from tests.docker_engine import Container, container, docker, inspected

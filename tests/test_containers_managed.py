@@ -14,8 +14,8 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from management.backends import instance
-from management.backends.docker import INSTANCE
+from management.backends.docker.launcher import INSTANCE
+from management.backends.replica import identity
 from tests.docker_engine import docker
 from tests.engine_switch import EngineSwitch
 from tests.figures import Figure
@@ -56,7 +56,7 @@ def home() -> Iterator[Path]:
 
 def containers(home: Path) -> list[str]:
     """The names of all that the server of this home has in the engine, in whatever state."""
-    label = f"label={INSTANCE}={instance.of_home(home).id}"
+    label = f"label={INSTANCE}={identity.of_home(home).id}"
     return docker("ps", "--all", "--filter", label, "--format", "{{.Names}}").splitlines()
 
 

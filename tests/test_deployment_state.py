@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management.build import Store, build, recipes
+from management.packaging.build import Store, build, recipes
 from tests.deployment import Deployment, deployment
 from tests.docker_engine import docker
 from tests.servers import ROOT

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from management.backends.docker_container import ended, limits
-from management.backends.docker_images import unfit
-from management.records import Resources
+from management.backends.docker.container import ended, limits
+from management.backends.docker.images import unfit
+from management.domain.records import Resources
 from tests.management_doubles import settings
 from tests.management_launchers import launch
 

@@ -20,7 +20,7 @@ from typing import Final
 import httpx
 import pytest
 
-from management.failpoints import EXIT, NAMES
+from management.faults.failpoints import EXIT, NAMES
 from tests.figures import SLACK, Figure
 from tests.management_calls import infer, until
 from tests.management_chain import Chain, ControlPlane, Wish, chain, change

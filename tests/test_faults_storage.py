@@ -17,7 +17,7 @@ import httpx
 import psutil
 import pytest
 
-from management.backends.host_environment import MARKER
+from management.backends.replica.environment import MARKER
 from tests.figures import SLACK, Figure
 from tests.management_calls import Load, deploy, hosts, infer, status, until
 from tests.management_servers import Management, echo_config, managing

@@ -26,12 +26,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from management.api.schemas import ChangedConfigBody, ConfigBody, ScalingBody
 from management.backends.base import Phase, Usage
+from management.control.commands import Caller, Wishes
+from management.domain.records import Deployment, ReplicaState, Status, status_of
 from management.errors import ManagementError
-from management.records import Deployment, ReplicaState, Status, status_of
-from management.schemas import ChangedConfigBody, ConfigBody, ScalingBody
 from management.store import Store
-from management.wishes import Caller, Wishes
 from tests.management_doubles import AT, DyingLauncher
 from tests.management_stage import HandClock, Stage
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management.app import Platform
-from management.disk import RESERVE_BYTES, Reserve
+from management.faults.disk import RESERVE_BYTES, Reserve
+from management.platform import Platform
 from management.settings import Settings
 from tests.management_calls import deploy, hosts, infer, until
 from tests.management_doubles import settings

@@ -23,11 +23,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from management import api, keys, schemas
-from management.access import Door, Failures, Keyring, role_for_api
-from management.clock import now
-from management.documentation import add_documentation
-from management.keys import Role
+from management.api import routes, schemas
+from management.api.documentation import add_documentation
+from management.auth.access import Door, Failures, Keyring, role_for_api
+from management.domain import keys
+from management.domain.clock import now
+from management.domain.keys import Role
 from tests.asgi import Client, Echoes, ask, read, respond
 from tests.test_routes import Echo, app
 from web import addresses, json_work, memory, strict_json
@@ -167,7 +168,7 @@ async def test_a_request_weighs_in_the_queue_what_came_of_it() -> None:
     sender = Client([b'{"input_data": {', b'"a": "', b"x" * 5000, b'"}}'])
     request = Request({"type": "http", "headers": [], "state": {"request_id": "1"}}, sender.receive)
     body = await request.body()
-    terms = await api._terms(request, schemas.InferenceBody.model_validate_json(body))
+    terms = await routes._terms(request, schemas.InferenceBody.model_validate_json(body))
     assert terms.size == len(body) > 5000
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from management.backends import process, replica_folder, replica_keeper
 from management.backends.base import Launch, Phase
-from management.backends.host_files import KEEPER
-from management.backends.process import ProcessLauncher
+from management.backends.process import launcher, replica_folder
+from management.backends.process.launcher import ProcessLauncher
+from management.backends.replica import keeper
+from management.backends.replica.files import KEEPER
 from tests.figures import Figure
 from tests.management_doubles import settings
 from tests.management_launchers import launch, until
@@ -176,7 +177,7 @@ def test_a_full_disk_keeps_no_writer_waiting_and_is_left_to_others(folder: Path)
         "import os\nfor n in range(40000): os.write(1, b'%099d\\n' % n)\nos.mkdir(os.sys.argv[1] + '/done')" + FOR_LONG
     )
     with small_disk("16m") as disk:
-        (disk / "first").write_bytes(bytes(replica_keeper.SPARE_BYTES))
+        (disk / "first").write_bytes(bytes(keeper.SPARE_BYTES))
         fill(disk / "filler")
         (disk / "first").unlink()
         (disk / "room").write_bytes(b"x")  # less than what logs leave to others
@@ -200,7 +201,7 @@ def test_a_folder_that_is_removed_stops_no_replica(folder: Path) -> None:
 @pytest.mark.parametrize("most", [4096, 100_000])
 def test_both_parts_together_are_never_larger_than_promised(folder: Path, most: int) -> None:
     clock = [0.0]
-    log = replica_keeper.Log(str(folder), most, lambda: clock[0])
+    log = keeper.Log(str(folder), most, lambda: clock[0])
     for number in range(600):
         log.add(b"%06d" % number * (number % 700))
         clock[0] += 0.01 * (number % 30)
@@ -217,7 +218,7 @@ async def starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     def made(code: str) -> tuple[Launch, ProcessLauncher]:
         host = folder / "host.py"
         host.write_text(code)
-        monkeypatch.setattr(process, "HOST", host)
+        monkeypatch.setattr(launcher, "HOST", host)
         launchers.append(ProcessLauncher(settings(folder, log_bytes=LOG_BYTES, stop_seconds=1.0)))
         return launch(), launchers[-1]
 

@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from management.backends.base import Phase
-from management.backends.process import ProcessLauncher
-from management.replica_client import ReplicaClient
+from management.backends.process.launcher import ProcessLauncher
+from management.gateway.replica_client import ReplicaClient
 from tests.listening import Listening, is_private, listening, reached_by_nobody
 from tests.management_calls import deploy
 from tests.management_doubles import settings

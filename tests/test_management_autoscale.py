@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from management.autoscale import Advice, History, Load, advise, decide, idle
-from management.records import Scaling
+from management.control.autoscaling.policy import Advice, History, Load, advise, decide, idle
+from management.domain.records import Scaling
 from tests.management_doubles import config, deployment, revision
 
 QUIET = 60.0

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from management.backends.instance import of_home
-from management.backup import DATABASE, BackupError, back_up
+from management.backends.replica.identity import of_home
+from management.backup.archive import DATABASE, BackupError, back_up
+from management.backup.restore import restore
 from management.cli.main import main
-from management.restore import restore
 from management.settings import Settings, settings
 from tests.archives import database, whole
 from tests.management_servers import echo_config, managing

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from management.backends.base import LaunchRefusedError
-from management.backends.bentocloud import BentoCloud
-from management.backends.bentocloud_words import MARK, STANDINGS
+from management.backends.bentocloud.engine import BentoCloud
+from management.backends.bentocloud.mapping import MARK, STANDINGS
 from management.backends.engine import Standing
-from management.backends.instance import of_home
-from management.records import Resources
+from management.backends.replica.identity import of_home
+from management.domain.records import Resources
 from management.settings import Settings
 from tests import bentocloud_engine
 from tests.bentocloud_engine import GIB, SECONDS, order, seen, serving

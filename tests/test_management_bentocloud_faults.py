@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from management.backends.base import LaunchRefusedError
-from management.backends.bentocloud import BentoCloud
-from management.backends.bentocloud_client import CALLS
+from management.backends.bentocloud.client import CALLS
+from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import Standing
 from management.errors import BackendUnavailable
 from management.settings import Settings
@@ -71,7 +71,7 @@ async def test_a_call_that_hangs_ends_with_its_process(
     engine: BentoCloud, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await engine.observe()
-    monkeypatch.setattr("management.backends.bentocloud.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("management.backends.bentocloud.engine.CALL_SECONDS", 0.5)
     cloud.fault = "hang"
     before = callers()
     with pytest.raises(BackendUnavailable) as raised:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from management.backends.bentocloud import BentoCloud
+from management.backends.bentocloud.engine import BentoCloud
 from management.errors import BackendUnavailable
 from tests import bentocloud_engine
 from tests.bentocloud_engine import order, serving

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from management.backends.bentocloud import BentoCloud
+from management.backends.bentocloud.engine import BentoCloud
 from management.settings import Settings
 from tests import bentocloud_engine
 from tests.bentocloud_engine import callers

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from management.backends.bentocloud import BentoCloud
+from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import Condition, Standing
-from management.records import Removal
+from management.domain.records import Removal
 from management.settings import Settings
 from tests import bentocloud_engine
 from tests.bentocloud_engine import order, seen, serving

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from management.backends.bentocloud_token import tokens
-from management.backends.bentocloud_words import MARK, STANDINGS, Found, configured, name_of
+from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
+from management.backends.bentocloud.mapping import MARK, STANDINGS, Found, configured, name_of
+from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import Mark, Order
-from management.backends.instance_types import InstanceType, cheapest, of_told
-from management.records import Resources
+from management.domain.records import Resources
 from management.settings import Settings
 from tests.bentocloud_server import TOKEN
 from tests.management_doubles import revision

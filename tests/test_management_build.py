@@ -12,8 +12,19 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from management.bentos import BentoStore, Tag
-from management.build import DIGEST, LEFT_SECONDS, ROOT, WORKPLACE, BuildError, Recipe, Store, build, digest, recipes
+from management.packaging.bentos import BentoStore, Tag
+from management.packaging.build import (
+    DIGEST,
+    LEFT_SECONDS,
+    ROOT,
+    WORKPLACE,
+    BuildError,
+    Recipe,
+    Store,
+    build,
+    digest,
+    recipes,
+)
 from tests.management_servers import ECHO
 
 RECIPE = """

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from management import build as building
-from management import images as imaging
-from management.cli.logs import fresh
 from management.cli.main import main
+from management.cli.models.logs import fresh
+from management.packaging import build as building
+from management.packaging import images as imaging
 from management.settings import settings
 from tests.management_servers import KEY, Management, echo_config, echo_store, managing
 from tests.servers import ROOT, free_port

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management.clock import now
+from management.domain.clock import now
 from tests.management_calls import Load, deploy, hosts, infer, status, until
 from tests.management_servers import Management, managing
 

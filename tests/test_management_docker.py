@@ -16,13 +16,13 @@ import pytest
 from aiohttp import web
 
 from management.backends.base import TAIL_BYTES, ImageRefusedError, Launch, LaunchRefusedError, Phase
-from management.backends.docker import DockerLauncher
-from management.backends.docker_engine import PING_SECONDS, DockerEngine
-from management.backends.docker_images import DockerImages
-from management.backends.replica_host import KEY_HEADER
+from management.backends.docker.client import PING_SECONDS, DockerEngine
+from management.backends.docker.images import DockerImages
+from management.backends.docker.launcher import DockerLauncher
+from management.backends.replica.host import KEY_HEADER
+from management.domain.records import Resources
 from management.errors import BackendUnavailable
-from management.records import Resources
-from management.replica_client import ReplicaClient, ReplicaRefused
+from management.gateway.replica_client import ReplicaClient, ReplicaRefused
 from management.settings import Settings
 from tests.engine_switch import EngineSwitch
 from tests.management_doubles import replica, settings

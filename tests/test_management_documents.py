@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from management import build
+from management.packaging import build
 from tests.management_servers import KEY
 from tests.servers import ROOT, Server, serving
 
@@ -128,6 +128,6 @@ def test_a_stopped_front_door_leaves_no_replica(store: Path) -> None:
             body = json.loads(re.search(r"-d '(.*)'", EXAMPLES[0], re.DOTALL)[1])  # type: ignore[index]
             assert client.post("/api/v1/models/deploy", params={"wait": 60}, json=body).status_code == 200
         family = psutil.Process(server.pid).children(recursive=True)
-        hosts = [one for one in family if "replica_host.py" in " ".join(one.cmdline())]
+        hosts = [one for one in family if "replica/host.py" in " ".join(one.cmdline())]
         assert len(hosts) == 1
     assert not hosts[0].is_running() or hosts[0].status() == psutil.STATUS_ZOMBIE

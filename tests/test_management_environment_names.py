@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from management import reading, schemas
-from management.environment_names import allowed
+from management.api import parsing, schemas
+from management.domain.environment_names import allowed
 from management.errors import InvalidRequest
 from management.settings import Settings
 from runners.settings import Settings as RunnerSettings
@@ -108,10 +108,10 @@ def test_the_operators_patterns_allow_more() -> None:
 async def test_the_setting_reaches_the_bodies_check() -> None:
     body = {"config": CONFIG | {"environment_variables": {"OMP_NUM_THREADS": "1"}}}
     with pytest.raises(InvalidRequest) as caught:
-        await reading.body(request(body), schemas.DeployBody)
+        await parsing.body(request(body), schemas.DeployBody)
     assert "ATELIER_ALLOWED_ENVIRONMENT" in caught.value.details["problems"][0]["message"]
     context = {schemas.ALLOWED: Settings(allowed_environment="OMP_*").allowed_environment}
-    found = await reading.body(request(body), schemas.DeployBody, context=context)
+    found = await parsing.body(request(body), schemas.DeployBody, context=context)
     assert found.config.environment_variables == {"OMP_NUM_THREADS": "1"}
 
 
@@ -123,14 +123,14 @@ def test_a_pattern_that_is_none_is_refused_at_the_start(text: str) -> None:
 
 async def test_a_variable_of_an_earlier_version_can_be_removed() -> None:
     told = {"LD_PRELOAD": None, "OMP_NUM_THREADS": None, "GREETING": "hello"}
-    found = await reading.body(request({"config": {"environment_variables": told}}), schemas.UpdateBody)
+    found = await parsing.body(request({"config": {"environment_variables": told}}), schemas.UpdateBody)
     assert found.config.environment_variables == told
 
 
 @pytest.mark.parametrize("told", [{"LD_PRELOAD": "x", "A": None}, {"a b": None}, {"": None}])
 async def test_only_a_plain_name_can_be_removed_and_nothing_else_passes_with_it(told: dict[str, str | None]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        await reading.body(request({"config": {"environment_variables": told}}), schemas.UpdateBody)
+        await parsing.body(request({"config": {"environment_variables": told}}), schemas.UpdateBody)
     assert [one["problem"] for one in caught.value.details["problems"]] == ["variable"]
 
 

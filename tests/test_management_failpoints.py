@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from management.failpoints import EXIT, NAMES, check
+from management.faults.failpoints import EXIT, NAMES, check
 from tests.management_doubles import settings
 from tests.servers import ROOT
 

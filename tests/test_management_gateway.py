@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from management.domain.records import Deployment, Replica
 from management.errors import BackendUnavailable, InsufficientResources, ModelNotReady
-from management.gateway import Calls, Gateway, Terms
-from management.records import Deployment, Replica
-from management.replica_client import Item, Result
-from management.routing import Priority
+from management.gateway.balancing import Priority
+from management.gateway.gateway import Calls, Gateway, Terms
+from management.gateway.replica_client import Item, Result
 from tests.management_doubles import deployment, replica, revision, settings
 
 TERMS = Terms(Priority.NORMAL, 10.0, "request")

@@ -273,6 +273,6 @@ def begin(server: Management, body: dict[str, Any]) -> socket.socket:
 def running(server: Management) -> set[str]:
     """The ids of the replicas whose processes run."""
     found = subprocess.run(
-        ["pgrep", "-af", f"replica_host.py {server.home}"], capture_output=True, check=False, text=True
+        ["pgrep", "-af", f"replica/host.py {server.home}"], capture_output=True, check=False, text=True
     )
     return {Path(line.split()[-1]).name for line in found.stdout.splitlines()}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from management import images
-from management.bentos import Tag
-from management.build import Store
+from management.packaging import images
+from management.packaging.bentos import Tag
+from management.packaging.build import Store
 
 BENTO: dict[str, Any] = {
     "name": "tcm-diagnosis",

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from management import access, keys
-from management.access import Door, Failures, Keyring, role_for_api, role_for_models
-from management.clock import now
-from management.keys import Key, Made, Role
+from management.auth import access
+from management.auth.access import Door, Failures, Keyring, role_for_api, role_for_models
+from management.domain import keys
+from management.domain.clock import now
+from management.domain.keys import Key, Made, Role
 from management.store import Store
 from web.error_shape import Refusal
 

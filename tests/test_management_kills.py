@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from management import watching
-from management.records import Removal
+from management.control.replicas import probes
+from management.domain.records import Removal
 from tests.management_doubles import SlowLauncher, revision
 from tests.management_stage import Death, Stage
 
@@ -29,7 +29,7 @@ SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
 async def test_a_kill_at_any_step_orphans_nothing_and_starts_nothing_twice(
     scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "HEALTH_SECONDS", 0.0)
     changes, least, number, replicas = SCENES[scene]
     stage = Stage(tmp_path, SlowLauncher(looks=2))
     await stage.lead()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from client import AtelierClient, own_language
-from management.messages import ERRORS, Language
+from management.api.messages import ERRORS, Language
 from tests.management_fuzz import Fuzzed, fuzzed
 from tests.test_client import OK, scripted
 

@@ -6,9 +6,10 @@ import string
 
 import pytest
 
-from management import errors, messages
+from management import errors
+from management.api import messages
+from management.api.messages import Language, language_of
 from management.errors import ManagementError
-from management.messages import Language, language_of
 
 LANGUAGES: tuple[Language, ...] = ("zh", "fr", "en")
 

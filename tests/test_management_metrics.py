@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from management.control.commands import GATEWAY
+from management.counters import Outcome, Rejection, ReplicaTally
+from management.domain.records import Demand
+from management.gateway.queue import Rules
+from management.gateway.route_table import Routes
 from management.metrics import Metrics
-from management.records import Demand
-from management.routes import Routes
 from management.store import Store
-from management.tallies import Outcome, Rejection, ReplicaTally
-from management.waiting import Rules
-from management.wishes import GATEWAY
 from tests.management_calls import deploy, hosts, infer, status, until
 from tests.management_doubles import deployment
 from tests.management_metrics import scraped, total

@@ -22,10 +22,10 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from management.cli.machine import Machine, gpus
 from management.cli.main import main
-from management.cli.monitor import Thresholds, alerts, exit_status
-from management.cli.monitor_view import view
+from management.cli.monitoring.machine import Machine, gpus
+from management.cli.monitoring.monitor import Thresholds, alerts, exit_status
+from management.cli.monitoring.view import view
 from tests.management_calls import deploy, infer, until
 from tests.management_servers import KEY, Management
 from tests.servers import ROOT, Server, free_port

@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management import keys
-from management.clock import now
-from management.keys import Role
+from management.domain import keys
+from management.domain.clock import now
+from management.domain.keys import Role
 from management.store import Store
 from tests.figures import SLACK
 from tests.management_calls import deploy, infer, quick, until

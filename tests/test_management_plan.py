@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from management.backends.base import Observation, Phase
-from management.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
-from management.records import Deployment, Removal, Replica, ReplicaState, Revision
-from management.settling import Context, given_up, rolled_back, settle
-from management.sightings import Health
+from management.control.replicas.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
+from management.control.replicas.probe_history import Health
+from management.control.replicas.transitions import Context, given_up, rolled_back, settle
+from management.domain.records import Deployment, Removal, Replica, ReplicaState, Revision
 from tests.management_doubles import AT, deployment, replica, revision, settings
 
 NOW = AT.timestamp()

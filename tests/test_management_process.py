@@ -18,8 +18,8 @@ import pytest
 from aiohttp import web
 
 from management.backends.base import TAIL_BYTES, LaunchRefusedError, Phase
-from management.backends.process import ProcessLauncher
-from management.replica_client import ReplicaClient
+from management.backends.process.launcher import ProcessLauncher
+from management.gateway.replica_client import ReplicaClient
 from tests.management_doubles import FakeLauncher, settings
 from tests.management_launchers import CONTRACT, Bench, begun, launch, listed, until
 from tests.management_servers import echo_store
@@ -130,7 +130,7 @@ async def test_a_replica_that_hides_its_environment_is_ended(
     bench: Bench, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bench.launcher.start(bench.launch)
-    monkeypatch.setattr("management.backends.host_processes._environment", lambda _: {})
+    monkeypatch.setattr("management.backends.process.processes._environment", lambda _: {})
     await bench.launcher.stop(bench.launch.replica_id, 0.0)
     assert await bench.launcher.running() == []
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from management.backends.engine import Order, Standing
-from management.ordering import MOST_TRIES, UNKEPT
-from management.records import Removal, ReplicaState, Status, status_of
+from management.control.engines.apply_queue import MOST_TRIES, UNKEPT
+from management.domain.records import Removal, ReplicaState, Status, status_of
 from tests.management_doubles import revision
 from tests.management_engines import EngineStage, FailingEngine, FakeEngine, ForgetfulEngine, PickyEngine
 from tests.management_stage import Death, HandClock

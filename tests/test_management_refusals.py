@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from management import reading, schemas
-from management.answers import of_error
-from management.capacity import Capacity
+from management.api import parsing, schemas
+from management.api.errors import of_error
+from management.api.messages import Language
+from management.control.commands import Caller, Wishes
+from management.domain.capacity import Capacity
+from management.domain.records import Removal, Resources
 from management.errors import InvalidRequest, ModelAlreadyExists, ModelBeingDeleted
-from management.messages import Language
-from management.records import Removal, Resources
 from management.store import Store
-from management.wishes import Caller, Wishes
 from tests.management_doubles import deployment
 from tests.management_fuzz import Fuzzed, fuzzed
 from tests.management_servers import echo_config
@@ -39,7 +39,7 @@ def told(answer: Any) -> dict[str, Any]:
 
 async def message(body: object, model: type[BaseModel], language: str = "en") -> str:
     with pytest.raises(InvalidRequest) as caught:
-        await reading.body(request(body, language=language), model)
+        await parsing.body(request(body, language=language), model)
     [one] = caught.value.details["problems"]
     return str(one["message"])
 
@@ -64,7 +64,7 @@ async def test_memory_that_no_program_runs_in_is_refused_with_what_was_meant(wri
 @pytest.mark.parametrize("written", ["1Mi", "1024Ki", "1048576", "2M", "8Gi", "0.5Gi"])
 async def test_memory_of_a_mebibyte_and_more_is_accepted(written: str) -> None:
     body = {"config": CONFIG | {"resource_requirements": {"memory": written}}}
-    found = await reading.body(request(body), schemas.DeployBody)
+    found = await parsing.body(request(body), schemas.DeployBody)
     assert found.config.resource_requirements.memory == written
 
 
@@ -96,7 +96,7 @@ async def test_a_bound_that_is_crossed_is_told_with_the_other_one(
 )
 def test_a_query_parameters_bounds_are_told_too(query: str, bounds: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        reading.query(request(query=query), schemas.ListQuery)
+        parsing.query(request(query=query), schemas.ListQuery)
     assert bounds in caught.value.details["problems"][0]["message"]
 
 

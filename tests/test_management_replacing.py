@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from management.replacing import JOURNAL, replace, settle
+from management.backup.replacing import JOURNAL, replace, settle
 from tests.servers import ROOT
 
 OLD = {"key": "old", "base": "old", "base-log": "old", "store/a/file": "old"}
@@ -20,7 +20,7 @@ KILLING = """
 import json, os, shutil, signal, sys
 from itertools import count
 from pathlib import Path
-from management.replacing import settle
+from management.backup.replacing import settle
 from tests.test_management_replacing import begin, found
 
 home = Path(sys.argv[1])

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from management.app import Platform
-from management.backup import DATABASE, FORMAT, KEY, MANIFEST, BackupError
-from management.build import LOCK
-from management.replacing import JOURNAL
-from management.restore import restore
+from management.backup.archive import DATABASE, FORMAT, KEY, MANIFEST, BackupError
+from management.backup.replacing import JOURNAL
+from management.backup.restore import restore
+from management.packaging.build import LOCK
+from management.platform import Platform
 from management.settings import Settings
 from tests.archives import MODEL, Files, archive, database, manifest, member, whole
 from tests.management_doubles import settings
@@ -77,7 +77,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 
-from management.restore import restore
+from management.backup.restore import restore
 from management.settings import Settings
 
 def before(event, arguments):

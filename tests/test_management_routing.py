@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from management import routing
-from management import waiting as waiting_module
-from management.routing import Load, Priority, pick, retry_after
-from management.waiting import Line, LineClosedError, QueueFullError, Rules, Seat
+from management.gateway import balancing
+from management.gateway import queue as waiting_module
+from management.gateway.balancing import Load, Priority, pick, retry_after
+from management.gateway.queue import Line, LineClosedError, QueueFullError, Rules, Seat
 
 AGEING = 10.0
 SECONDS = st.floats(0, 1000, allow_nan=False)
@@ -29,8 +29,8 @@ class HandClock:
         return self.now
 
 
-def turn(arrived: float, priority: Priority, number: int = 0) -> routing.Turn:
-    return routing.turn(arrived, priority, number, ageing=AGEING)
+def turn(arrived: float, priority: Priority, number: int = 0) -> balancing.Turn:
+    return balancing.turn(arrived, priority, number, ageing=AGEING)
 
 
 def test_of_requests_of_the_same_moment_the_more_urgent_is_first() -> None:
@@ -217,7 +217,7 @@ async def test_a_retried_request_goes_to_another_replica_when_there_is_one() -> 
 async def test_retry_after_follows_the_answers() -> None:
     clock = HandClock()
     made = line(concurrency=9, clock=clock)
-    assert made.retry_after() == routing.UNMEASURED_RETRY
+    assert made.retry_after() == balancing.UNMEASURED_RETRY
     seats = [await made.take(Priority.NORMAL) for _ in range(9)]
     for second, seat in enumerate(seats):
         clock.now = 4.0 * second
@@ -229,7 +229,7 @@ async def test_a_request_that_was_not_answered_is_no_measurement() -> None:
     made = line(concurrency=2)
     for seat in [await made.take(Priority.NORMAL) for _ in range(2)]:
         made.leave(seat, answered=False)
-    assert made.retry_after() == routing.UNMEASURED_RETRY
+    assert made.retry_after() == balancing.UNMEASURED_RETRY
 
 
 @pytest.mark.parametrize("seed", range(30))

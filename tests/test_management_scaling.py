@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from management import watching
 from management.backends.base import Usage
-from management.capacity import Capacity
-from management.clock import Clock
+from management.control.commands import Caller, Wishes
+from management.control.replicas import probes
+from management.domain.capacity import Capacity
+from management.domain.clock import Clock
+from management.domain.records import NOTHING, Demand, Deployment, Resources, Revision, Scaling
 from management.errors import InsufficientResources, InvalidModelConfig
-from management.records import NOTHING, Demand, Deployment, Resources, Revision, Scaling
-from management.wishes import Caller, Wishes
 from tests.management_doubles import AT, FakeLauncher, deployment, revision
 from tests.management_stage import LEAST_MEMORY, HandClock, Stage
 
@@ -38,7 +38,7 @@ class MeteredLauncher(FakeLauncher):
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(watching, "HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "HEALTH_SECONDS", 0.0)
     clock = HandClock(AT.timestamp())
     made = Stage(tmp_path, MeteredLauncher(clock), clock=clock, idle_seconds=300, quiet_seconds=60, lease_seconds=1e9)
     yield made

@@ -9,9 +9,10 @@ import pytest
 from pydantic import BaseModel
 from starlette.requests import Request
 
-from management import quantities, reading, schemas
-from management.bentos import LONGEST_IMAGE, Tag, tag_of
+from management.api import parsing, schemas
+from management.domain import quantities
 from management.errors import InvalidModelConfig, InvalidRequest, UnsupportedMediaType
+from management.packaging.bentos import LONGEST_IMAGE, Tag, tag_of
 
 LANGUAGES = ("zh", "fr", "en")
 CONFIG: dict[str, Any] = {
@@ -37,7 +38,7 @@ def request(body: object = None, *, language: str = "en", query: str = "", kind:
 async def problems(body: object, model: type[BaseModel], language: str = "en") -> dict[str, str]:
     """The kind of each problem by its field."""
     with pytest.raises(InvalidRequest) as caught:
-        await reading.body(request(body, language=language), model)
+        await parsing.body(request(body, language=language), model)
     return {one["field"]: one["problem"] for one in caught.value.details["problems"]}
 
 
@@ -46,7 +47,7 @@ async def deploy_problems(**changes: object) -> dict[str, str]:
 
 
 async def deployed(**changes: object) -> schemas.ConfigBody:
-    return (await reading.body(request({"config": CONFIG | changes}), schemas.DeployBody)).config
+    return (await parsing.body(request({"config": CONFIG | changes}), schemas.DeployBody)).config
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ async def test_the_defaults_are_the_documented_ones() -> None:
         "target_cpu_utilization": 80,
     }
     assert config.environment_variables == {}
-    body = await reading.body(request({"input_data": {}}), schemas.InferenceBody)
+    body = await parsing.body(request({"input_data": {}}), schemas.InferenceBody)
     assert (body.timeout, body.priority, body.parameters) == (30, "normal", {})
 
 
@@ -229,7 +230,7 @@ async def test_every_problem_of_a_body_is_listed_at_once_in_the_callers_language
     told = set()
     for language in LANGUAGES:
         with pytest.raises(InvalidModelConfig) as caught:
-            await reading.body(request({"config": wrong}, language=language), schemas.DeployBody, InvalidModelConfig)
+            await parsing.body(request({"config": wrong}, language=language), schemas.DeployBody, InvalidModelConfig)
         found = caught.value.details["problems"]
         assert {one["field"].removeprefix("config."): one["problem"] for one in found} == {
             **dict.fromkeys(("version", "model_type", "docker_image"), "missing"),
@@ -248,8 +249,8 @@ async def test_a_fields_name_is_shown_without_what_could_harm_a_terminal() -> No
 async def test_what_is_no_json_and_what_does_not_say_that_it_is() -> None:
     assert await problems(b'{"replicas": NaN}', schemas.ScaleBody) == {"": "json"}
     with pytest.raises(UnsupportedMediaType):
-        await reading.body(request({"replicas": 1}, kind="text/plain"), schemas.ScaleBody)
-    assert (await reading.body(request({"replicas": 1}, kind="Application/JSON; x=y"), schemas.ScaleBody)).replicas == 1
+        await parsing.body(request({"replicas": 1}, kind="text/plain"), schemas.ScaleBody)
+    assert (await parsing.body(request({"replicas": 1}, kind="Application/JSON; x=y"), schemas.ScaleBody)).replicas == 1
 
 
 @pytest.mark.parametrize(
@@ -273,13 +274,13 @@ async def test_what_is_no_json_and_what_does_not_say_that_it_is() -> None:
 )
 def test_query_parameters_are_known_given_once_and_within_bounds(query: str, model: type[BaseModel], kind: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        reading.query(request(query=query), model)
+        parsing.query(request(query=query), model)
     [found] = caught.value.details["problems"]
     assert found["problem"] == kind
 
 
 def test_query_parameters_have_defaults_and_are_read_as_what_they_are() -> None:
-    assert reading.query(request(), schemas.ListQuery) == schemas.ListQuery()
-    found = reading.query(request(query="status=running&limit=500&offset=3"), schemas.ListQuery)
+    assert parsing.query(request(), schemas.ListQuery) == schemas.ListQuery()
+    found = parsing.query(request(query="status=running&limit=500&offset=3"), schemas.ListQuery)
     assert (found.status, found.limit, found.offset) == ("running", 500, 3)
-    assert reading.query(request(query="force=true&wait=2.5"), schemas.DeleteQuery).force is True
+    assert parsing.query(request(query="force=true&wait=2.5"), schemas.DeleteQuery).force is True

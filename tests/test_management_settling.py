@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from management.backends.base import Observation, Phase, Usage
-from management.plan import LONGEST_PAUSE
-from management.records import Deployment, Replica, ReplicaState
-from management.settling import (
+from management.control.replicas.plan import LONGEST_PAUSE
+from management.control.replicas.probe_history import Health
+from management.control.replicas.transitions import (
     Context,
     Measured,
     Settled,
@@ -24,7 +24,7 @@ from management.settling import (
     settle,
     silent,
 )
-from management.sightings import Health
+from management.domain.records import Deployment, Replica, ReplicaState
 from tests.management_doubles import AT, deployment, replica, revision, settings
 
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING

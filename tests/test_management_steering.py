@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from management import settling
 from management.backends.engine import NOTHING_THERE, Condition, Mark, Standing
-from management.records import MOVES, Deployment, Removal, Replica, ReplicaState, Scaling
-from management.steering import (
+from management.control.engines.engine_plan import (
     ELSEWHERE,
     Apply,
     Erase,
@@ -29,6 +27,8 @@ from management.steering import (
     order_of,
     steer,
 )
+from management.control.replicas import transitions
+from management.domain.records import MOVES, Deployment, Removal, Replica, ReplicaState, Scaling
 from tests.management_doubles import deployment, replica, revision
 
 HERE = "https://echo.example"
@@ -194,9 +194,9 @@ class World:
             case Prove():
                 self.deployment = replace(one, served=one.wanted, gave_up=False, reason="")
             case GiveUp():
-                self.deployment = settling.given_up(one)
+                self.deployment = transitions.given_up(one)
             case RollBack():
-                self.deployment = settling.rolled_back(one)
+                self.deployment = transitions.rolled_back(one)
             case Follow(number):
                 self.deployment = replace(one, replicas=number)
             case Erase():

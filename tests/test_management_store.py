@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from management import keys
-from management.keys import Role
-from management.records import MOVES, Event, Removal, Replica, ReplicaState, Status, status_of
-from management.store import Session, Store, answers, events, replicas, tables
+from management.domain import keys
+from management.domain.keys import Role
+from management.domain.records import MOVES, Event, Removal, Replica, ReplicaState, Status, status_of
+from management.store import Session, Store, events, idempotency_keys, replicas, tables
 from management.store.leases import Lease
 from management.store.replicas import IllegalMoveError
 from tests.management_doubles import AT, deployment, replica, revision
@@ -227,9 +227,9 @@ def test_an_answer_is_given_again_until_a_day_is_over(session: Session) -> None:
     assert kept.begin("ci", "k", "request", AT) is None
     kept.answer("ci", "k", 202, {"status": "deploying"}, AT + timedelta(seconds=30))
     waiting = kept.begin("ci", "k", "request", AT)
-    assert waiting == answers.Answer("request", running=True, status=202, body={"status": "deploying"})
+    assert waiting == idempotency_keys.Answer("request", running=True, status=202, body={"status": "deploying"})
     kept.answer("ci", "k", 200, {"status": "deployed"})
-    done = answers.Answer("request", running=False, status=200, body={"status": "deployed"})
+    done = idempotency_keys.Answer("request", running=False, status=200, body={"status": "deployed"})
     assert kept.begin("ci", "k", "other request", AT + timedelta(hours=24)) == done
     assert kept.begin("other", "k", "request", AT) is None, "keys are each caller's own"
     assert kept.begin("ci", "k", "request", AT + timedelta(hours=24, microseconds=1)) is None

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from management import measuring, supervisor, watching
 from management.backends.base import Launch, Observation, Phase
-from management.ledger import LeaseLostError
-from management.records import NOTHING, Removal, ReplicaState, Status, status_of
+from management.control.journal import LeaseLostError
+from management.control.replicas import probes, supervisor, usage
+from management.control.replicas.supervisor import AWAY_SECONDS
+from management.domain.records import NOTHING, Removal, ReplicaState, Status, status_of
 from management.store import tables
-from management.supervisor import AWAY_SECONDS
 from tests.management_doubles import (
     AwayLauncher,
     BadLauncher,
@@ -35,7 +35,7 @@ ECHO_2 = "suoke/echo:2.0.0"
 @pytest.fixture
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stage]]:
     """Makes stages, on which every look is at everything."""
-    monkeypatch.setattr(watching, "HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "HEALTH_SECONDS", 0.0)
     made: list[Stage] = []
 
     def make(launcher: FakeLauncher | None = None, **changes: Any) -> Stage:
@@ -244,7 +244,7 @@ async def test_no_gpu_is_ever_given_twice_and_an_update_without_a_free_one_still
 async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
     staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "USAGE_SECONDS", 0.0)
+    monkeypatch.setattr(usage, "USAGE_SECONDS", 0.0)
     stage = staged()
     await serving(stage, 2)
     with stage.store.reading() as session:
@@ -257,7 +257,7 @@ async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
 async def test_a_measurement_that_hangs_holds_up_no_look_and_counts_when_it_comes(
     staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "USAGE_SECONDS", 0.0)
+    monkeypatch.setattr(usage, "USAGE_SECONDS", 0.0)
     launcher = SlowlyMeasuredLauncher()
     stage = staged(launcher)
     async with asyncio.timeout(30):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from management.cli.traffic import Traffic
+from management.cli.monitoring.traffic import Traffic
 from tests.management_stage import HandClock
 
 

@@ -13,18 +13,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from management import own_faults
-from management.backends import replica_folder, replica_state
 from management.backends.base import Phase
-from management.backends.docker import DockerLauncher
-from management.backends.docker_container import PORT
-from management.backends.docker_engine import DockerEngine
-from management.backends.process import ProcessLauncher
-from management.clock import Clock
+from management.backends.docker.client import DockerEngine
+from management.backends.docker.container import PORT
+from management.backends.docker.launcher import DockerLauncher
+from management.backends.process import replica_folder
+from management.backends.process.launcher import ProcessLauncher
+from management.backends.replica import probe
+from management.control.replicas.probe_history import Sightings
+from management.domain.clock import Clock
+from management.domain.records import ReplicaState
 from management.errors import BackendUnavailable
-from management.records import ReplicaState
-from management.replica_client import ReplicaBusy, ReplicaClient
-from management.sightings import Sightings
+from management.faults import exhaustion
+from management.gateway.replica_client import ReplicaBusy, ReplicaClient
 from tests.management_doubles import replica as recorded
 from tests.management_doubles import settings
 from tests.management_launchers import launch, until
@@ -91,8 +92,8 @@ async def test_without_descriptors_a_port_is_not_seen_either(short_home: Path, m
     launcher = DockerLauncher(DockerEngine(short_home / "docker.sock"), settings(short_home))
     container = {"NetworkSettings": {"Ports": {f"{PORT}/tcp": [{"HostPort": "9"}]}}}
     with exhausted():
-        with pytest.raises(replica_state.NotSeenError):
-            await replica_state.at("http://127.0.0.1:9", b"token")
+        with pytest.raises(probe.NotSeenError):
+            await probe.at("http://127.0.0.1:9", b"token")
         assert (await launcher._look("one", container)).phase is Phase.UNKNOWN
     assert (await launcher._look("one", container)).phase is Phase.STARTING, "nobody listens there"
     await launcher._engine.close()
@@ -125,9 +126,9 @@ async def test_a_process_that_was_held_up_itself_has_not_seen_whom_it_asked(
     folder = short_home / "replicas" / earlier
     replica_folder.send(folder, signal.SIGSTOP)
     try:
-        monkeypatch.setattr(replica_state, "SECONDS", 0.2)
+        monkeypatch.setattr(probe, "SECONDS", 0.2)
         assert (await launcher.observe(earlier)).phase is Phase.SILENT
-        monkeypatch.setattr(replica_state, "LATE_SECONDS", 0.1)
+        monkeypatch.setattr(probe, "LATE_SECONDS", 0.1)
         assert (await launcher.observe(earlier)).phase is Phase.UNKNOWN
     finally:
         replica_folder.send(folder, signal.SIGCONT)
@@ -135,15 +136,15 @@ async def test_a_process_that_was_held_up_itself_has_not_seen_whom_it_asked(
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL])
 def test_whose_fault_a_connection_is(number: int) -> None:
-    assert own_faults.in_connecting(OSError(number, os.strerror(number)))
-    assert not own_faults.in_connecting(OSError("without a number"))
+    assert exhaustion.in_connecting(OSError(number, os.strerror(number)))
+    assert not exhaustion.in_connecting(OSError("without a number"))
     for theirs in (errno.ECONNREFUSED, errno.ENOENT, errno.ECONNRESET, errno.EPIPE):
-        assert not own_faults.in_connecting(OSError(theirs, os.strerror(theirs)))
+        assert not exhaustion.in_connecting(OSError(theirs, os.strerror(theirs)))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
 def test_a_full_disk_or_a_folder_of_another_user_is_no_scarcity_that_passes(number: int) -> None:
-    assert not own_faults.of_scarcity(OSError(number, os.strerror(number)))
+    assert not exhaustion.of_scarcity(OSError(number, os.strerror(number)))
 
 
 class Steady(Clock):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from management.backends.replica_host import KEY_HEADER, STATE, Watched, key_of, proof_of
+from management.backends.replica.host import KEY_HEADER, STATE, Watched, key_of, proof_of
 
 TOKEN = b"secret"
 KEY = key_of(TOKEN)

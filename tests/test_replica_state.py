@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from management.backends import replica_state
-from management.backends.replica_host import STATE, proof_of
-from management.backends.replica_state import MOST_BYTES, Said
+from management.backends.replica import probe
+from management.backends.replica.host import STATE, proof_of
+from management.backends.replica.probe import MOST_BYTES, Said
 
 TOKEN = b"secret"
 
@@ -53,8 +53,8 @@ def proven(**told: object) -> Callable[[str], bytes]:
 
 async def test_who_proves_itself_is_believed() -> None:
     async with saying(proven(ready=True, in_flight=3)) as url:
-        assert await replica_state.at(url, TOKEN) == Said(ready=True, in_flight=3)
-        assert await replica_state.at(url, b"another") is None
+        assert await probe.at(url, TOKEN) == Said(ready=True, in_flight=3)
+        assert await probe.at(url, b"another") is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ async def test_who_proves_itself_is_believed() -> None:
 )
 async def test_what_it_says_otherwise_is_not_ready(told: dict[str, object]) -> None:
     async with saying(proven(**told)) as url:
-        assert await replica_state.at(url, TOKEN) == Said(ready=False, in_flight=0)
+        assert await probe.at(url, TOKEN) == Said(ready=False, in_flight=0)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ async def test_what_it_says_otherwise_is_not_ready(told: dict[str, object]) -> N
 )
 async def test_what_nobody_can_read_is_nobody(body: bytes) -> None:
     async with saying(lambda _: body) as url:
-        assert await replica_state.at(url, TOKEN) is None
+        assert await probe.at(url, TOKEN) is None
 
 
 async def test_it_leads_nowhere_and_is_not_unpacked() -> None:
@@ -99,14 +99,14 @@ async def test_it_leads_nowhere_and_is_not_unpacked() -> None:
         return web.Response(body=body, headers={"Content-Encoding": "gzip"})
 
     async with serving(answer) as url:
-        assert await replica_state.at(url, TOKEN) is None
+        assert await probe.at(url, TOKEN) is None
     assert asked == [STATE]
     async with serving(packed) as url:
-        assert await replica_state.at(url, TOKEN) is None
+        assert await probe.at(url, TOKEN) is None
 
 
 async def test_where_nobody_listens_that_is_said() -> None:
     async with saying(proven()) as url:
         pass
     with pytest.raises(ConnectionError):
-        await replica_state.at(url, TOKEN)
+        await probe.at(url, TOKEN)

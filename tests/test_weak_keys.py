@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from management import keys
-from management.clock import now
-from management.first_key import CHOSEN, first_key
+from management.auth.bootstrap_key import CHOSEN, first_key
+from management.auth.weak_keys import PLACEHOLDERS, is_weak
+from management.domain import keys
+from management.domain.clock import now
 from management.settings import Settings
 from management.store import Store
-from management.weak_keys import PLACEHOLDERS, is_weak
 
 STRONG = "b7b4d0a95f6a4a61b5e2c9d3f08e1a77"
 

@@ -1,1 +1,1 @@
-"""What keeps a replica running: a process of this machine; others to come."""
+"""Where do replicas run? One folder each, chosen by name in ``registry``."""

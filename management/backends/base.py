@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from management.records import Resources
+from management.domain.records import Resources
 
 TAIL_BYTES: Final = 256 * 1024
 """Of a log, that are read from its end, however few lines they are."""

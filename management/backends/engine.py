@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from management.records import Deployment, Revision
+from management.domain.records import Deployment, Revision
 
 
 @dataclass(frozen=True)

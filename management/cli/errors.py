@@ -7,8 +7,8 @@ from typing import Any, Final
 from rich.console import Console
 
 from client import AtelierError
-from management import messages
-from management.cli.base import COMMAND, aside, clean
+from management.api import messages
+from management.cli.common import COMMAND, aside, clean
 from management.errors import ManagementError
 
 HINTS: Final = {

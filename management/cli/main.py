@@ -14,17 +14,17 @@ import click
 
 from client import AtelierError, AtelierTimeout, AtelierUnreachable
 from management.cli import errors
-from management.cli.backups import backup, restore
-from management.cli.base import COMMAND, find_home, remote
-from management.cli.changes import delete, deploy, scale, update
-from management.cli.check import check
-from management.cli.infer import infer
-from management.cli.keys import keys
-from management.cli.local import serve
-from management.cli.logs import logs
-from management.cli.making import build, image
-from management.cli.monitor import monitor
-from management.cli.views import events, models, status
+from management.cli.bentos.making import build, image
+from management.cli.common import COMMAND, find_home, remote
+from management.cli.models.changes import delete, deploy, scale, update
+from management.cli.models.infer import infer
+from management.cli.models.logs import logs
+from management.cli.models.views import events, models, status
+from management.cli.monitoring.monitor import monitor
+from management.cli.server.backups import backup, restore
+from management.cli.server.check import check
+from management.cli.server.keys import keys
+from management.cli.server.serve import serve
 from management.errors import ManagementError
 from web.terminal import accept_every_text
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
-from management.records import Deployment, Removal, ReplicaState, Status
+from management.domain.records import Deployment, Removal, ReplicaState, Status
 from management.store import tables
-from management.store.rows import of_revision, to_revision
+from management.store.codecs import of_revision, to_revision
 
 _columns = tables.deployments.c
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select
 
-from management.records import Event
+from management.domain.records import Event
 from management.store import tables
 
 KEPT: Final = 1000

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from management.keys import Key, Role
+from management.domain.keys import Key, Role
 from management.store import tables
 
 _columns = tables.keys.c

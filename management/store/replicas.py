@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from management.records import MOVES, Replica, ReplicaState
+from management.domain.records import MOVES, Replica, ReplicaState
 from management.store import tables
-from management.store.rows import of_revision, to_revision
+from management.store.codecs import of_revision, to_revision
 
 KEPT_FAILURES: Final = 3
 """Failed replicas of a deployment that are remembered."""

@@ -21,15 +21,15 @@ from sqlalchemy import Connection, create_engine, event, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from management.disk import is_full
 from management.errors import StoreUnavailable
+from management.faults.disk import is_full
 from management.store import tables
-from management.store.answers import Answers
-from management.store.demands import Demands
 from management.store.deployments import Deployments
 from management.store.events import Events
+from management.store.idempotency_keys import Answers
 from management.store.keys import Keys
 from management.store.leases import Leases
+from management.store.load_reports import Demands
 from management.store.replicas import Replicas
 
 BUSY_SECONDS: Final = 5  # that one writer waits for another one

@@ -1,0 +1,1 @@
+"""How does BentoCloud keep a deployment?"""

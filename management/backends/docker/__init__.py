@@ -1,0 +1,1 @@
+"""How does a replica run as a container of a Docker Engine?"""

@@ -1,0 +1,1 @@
+"""How does a replica run as a process of this machine?"""

@@ -1,0 +1,303 @@
+"""One replica: a Bento in a process of its own. Started by ``process.py``, or as a container's by ``docker.py``.
+
+It stands alone on purpose: it imports nothing of this project, because a Bento brings modules of the same names, and
+is run by path. Its arguments lie in the folder that it is given, none of them on its command line.
+
+    launch.json   the Bento's tag or folder, and what else ``Launch`` has
+    token         what proves that it is the replica it claims to be; never sent, see ``proof_of``
+    lock          held for as long as this process lives; it was locked before the process began
+    http.sock     where it answers, once it is ready
+    log, log.1    the end of what it writes; its keeper's, see ``keeper.py``
+
+In a container the folder has the first two alone: it answers on a port, and the engine keeps its log.
+
+Of a Bento of several services ``bentoml serve`` runs beside it, behind a unix socket in a folder that is ours alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+STATE: Final = "/.atelier/state"
+KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
+READY_SECONDS: Final = 1.0
+SHORT: Final = 100  # bytes of a path
+NONCE: Final = re.compile(rb"[0-9a-f]{32}\Z")
+KEY_HEADER: Final = "x-atelier-replica-key"
+HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
+
+
+class Watched:
+    """An ASGI application that counts what is in flight in it, and tells the control plane of its state."""
+
+    def __init__(self, app: Any, token: bytes, key: str | None = None) -> None:
+        """``key`` is what every request has to have, where others reach its port."""
+        self._app = app
+        self._token = token
+        self._key = None if key is None else key.encode()
+        self._in_flight = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers ``STATE`` itself; everything else is the application's, and wants the key."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == STATE:
+            await self._tell(scope, send)
+        elif not self._knows(scope):
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await _answer(send, 403, {"error": "This replica answers its control plane alone", "code": "FORBIDDEN"})
+        else:
+            self._in_flight += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._in_flight -= 1
+
+    async def _tell(self, scope: Any, send: Any) -> None:
+        nonce = parse_qs(scope["query_string"]).get(b"nonce", [b""])[0]
+        if not NONCE.match(nonce):
+            await _answer(send, 400, {"error": "A nonce is 32 hexadecimal digits", "code": "INVALID_INPUT"})
+            return
+        state = {
+            "proof": proof_of(self._token, nonce),
+            "ready": await _is_ready(self._app),
+            "in_flight": self._in_flight,
+        }
+        await _answer(send, 200, state)
+
+    def _knows(self, scope: Any) -> bool:
+        given = dict(scope["headers"]).get(KEY_HEADER.encode(), b"")
+        return self._key is None or hmac.compare_digest(given, self._key)
+
+
+async def _answer(send: Any, status: int, told: dict[str, Any]) -> None:
+    body = json.dumps(told).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def key_of(token: bytes) -> str:
+    """What requests to the replica of that token have in ``KEY_HEADER``; it says nothing of the token itself."""
+    return _signed(token, b"key", b"")
+
+
+def proof_of(token: bytes, nonce: bytes) -> str:
+    """That whoever answers this nonce has the token."""
+    return _signed(token, b"proof", nonce)
+
+
+def _signed(token: bytes, purpose: bytes, text: bytes) -> str:
+    """By purpose: anybody may ask for proofs, and none of them is a key."""
+    return hmac.new(token, purpose + b"\0" + text, hashlib.sha256).hexdigest()
+
+
+async def _is_ready(app: Any) -> bool:
+    """What the application's own ``/readyz`` says, in time."""
+    status = 0
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+
+    scope = {
+        **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http"},
+        **{"path": "/readyz", "raw_path": b"/readyz", "query_string": b"", "root_path": ""},
+        **{"headers": [(b"host", b"replica")], "client": None, "server": None, "state": {}},
+    }
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            await app(scope, receive, send)
+    except Exception:  # whatever it is, it is not ready
+        return False
+    return status == 200
+
+
+class Forwarder:
+    """An ASGI application in front of a server of this machine: for Bentos made of several services."""
+
+    def __init__(self, door: str) -> None:
+        """``door`` is the unix socket that the server listens on."""
+        self._door = door
+        self._session: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Passes requests on as they are, and their answers back."""
+        import aiohttp
+
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        body = b""
+        more = True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in _end_to_end(scope["headers"])]
+        url = f"http://127.0.0.1{scope['path']}"
+        try:
+            async with self._session.request(
+                scope["method"], url, data=body, headers=headers, params=scope["query_string"].decode("latin-1")
+            ) as answer:
+                content, status = await answer.read(), answer.status
+                passed = _end_to_end((key.lower(), value) for key, value in answer.raw_headers)
+        except aiohttp.ClientError:
+            content, status, passed = b"", 503, []
+        passed = [*((key, value) for key, value in passed if key != b"content-length")]
+        passed.append((b"content-length", str(len(content)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": passed})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        import aiohttp
+
+        await receive()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(self._door, limit=0), timeout=aiohttp.ClientTimeout(), auto_decompress=False
+        )
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._session.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:
+    return [(key, value) for key, value in headers if key not in HOP_BY_HOP and key != b"host"]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What ``launch.json`` says."""
+
+    bento: str
+    arbiter: str
+    """The file that runs ``bentoml serve``."""
+    stop_seconds: float
+    port: int | None = None
+    """None: ``http.sock``."""
+    lock_fd: int | None = None
+
+
+def main() -> None:
+    """Serves the Bento of the folder that is the only argument."""
+    folder = Path(sys.argv[1])
+    launch = Launch(**json.loads((folder / "launch.json").read_text()))
+    if launch.lock_fd is not None:
+        os.set_inheritable(launch.lock_fd, False)  # ours alone: a child must not keep it when we are gone
+    if launch.port is not None and os.geteuid() == 0:
+        sys.exit("this image runs as root; it needs a USER of its own")
+    import bentoml
+
+    service: Any = bentoml.load(launch.bento)
+    if not service.dependencies:
+        _serve(service.to_asgi(is_main=True), folder, launch)
+        return
+    short = _short_folder(folder if launch.port is None else None)
+    tree = _serve_tree(launch, short, folder if launch.port is None else None)
+    try:
+        _serve(Forwarder(_door(short)), folder, launch)
+    finally:
+        _end_tree(tree, launch.stop_seconds)
+
+
+def _serve(app: Any, folder: Path, launch: Launch) -> None:
+    """Until it is told to stop."""
+    import uvicorn
+
+    token = (folder / "token").read_bytes()
+    socket_file = folder / "http.sock"
+    if launch.port is None:
+        socket_file.unlink(missing_ok=True)
+        where: dict[str, Any] = {"uds": _short(socket_file)}
+    else:
+        where = {"host": "0.0.0.0", "port": launch.port}  # noqa: S104 - of a container, which publishes it or not
+    try:
+        uvicorn.run(
+            Watched(app, token, None if launch.port is None else key_of(token)),
+            **where,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=max(1, int(launch.stop_seconds)),
+        )
+    finally:
+        if launch.port is None:
+            socket_file.unlink(missing_ok=True)
+
+
+def _short(file: Path) -> str:
+    """A path of few bytes to the same place: the system takes 108 of a socket's, and folders may have long names."""
+    if len(os.fsencode(file)) <= SHORT:
+        return str(file)
+    return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
+
+
+def _serve_tree(launch: Launch, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
+    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
+    command = [sys.executable, "-P", launch.arbiter, "--door", _door(short), launch.bento]
+    environment = {**os.environ, "TMPDIR": str(short), **({} if folder is None else _own_home(folder))}
+    tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
+    threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
+    return tree
+
+
+def _door(short: Path) -> str:
+    return str(short / "door")
+
+
+def _short_folder(folder: Path | None) -> Path:
+    """Of this replica alone, for unix sockets, whose paths have 100 bytes: the replica's own is too long for them."""
+    if folder is None:
+        return Path(tempfile.mkdtemp(prefix="at-"))
+    short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - made anew, for us alone, or not at all
+    short.mkdir(mode=0o700)  # removed with the folder
+    return short
+
+
+def _own_home(folder: Path) -> dict[str, str]:
+    """A home with the same store: a second server on one home deletes the first one's metrics."""
+    home = folder / "bentoml"
+    home.mkdir(exist_ok=True)
+    for store in ("bentos", "models"):
+        with suppress(FileExistsError):
+            (home / store).symlink_to(Path(os.environ["BENTOML_HOME"]) / store)
+    return {"BENTOML_HOME": str(home)}
+
+
+def _end_with(tree: subprocess.Popen[bytes]) -> None:
+    """Nothing is left to be served; the exit status is the arbiter's."""
+    os._exit(abs(tree.wait()))
+
+
+def _end_tree(tree: subprocess.Popen[bytes], seconds: float) -> None:
+    """The arbiter ends its workers; what is left of them carries our id in its environment, and is swept by it."""
+    tree.terminate()
+    try:
+        tree.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        tree.kill()
+
+
+if __name__ == "__main__":
+    main()

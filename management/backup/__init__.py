@@ -1,0 +1,1 @@
+"""How does all that a server keeps outlive its machine?"""

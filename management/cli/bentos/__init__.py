@@ -1,0 +1,1 @@
+"""Which commands make Bentos and images?"""

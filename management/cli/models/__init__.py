@@ -1,0 +1,1 @@
+"""Which commands deploy, call, show and change models?"""

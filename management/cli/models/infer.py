@@ -1,0 +1,116 @@
+"""The command ``infer``: one input, or a batch of them, to a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from management.cli.common import Failed, Terms, as_json, out, remote, show_json, terms
+from management.cli.examples import input_of
+from management.domain.records import LONGEST_TIMEOUT
+
+
+@click.command()
+@click.argument("model_id")
+@click.argument("data", metavar="JSON|@FILE|-", required=False)
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="A picture, a document, a text or JSON instead of DATA, put into the input as the model's type needs it.",
+)
+@click.option("--parameters", metavar="JSON", help="Parameters of the model: JSON, or @FILE.")
+@click.option("--timeout", type=click.IntRange(1, LONGEST_TIMEOUT), default=30, show_default=True, help="Seconds.")
+@click.option("--priority", type=click.Choice(["low", "normal", "high"]), default="normal", show_default=True)
+@click.option("--batch", is_flag=True, help='A list of inputs, or of {"input_data": ..., "parameters": ...}.')
+@remote
+def infer(
+    model_id: str,
+    data: str | None,
+    files: tuple[Path, ...],
+    parameters: str | None,
+    *,
+    batch: bool,
+    **options: Any,
+) -> None:
+    r"""Call a model with an input: JSON, @FILE with JSON in it, or - for stdin, which is also read where none is given.
+
+    --file takes a picture, a document or a text as it is; given several times, they are a batch.
+
+    \b
+    python -m management infer satellite --file field.jpg --parameters '{"lang": "en"}'
+    python -m management infer tcm_v2 '{"symptoms": ["头痛", "乏力"]}' --parameters '{"top_k": 3}'
+    python -m management infer tcm_v2 @patients.json --batch --priority low
+    """
+    if files and data is not None:
+        raise click.UsageError("give DATA or --file, not both")
+    asked = terms()
+    several = _of_files(asked, model_id, files) if files else []
+    batch = batch or len(several) > 1
+    given = (several if batch else several[0]) if several else _parsed(data, "JSON|@FILE|-")
+    common = {} if parameters is None else _object(_parsed(parameters, "--parameters"), "--parameters")
+    with asked.client() as client:
+        if batch:
+            _show_batch(client.infer_batch(model_id, _items(given, common), **options))
+        else:
+            _show(client.infer_model(model_id, _object(given, "the input"), common, **options))
+
+
+def _of_files(asked: Terms, model_id: str, files: tuple[Path, ...]) -> list[dict[str, Any]]:
+    with asked.client() as client:
+        model_type = str(client.status(model_id).get("model_type", ""))
+    try:
+        return [input_of(file, model_type) for file in files]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or ("it is not UTF-8" if isinstance(error, UnicodeError) else error)
+        raise click.UsageError(f"--file: {reason}") from None
+
+
+def _parsed(text: str | None, what: str) -> Any:
+    if text is None and sys.stdin.isatty():
+        raise click.UsageError(f"give an input: {what}")
+    try:
+        if text in (None, "-"):
+            text = sys.stdin.read()
+        elif text is not None and text.startswith("@"):
+            text = Path(text[1:]).read_text(encoding="utf-8")
+        return json.loads(text or "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
+    except ValueError as error:
+        raise click.UsageError(f"{what} is not JSON: {error}") from None
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise click.UsageError(f"{what} must be a JSON object")
+    return value
+
+
+def _items(given: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    if not isinstance(given, list):
+        raise click.UsageError("a batch is a JSON list")
+    return [_item(_object(one, "each item"), parameters) for one in given]
+
+
+def _item(one: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"parameters": parameters, **(one if "input_data" in one else {"input_data": one})}
+
+
+def _show(answer: Any) -> None:
+    if as_json() or not out().is_terminal:
+        show_json(answer)
+    else:
+        out().print_json(json.dumps(answer, ensure_ascii=True), ensure_ascii=False)
+
+
+def _show_batch(answers: list[dict[str, Any]]) -> None:
+    _show(answers)
+    failed = sum("error" in one for one in answers)
+    if failed:
+        raise Failed(f"{failed} of {len(answers)} items failed")

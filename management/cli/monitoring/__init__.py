@@ -1,0 +1,1 @@
+"""What is the machine busy with, and how do its models fare?"""

@@ -1,0 +1,1 @@
+"""Which commands run, check and save a server, and manage its keys?"""

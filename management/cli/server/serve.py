@@ -1,0 +1,63 @@
+"""The command ``serve``: the management alone, on this machine."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Final
+
+import click
+
+from management.cli.common import COMMAND, Failed
+from management.cli.server.check import refuse_unfit
+from web import listening
+
+START_SECONDS: Final = 60.0
+ANNOUNCEMENT: Final = """
+The model management answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)
+
+  {command} list
+  curl -H "X-API-Key: $ATELIER_API_KEY" {url}/models
+"""
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="TCP port.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
+def serve(host: str, port: int, workers: int) -> None:
+    r"""Serve the management API alone, until Ctrl-C; the models that are deployed run with it.
+
+    \b
+    ATELIER_API_KEY=your-api-key python -m management serve --port 8080
+    """
+    url = f"http://{listening.reached(host)}:{port}"
+    _refuse_used_port(host, port)
+    refuse_unfit()
+    os.environ.setdefault("ATELIER_PUBLIC_URL", url)
+    threading.Thread(target=_announce, args=(listening.reached(host), port, url), daemon=True).start()
+    from management import server
+
+    try:
+        server.serve(host, port, workers)
+    except SystemExit as ended:
+        if ended.code:
+            raise Failed("the server could not start; the lines above say why") from None
+
+
+def _announce(host: str, port: int, url: str) -> None:
+    """Says where it answers, once it does."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if listening.answers(host, port):
+            click.echo(ANNOUNCEMENT.format(url=f"{url}/api/v1", command=COMMAND))
+            return
+
+
+def _refuse_used_port(host: str, port: int) -> None:
+    try:
+        listening.check_port(host, port)
+    except OSError as error:
+        raise Failed(f"{host} port {port} cannot be used ({error.strerror}); choose another: --port") from None

@@ -1,0 +1,1 @@
+"""How does the recorded state become the desired one? One leader observes, plans, records and acts."""

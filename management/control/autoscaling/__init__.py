@@ -1,0 +1,1 @@
+"""How many replicas should a model have?"""

@@ -1,0 +1,1 @@
+"""Which spec does an engine get, where the engine keeps the replicas itself?"""

@@ -1,0 +1,1 @@
+"""How does a request reach a replica? Queue, slot, connection, answer; the routes are kept in memory."""

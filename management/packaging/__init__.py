@@ -1,0 +1,1 @@
+"""How are Bentos and their images made?"""
