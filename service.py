@@ -20,17 +20,20 @@ from _bentoml_sdk import Service  # its public alias is typed as a decorator onl
 
 from management.api.routes import PREFIX
 from management.platform import Platform
-from runners import diagnosis, embedding, satellite, summarization, treatment
-from runners.calls import dependency_about, dependency_infer
-from runners.diagnosis import Diagnosis
-from runners.embedding import Embedding
-from runners.front import application
-from runners.mounted import Mounted
-from runners.satellite import Satellite
-from runners.serving import EdgedService, configuration
+from runners.embedding import service as embedding
+from runners.embedding.service import Embedding
+from runners.satellite import service as satellite
+from runners.satellite.service import Satellite
+from runners.serving.application import application
+from runners.serving.mounted import Mounted
+from runners.serving.proxies import dependency_about, dependency_infer
+from runners.serving.service import EdgedService, configuration
 from runners.settings import settings
-from runners.summarization import Summarization
-from runners.treatment import Treatment
+from runners.summarization import service as summarization
+from runners.summarization.service import Summarization
+from runners.tcm import diagnosis, treatment
+from runners.tcm.diagnosis import Diagnosis
+from runners.tcm.treatment import Treatment
 from web.edge import Guard, Section
 
 __all__ = ["Atelier", "Diagnosis", "Embedding", "Satellite", "Summarization", "Treatment"]

@@ -3,7 +3,7 @@
 The shipped network, asked in this process by 1, 4 and 32 callers who ask again as soon as they are answered:
 
     no batches      one picture after the other
-    adaptive        runners.batching: what comes while one batch is computed makes the next
+    adaptive        runners.serving.batching: what comes while one batch is computed makes the next
     in lanes        the same, as it is served: smaller batches, several of them beside one another
     window of N ms  the first waits so long for others, or until there are 16
     BentoML         its CorkDispatcher, which guesses how long to wait
@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from runners import artifacts, engine
-from runners.batching import Batcher
-from runners.models.transform import SATELLITE_TRANSFORM
+from runners.artifacts import store
+from runners.engines import load
+from runners.models.vision.transform import SATELLITE_TRANSFORM
+from runners.serving.batching import Batcher
 
 BATCH: Final = 16
 CLIENTS: Final = (1, 4, 32)
@@ -71,7 +72,7 @@ class Windowed:
                 future.set_result(result)
 
 
-def contenders(compute: Compute, network: engine.Engine) -> dict[str, Callable[[], Ask]]:
+def contenders(compute: Compute, network: load.Engine) -> dict[str, Callable[[], Ask]]:
     """Each by its name, made when its turn comes."""
     windows = {f"window of {1000 * one:.0f} ms": one for one in WINDOWS}
     return (
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     told = parser.parse_args()
-    network = engine.load(artifacts.SHIPPED[artifacts.SATELLITE])
+    network = load.load(store.SHIPPED[store.SATELLITE])
     network.warm(SATELLITE_TRANSFORM.crop)
     made = contenders(lambda items: list(network(np.stack(items))), network)
     found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}

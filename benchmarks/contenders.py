@@ -51,7 +51,7 @@ def _python(*arguments: str) -> tuple[str, ...]:
 
 
 def _bentoml(service: str) -> tuple[str, ...]:
-    # As runners/launch.py starts it, without its announcement.
+    # As runners/launch/launch.py starts it, without its announcement.
     return _python("bentoml", "serve", service, "--host", "127.0.0.1", "--port", PORT)
 
 

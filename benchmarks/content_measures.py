@@ -18,12 +18,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runners import tiff_files
 from runners.contract import InferenceRequest
-from runners.images import decode
-from runners.models.satellite import CLASSES
-from runners.picture_content import is_empty
-from runners.satellite import SatelliteModel
+from runners.images import tiff
+from runners.images.decode import decode
+from runners.models.vision.satellite import CLASSES
+from runners.satellite.content import is_empty
+from runners.satellite.service import SatelliteModel
 
 COVERS: Final = {"Forest": "forest", "SeaLake": "sea", "Desert": "desert", "BareLand": "desert"}
 """The cover of each class of EuroSAT and AID that is one of the four."""
@@ -78,7 +78,7 @@ def reflectances(shown: NDArray[np.uint8]) -> bytes:
     tags |= {273: [8 + size * band for band in range(bands)], 277: [bands], 278: [height], 279: [size] * bands}
     tags |= {284: [2], 338: [0] * (bands - 1), 339: [1] * bands}
     entries = {tag: (4, len(values), struct.pack(f"<{len(values)}L", *values)) for tag, values in tags.items()}
-    return tiff_files.classic(bytes(8) + planes.tobytes(), "<", entries)
+    return tiff.classic(bytes(8) + planes.tobytes(), "<", entries)
 
 
 if __name__ == "__main__":

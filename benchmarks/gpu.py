@@ -39,9 +39,10 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from runners import artifacts, images
+from runners.artifacts import store
 from runners.engines.torch_gpu import SIZES, TorchEngine, from_file
-from runners.models.transform import IMAGENET_TRANSFORM
+from runners.images import decode
+from runners.models.vision.transform import IMAGENET_TRANSFORM
 
 SIDE: Final = IMAGENET_TRANSFORM.crop
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
@@ -95,7 +96,7 @@ def rate(run: Run, size: int, seconds: float) -> float:
 
 def contenders(device: str) -> dict[str, Run]:
     """The lines of the table, ready to run."""
-    engine = from_file(artifacts.SHIPPED[artifacts.SATELLITE], device=device)
+    engine = from_file(store.SHIPPED[store.SATELLITE], device=device)
     module = engine.module
     compiled = torch.compile(module, dynamic=False)
     pixels = np.random.default_rng(0).integers(0, 256, (SIZES[-1], SIDE, SIDE, 3), dtype=np.uint8)
@@ -137,7 +138,7 @@ _decoders: Final = ThreadPoolExecutor()
 
 def decoded(files: list[bytes]) -> NDArray[np.uint8]:
     """As the services do it: in threads, by Pillow."""
-    return np.stack([*_decoders.map(lambda file: IMAGENET_TRANSFORM(images.decode(file)), files)])
+    return np.stack([*_decoders.map(lambda file: IMAGENET_TRANSFORM(decode.decode(file)), files)])
 
 
 def on_gpu(engine: TorchEngine, files: list[bytes]) -> NDArray[np.float32]:

@@ -23,8 +23,8 @@ WARM_SECONDS: Final = 1.0
 
 def pictures_of(task: str) -> Any:
     """What Atelier serves: decoder, batches and network."""
-    from runners.embedding import EmbeddingModel
-    from runners.satellite import SatelliteModel
+    from runners.embedding.service import EmbeddingModel
+    from runners.satellite.service import SatelliteModel
 
     return (SatelliteModel() if task == "classify" else EmbeddingModel()).pictures
 

@@ -29,9 +29,9 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m benchmarks.memory", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="at-memory-") as folder:
         os.environ["BENTOML_HOME"] = folder
-        from runners import artifacts  # reads the home when it is imported
+        from runners.artifacts import publish  # reads the home when it is imported
 
-        artifacts.publish()
+        publish.publish()
         with serving("service:Atelier", Path(folder)) as server:
             idle = megabytes(server)
             _ask_every_model(server)
@@ -57,7 +57,7 @@ def megabytes(server: Server) -> Counter[str]:
 def _name(command: list[str]) -> str:
     if "--service-name" in command:
         return command[command.index("--service-name") + 1]
-    if "runners.documents.process" in command:
+    if "runners.documents.pool.reader_main" in command:
         return "reading processes"
     return "launcher and arbiter"
 

@@ -20,7 +20,7 @@ from typing import Final
 
 import psutil
 
-SERVICES: Final = ("runners.diagnosis:Diagnosis", "runners.treatment:Treatment")
+SERVICES: Final = ("runners.tcm.diagnosis:Diagnosis", "runners.tcm.treatment:Treatment")
 PATIENCE_SECONDS: Final = 120.0
 PAUSE_SECONDS: Final = 0.01
 SERVE: Final = """

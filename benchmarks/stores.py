@@ -32,8 +32,9 @@ def linked(store: Path, folder: Path) -> Path:
 def main() -> None:
     """The command line at the top of this file; ``BENTOML_HOME`` is the folder."""
     from benchmarks.peers.network import load
-    from runners import artifacts, imagenet
-    from runners.models import graphs
+    from runners.artifacts import imagenet, publish
+    from runners.artifacts import store as artifacts
+    from runners.models.vision import graphs
 
     network, _ = load("embed")
     state = {name: value.numpy() for name, value in network.state_dict().items()}
@@ -45,8 +46,8 @@ def main() -> None:
             {**imagenet.FACTS, "weights": "random, for a benchmark"},
             state,
         )
-        artifacts._store(artifacts.EMBEDDINGS["imagenet"], made)
-    artifacts.publish()
+        publish._store(artifacts.EMBEDDINGS["imagenet"], made)
+    publish.publish()
 
 
 if __name__ == "__main__":

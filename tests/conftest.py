@@ -30,7 +30,7 @@ import pytest
 from PIL import Image
 
 from management.settings import Settings
-from runners import artifacts
+from runners.artifacts import publish
 from tests import docker_engine
 from tests.earlier_replica import earlier_replica
 from tests.figures import Figure, Figures, kept, table
@@ -45,8 +45,8 @@ SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"
 @pytest.fixture(scope="session")
 def store() -> Path:
     """The model store with the shipped models in it; nothing is downloaded."""
-    artifacts.choose_embedding("satellite")
-    artifacts.publish()
+    publish.choose_embedding("satellite")
+    publish.publish()
     return Path(HOME)
 
 

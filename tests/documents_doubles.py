@@ -9,7 +9,7 @@ import time
 
 from PIL import Image
 
-from runners.documents.layout import Line
+from runners.documents.scans.layout import Line
 
 
 class Double:

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from runners.download import Downloader
+from runners.download.client import Downloader
 from runners.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -16,8 +16,17 @@ import httpx
 import psutil
 import pytest
 
-from runners import arbiter
-from runners.arbiter import ALONE_SECONDS, BEAT, CALM_SECONDS, HANG_SECONDS, LONGEST_PAUSE, PAUSE_SECONDS, Pauses, Pulse
+from runners.serving import arbiter
+from runners.serving.arbiter import (
+    ALONE_SECONDS,
+    BEAT,
+    CALM_SECONDS,
+    HANG_SECONDS,
+    LONGEST_PAUSE,
+    PAUSE_SECONDS,
+    Pauses,
+    Pulse,
+)
 from tests.servers import ROOT, Server, free_port, serving
 
 KILLS = 20

@@ -22,11 +22,12 @@ from bentoml._internal.models import ModelStore
 from safetensors.torch import save_file
 from torchvision.models import ResNet18_Weights, resnet18
 
-from runners import agreement, artifacts, engine, imagenet
+from runners.artifacts import imagenet, precision_check, publish, store
+from runners.engines import load
 from runners.errors import ModelUnavailable
-from runners.models import graphs
 from runners.models.onnx_file import OnnxFile
-from runners.models.transform import EvalTransform
+from runners.models.vision import graphs
+from runners.models.vision.transform import EvalTransform
 from tests.conftest import picture
 
 ROOT = Path(__file__).parents[1]
@@ -67,87 +68,87 @@ def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.nn
 
 @pytest.mark.usefixtures("offline")
 def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None:
-    assert artifacts.publish() == [
+    assert publish.publish() == [
         "satellite:1.0.0",
         "summarization:1.0.0",
         "tcm-diagnosis:1.0.0",
         "tcm-treatment:1.0.0",
         "embedding:satellite-1.0.0",
     ]
-    facts = graphs.read(artifacts.path("embedding:satellite-1.0.0")).facts
+    facts = graphs.read(store.path("embedding:satellite-1.0.0")).facts
     assert facts["weights"] == "the trunk of satellite:1.0.0"
 
 
 def test_imagenet_weights_embed_as_torchvision_does(empty_store: Path, online: torch.nn.Module) -> None:
-    assert artifacts.publish()[-1] == "embedding:imagenet1k-v1"
-    network = engine.load(artifacts.path("embedding:imagenet1k-v1"), precision="float32")
+    assert publish.publish()[-1] == "embedding:imagenet1k-v1"
+    network = load.load(store.path("embedding:imagenet1k-v1"), precision="float32")
     image = picture(5, (320, 240))
     vector = network(np.stack([EvalTransform.from_dict(network.facts["transform"])(image)]))
     online.fc = torch.nn.Identity()
     with torch.no_grad():
         wanted = online(ResNet18_Weights.IMAGENET1K_V1.transforms()(image)[None])
-    assert agreement.cosines(vector, wanted.numpy()).min() >= 0.9999
+    assert precision_check.cosines(vector, wanted.numpy()).min() >= 0.9999
 
 
 @pytest.mark.usefixtures("empty_store", "online")
 def test_a_choice_once_made_stays_when_weights_become_downloadable() -> None:
-    artifacts.choose_embedding("satellite")
-    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
-    assert artifacts.embedding_tag() == "embedding:satellite-1.0.0"
+    publish.choose_embedding("satellite")
+    assert publish.publish()[-1] == "embedding:satellite-1.0.0"
+    assert store.embedding_tag() == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store", "online")
 def test_a_command_changes_the_choice_and_leaves_one_network() -> None:
-    artifacts.choose_embedding("satellite")
-    assert artifacts.choose_embedding("imagenet") == "embedding:imagenet1k-v1"
-    assert artifacts.embedding_tag() == "embedding:imagenet1k-v1"
+    publish.choose_embedding("satellite")
+    assert publish.choose_embedding("imagenet") == "embedding:imagenet1k-v1"
+    assert store.embedding_tag() == "embedding:imagenet1k-v1"
 
 
 @pytest.mark.usefixtures("empty_store", "offline")
 def test_a_change_that_fails_changes_nothing() -> None:
-    artifacts.choose_embedding("satellite")
+    publish.choose_embedding("satellite")
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
-        artifacts.choose_embedding("imagenet")
-    assert artifacts.embedding_tag() == "embedding:satellite-1.0.0"
+        publish.choose_embedding("imagenet")
+    assert store.embedding_tag() == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store")
 def test_another_file_than_the_promised_one_is_not_taken(online: torch.nn.Module, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"<html>please log in</html>")
-    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
+    assert publish.publish()[-1] == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store")
 def test_two_networks_after_a_kill_are_named_with_the_command_that_chooses() -> None:
-    artifacts.choose_embedding("satellite")
-    artifacts._store("embedding:imagenet1k-v1", artifacts.path("embedding:satellite-1.0.0"))
+    publish.choose_embedding("satellite")
+    publish._store("embedding:imagenet1k-v1", store.path("embedding:satellite-1.0.0"))
     with pytest.raises(ModelUnavailable, match="embedding NAME"):
-        artifacts.publish()
-    artifacts.choose_embedding("satellite")
-    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
+        publish.publish()
+    publish.choose_embedding("satellite")
+    assert publish.publish()[-1] == "embedding:satellite-1.0.0"
 
 
 @pytest.mark.usefixtures("empty_store")
 def test_a_missing_model_is_named_with_what_puts_it_there() -> None:
     with pytest.raises(ModelUnavailable, match=r"satellite:1\.0\.0 .* python -m runners\.artifacts"):
-        artifacts.path("satellite:1.0.0")
+        store.path("satellite:1.0.0")
     with pytest.raises(ModelUnavailable, match="found none"):
-        artifacts.embedding_tag()
+        store.embedding_tag()
 
 
 @pytest.mark.usefixtures("offline")
 def test_writers_at_once_leave_one_whole_model(empty_store: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
-        tags = list(pool.map(lambda _: artifacts.publish(), range(4)))
+        tags = list(pool.map(lambda _: publish.publish(), range(4)))
     assert all(each == tags[0] for each in tags)
-    assert graphs.read(artifacts.path("satellite:1.0.0")).facts["network"] == "ResNet18"
+    assert graphs.read(store.path("satellite:1.0.0")).facts["network"] == "ResNet18"
 
 
 @pytest.mark.usefixtures("empty_store", "online")
 def test_a_choice_that_an_older_version_stored_stays() -> None:
     with bentoml.models.create("embedding:satellite-1.0.0") as model:
         (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
-    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
+    assert publish.publish()[-1] == "embedding:satellite-1.0.0"
     assert [str(one.tag) for one in bentoml.models.list("embedding")] == ["embedding:satellite-1.0.0"]
 
 
@@ -156,8 +157,8 @@ def test_a_choice_that_an_older_version_stored_and_cannot_be_had_again_is_an_err
     with bentoml.models.create("embedding:imagenet1k-v1") as model:
         (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
     with pytest.raises(OSError, match=r"127\.0\.0\.1"):
-        artifacts.publish()
-    assert artifacts.choose_embedding("satellite") == "embedding:satellite-1.0.0"
+        publish.publish()
+    assert publish.choose_embedding("satellite") == "embedding:satellite-1.0.0"
     assert [str(one.tag) for one in bentoml.models.list("embedding")] == ["embedding:satellite-1.0.0"]
 
 
@@ -166,39 +167,39 @@ def test_a_store_that_holds_other_files_under_the_same_tags_is_filled_anew() -> 
     for tag in ("satellite:1.0.0", "embedding:satellite-1.0.0"):
         with bentoml.models.create(tag) as model:
             (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
-    assert artifacts.publish()[-1] == "embedding:satellite-1.0.0"
-    assert graphs.read(artifacts.path("satellite:1.0.0")).facts["network"] == "ResNet18"
+    assert publish.publish()[-1] == "embedding:satellite-1.0.0"
+    assert graphs.read(store.path("satellite:1.0.0")).facts["network"] == "ResNet18"
 
 
 @pytest.mark.usefixtures("empty_store", "offline")
-@pytest.mark.parametrize("tag", [artifacts.SATELLITE, artifacts.DIAGNOSIS, artifacts.TREATMENT])
+@pytest.mark.parametrize("tag", [store.SATELLITE, store.DIAGNOSIS, store.TREATMENT])
 def test_an_onnx_model_is_published_once_as_it_is_shipped(tag: str) -> None:
-    artifacts.publish()
-    stored = artifacts.path(tag)
+    publish.publish()
+    stored = store.path(tag)
     assert stored.suffix == ".onnx"
-    assert stored.read_bytes() == artifacts.SHIPPED[tag].read_bytes()
+    assert stored.read_bytes() == store.SHIPPED[tag].read_bytes()
     before = (stored.stat().st_mtime_ns, bentoml.models.get(tag).info.creation_time)
-    assert tag in artifacts.publish()
-    assert (artifacts.path(tag).stat().st_mtime_ns, bentoml.models.get(tag).info.creation_time) == before
+    assert tag in publish.publish()
+    assert (store.path(tag).stat().st_mtime_ns, bentoml.models.get(tag).info.creation_time) == before
     assert [str(model.tag) for model in bentoml.models.list(tag.partition(":")[0])] == [tag]
 
 
 @pytest.mark.usefixtures("empty_store", "offline")
-@pytest.mark.parametrize("tag", [artifacts.DIAGNOSIS, artifacts.TREATMENT])
+@pytest.mark.parametrize("tag", [store.DIAGNOSIS, store.TREATMENT])
 def test_the_store_shows_what_an_onnx_model_says_of_itself(tag: str) -> None:
-    artifacts.publish()
+    publish.publish()
     shown = bentoml.models.get(tag).info
-    facts = OnnxFile(artifacts.path(tag)).facts
+    facts = OnnxFile(store.path(tag)).facts
     assert shown.labels == {"project": "atelier"}
     assert shown.metadata == {key: facts[key] for key in ("network", "weights", "licence")}
     assert all(isinstance(text, str) and text for text in shown.metadata.values())
 
 
 @pytest.mark.usefixtures("empty_store")
-@pytest.mark.parametrize("tag", [artifacts.DIAGNOSIS, artifacts.TREATMENT])
+@pytest.mark.parametrize("tag", [store.DIAGNOSIS, store.TREATMENT])
 def test_a_missing_onnx_model_is_named_with_what_puts_it_there(tag: str) -> None:
     with pytest.raises(ModelUnavailable, match=rf"{re.escape(tag)} .* python -m runners\.artifacts"):
-        artifacts.path(tag)
+        store.path(tag)
 
 
 def test_the_command_line_explains_itself() -> None:

@@ -7,7 +7,7 @@ from threading import Event
 
 import pytest
 
-from runners.batching import Batcher
+from runners.serving.batching import Batcher
 
 
 class Doubling:

@@ -271,7 +271,7 @@ def test_pictures_are_the_same_each_time_and_as_large_as_a_photograph() -> None:
 
 
 def test_texts_have_ten_sentences_and_a_million_characters() -> None:
-    from runners.models.sentences import split
+    from runners.models.text.sentences import split
 
     assert [len(split(text, "en")) for text in texts.short()] == [10] * len(texts.TOWNS)
     assert len(set(texts.short())) == len(texts.TOWNS)

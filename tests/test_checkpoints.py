@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from runners.models.summarizers import checkpoints, choice, loading
+from runners.models.summarizers import choice
 from runners.models.summarizers.base import Summarizer
-from runners.models.summarizers.checkpoints import CheckpointError
-from runners.models.summarizers.deepseek_ocr import DeepSeekOcr
-from runners.models.summarizers.seq2seq import Seq2Seq
+from runners.models.summarizers.neural import checkpoints, loading
+from runners.models.summarizers.neural.checkpoints import CheckpointError
+from runners.models.summarizers.neural.deepseek_ocr import DeepSeekOcr
+from runners.models.summarizers.neural.seq2seq import Seq2Seq
 from tests import tiny_checkpoints
 
 

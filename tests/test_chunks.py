@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError
 from runners.models.summarizers import batches, passes
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.chunks import chunks, cut
+from runners.models.summarizers.neural.chunks import chunks, cut
 
 TEXTS = st.lists(st.text("ab c猫\n", min_size=1, max_size=40), max_size=12)
 

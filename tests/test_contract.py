@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runners import diagnosis, embedding, satellite, treatment
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, ask
-from runners.diagnosis import DiagnosisModel
-from runners.embedding import EmbeddingModel
+from runners.embedding import service as embedding
+from runners.embedding.service import EmbeddingModel
 from runners.engines.openvino_cpu import OpenVinoEngine
 from runners.errors import InvalidInput, RunnerError
-from runners.machine import cores
-from runners.satellite import SatelliteModel
-from runners.treatment import TreatmentModel
+from runners.satellite import service as satellite
+from runners.satellite.service import SatelliteModel
+from runners.serving.machine import cores
+from runners.tcm import diagnosis, treatment
+from runners.tcm.diagnosis import DiagnosisModel
+from runners.tcm.treatment import TreatmentModel
 from tests.conftest import encoded
 
 

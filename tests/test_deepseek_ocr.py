@@ -15,9 +15,9 @@ from PIL import Image, ImageFont
 
 from runners.documents.document import MAX_PAGES
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError, UnsupportedMediaType
-from runners.models.summarizers import checkpoints, loading, pages
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.deepseek_ocr import DeepSeekOcr
+from runners.models.summarizers.neural import checkpoints, loading, pages
+from runners.models.summarizers.neural.deepseek_ocr import DeepSeekOcr
 from runners.models.summarizers.warming import warm
 from tests import tiny_checkpoints
 from tests.conftest import encoded

@@ -8,8 +8,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from runners.direct import Direct, endpoints
 from runners.errors import InvalidInput, ModelUnavailable
+from runners.serving.fast_path import Direct, endpoints
 
 router = APIRouter()
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runners.documents.job import Job
-from runners.documents.turns import GROWTH, MAX_WAITING, MAX_WAITING_BYTES, QUICK_SECONDS, TURN_SECONDS, Turns
+from runners.documents.pool.job import Job
+from runners.documents.pool.turns import GROWTH, MAX_WAITING, MAX_WAITING_BYTES, QUICK_SECONDS, TURN_SECONDS, Turns
 from runners.errors import ModelUnavailable
 
 

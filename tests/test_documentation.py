@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from runners import diagnosis, treatment
+from runners.tcm import diagnosis, treatment
 from tests.servers import Server
 from web.documentation import documentation_page
 

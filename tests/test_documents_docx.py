@@ -10,7 +10,7 @@ from io import BytesIO
 import docx
 import pytest
 
-from runners.documents import docx_flow
+from runners.documents.docx import flow
 from runners.documents.reader import read
 from runners.errors import InvalidDocument, PayloadTooLarge, UnsupportedMediaType
 from tests.documents_doubles import Blind
@@ -177,7 +177,7 @@ def test_styles_that_are_based_on_one_another_without_end_cost_little() -> None:
 
 
 def test_more_paragraphs_than_characters_allowed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docx_flow, "MAX_PARAGRAPHS", 100)
+    monkeypatch.setattr(flow, "MAX_PARAGRAPHS", 100)
     assert text_of(p("x") * 50 + "<w:p/>" * 50)
     with pytest.raises(PayloadTooLarge, match="characters"):
         text_of(p("x") + "<w:p/>" * 100)

@@ -8,9 +8,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from runners.documents import archive
-from runners.documents.pages import AsPictures, PageReader
+from runners.documents.docx import archive
 from runners.documents.reader import read
+from runners.documents.scans.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge, UnsupportedMediaType
 from tests.documents_doubles import Blind, Double
 from tests.documents_made import relations, saved, word, word_of, word_part, zipped

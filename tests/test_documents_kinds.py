@@ -10,12 +10,12 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from runners.documents import kinds, reader
+from runners.documents import formats, reader
 from runners.documents.document import MAX_CHARACTERS
-from runners.documents.kinds import Kind
-from runners.documents.pages import LONGEST_SIDE, MAX_PICTURES, AsPictures
+from runners.documents.formats import Kind
+from runners.documents.scans.pages import LONGEST_SIDE, MAX_PICTURES, AsPictures
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge, UnsupportedMediaType
-from runners.image_limits import MAX_BYTES
+from runners.limits import MAX_BYTES
 from tests.documents_doubles import Blind, Sized
 from tests.documents_made import pdf, saved, typed, word, written, zipped
 
@@ -77,26 +77,28 @@ def test_an_encrypted_word_document_says_so() -> None:
 
 
 def test_markdown_and_html_are_told_from_text() -> None:
-    assert kinds.of_text("# x", "A.MD") is kinds.of_text("x", "a.markdown") is Kind.MARKDOWN
-    assert kinds.of_text("x", "a.htm") is kinds.of_text(" <!DOCTYPE html>x", "") is Kind.HTML
-    assert kinds.of_text("<?xml version='1.0'?><!-- x --><html lang='en'>", "a.txt") is Kind.HTML
-    assert kinds.of_text("<?xml version='1.0'?><div>x</div>", "page.xhtml") is Kind.HTML
-    assert kinds.of_text("<?xml version='1.0'?><body xmlns='http://www.w3.org/1999/xhtml'>", "") is Kind.HTML
-    assert kinds.of_text("<?xml version='1.0'?><order id='1'>", "a.xml") is Kind.XML
-    assert kinds.of_text("# x", "a.txt") is kinds.of_text("1 < 2 <b", "") is kinds.of_text("<3 you", "") is Kind.TEXT
+    assert formats.of_text("# x", "A.MD") is formats.of_text("x", "a.markdown") is Kind.MARKDOWN
+    assert formats.of_text("x", "a.htm") is formats.of_text(" <!DOCTYPE html>x", "") is Kind.HTML
+    assert formats.of_text("<?xml version='1.0'?><!-- x --><html lang='en'>", "a.txt") is Kind.HTML
+    assert formats.of_text("<?xml version='1.0'?><div>x</div>", "page.xhtml") is Kind.HTML
+    assert formats.of_text("<?xml version='1.0'?><body xmlns='http://www.w3.org/1999/xhtml'>", "") is Kind.HTML
+    assert formats.of_text("<?xml version='1.0'?><order id='1'>", "a.xml") is Kind.XML
+    assert (
+        formats.of_text("# x", "a.txt") is formats.of_text("1 < 2 <b", "") is formats.of_text("<3 you", "") is Kind.TEXT
+    )
 
 
 @pytest.mark.parametrize("bad", ["<!-- a -->\n", "<?a?>", "<!---->", "<!--", "<?", " ", "<p", "\n<!-- a --> <?b?>"])
 def test_comments_and_declarations_without_a_page_after_them_take_no_time(bad: str) -> None:
     begun = time.process_time()
-    assert kinds.of_text(bad * 5_000 + "x", "") is Kind.TEXT
+    assert formats.of_text(bad * 5_000 + "x", "") is Kind.TEXT
     assert time.process_time() - begun < 1
 
 
 def test_a_page_after_many_comments_is_one() -> None:
-    assert kinds.of_text("<!-- a > b -->\n" * 40 + "<html>", "") is Kind.HTML
+    assert formats.of_text("<!-- a > b -->\n" * 40 + "<html>", "") is Kind.HTML
     with pytest.raises(UnsupportedMediaType):
-        kinds.of_text("<?xml version='1.0'?>" + "<!-- a -->" * 40 + "<svg>", "")
+        formats.of_text("<?xml version='1.0'?>" + "<!-- a -->" * 40 + "<svg>", "")
 
 
 def test_a_text_about_pdfs_is_a_text() -> None:
@@ -131,7 +133,7 @@ def test_the_pictures_of_one_document_fit_into_one_request_as_base64() -> None:
 
 
 def test_pictures_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runners.documents.pages.MAX_PICTURES", 500)
+    monkeypatch.setattr("runners.documents.scans.pages.MAX_PICTURES", 500)
     with pytest.raises(PayloadTooLarge):
         reader.read(saved(written("some text"), "PNG"), "", AsPictures())
 

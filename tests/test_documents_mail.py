@@ -9,8 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-from runners.documents import kinds, mail, reader
-from runners.documents.kinds import Kind
+from runners.documents import formats, reader
+from runners.documents.formats import Kind
+from runners.documents.text import mail
 from runners.errors import InvalidDocument, UnsupportedMediaType
 from tests.documents_doubles import Blind
 
@@ -196,7 +197,7 @@ def test_a_text_with_few_signs_of_a_page_is_a_text() -> None:
         "x <i> y <j> z <k>",
         "vector<a> v;",
     ):
-        assert kinds.of_text(text * 1, "") is Kind.TEXT
+        assert formats.of_text(text * 1, "") is Kind.TEXT
 
 
 def test_entities_of_xml_are_not_expanded() -> None:

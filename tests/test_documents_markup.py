@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from runners.documents import markdown, markup
 from runners.documents.document import MAX_CHARACTERS
+from runners.documents.html import html
 from runners.documents.reader import read
+from runners.documents.text import markdown
 from runners.errors import PayloadTooLarge
 from tests.documents_doubles import Blind
 
@@ -22,7 +23,7 @@ PAGE = """<!doctype html><html><head><title>The  page's
 
 
 def test_a_page_is_its_paragraphs() -> None:
-    found = markup.read(PAGE)
+    found = html.read(PAGE)
     blocks = [
         "A heading",
         "Hello big world\nnext line",
@@ -36,16 +37,16 @@ def test_a_page_is_its_paragraphs() -> None:
 
 
 def test_what_follows_a_hidden_element_is_there() -> None:
-    assert markup.read("<p>one<input hidden>two<br hidden>three<span hidden>no</span>four").text == "onetwothreefour"
+    assert html.read("<p>one<input hidden>two<br hidden>three<span hidden>no</span>four").text == "onetwothreefour"
 
 
 def test_the_first_heading_is_the_title_of_a_page_without_one() -> None:
-    assert markup.read("<header><h1>One</h1></header><p>x<h1>Two</h1>").title == "One"
-    assert markup.read("<p>x").title is None
+    assert html.read("<header><h1>One</h1></header><p>x<h1>Two</h1>").title == "One"
+    assert html.read("<p>x").title is None
 
 
 def test_a_page_that_is_one_form_is_read() -> None:
-    assert markup.read("<form><p>All of it</p></form>").text == "All of it"
+    assert html.read("<form><p>All of it</p></form>").text == "All of it"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_a_page_is_read_in_the_encoding_that_it_names_unless_it_is_not_in_it(dat
 )
 def test_a_name_of_an_encoding_that_does_not_come_is_not_waited_for(bad: bytes) -> None:
     begun = time.process_time()
-    assert markup.declared(bad + b" " * 4000 + b"!") is None
+    assert html.declared(bad + b" " * 4000 + b"!") is None
     assert time.process_time() - begun < 1
 
 
@@ -88,20 +89,20 @@ def test_references_make_no_character_that_no_text_may_have() -> None:
 @pytest.mark.parametrize("end", ["", "</{tag}>"])
 def test_a_hundred_thousand_tags_in_one_another_are_harmless(tag: str, end: str) -> None:
     begun = time.process_time()
-    markup.read(f"<{tag}>" * 100_000 + "x" + end.format(tag=tag) * 100_000)
+    html.read(f"<{tag}>" * 100_000 + "x" + end.format(tag=tag) * 100_000)
     assert time.process_time() - begun < 10
 
 
 @pytest.mark.parametrize("bad", ["<" * 500_000, "<!--" * 200_000, "<p " + "a=1 " * 200_000, "&" * 500_000, "<![CDATA["])
 def test_broken_pages_are_read_as_far_as_they_go(bad: str) -> None:
     begun = time.process_time()
-    markup.read(bad)
+    html.read(bad)
     assert time.process_time() - begun < 10
 
 
 def test_entities_that_a_page_declares_are_not_expanded() -> None:
     bomb = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 12))
-    assert len(markup.read(f'<!DOCTYPE html [<!ENTITY e0 "ha">{bomb}]><p>&e11;</p>').text) < 2_000
+    assert len(html.read(f'<!DOCTYPE html [<!ENTITY e0 "ha">{bomb}]><p>&e11;</p>').text) < 2_000
 
 
 NOTES = """---

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from runners.documents import markup
+from runners.documents.html import html
 
 TEXT = (
     "The lake was drained last winter so that its dam could be mended.",
@@ -120,13 +120,13 @@ SHOWN = (
 
 @pytest.mark.parametrize("place", KEPT_INSIDE)
 def test_an_article_is_read_wherever_it_stands(place: str) -> None:
-    text = markup.read(KEPT_INSIDE[place]).text
+    text = html.read(KEPT_INSIDE[place]).text
     assert [sentence for sentence in TEXT if sentence not in text] == []
 
 
 @pytest.mark.parametrize("tag", NEVER_CLOSED)
 def test_an_element_that_is_never_closed_hides_no_article(tag: str) -> None:
-    text = markup.read(f"<!doctype html>{NEVER_CLOSED[tag]}").text
+    text = html.read(f"<!doctype html>{NEVER_CLOSED[tag]}").text
     assert [sentence for sentence in TEXT if sentence not in text] == []
     assert not any(other in text for other in ("turn on scripts", "Water levels", "won a prize", "color"))
 
@@ -134,63 +134,61 @@ def test_an_element_that_is_never_closed_hides_no_article(tag: str) -> None:
 @pytest.mark.parametrize("what", LEFT_OUT)
 def test_what_surrounds_an_article_is_left_out(what: str) -> None:
     page, unwanted = LEFT_OUT[what]
-    text = markup.read(page).text
+    text = html.read(page).text
     assert unwanted not in text
     assert [sentence for sentence in TEXT if sentence not in text] == []
 
 
 @pytest.mark.parametrize("element", HIDDEN)
 def test_what_a_browser_does_not_show_is_not_read(element: str) -> None:
-    text = markup.read(
-        element.replace("{}", "You have won a prize today.").replace("{{", "{").replace("}}", "}") + PROSE
-    )
+    text = html.read(element.replace("{}", "You have won a prize today.").replace("{{", "{").replace("}}", "}") + PROSE)
     assert text.text == "\n\n".join(TEXT)
 
 
 @pytest.mark.parametrize("element", SHOWN)
 def test_what_a_browser_shows_after_all_is_read(element: str) -> None:
     page = element.replace("{}", PROSE).replace("{{", "{").replace("}}", "}")
-    assert markup.read(page).text == "\n\n".join(TEXT)
+    assert html.read(page).text == "\n\n".join(TEXT)
 
 
 def test_furigana_does_not_run_into_the_text() -> None:
     page = (
         "<p><ruby>湖<rp>(</rp><rt>みずうみ</rt><rp>)</rp></ruby>は<ruby>昨<rt>さく<rb>年<rt>ねん</ruby>の冬に乾いた。"
     )
-    assert markup.read(page).text == "湖は昨年の冬に乾いた。"
+    assert html.read(page).text == "湖は昨年の冬に乾いた。"
 
 
 def test_prose_in_scripts_without_spaces_is_prose() -> None:
-    text = markup.read(f"<div>{links('首页', '新闻', '水位')}</div><p>为了修理水坝，湖水去年冬天被抽干。</p>").text
+    text = html.read(f"<div>{links('首页', '新闻', '水位')}</div><p>为了修理水坝，湖水去年冬天被抽干。</p>").text
     assert text == "为了修理水坝，湖水去年冬天被抽干。"
-    text = markup.read(f"<div>{links('الرئيسية', 'اتصل بنا')}</div><p>هل جفت البحيرة في الشتاء الماضي؟</p>").text
+    text = html.read(f"<div>{links('الرئيسية', 'اتصل بنا')}</div><p>هل جفت البحيرة في الشتاء الماضي؟</p>").text
     assert text == "هل جفت البحيرة في الشتاء الماضي؟"
 
 
 def test_a_page_of_links_or_of_lines_is_read_as_it_is() -> None:
-    assert markup.read(f"<h1>Departments</h1>{links('Water', 'Dams')}").text == "Departments\n\nWater\nDams"
+    assert html.read(f"<h1>Departments</h1>{links('Water', 'Dams')}").text == "Departments\n\nWater\nDams"
     verse = "<p>The lake<br>is still<p>no wind<br>no boat<p>no bird<br>in sight"
-    assert markup.read(verse).text == "The lake\nis still\n\nno wind\nno boat\n\nno bird\nin sight"
+    assert html.read(verse).text == "The lake\nis still\n\nno wind\nno boat\n\nno bird\nin sight"
 
 
 def test_a_notice_is_not_the_content_of_a_page_without_sentences() -> None:
     verse = "<p>The lake<br>is still<p>no wind<br>no boat<p>no bird<br>in sight<p>the morning<br>waits"
     notice = "<div class=cookie-notice>We use cookies on this page.</div>"
-    assert markup.read(f"<div>{verse}</div>{notice}").text == markup.read(verse).text
+    assert html.read(f"<div>{verse}</div>{notice}").text == html.read(verse).text
 
 
 def test_lists_tables_and_headings_between_paragraphs_stay() -> None:
     page = f"<h1>Lake</h1><p>{TEXT[0]}<h2>Costs</h2><ul><li>gates<li>concrete</ul><table><tr><td>2024<td>1.2</table>"
     page += PROSE
-    assert markup.read(page).text.startswith(f"Lake\n\n{TEXT[0]}\n\nCosts\n\ngates\nconcrete\n\n2024 | 1.2\n\n")
+    assert html.read(page).text.startswith(f"Lake\n\n{TEXT[0]}\n\nCosts\n\ngates\nconcrete\n\n2024 | 1.2\n\n")
 
 
 def test_preformatted_text_keeps_its_lines_and_paragraphs() -> None:
-    assert markup.read("<pre>The lake\nis still.\n\n\nNo wind.\n</pre>").text == "The lake\nis still.\n\nNo wind."
+    assert html.read("<pre>The lake\nis still.\n\n\nNo wind.\n</pre>").text == "The lake\nis still.\n\nNo wind."
 
 
 def test_a_page_that_shows_nothing_is_its_description() -> None:
-    assert markup.read('<meta name="description" content="A &amp; B."><div id=root></div>').text == "A & B."
+    assert html.read('<meta name="description" content="A &amp; B."><div id=root></div>').text == "A & B."
 
 
 WEAPONS = {
@@ -211,5 +209,5 @@ WEAPONS = {
 def test_a_page_takes_time_by_its_length_alone(weapon: str) -> None:
     start, piece = "<a " if weapon == "equals signs" else "", WEAPONS[weapon]
     begun = time.process_time()
-    markup.read(start + piece * (1_000_000 // len(piece)) + "<p class='a b'>x")
+    html.read(start + piece * (1_000_000 // len(piece)) + "<p class='a b'>x")
     assert time.process_time() - begun < 10

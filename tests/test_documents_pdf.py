@@ -9,10 +9,11 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from runners.documents import layout, pdf_lines
-from runners.documents.pages import AsPictures, PageReader
-from runners.documents.pdf_lines import Line
+from runners.documents.pdf import lines as pdf_lines
+from runners.documents.pdf.lines import Line
 from runners.documents.reader import read
+from runners.documents.scans import layout
+from runners.documents.scans.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge
 from tests.documents_doubles import Blind, Double, Sized
 from tests.documents_made import locked_pdf, pdf, pictured, placed, scanned_pdf, typed, written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runners.documents import pdf_letters
+from runners.documents.pdf import letters as pdf_letters
 from runners.documents.reader import read
 from tests.documents_doubles import Double
 from tests.documents_made import mapped, pdf, typed

@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
-from runners.documents import pdf_lines, pdf_order
-from runners.documents.pdf_layer import Piece, upright
+from runners.documents.pdf import lines as pdf_lines
+from runners.documents.pdf import order
+from runners.documents.pdf.layer import Piece, upright
 from runners.documents.reader import read
 from tests.documents_doubles import Double
 from tests.documents_made import pdf, typed
@@ -151,7 +152,7 @@ def test_columns_from_right_to_left_begin_at_the_right() -> None:
         for row in range(5)
         for side, left in (("a", 300), ("b", 60))
     ]
-    text = " ".join(line.text for line in pdf_order.lines(pieces))
+    text = " ".join(line.text for line in order.lines(pieces))
     assert [mark for mark in text.split() if mark[0] in "ab"] == [f"{side}{row}" for side in "ab" for row in range(5)]
 
 
@@ -159,7 +160,7 @@ def test_the_columns_of_vertical_writing_are_read_from_the_right() -> None:
     columns = [
         Piece(f"column {number}", 500 - 24 * number, 514 - 24 * number, 300, 780, 3, 0, 0, 0) for number in (1, 2)
     ]
-    assert [line.text for line in pdf_order.lines(upright(columns))] == ["column 1", "column 2"]
+    assert [line.text for line in order.lines(upright(columns))] == ["column 1", "column 2"]
 
 
 @pytest.mark.parametrize("number", [400, 5_000])
@@ -170,7 +171,7 @@ def test_a_page_of_scattered_cells_takes_no_longer_than_its_number_says(number: 
         Piece(f"a cell of {row}", left, left + 60, low, low + 12, 0, row, 0, 0) for row, (left, low) in enumerate(cells)
     ]
     begun = time.process_time()
-    assert sum(line.cells for line in pdf_order.lines(pieces)) == number
+    assert sum(line.cells for line in order.lines(pieces)) == number
     assert time.process_time() - begun < 30
 
 

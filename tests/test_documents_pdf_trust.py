@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from runners.documents import pdf_trust
-from runners.documents.layout import Line
-from runners.documents.ocr import Ocr
-from runners.documents.pages import AsPictures
+from runners.documents.pdf import trust
 from runners.documents.reader import read
+from runners.documents.scans.layout import Line
+from runners.documents.scans.ocr import Ocr
+from runners.documents.scans.pages import AsPictures
 from tests.documents_doubles import Double
 from tests.documents_made import mapped, pdf, pictured, placed, typed
 
@@ -201,7 +201,7 @@ def test_a_font_that_was_right_is_not_compared_on_each_of_many_pages() -> None:
     ],
 )
 def test_rare_languages_code_names_and_figures_are_no_false_letters(text: str) -> None:
-    assert not pdf_trust.is_strange(text)
+    assert not trust.is_strange(text)
 
 
 def test_an_engine_that_reads_pictures_is_given_those_whose_layer_cannot_be_used() -> None:

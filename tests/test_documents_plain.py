@@ -8,8 +8,9 @@ import unicodedata
 
 import pytest
 
-from runners.documents import letters, plain
+from runners.documents import letters
 from runners.documents.reader import read
+from runners.documents.text import plain
 from runners.errors import UnsupportedMediaType
 from tests.documents_doubles import Blind
 

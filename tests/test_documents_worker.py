@@ -21,11 +21,11 @@ import psutil
 import pytest
 from PIL import Image
 
-from runners.documents import seat, turns, worker
 from runners.documents.document import Document
-from runners.documents.job import Job
-from runners.documents.turns import MAX_WAITING
-from runners.documents.worker import Readers
+from runners.documents.pool import pool, reader_process, turns
+from runners.documents.pool.job import Job
+from runners.documents.pool.pool import Readers
+from runners.documents.pool.turns import MAX_WAITING
 from runners.errors import (
     InvalidDocument,
     ModelUnavailable,
@@ -57,7 +57,7 @@ def children() -> list[psutil.Process]:
     found = []
     for process in psutil.Process().children():
         with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if "runners.documents.process" in process.cmdline() or process.status() == psutil.STATUS_ZOMBIE:
+            if "runners.documents.pool.reader_main" in process.cmdline() or process.status() == psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found
 
@@ -91,7 +91,7 @@ async def test_pages_travel_back_as_pictures() -> None:
 async def test_reading_processes_share_the_cores_that_this_process_may_use(
     machine: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runners.documents.worker.cores", lambda: machine)
+    monkeypatch.setattr("runners.documents.pool.pool.cores", lambda: machine)
     with readers("Telling", workers) as found:
         said = json.loads((await found.read(page(), "", seconds=SECONDS)).text)
     assert said["threads"] == threads
@@ -115,7 +115,7 @@ async def test_a_reader_whose_process_cannot_be_started_tries_again_for_the_next
 
     with readers("Sized") as found:
         with monkeypatch.context() as broken:
-            broken.setattr(seat, "_started", fail)
+            broken.setattr(reader_process, "_started", fail)
             for _ in range(2):
                 with pytest.raises(ModelUnavailable, match="does not start"):
                     await found.read(page(), "", seconds=5)
@@ -134,7 +134,7 @@ async def test_an_answer_that_cannot_be_understood_costs_its_process_and_no_read
         await found.read(page(), "", seconds=SECONDS)
         (process,) = children()
         with monkeypatch.context() as broken:
-            broken.setattr(seat, "_ask", fail)
+            broken.setattr(reader_process, "_ask", fail)
             with pytest.raises(InvalidDocument):
                 await found.read(page(), "", seconds=5)
         assert not process.is_running()
@@ -223,7 +223,7 @@ async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(m
         made.append(Job(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(worker, "Job", job)
+    monkeypatch.setattr(pool, "Job", job)
     with readers("Hanging") as found:
         being_read = [asyncio.create_task(found.read(page(), "", seconds=SECONDS)) for _ in range(2)]
         await until(lambda: len(children()) == 2)
@@ -256,7 +256,7 @@ async def test_a_reader_that_waits_keeps_no_document(monkeypatch: pytest.MonkeyP
         made.append(weakref.ref(one))
         return one
 
-    monkeypatch.setattr(worker, "Job", job)
+    monkeypatch.setattr(pool, "Job", job)
     with readers("Sized") as found:
         await found.read(page(), "", seconds=SECONDS)
         await until(lambda: gc.collect() >= 0 and made[0]() is None)
@@ -373,7 +373,7 @@ async def test_closing_answers_those_who_wait_and_leaves_no_process() -> None:
 
 SERVER = """
 import asyncio, sys, psutil
-from runners.documents.worker import Readers
+from runners.documents.pool.pool import Readers
 from tests.test_documents_worker import page
 async def main():
     readers = Readers(1, ocr="tests.documents_doubles:HangingOnLargePages")

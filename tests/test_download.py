@@ -12,9 +12,9 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import ResolveResult
 
-from runners.download import REFUSAL
+from runners.download.client import REFUSAL
 from runners.errors import PayloadTooLarge, RefusedURL, UpstreamFailed, UpstreamTimeout
-from runners.images import MAX_BYTES
+from runners.images.decode import MAX_BYTES
 from tests.image_servers import ListedResolver, downloader, picture, raw_server, redirect, server
 
 
@@ -248,4 +248,6 @@ async def test_a_log_line_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> 
     async with server(a=redirect("http://a\u2028b/%0d%0aforged")) as port, downloader(port) as fetcher:
         with caplog.at_level(logging.INFO), pytest.raises(RefusedURL):
             await fetcher.fetch(f"http://127.0.0.1:{port}/a")
-    assert all(record.getMessage().isprintable() for record in caplog.records if record.name == "runners.download")
+    assert all(
+        record.getMessage().isprintable() for record in caplog.records if record.name == "runners.download.client"
+    )

@@ -8,7 +8,7 @@ import socket
 import pytest
 from aiohttp.abc import ResolveResult
 
-from runners.download import REFUSAL, _next, parse
+from runners.download.client import REFUSAL, _next, parse
 from runners.errors import InvalidURL, RefusedURL, UpstreamFailed
 from tests.image_servers import ListedResolver, downloader
 

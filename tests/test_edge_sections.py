@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from runners import serving
-from runners.serving import EdgedService, configuration
+from runners.serving import service as serving
+from runners.serving.service import EdgedService, configuration
 from tests.asgi import END, PIECE, START, Answers, Client, Echoes, Hangs, Raises, ask
 from web.access_log import logger
 from web.edge import Edge, Guard, Limits, Section

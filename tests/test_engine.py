@@ -15,14 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torchvision.models import ResNet18_Weights, resnet18
 
-from runners import agreement, artifacts, engine
-from runners.engine import Name
-from runners.engines import torch_gpu
+from runners.artifacts import precision_check, store
+from runners.engines import load, torch_gpu
+from runners.engines.load import Name
 from runners.errors import ModelUnavailable
-from runners.models import graphs
-from runners.models.networks import SatelliteNet
-from runners.models.outputs import softmax
-from runners.models.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
+from runners.models.vision import graphs
+from runners.models.vision.networks import SatelliteNet
+from runners.models.vision.outputs import softmax
+from runners.models.vision.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
 from runners.settings import settings
 from tests.conftest import picture
 from training import onnx_export
@@ -35,7 +35,7 @@ ENGINES: list[tuple[Name, str]] = [
     ("torch", "float32"),
     ("torch", "bfloat16"),
 ]
-SHIPPED = artifacts.SHIPPED[artifacts.SATELLITE]
+SHIPPED = store.SHIPPED[store.SATELLITE]
 
 
 def pictures(number: int) -> NDArray[np.uint8]:
@@ -45,8 +45,8 @@ def pictures(number: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(("name", "precision"), ENGINES)
 def test_every_engine_says_what_float32_says(name: Name, precision: str) -> None:
     pixels = pictures(16)
-    exact = softmax(engine.load(SHIPPED, name="torch", precision="float32")(pixels))
-    served = softmax(engine.load(SHIPPED, name=name, precision=precision)(pixels))
+    exact = softmax(load.load(SHIPPED, name="torch", precision="float32")(pixels))
+    served = softmax(load.load(SHIPPED, name=name, precision=precision)(pixels))
     assert (exact.argmax(axis=1) == served.argmax(axis=1)).all()
     assert np.abs(exact - served).max() < (1e-4 if precision == "float32" else 0.05)
 
@@ -62,13 +62,13 @@ def test_vectors_equal_torchvision_run_directly(tmp_path: Path, name: Name, prec
     state = {one: value.numpy() for one, value in reference.state_dict().items()}
     path = tmp_path / "model.onnx"
     graphs.trunk(SHIPPED, path, {"transform": IMAGENET_TRANSFORM.as_dict()}, state)
-    vectors = engine.load(path, name=name, precision=precision)(np.stack([IMAGENET_TRANSFORM(one) for one in images]))
-    assert agreement.cosines(vectors, wanted.numpy()).min() >= (0.9999 if precision == "float32" else 0.999)
+    vectors = load.load(path, name=name, precision=precision)(np.stack([IMAGENET_TRANSFORM(one) for one in images]))
+    assert precision_check.cosines(vectors, wanted.numpy()).min() >= (0.9999 if precision == "float32" else 0.999)
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
 def test_batches_of_any_size_follow_one_another(name: Name) -> None:
-    network = engine.load(SHIPPED, name=name, precision="float32")
+    network = load.load(SHIPPED, name=name, precision="float32")
     pixels = pictures(5)
     together = network(pixels)
     for number in (1, 3, 2, 5):
@@ -77,7 +77,7 @@ def test_batches_of_any_size_follow_one_another(name: Name) -> None:
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
 def test_calls_of_several_threads_get_their_own_answers(name: Name) -> None:
-    network = engine.load(SHIPPED, name=name, precision="float32", threads=2)
+    network = load.load(SHIPPED, name=name, precision="float32", threads=2)
     pixels = pictures(8)
     alone = [network(pixels[number : number + 1]) for number in range(8)]
     with ThreadPoolExecutor(8) as threads:
@@ -87,7 +87,7 @@ def test_calls_of_several_threads_get_their_own_answers(name: Name) -> None:
 
 
 def test_an_answer_is_not_overwritten_by_the_next_one() -> None:
-    network = engine.load(SHIPPED, name="openvino")
+    network = load.load(SHIPPED, name="openvino")
     pixels = pictures(2)
     first = network(pixels[:1])
     kept = first.copy()
@@ -97,7 +97,7 @@ def test_an_answer_is_not_overwritten_by_the_next_one() -> None:
 
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        engine.load(tmp_path / "nothing.onnx")
+        load.load(tmp_path / "nothing.onnx")
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
@@ -106,14 +106,14 @@ def test_a_file_that_explains_nothing_is_refused(tmp_path: Path, name: Name) -> 
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "mute.onnx")
     with pytest.raises(KeyError):
-        engine.load(tmp_path / "mute.onnx", name=name)
+        load.load(tmp_path / "mute.onnx", name=name)
 
 
 def test_the_engine_is_the_one_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_ENGINE", "onnxruntime")
     settings.cache_clear()
     try:
-        assert engine.load(SHIPPED).name == "onnxruntime"
+        assert load.load(SHIPPED).name == "onnxruntime"
     finally:
         monkeypatch.delenv("ATELIER_ENGINE")
         settings.cache_clear()
@@ -131,15 +131,15 @@ def test_the_engine_is_the_one_of_the_settings(monkeypatch: pytest.MonkeyPatch) 
 def test_the_fastest_engine_that_is_there_is_chosen(
     monkeypatch: pytest.MonkeyPatch, gpus: int, installed: set[str], chosen: str
 ) -> None:
-    monkeypatch.setattr(engine, "gpus", lambda: gpus)
-    monkeypatch.setattr(engine, "_installed", lambda name: name in installed)
-    assert engine.choose() == chosen
+    monkeypatch.setattr(load, "gpus", lambda: gpus)
+    monkeypatch.setattr(load, "_installed", lambda name: name in installed)
+    assert load.choose() == chosen
 
 
 def test_serving_on_a_cpu_imports_neither_torch_nor_telemetry() -> None:
     code = (
-        "import sys; from runners import engine; from runners.artifacts import SHIPPED, SATELLITE\n"
-        "assert engine.load(SHIPPED[SATELLITE], name='openvino').name == 'openvino'\n"
+        "import sys; from runners.engines import load; from runners.artifacts.store import SHIPPED, SATELLITE\n"
+        "assert load.load(SHIPPED[SATELLITE], name='openvino').name == 'openvino'\n"
         "loaded = [one for one in ('torch', 'torchvision', 'transformers', 'onnx') if one in sys.modules]\n"
         "assert not loaded, loaded\n"
         # Importing openvino with this module at hand sends an event over the network.
@@ -164,7 +164,7 @@ def test_a_network_is_exported_as_it_computes(tmp_path: Path) -> None:
     assert read.tensors["network.head.weight"] == pytest.approx(network.head.weight.detach().numpy(), rel=1e-3)
     assert b"/" + b"tests" not in path.read_bytes()  # no path of the machine that exported it
     again = torch_gpu.from_file(path, "float32", "cpu")(pictures(2))
-    assert engine.load(path, name="onnxruntime")(pictures(2)) == pytest.approx(again, abs=1e-3)
+    assert load.load(path, name="onnxruntime")(pictures(2)) == pytest.approx(again, abs=1e-3)
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "nan", "unknown"])
@@ -183,16 +183,16 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, damage: str) -> Non
 
 
 def test_published_networks_agree_with_float32() -> None:
-    assert agreement.check(SHIPPED) >= agreement.LEAST_COSINE
+    assert precision_check.check(SHIPPED) >= precision_check.LEAST_COSINE
 
 
 def test_a_machine_that_computes_something_else_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    served = engine.load(SHIPPED)
+    served = load.load(SHIPPED)
     monkeypatch.setattr(served, "precision", "bfloat16")  # also where a machine has none
-    monkeypatch.setattr(engine, "load", lambda _: served)
-    monkeypatch.setattr(agreement, "LEAST_COSINE", 1.1)
+    monkeypatch.setattr(load, "load", lambda _: served)
+    monkeypatch.setattr(precision_check, "LEAST_COSINE", 1.1)
     with pytest.raises(ModelUnavailable, match="ATELIER_PRECISION=float32"):
-        agreement.check(SHIPPED)
+        precision_check.check(SHIPPED)
 
 
 def test_openvino_takes_the_first_arrays_of_two_threads_at_once() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runners.contract import InferenceRequest
-from runners.satellite import SatelliteModel
+from runners.satellite.service import SatelliteModel
 from tests.servers import ROOT
 
 NAMES = {"forest": "forêt", "sea": "mer", "desert": "désert", "clouds": "nuageux"}

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from runners.errors import RunnerError
-from runners.models import ranker
-from runners.models.ranker_features import Article, measure
-from runners.models.sentences import paragraphs, split
+from runners.models.summarizers import ranker
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.checkpoints import CheckpointError
 from runners.models.summarizers.extractive import Extractive, article_of, joined
+from runners.models.summarizers.neural.checkpoints import CheckpointError
+from runners.models.summarizers.ranker_features import Article, measure
 from runners.models.summarizers.warming import warm
-from runners.models.tokens import tokens
+from runners.models.text.sentences import paragraphs, split
+from runners.models.text.tokens import tokens
 
 WEIGHTS = Path(__file__).parents[1] / "runners" / "weights" / "summarization-1.0.0.safetensors"
 

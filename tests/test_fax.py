@@ -7,8 +7,8 @@ import struct
 import pytest
 from PIL import Image, ImageDraw
 
-from runners.documents.fax import decode, is_fax
 from runners.documents.reader import read
+from runners.documents.scans.fax import decode, is_fax
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from tests.documents_doubles import Sized
 from tests.documents_made import saved

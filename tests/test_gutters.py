@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from runners.documents.gutters import Strip, cuts, strip_of
+from runners.documents.scans.gutters import Strip, cuts, strip_of
 
 PITCH, HEIGHT = 26, 20
 FONT = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSerif.ttf"

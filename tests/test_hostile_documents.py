@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from runners.documents import budget
-from runners.documents.process import MAX_MEMORY
-from runners.documents.worker import Readers
+from runners.documents.pool.pool import Readers
+from runners.documents.pool.reader_main import MAX_MEMORY
 from runners.errors import RunnerError
 from tests.documents_made import pdf, typed
 from tests.hostile_documents import HTML, LONG_HTML, MARKDOWN, PDFS, PICTURES, TEXTS, WORD, heavy_pages, soft_masks
@@ -94,7 +94,9 @@ async def test_no_reading_process_may_have_more_memory_than_is_promised() -> Non
     readers = Readers(1, ocr="tests.documents_doubles:Sized")
     try:
         await readers.read(b"a", "", seconds=SECONDS)
-        (process,) = (one for one in psutil.Process().children() if "runners.documents.process" in one.cmdline())
+        (process,) = (
+            one for one in psutil.Process().children() if "runners.documents.pool.reader_main" in one.cmdline()
+        )
         assert process.rlimit(psutil.RLIMIT_DATA) == (MAX_MEMORY, MAX_MEMORY)
     finally:
         await asyncio.to_thread(readers.close)

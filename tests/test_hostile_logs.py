@@ -258,7 +258,7 @@ async def test_a_keeper_outlives_the_control_plane_and_another_one_reads_its_log
     wanted, launcher = starts(FLOOD + FOR_LONG)
     code = (
         "import asyncio, os, sys; from pathlib import Path\n"
-        "from management.backends import process; from tests.management_doubles import settings\n"
+        "from management.backends.process import launcher as process; from tests.management_doubles import settings\n"
         "from tests.management_launchers import Launch, Resources\n"
         "process.HOST = Path(sys.argv[1]) / 'host.py'\n"
         f"launcher = process.ProcessLauncher(settings(Path(sys.argv[1]), log_bytes={LOG_BYTES}))\n"

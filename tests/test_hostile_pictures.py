@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError
-from runners.images import MAX_BYTES, decode
-from runners.reading import decode_base64
+from runners.http.requests import decode_base64
+from runners.images.decode import MAX_BYTES, decode
 from tests.picture_mutants import mutants
 from tests.test_image_limits import directory_bomb, with_segments
 from tests.test_images import FORMATS, files, gradient, saved

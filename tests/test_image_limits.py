@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError
-from runners.images import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode
+from runners.images.decode import MAX_BYTES, MAX_PIXELS, MAX_SIDE, decode
 from tests.test_images import files, gradient, png, rle8, saved, tiff
 from tests.tiffs_made import two_tiles, zeros
 
@@ -26,7 +26,7 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 from runners.errors import RunnerError
-from runners.images import decode
+from runners.images.decode import decode
 
 def memory(line):
     status = Path("/proc/self/status").read_text()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runners.errors import InvalidImage, UnsupportedMediaType
-from runners.images import decode
+from runners.images.decode import decode
 from tests.test_images import gradient, saved, tiff
 from tests.tiffs_made import raster
 

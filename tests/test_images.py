@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from runners.errors import InvalidImage, RunnerError, UnsupportedMediaType
-from runners.images import decode
+from runners.images.decode import decode
 
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
 

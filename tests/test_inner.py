@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, ModelTimeout, ModelUnavailable
-from runners.inner import Inner, Line
+from runners.serving.ipc import Inner, Line
 from web.edge import Edge, Limits
 
 NAMES = frozenset({"ask", "about"})

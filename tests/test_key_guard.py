@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from runners.key_guard import key_guard
+from runners.serving.key_guard import key_guard
 from runners.settings import Settings
 from tests.servers import serving
 

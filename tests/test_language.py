@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from runners.models.language import detect
+from runners.models.text.language import detect
 
 TEXTS = {
     "fr": "Le conseil municipal a voté hier soir le budget de la ville pour l'année prochaine.",
@@ -43,7 +43,7 @@ FIRST_CALLERS = """
 import logging
 from concurrent.futures import ThreadPoolExecutor
 logging.basicConfig(level=logging.DEBUG)
-from runners.models.language import detect
+from runners.models.text.language import detect
 with ThreadPoolExecutor(8) as callers:
     print(list(callers.map(detect, ["The city council voted last night on the budget of the town."] * 8)))
 """

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from runners import launch
+from runners.launch import launch
 from runners.settings import MODELS, Settings
 from tests.servers import ROOT
 

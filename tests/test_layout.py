@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runners.documents import layout
-from runners.documents.layout import Line
+from runners.documents.scans import layout
+from runners.documents.scans.layout import Line
 
 PITCH, HEIGHT, LETTER = 20, 14, 7  # of the pages drawn here
 

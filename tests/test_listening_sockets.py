@@ -97,7 +97,7 @@ def test_so_does_one_of_several_workers(echo_bentos: Path) -> None:
 def contained(store: Path) -> Iterator[tuple[int, int]]:
     """The command of an image, here; its process and its port."""
     port = free_port()
-    command = [sys.executable, "-m", "runners.launch", "runners.diagnosis:Diagnosis", "--contained"]
+    command = [sys.executable, "-m", "runners.launch", "runners.tcm.diagnosis:Diagnosis", "--contained"]
     environment = {**os.environ, "BENTOML_HOME": str(store), "BENTOML_NO_UDS": "1"}
     server = subprocess.Popen([*command, "--port", str(port)], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     try:

@@ -14,12 +14,12 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from runners import artifacts
+from runners.artifacts import store as artifacts
 from runners.models import onnx_file
-from runners.models.networks import Served, trunk
-from runners.models.outputs import softmax, unit
-from runners.models.satellite import LABELS, judge
-from runners.models.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
+from runners.models.vision.networks import Served, trunk
+from runners.models.vision.outputs import softmax, unit
+from runners.models.vision.satellite import LABELS, judge
+from runners.models.vision.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
 from tests.conftest import picture
 
 SIZES = [(64, 64), (640, 480), (300, 500), (224, 224), (31, 120), (1000, 137), (129, 128), (3, 400)]

@@ -12,7 +12,7 @@ import pytest
 
 from management.backends.replica.host import KEY_HEADER
 from management.platform import BATCH_BYTES
-from runners.serving import BODY_BYTES, DOCUMENT_BYTES, LIST_BYTES
+from runners.serving.service import BODY_BYTES, DOCUMENT_BYTES, LIST_BYTES
 from tests.nginx_server import DEPLOY, PORTS, Nginx, Replica, answering, nginx, raw, require
 
 pytestmark = pytest.mark.docker

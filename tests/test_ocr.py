@@ -12,8 +12,8 @@ import psutil
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from runners.documents import ocr as ocr_module
-from runners.documents.ocr import Found, Ocr, Quads, _without_ornaments
+from runners.documents.scans import ocr as ocr_module
+from runners.documents.scans.ocr import Found, Ocr, Quads, _without_ornaments
 
 # Pillow's own font has no accents.
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSerif.ttf")

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from runners.models.summarizers import checkpoints, choice, loading
+from runners.models.summarizers import choice
 from runners.models.summarizers.base import Summarizer, Task
+from runners.models.summarizers.neural import checkpoints, loading
 from tests import tiny_checkpoints
 from training import optimize, trials
 from training.trials import Candidate, Trial

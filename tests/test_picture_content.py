@@ -13,10 +13,10 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from runners.contract import InferenceRequest, InferenceResult
-from runners.images import decode
-from runners.picture_content import is_empty
-from runners.satellite import SatelliteModel
-from runners.vision import Pictures
+from runners.images.decode import decode
+from runners.images.pipeline import Pictures
+from runners.satellite.content import is_empty
+from runners.satellite.service import SatelliteModel
 from tests.conftest import encoded, picture
 from tests.test_images import gradient, saved
 from tests.tiffs_made import raster

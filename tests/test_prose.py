@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runners.models import ranker
-from runners.models.prose import is_run, without_lists, without_runs
+from runners.models.summarizers import ranker
 from runners.models.summarizers.base import Task
 from runners.models.summarizers.extractive import Extractive, article_of
+from runners.models.text.prose import is_run, without_lists, without_runs
 
 WEIGHTS = Path(__file__).parents[1] / "runners" / "weights" / "summarization-1.0.0.safetensors"
 PROSE = (

@@ -12,13 +12,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from runners import embedding, reading, satellite
 from runners.contract import InferenceRequest, InferenceResult, ItemError
-from runners.direct import Direct
-from runners.download import Downloader
+from runners.download.client import Downloader
+from runners.embedding import service as embedding
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
-from runners.front import application
-from runners.mounted import About, Mounted
+from runners.http import requests as reading
+from runners.satellite import service as satellite
+from runners.serving.application import application
+from runners.serving.fast_path import Direct
+from runners.serving.mounted import About, Mounted
 from runners.settings import Settings
 from tests.conftest import encoded
 

@@ -9,8 +9,8 @@ import time
 import pytest
 import sentencex
 
-from runners.models.sentences import RELATIVES, paragraphs, split
-from runners.models.tokens import clean, cut, tokens
+from runners.models.text.sentences import RELATIVES, paragraphs, split
+from runners.models.text.tokens import clean, cut, tokens
 
 SENTENCES = {
     "fr": [

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from runners.errors import RunnerError
-from runners.models.sentences import split
-from runners.models.summarizers import checkpoints, loading, sequences
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.checkpoints import CheckpointError
-from runners.models.summarizers.sampling import SeededSampling, gumbel, seed_of
-from runners.models.summarizers.seq2seq import Seq2Seq
+from runners.models.summarizers.neural import checkpoints, loading, sequences
+from runners.models.summarizers.neural.checkpoints import CheckpointError
+from runners.models.summarizers.neural.sampling import SeededSampling, gumbel, seed_of
+from runners.models.summarizers.neural.seq2seq import Seq2Seq
 from runners.models.summarizers.warming import warm
+from runners.models.text.sentences import split
 from tests import tiny_checkpoints
 from tests.tiny_checkpoints import CORPUS
 

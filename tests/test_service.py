@@ -20,7 +20,7 @@ import pytest
 from _bentoml_impl.server.allocator import ResourceAllocator
 from pydantic import ValidationError
 
-from runners import serving
+from runners.serving import service
 from runners.settings import MODELS, Settings
 from service import Atelier
 from tests.conftest import encoded
@@ -248,14 +248,14 @@ def test_nothing_is_tracked_however_a_service_is_started() -> None:
 def test_no_model_is_left_without_a_gpu_where_there_is_one(
     count: int, models: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(serving, "gpus", lambda: count)
+    monkeypatch.setattr(service, "gpus", lambda: count)
     chosen = Settings.model_validate({"MODEL_PATH": None if models == 2 else "a/network"})
-    monkeypatch.setattr(serving, "settings", lambda: chosen)
+    monkeypatch.setattr(service, "settings", lambda: chosen)
     allocator = ResourceAllocator()
     allocator.system_resources = {"nvidia.com/gpu": list(range(count)), "cpu": 2}
     allocator.remaining_gpus = count
     allocator._available_gpus = [(1.0, 1.0)] * count
-    assigned = [allocator.assign_gpus(serving.resources()["gpu"]) for _ in range(models)]
+    assigned = [allocator.assign_gpus(service.resources()["gpu"]) for _ in range(models)]
     assert all(gpu < count for each in assigned for gpu in each)
     front_door: Any = Atelier
     assert not front_door.config.get("resources")

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import pytest
 
-from runners import batching
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, ModelUnavailable, PayloadTooLarge, RunnerError
 from runners.models.summarizers import passes
 from runners.models.summarizers.base import Summarizer, Task
-from runners.summary_model import LONG_TEXT, SummarizationModel, task_of
-from runners.summary_parts import IN_FLIGHT, request_of, summary
+from runners.serving import batching
+from runners.summarization.model import LONG_TEXT, SummarizationModel, task_of
+from runners.summarization.parts import IN_FLIGHT, request_of, summary
 
 
 class Halving(Summarizer):

@@ -11,16 +11,16 @@ import httpx
 import pytest
 
 from runners.contract import InferenceRequest, InferenceResult, ItemError
-from runners.direct import Direct
-from runners.download import Downloader
+from runners.download.client import Downloader
 from runners.errors import InvalidDocument, ModelUnavailable, NoText, RunnerError
-from runners.front import application
 from runners.models.summarizers.base import Summarizer, Task
-from runners.mounted import Mounted
+from runners.serving.application import application
+from runners.serving.fast_path import Direct
+from runners.serving.mounted import Mounted
 from runners.settings import Settings
-from runners.summarization import payload, preparing
-from runners.summary_model import SummarizationModel
-from runners.summary_routes import EXAMPLE, EXAMPLE_INPUT, summary_router
+from runners.summarization.model import SummarizationModel
+from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, summary_router
+from runners.summarization.service import payload, preparing
 
 TEXT = "The first sentence. The second sentence. The third sentence."
 ADDED = {"engine": "first", "model": "double", "language": "en", "ignored_parameters": ["temperature"]}

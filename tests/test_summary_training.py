@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from runners.models import ranker
+from runners.models.summarizers import ranker
 from training.ranker_networks import Config, Members
 from training.rouge import rouge
 from training.summarization import train

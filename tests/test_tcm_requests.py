@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runners.contract import InferenceRequest, InferenceResult
-from runners.diagnosis import DiagnosisModel
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError
-from runners.models.normalized import normalized
-from runners.tcm_requests import PatientInfo, names_of, options_of, patient_of, tells_pregnancy, texts_of
-from runners.treatment import TreatmentModel, syndromes_of
+from runners.models.text.normalized import normalized
+from runners.tcm.diagnosis import DiagnosisModel
+from runners.tcm.requests import PatientInfo, names_of, options_of, patient_of, tells_pregnancy, texts_of
+from runners.tcm.treatment import TreatmentModel, syndromes_of
 from web import strict_json
 
 MODELS: dict[str, Any] = {"diagnosis": cache(DiagnosisModel), "treatment": cache(TreatmentModel)}

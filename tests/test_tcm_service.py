@@ -37,14 +37,14 @@ DISCLAIMERS = {"zh": "不能替代医师诊断", "en": "no medical advice", "fr"
 @pytest.fixture(scope="module")
 def diagnosis(store: Path) -> Iterator[Server]:
     """The diagnosis model alone."""
-    with serving("runners.diagnosis:Diagnosis", store) as server:
+    with serving("runners.tcm.diagnosis:Diagnosis", store) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def treatment(store: Path) -> Iterator[Server]:
     """The treatment model alone."""
-    with serving("runners.treatment:Treatment", store) as server:
+    with serving("runners.tcm.treatment:Treatment", store) as server:
         yield server
 
 
@@ -392,8 +392,8 @@ def test_the_models_run_without_torch(store: Path) -> None:
     check = (
         "import json, sys\n"
         "from runners.contract import InferenceRequest\n"
-        "from runners.diagnosis import DiagnosisModel\n"
-        "from runners.treatment import TreatmentModel\n"
+        "from runners.tcm.diagnosis import DiagnosisModel\n"
+        "from runners.tcm.treatment import TreatmentModel\n"
         "item = InferenceRequest(input_data={'symptoms': ['头痛', '乏力']})\n"
         "good = [model.infer([item])[0].error is None for model in (DiagnosisModel(), TreatmentModel())]\n"
         "heavy = sorted({'torch', 'torchvision', 'PIL', 'transformers'} & sys.modules.keys())\n"

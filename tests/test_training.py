@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from runners.models import graphs
+from runners.models.vision import graphs
 from training import augment, calibration
 from training import run as run_module
 from training.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches

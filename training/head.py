@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from runners.engines.torch_gpu import TorchEngine
-from runners.models.networks import SatelliteNet, Served
-from runners.models.satellite import CLASSES, UNKNOWN
-from runners.models.transform import SATELLITE_TRANSFORM
+from runners.models.vision.networks import SatelliteNet, Served
+from runners.models.vision.satellite import CLASSES, UNKNOWN
+from runners.models.vision.transform import SATELLITE_TRANSFORM
 from training import augment, measures
 from training.measures import Scenes
 from training.recipe import CLOUDY, DESERT

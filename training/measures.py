@@ -26,11 +26,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from tqdm import tqdm
 
-from runners import engine, images
-from runners.engine import Engine
-from runners.models import graphs
-from runners.models.satellite import CLASSES, UNKNOWN
-from runners.models.transform import EvalTransform
+from runners.engines import load
+from runners.engines.load import Engine
+from runners.images import decode
+from runners.models.vision import graphs
+from runners.models.vision.satellite import CLASSES, UNKNOWN
+from runners.models.vision.transform import EvalTransform
 from training import calibration, report, tiles
 from training.tiles import Tiles
 
@@ -152,14 +153,14 @@ def nearest_neighbours(file: Path, data: Path, split: str) -> float:
 
 def rejected_of(file: Path, folder: Path) -> float:
     """How often a picture of the folder is rejected, as it should be."""
-    pictures = [images.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
+    pictures = [decode.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
     network, transform = _served(file)
     probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
     return float((probabilities[:, :UNKNOWN].amax(dim=1) < network.facts["threshold"]).float().mean())
 
 
 def _served(file: Path) -> tuple[Engine, EvalTransform]:
-    network = engine.load(file)
+    network = load.load(file)
     return network, EvalTransform.from_dict(network.facts["transform"])
 
 

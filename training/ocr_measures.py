@@ -28,9 +28,9 @@ from statistics import fmean
 from rapidfuzz.distance import Levenshtein
 from tqdm import tqdm
 
-from runners import images
-from runners.documents import layout
-from runners.documents.ocr import Ocr
+from runners.documents.scans import layout
+from runners.documents.scans.ocr import Ocr
+from runners.images import decode
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def distance(read: str, true: str) -> float:
 
 def measured(ocr: Ocr, page: Page) -> dict[str, float]:
     """A page's rates and its seconds."""
-    image = images.decode(page.picture.read_bytes())
+    image = decode.decode(page.picture.read_bytes())
     begin, cpu = time.perf_counter(), time.process_time()
     lines = ocr.lines(image)
     text = layout.text(lines)

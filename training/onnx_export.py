@@ -11,10 +11,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from runners.models import graphs
-from runners.models.networks import SatelliteNet, Served
 from runners.models.onnx_file import OnnxFile
-from runners.models.transform import EvalTransform
+from runners.models.vision import graphs
+from runners.models.vision.networks import SatelliteNet, Served
+from runners.models.vision.transform import EvalTransform
 
 TOLERANCE: Final = 1e-4
 HALVED_TOLERANCE: Final = 0.05  # of logits, where kernels are stored in float16

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from runners.models.summarizers import checkpoints
-from runners.models.summarizers.checkpoints import CheckpointError
+from runners.models.summarizers.neural import checkpoints
+from runners.models.summarizers.neural.checkpoints import CheckpointError
 from training.trials import Bench, Candidate, Trial, one_line, texts
 
 WORTH = 0.9

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tqdm import tqdm
 
-from runners.models.ranker_features import Article, Measured, measure
 from runners.models.summarizers.base import Task
 from runners.models.summarizers.extractive import article_of
+from runners.models.summarizers.ranker_features import Article, Measured, measure
 from training.ranker_networks import Config
 from training.rouge import Reference, words
 from training.summary_data import Example

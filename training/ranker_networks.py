@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from runners.models.ranker_features import Floats
+from runners.models.summarizers.ranker_features import Floats
 
 
 @dataclass(frozen=True)

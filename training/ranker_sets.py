@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from runners.models import ranker
-from runners.models.ranker import Bools, Pool
-from runners.models.ranker_features import Floats
-from runners.models.tokens import tokens
+from runners.models.summarizers import ranker
+from runners.models.summarizers.ranker import Bools, Pool
+from runners.models.summarizers.ranker_features import Floats
+from runners.models.text.tokens import tokens
 from training.ranker_lessons import LIMIT, Lesson
 from training.ranker_networks import Config, Members, Plan, fit, set_loss
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runners.models.networks import FEATURES, SatelliteNet
-from runners.models.satellite import CLASSES
-from runners.models.transform import SATELLITE_TRANSFORM
+from runners.models.vision.networks import FEATURES, SatelliteNet
+from runners.models.vision.satellite import CLASSES
+from runners.models.vision.transform import SATELLITE_TRANSFORM
 from training import augment
 from training.tiles import Tiles
 

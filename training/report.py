@@ -10,7 +10,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from runners.models.satellite import CLASSES
+from runners.models.vision.satellite import CLASSES
 from training.calibration import Reliability
 
 NAMES = (*CLASSES, "none")

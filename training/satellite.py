@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from runners.engines.torch_gpu import TorchEngine
-from runners.models.networks import SatelliteNet, Served
-from runners.models.satellite import CLASSES, LABELS
-from runners.models.transform import SATELLITE_TRANSFORM
+from runners.models.vision.networks import SatelliteNet, Served
+from runners.models.vision.satellite import CLASSES, LABELS
+from runners.models.vision.transform import SATELLITE_TRANSFORM
 from training import calibration, head, measures, onnx_export, tiles
 from training.recipe import Config, Data
 from training.run import Run

@@ -22,9 +22,9 @@ import torch
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from runners.models import ranker
-from runners.models.ranker import RankerWeights
-from runners.models.ranker_features import SENTENCE_FEATURES, TERM_FEATURES, Floats
+from runners.models.summarizers import ranker
+from runners.models.summarizers.ranker import RankerWeights
+from runners.models.summarizers.ranker_features import SENTENCE_FEATURES, TERM_FEATURES, Floats
 from training import summary_data, summary_measures
 from training.ranker_lessons import Lesson, lessons_of
 from training.ranker_networks import Config, Members, Plan, fit, square_loss, term_loss

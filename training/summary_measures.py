@@ -23,10 +23,10 @@ from matplotlib import pyplot as plt
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
-from runners.models import ranker
-from runners.models.ranker_features import Article
+from runners.models.summarizers import ranker
 from runners.models.summarizers.base import Task
 from runners.models.summarizers.extractive import Extractive, article_of
+from runners.models.summarizers.ranker_features import Article
 from training import summary_data
 from training.rouge import Rouge, rouge
 from training.summary_data import Example

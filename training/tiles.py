@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from runners.models.satellite import CLASSES, UNKNOWN
+from runners.models.vision.satellite import CLASSES, UNKNOWN
 
 COVER_OF: dict[tuple[str, str], str] = {
     ("eurosat", "Forest"): "forest",

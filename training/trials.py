@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from runners.errors import RunnerError
-from runners.models.sentences import split
-from runners.models.summarizers import pages
 from runners.models.summarizers.base import Summarizer, Task
-from runners.models.summarizers.checkpoints import Checkpoint
-from runners.models.summarizers.deepseek_ocr import DeepSeekOcr
-from runners.models.summarizers.loading import Loaded, load
-from runners.models.summarizers.seq2seq import Seq2Seq
+from runners.models.summarizers.neural import pages
+from runners.models.summarizers.neural.checkpoints import Checkpoint
+from runners.models.summarizers.neural.deepseek_ocr import DeepSeekOcr
+from runners.models.summarizers.neural.loading import Loaded, load
+from runners.models.summarizers.neural.seq2seq import Seq2Seq
+from runners.models.text.sentences import split
 
 COSINE = 0.99
 """The least mean cosine between a candidate's logits and the original's, at the same words."""

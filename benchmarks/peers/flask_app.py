@@ -13,16 +13,16 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
-from runners import artifacts
-from runners.models import ranker
-from runners.models.language import detect
+from runners.artifacts import store
+from runners.models.summarizers import ranker
 from runners.models.summarizers.base import Task
 from runners.models.summarizers.extractive import Extractive
+from runners.models.text.language import detect
 
 app = Flask(__name__)
 app.config["MAX_CONTENT_LENGTH"] = 16 * 1024 * 1024
-shipped = artifacts.SHIPPED[artifacts.SUMMARIZATION]
-summarizer = Extractive(ranker.read(shipped), artifacts.SUMMARIZATION)
+shipped = store.SHIPPED[store.SUMMARIZATION]
+summarizer = Extractive(ranker.read(shipped), store.SUMMARIZATION)
 
 
 @app.post("/summarize/text")

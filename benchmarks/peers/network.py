@@ -72,7 +72,7 @@ class Batches:
 
 
 def _classifier() -> nn.Module:
-    from runners.artifacts import SATELLITE, SHIPPED
+    from runners.artifacts.store import SATELLITE, SHIPPED
     from runners.engines.torch_gpu import from_file
 
     served = from_file(SHIPPED[SATELLITE], "float32", "cpu").module

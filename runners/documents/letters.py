@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from typing import Final
 
-from runners.models.normalized import normalized
+from runners.models.text.normalized import normalized
 
 HYPHENS: Final = "-\u2010\u00ad\u00ac"
 """The hyphen, its Unicode double, the soft hyphen, and the sign that some programs write for it."""

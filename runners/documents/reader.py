@@ -6,12 +6,17 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from runners import image_files
-from runners.documents import docx, kinds, letters, mail, markdown, markup, pdf, pictures, plain, xml_text
+from runners.documents import formats, letters
 from runners.documents.document import Document
-from runners.documents.kinds import Kind
-from runners.documents.pages import AsPictures, PageReader
+from runners.documents.docx import docx
+from runners.documents.formats import Kind
+from runners.documents.html import html
+from runners.documents.pdf import pdf
+from runners.documents.scans import pictures
+from runners.documents.scans.pages import AsPictures, PageReader
+from runners.documents.text import mail, markdown, plain, xml_text
 from runners.errors import InvalidDocument, NoText, UnsupportedMediaType
+from runners.images import files
 
 EMBEDDED: Final = re.compile(r"(data:image/[\w.+-]{1,40};base64,)[A-Za-z0-9+/=]+")
 """The bytes of a picture in Markdown, which are no text."""
@@ -28,25 +33,25 @@ def read(data: bytes, filename: str, pages: PageReader, *, pictures_only: bool =
     crash in a parser: to be called in a process of its own. Raises InvalidDocument, InvalidImage, PayloadTooLarge,
     UnsupportedMediaType, NoText, and what ``pages`` raises.
     """
-    kind = kinds.of_bytes(data)
+    kind = formats.of_bytes(data)
     if pictures_only and kind is not Kind.PICTURE:
-        raise UnsupportedMediaType(image_files.ACCEPTED)
+        raise UnsupportedMediaType(files.ACCEPTED)
     if kind in {Kind.PDF, Kind.PICTURE, Kind.DOCX}:
         module = {Kind.PDF: pdf, Kind.PICTURE: pictures, Kind.DOCX: docx}[kind]
         return _with_pages(_cleaned(module.read(data, pages)), pages)
     found = _cleaned(mail.read(data) if kind is Kind.MAIL else _text(data, filename))
     if not found.text:
-        raise InvalidDocument(kinds.EMPTY)
+        raise InvalidDocument(formats.EMPTY)
     return found
 
 
 def _text(data: bytes, filename: str) -> Document:
-    text = plain.decode(data, markup.declared(data))
-    kind = kinds.of_text(text, filename)
+    text = plain.decode(data, html.declared(data))
+    kind = formats.of_text(text, filename)
     if kind is Kind.HTML:  # most of a page may be tags and pictures: what counts is the text that is left of it
-        return markup.read(text)
+        return html.read(text)
     if kind is Kind.XML:
-        return xml_text.read(text, kinds.ACCEPTED)
+        return xml_text.read(text, formats.ACCEPTED)
     plain.check_bytes(data)
     return _markdown(text) if kind is Kind.MARKDOWN else Document(letters.joined(plain.check_length(text.strip())), 1)
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from runners.engine import Engine, Outputs
-from runners.models import graphs
-from runners.models.networks import FEATURES, Mean, Served
-from runners.models.transform import EvalTransform
+from runners.engines.load import Engine, Outputs
+from runners.models.vision import graphs
+from runners.models.vision.networks import FEATURES, Mean, Served
+from runners.models.vision.transform import EvalTransform
 
 SIZES: Final = (1, 2, 4, 8, 16, 32)
 """Batches that graphs are recorded of; a batch between two of them is filled up."""

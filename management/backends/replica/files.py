@@ -10,7 +10,7 @@ from typing import Final
 
 HOST: Final = Path(__file__).with_name("host.py")
 KEEPER: Final = Path(__file__).with_name("keeper.py")
-ARBITER: Final = Path(__file__).parents[3] / "runners" / "arbiter.py"
+ARBITER: Final = Path(__file__).parents[3] / "runners" / "serving" / "arbiter.py"
 WORKER: Final = ARBITER.with_name("worker.py")
 IN_CONTAINERS: Final = (HOST, ARBITER, WORKER)
 """What lies side by side in a container; the engine keeps its log, and ends its family."""

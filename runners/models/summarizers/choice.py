@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from runners.models.summarizers import checkpoints
 from runners.models.summarizers.base import Summarizer
-from runners.models.summarizers.checkpoints import Checkpoint, CheckpointError
+from runners.models.summarizers.neural import checkpoints
+from runners.models.summarizers.neural.checkpoints import Checkpoint, CheckpointError
 
 ENGINES: Final = ("auto", "extractive", "seq2seq", "deepseek-ocr")
 
@@ -53,14 +53,14 @@ def _check(engine: str, model_path: str | None) -> None:
 
 
 def _neural(checkpoint: Checkpoint, precision: str, threads: int, font: Path | None) -> Summarizer:
-    from runners.models.summarizers.loading import load
+    from runners.models.summarizers.neural.loading import load
 
     loaded = load(checkpoint, precision=precision, threads=threads)
     if checkpoint.kind == "deepseek-ocr":
-        from runners.models.summarizers.deepseek_ocr import DeepSeekOcr
+        from runners.models.summarizers.neural.deepseek_ocr import DeepSeekOcr
 
         return DeepSeekOcr(loaded, font)
-    from runners.models.sentences import split
-    from runners.models.summarizers.seq2seq import Seq2Seq
+    from runners.models.summarizers.neural.seq2seq import Seq2Seq
+    from runners.models.text.sentences import split
 
     return Seq2Seq(loaded, split)

@@ -8,14 +8,14 @@ from functools import partial
 from typing import ClassVar, Final
 
 from runners.errors import RunnerError
-from runners.models.language import UNDETERMINED, detect
-from runners.models.prose import without_lists, without_runs
-from runners.models.ranker import Ranker, RankerWeights
-from runners.models.ranker_features import Article, terms_of
-from runners.models.sentences import paragraphs
 from runners.models.summarizers.base import Summarizer, Task
 from runners.models.summarizers.guard import guarded
-from runners.models.tokens import CJK, clean, cut, tokens
+from runners.models.summarizers.ranker import Ranker, RankerWeights
+from runners.models.summarizers.ranker_features import Article, terms_of
+from runners.models.text.language import UNDETERMINED, detect
+from runners.models.text.prose import without_lists, without_runs
+from runners.models.text.sentences import paragraphs
+from runners.models.text.tokens import CJK, clean, cut, tokens
 
 BRIEF_LANGUAGES: Final = frozenset({"fr"})
 """Languages whose training references are abstracts of a sentence or two; of others, longer extracts are made."""

@@ -7,9 +7,9 @@ from io import BytesIO
 from typing import Final
 
 from runners.errors import RunnerError
-from runners.models.language import detect
 from runners.models.summarizers.base import Summarizer, Task
-from runners.models.summarizers.checkpoints import CheckpointError
+from runners.models.summarizers.neural.checkpoints import CheckpointError
+from runners.models.text.language import detect
 
 TEXTS: Final = (
     "The tide comes in before noon. It goes out again in the evening. Nobody on the beach is surprised.",

@@ -9,7 +9,7 @@ from typing import Final
 
 import opencc
 
-from runners.models.normalized import normalized
+from runners.models.text.normalized import normalized
 
 _VARIANTS: Final = str.maketrans("痺欬瀉溼洩瘖’", "痹咳泻湿泄喑'")
 """Characters of older books that the conversion leaves as they are, and the typographer's apostrophe."""

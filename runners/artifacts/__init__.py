@@ -1,0 +1,1 @@
+"""Which weights are served, and where do they come from?"""

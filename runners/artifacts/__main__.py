@@ -1,0 +1,5 @@
+"""python -m runners.artifacts: see ``publish``."""
+
+from runners.artifacts.publish import main
+
+main()

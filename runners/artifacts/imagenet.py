@@ -1,0 +1,51 @@
+"""torchvision's ImageNet weights of ResNet18, as the safetensors file that timm keeps of them: no pickle, no torch."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.numpy import load_file
+
+from runners.models.vision.transform import IMAGENET_TRANSFORM
+
+URL: Final = (
+    "https://huggingface.co/timm/resnet18.tv_in1k/resolve/bbd144b3e5565108aad885f145491d11bc6ce807/model.safetensors"
+)
+SHA256: Final = "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"
+MOST_BYTES: Final = 64 * 1024 * 1024  # the file has 46,807,446
+SECONDS: Final = 15.0  # to connect, and without a byte
+PIECE: Final = 256 * 1024
+
+FACTS: Final[dict[str, Any]] = {
+    "network": "ResNet18",
+    "weights": "torchvision ResNet18_Weights.IMAGENET1K_V1, from timm/resnet18.tv_in1k",
+    "licence": "BSD-3-Clause",
+    "transform": IMAGENET_TRANSFORM.as_dict(),
+}
+
+
+def download(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """The trunk's tensors by torchvision's names. Raises OSError when they cannot be downloaded, or are others."""
+    file = folder / "resnet18.safetensors"
+    digest = hashlib.sha256()
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with requests.get(URL, stream=True, timeout=SECONDS) as answer, file.open("wb") as out:
+        answer.raise_for_status()
+        size = int(answer.headers.get("Content-Length", 0)) or None
+        with Progress(*columns) as progress:
+            task = progress.add_task("ImageNet weights", total=size)
+            for piece in answer.iter_content(PIECE):
+                digest.update(piece)
+                out.write(piece)
+                progress.advance(task, len(piece))
+                if out.tell() > MOST_BYTES:
+                    raise OSError("the download is too large")
+    if digest.hexdigest() != SHA256:
+        raise OSError("the download is damaged")
+    return {name: value for name, value in load_file(file).items() if not name.startswith("fc.")}

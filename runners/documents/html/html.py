@@ -1,0 +1,108 @@
+"""HTML to the text that a reader of the page came for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from runners.documents.document import Document
+from runners.documents.html import content
+from runners.documents.html import source as markup_source
+from runners.documents.html.blocks import Blocks, parse
+from runners.documents.html.content import is_prose
+from runners.documents.html.hiding import HidingRules
+
+# Spaces are few: where there may be any number of them before and after a quote, each of them is tried as both.
+DECLARED: Final = re.compile(
+    rb"<(?:meta|\?xml)\b[^>]{0,300}?(?:charset|encoding)\s{0,9}=[\s\"']{0,9}([\w.:-]{1,40})", re.IGNORECASE
+)
+MAX_TITLE: Final = 300
+HARDLY_ANY: Final = 25
+"""Characters of a page that shows nothing worth reading before its scripts have run."""
+MUCH: Final = 160
+"""Characters of what a page shows without scripts, from which it is more than a request to turn them on."""
+FULLER: Final = 2
+"""Times the page's own text that the text for search engines must hold to be read instead."""
+DESCRIPTION: Final = re.compile(
+    r"<meta\b(?=[^>]{0,500}?\b(?:name|property)\s?=\s?[\"']?(?:og:)?description\b)[^>]{0,500}?\bcontent\s?=\s?"
+    r"(?:\"([^\"]{1,2000})\"|'([^']{1,2000})')",
+    re.IGNORECASE,
+)
+
+
+def declared(data: bytes) -> str | None:
+    """The encoding that a page says it is in."""
+    found = DECLARED.search(data[:4096])
+    return found[1].decode("ascii", "ignore") if found else None
+
+
+def read(source: str) -> Document:
+    """``source`` is HTML, whole or in part; the text is empty where there is none in it."""
+    parts = markup_source.split(source)
+    rules = HidingRules(parts.styles)
+    page = parse(parts.page, rules)
+    text = content.text_of(page)
+    for more in _others(parts, rules, page, text):
+        if more:
+            text = more
+            break
+    return Document(text, 1, title_of(page))
+
+
+def spaced(text: str) -> str:
+    """In one line, each stretch of spaces and line ends as one space."""
+    return " ".join(text.split())
+
+
+def title_of(page: Blocks) -> str | None:
+    """The page's own title, else its first heading."""
+    titles = (spaced("".join(pieces)) for pieces in page.titles.values())
+    return next((title[:MAX_TITLE] for title in titles if title), None)
+
+
+def _others(parts: markup_source.Source, rules: HidingRules, page: Blocks, text: str) -> Iterator[str]:
+    """Texts to be read instead of what the page shows, the best first; empty ones are none."""
+    article = _structured(parts.structured)
+    yield article if len(article) > FULLER * len(text) else ""
+    if any(map(is_prose, page.blocks)):
+        return
+    unscripted = content.text_of(parse("\n".join(parts.unscripted), rules))
+    yield unscripted if len(unscripted) >= max(MUCH, len(text)) else ""
+    if len(text) < HARDLY_ANY:
+        hidden = content.text_of(parse(parts.page, rules, show_hidden=True))
+        yield hidden if not text or len(hidden) >= MUCH else ""
+        described = DESCRIPTION.search(parts.page)
+        yield _plain(described[1] or described[2]) if described and not text else ""
+
+
+def _structured(scripts: Sequence[str]) -> str:
+    """The longest text of an article in JSON-LD."""
+    bodies = [body for script in scripts for body in _bodies(_loaded(script))]
+    return _plain(max(bodies, key=len, default=""))
+
+
+def _loaded(script: str) -> Any:
+    try:
+        return json.loads(script, strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bodies(found: Any) -> Iterator[str]:
+    """Every ``articleBody`` and ``reviewBody`` in JSON of any depth."""
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from (value[name] for name in ("articleBody", "reviewBody") if isinstance(value.get(name), str))
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
+
+
+def _plain(text: str) -> str:
+    """The text of HTML that stands where text should; with its own line ends where it has no tags."""
+    if "<" not in text and "&" not in text:
+        return text.strip()
+    return content.joined(parse(text.replace("\n", "<br>"), HidingRules([])).blocks)

@@ -1,0 +1,1 @@
+"""What does a PDF say, and can its text layer be trusted?"""

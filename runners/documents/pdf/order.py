@@ -1,0 +1,281 @@
+"""The pieces of a PDF's page in reading order.
+
+A program that draws a page mostly draws it in the order in which it is read, and knows more of it than its geometry
+says: that order is kept, in runs that go down the page. Geometry decides where it is no order to read in: runs that
+stand below later ones, the columns of a table one after the other, lines of two columns in turn.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Final
+
+import numpy as np
+
+from runners.documents.pdf.layer import Piece
+from runners.documents.pdf.letters import RIGHT_TO_LEFT
+from runners.documents.pdf.lines import Line
+from runners.documents.scans import layout
+
+Run = list[Piece]
+"""Rows of one or more pieces, each below the one before it."""
+
+MOST_PIECES: Final = 400
+"""Pieces of a page that are put in order: the time taken grows with their square. A page of prose has fifty."""
+MOST_PAIRS: Final = 400
+"""Pairs of runs beside one another that are compared."""
+BACKWARDS: Final = 0.02
+"""Share of a page's characters that may stand above what they follow: formulas have some."""
+LEVEL: Final = 0.3
+"""Share of a line's height by which cells of one row may differ in height."""
+SAME_ROWS: Final = 0.8
+"""Share of a column's cells that are level with cells of the column beside it."""
+SOME_ROWS: Final = 0.5
+TURNS: Final = 3
+"""Times that two columns may be drawn in turn; more are lines drawn across both."""
+ROWS: Final = 3
+"""Rows of several pieces, from which a page may have columns that are drawn across."""
+FULL: Final = 0.85
+"""Share of a column's width that a full line has."""
+PROSE: Final = 0.6
+"""Share of full lines in a column of prose."""
+PROSE_LETTERS: Final = 15
+WRAPPED_LETTERS: Final = 20
+PROSE_IDEOGRAPHS: Final = 7
+IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+
+def lines(pieces: Sequence[Piece]) -> list[Line]:
+    """Each row as a line; letters that stand on their side come after all others."""
+    is_mirrored = _is_right_to_left(pieces)
+    upright = [_mirrored(piece) if is_mirrored else piece for piece in pieces if piece.text and not piece.turns]
+    aside = [piece for piece in pieces if piece.text and piece.turns]
+    rows = [*_rows(upright), *([piece] for piece in aside)]
+    return [_line([_mirrored(piece) for piece in row] if is_mirrored else row) for row in rows]
+
+
+def _rows(pieces: Sequence[Piece]) -> list[Run]:
+    if len(pieces) > MOST_PIECES:
+        return list(_rows_of(pieces))
+    runs = _merged(_sorted(_runs(pieces)))
+    ordered = [piece for run in runs for piece in run]
+    if _goes_back(ordered) or _crosses_columns(ordered):
+        return list(_by_geometry(pieces))
+    return [row for run in runs for row in _rows_of(run)]
+
+
+def _line(row: Sequence[Piece]) -> Line:
+    first = row[0]
+    left, right = min(piece.left for piece in row), max(piece.right for piece in row)
+    return Line(" ".join(piece.text for piece in row), left, right, first.bottom, first.size, len(row))
+
+
+def _is_right_to_left(pieces: Sequence[Piece]) -> bool:
+    text = "".join(piece.text for piece in pieces)
+    return 2 * len(RIGHT_TO_LEFT.findall(text)) > sum(map(str.isalpha, text))
+
+
+def _mirrored(piece: Piece) -> Piece:
+    return piece._replace(left=-piece.right, right=-piece.left)
+
+
+def _runs(pieces: Sequence[Piece]) -> list[Run]:
+    """In the order of drawing, parted where the next piece stands higher, or to the left in the same row."""
+    found: list[Run] = []
+    for piece in pieces:
+        if found and _follows(piece, found[-1][-1]):
+            found[-1].append(piece)
+        else:
+            found.append([piece])
+    return found
+
+
+def _follows(piece: Piece, other: Piece) -> bool:
+    return _is_below(piece, other) or _is_beside(piece, other)
+
+
+def _is_below(piece: Piece, other: Piece) -> bool:
+    return piece.middle < other.middle and not _are_level(piece, other)
+
+
+def _is_beside(piece: Piece, other: Piece) -> bool:
+    return _are_level(piece, other) and piece.left >= other.right - 0.5 * other.size
+
+
+def _are_level(piece: Piece, other: Piece) -> bool:
+    shared = min(piece.top, other.top) - max(piece.bottom, other.bottom)
+    return shared >= 0.5 * min(piece.size, other.size)
+
+
+def _rows_of(run: Sequence[Piece]) -> Iterator[Run]:
+    row: Run = []
+    for piece in run:
+        if row and not _is_beside(piece, row[-1]):
+            yield row
+            row = []
+        row.append(piece)
+    if row:
+        yield row
+
+
+def _sorted(runs: list[Run]) -> list[Run]:
+    """Runs in their order, but none after another that stands wholly below it (Kahn's algorithm)."""
+    if len(runs) < 2:
+        return runs
+    boxes = np.array([_box(run) for run in runs])
+    left, right, bottom, top = boxes.T
+    overlap = np.minimum.outer(right, right) - np.maximum.outer(left, left) > 0
+    is_above = overlap & (bottom[:, None] >= top[None, :] - 0.25 * median(piece.size for run in runs for piece in run))
+    has_rows = np.array([len(run) > 2 for run in runs])
+    beside = (np.minimum.outer(top, top) > np.maximum.outer(bottom, bottom)) & (right[:, None] <= left[None, :])
+    later = np.tril(beside & has_rows[:, None] & has_rows[None, :])
+    for index, before in np.argwhere(later)[:MOST_PAIRS]:
+        is_above[index, before] |= _is_left_column(runs[index], runs[before])
+    np.fill_diagonal(is_above, False)
+    is_above &= ~is_above.T
+    waiting = is_above.sum(axis=0)
+    ready = [index for index in range(len(runs)) if not waiting[index]]
+    order: list[int] = []
+    while ready:
+        order.append(heapq.heappop(ready))
+        for below in np.flatnonzero(is_above[order[-1]]):
+            waiting[below] -= 1
+            if not waiting[below]:
+                heapq.heappush(ready, int(below))
+    return [runs[index] for index in order] if len(order) == len(runs) else runs
+
+
+def _is_left_column(run: Run, other: Run) -> bool:
+    """Whether both are columns of prose, and the other one stands right of it."""
+    mine, others = _beside(run, other), _beside(other, run)
+    return min(len(mine), len(others)) > 2 and _is_prose(mine) and _is_prose(others)
+
+
+def _box(run: Run) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top."""
+    left, right = min(piece.left for piece in run), max(piece.right for piece in run)
+    return left, right, min(piece.bottom for piece in run), max(piece.top for piece in run)
+
+
+def _merged(runs: list[Run]) -> list[Run]:
+    """Columns of one table, drawn one after the other, are rows again."""
+    found: list[Run] = []
+    is_table = False
+    for run in runs:
+        if found and _are_columns_of_a_table(found[-1], run, is_table=is_table):
+            found[-1] = [piece for row in _across([*found[-1], *run]) for piece in row]
+            is_table = True
+        else:
+            found.append(run)
+            is_table = False
+    return found
+
+
+def _are_columns_of_a_table(run: Run, other: Run, *, is_table: bool) -> bool:
+    """Whether each has cells that are level with those of the other, and none that overlap."""
+    mine, others = _beside(run, other), _beside(other, run)
+    if min(len(mine), len(others)) < 2 or any(_overlap(piece, cell) for piece in mine for cell in others):
+        return False
+    if _is_set_in(mine) or _is_set_in(others) or _wraps(mine) or _wraps(others):
+        return False
+    share, other_share = _level_share(mine, others), _level_share(others, mine)
+    prose = (not is_table and _is_prose(mine)) + _is_prose(others)
+    enough = SAME_ROWS if prose else SOME_ROWS
+    return prose < 2 and max(share, other_share) >= SAME_ROWS and min(share, other_share) >= enough
+
+
+def _is_set_in(column: Sequence[Piece]) -> bool:
+    """Whether values stand behind their labels already."""
+    return any(piece.row < 0 for piece in column)
+
+
+def _wraps(column: Sequence[Piece]) -> bool:
+    """Whether some lines are long, and some go on with the sentence of the one above: cells of a table are short."""
+    usual = median(len(piece.text) for piece in column)
+    return usual >= WRAPPED_LETTERS and any(piece.text[0].islower() for piece in column[1:])
+
+
+def _beside(run: Run, other: Run) -> list[Piece]:
+    """The pieces that are as high on the page as some part of the other run."""
+    _, _, bottom, top = _box(other)
+    return [piece for piece in run if bottom < piece.middle < top]
+
+
+def _overlap(piece: Piece, other: Piece) -> bool:
+    return _are_level(piece, other) and min(piece.right, other.right) - max(piece.left, other.left) > 0.5 * piece.size
+
+
+def _level_share(cells: Sequence[Piece], others: Sequence[Piece]) -> float:
+    heights = np.array([other.bottom for other in others])
+    return sum(bool((abs(heights - cell.bottom) < LEVEL * cell.size).any()) for cell in cells) / len(cells)
+
+
+def _is_prose(column: Sequence[Piece]) -> bool:
+    """Whether lines begin within sentences, or most of them are long and full."""
+    small = sum(piece.text[0].islower() for piece in column[1:])
+    if len(column) > 2 and small >= layout.WITHIN_SENTENCES * (len(column) - 1):
+        return median(len(piece.text) for piece in column) >= PROSE_LETTERS
+    left, right = min(piece.left for piece in column), max(piece.right for piece in column)
+    full = sum(piece.right - left >= FULL * (right - left) for piece in column)
+    usual = median(len(piece.text) for piece in column)
+    enough = _enough("".join(piece.text for piece in column))
+    return len(column) > 2 and usual >= enough and full >= PROSE * len(column)
+
+
+def _enough(text: str) -> int:
+    """Signs of a line of prose."""
+    return PROSE_IDEOGRAPHS if IDEOGRAPHS.search(text) else PROSE_LETTERS
+
+
+def _goes_back(pieces: Sequence[Piece]) -> bool:
+    """Whether pieces follow others that they stand right above."""
+    if all(_follows(piece, other) for other, piece in pairwise(pieces)):
+        return False
+    boxes = np.array([(piece.left, piece.right, piece.middle, piece.size) for piece in pieces])
+    left, right, middle, size = boxes.T
+    overlap = np.minimum.outer(right, right) - np.maximum.outer(left, left) > 0.5 * np.minimum.outer(size, size)
+    higher = middle[None, :] > middle[:, None] + 0.7 * np.minimum.outer(size, size)
+    later = np.triu(np.ones((len(pieces), len(pieces)), dtype=bool), 1)
+    back = (overlap & higher & later).any(axis=0)
+    lengths = np.array([len(piece.text) for piece in pieces])
+    return bool(lengths[back].sum() > max(BACKWARDS * lengths.sum(), 3))
+
+
+def _crosses_columns(pieces: Sequence[Piece]) -> bool:
+    """Whether lines of two columns of prose stand in turn."""
+    beside = sum(_is_beside(piece, other) for other, piece in pairwise(pieces))
+    long = sum(len(piece.text) >= _enough(piece.text) for piece in pieces)
+    if beside < ROWS or 2 * long < len(pieces):
+        return False
+    flat = [_flat(piece) for piece in pieces]
+    gutter = layout.gutter(flat)
+    if gutter is None:
+        return False
+    inside = [piece for piece, line in zip(pieces, flat, strict=True) if gutter.top < line.middle < gutter.bottom]
+    sides = [piece.left >= gutter.x for piece in inside]
+    if sum(side != following for side, following in pairwise(sides)) <= TURNS:
+        return False
+    return all(
+        _is_prose([piece for piece, is_right in zip(inside, sides, strict=True) if is_right is side])
+        for side in (False, True)
+    )
+
+
+def _flat(piece: Piece) -> layout.Line:
+    return layout.Line(piece.text, piece.left, -piece.top, piece.right, -piece.bottom)
+
+
+def _by_geometry(pieces: Sequence[Piece]) -> Iterator[Run]:
+    flat = {_flat(piece): piece for piece in pieces}
+    for paragraph in layout.paragraphs(list(flat)):
+        for row in paragraph:
+            yield [flat[line] for line in row]
+
+
+def _across(pieces: Sequence[Piece]) -> list[Run]:
+    flat = {_flat(piece): piece for piece in pieces}
+    return [[flat[line] for line in row] for row in layout.rows(list(flat))]

@@ -1,0 +1,244 @@
+"""A PDF's pages to text: their layer where it can be trusted, and what is read off their pictures where it cannot.
+
+A layer is the page's text where it reads like a language, or where some of its lines are what OCR reads in their
+place. Pictures that no such text covers are read, and both stand in one order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import pypdfium2
+from PIL import Image
+
+from runners.documents.pdf import forms, layer, order, pictures, reading, trust
+from runners.documents.pdf.layer import Piece
+from runners.documents.pdf.letters import Box
+from runners.documents.pdf.lines import Line
+from runners.documents.pdf.survey import TEMPLATE, Survey
+from runners.documents.scans import layout
+from runners.documents.scans.pages import AsPictures, PageReader
+
+MAX_GARBAGE: Final = 0.3
+"""The share of a text that a font without a table of its letters makes of it."""
+SOME_GARBAGE: Final = 40
+"""Characters without a meaning, from which a page is looked at as a picture; symbols make some of them."""
+STRIPS: Final = 2
+"""Lines of a page, or of one font on it, that are compared with what OCR reads in their place."""
+MOST_STRIPS: Final = 100
+"""Lines of a document that are compared and are right: each takes some tenths of a second, for nothing."""
+PROVEN: Final = 2
+"""Pages on which a font's lines were what OCR reads, from which the font is trusted on all of them."""
+STRIP_LETTERS: Final = 80
+"""Most letters of a line that is compared."""
+MOST_EXTRAS: Final = 20
+"""Pictures of a document that are read beside a page's own text."""
+ENOUGH: Final = 0.4
+"""Share of a layer's letters that OCR must read to be better than it."""
+EVERY: Final = 5
+"""One of so many pages has its hidden text compared, after some on which it was right."""
+HIDDEN, GARBLED = "hidden text", "garbled text"
+"""Stand for fonts; no font's name has a space."""
+
+
+class Pages:
+    """Reads the pages of one document."""
+
+    def __init__(self, pdf: pypdfium2.PdfDocument, reader: PageReader, surveys: Sequence[Survey]) -> None:
+        self._pdf, self._reader, self._surveys = pdf, reader, surveys
+        self._has_ocr = not isinstance(reader, AsPictures)
+        self._proven: Counter[str] = Counter()
+        """Pages on which a font's lines, or hidden ones, were what OCR reads, without one since on which not."""
+        self._strips, self._extras = MOST_STRIPS, MOST_EXTRAS
+        self._samples = _samples(surveys)
+        self._stamps = _stamps(surveys)
+        self._drawing: tuple[int, Image.Image] | None = None
+
+    def texts(self) -> Iterator[list[Line] | str]:
+        """Of each page its lines, or what is read off it. Raises what the reader raises."""
+        for page in self._surveys:
+            yield [] if page.is_blank else self._text(page)
+
+    def as_pictures(self) -> bool:
+        """Whether some page is to be read as a picture, for an engine that then looks at nothing else."""
+        if not any(map(self._is_picture, self._surveys)):
+            return False
+        for page in self._surveys:
+            self._reader.read(self._drawn(page))
+        return True
+
+    def _is_picture(self, page: Survey) -> bool:
+        if page.is_blank:
+            return False
+        doubted = self._doubted(page)
+        text = [piece for piece in page.visible if piece not in doubted]
+        text += page.hidden if not trust.is_strange(_all(page.hidden)) else []
+        is_bare = not _letters(text) and not page.values
+        return is_bare or page.is_most(self._bare(page, text)) or page.outlines is not None
+
+    def _text(self, page: Survey) -> list[Line] | str:
+        trusted, doubted = self._judged(page)
+        bare = self._bare(page, trusted)
+        if not self._has_ocr:
+            return _lines(page, trusted)
+        if doubted or page.outlines or page.is_most(bare) or not (_letters(trusted) or page.values):
+            return self._whole(page, trusted, doubted) or _lines(page, _in_order([*trusted, *doubted]))
+        return _lines(page, trusted, self._blocks(page, bare))
+
+    def _judged(self, page: Survey) -> tuple[list[Piece], list[Piece]]:
+        """Pieces that are trusted, and those that are not."""
+        wrong = set(self._wrong(page))
+        trusted = [piece for piece in page.visible if piece not in wrong]
+        if page.hidden and self._is_trusted(page):
+            trusted += page.hidden
+        elif page.hidden and not reading.shows_nothing(page, self._drawn(page), page.hidden):
+            wrong.update(page.hidden)
+        return _in_order(trusted), _in_order(wrong)
+
+    def _wrong(self, page: Survey) -> list[Piece]:
+        """Visible pieces that are not what the page shows."""
+        by_font: dict[str, list[Piece]] = defaultdict(list)
+        for piece, font in self._doubted(page).items():
+            by_font[GARBLED if _garbage([piece]) > MAX_GARBAGE else font].append(piece)
+        found: list[Piece] = []
+        for font, pieces in by_font.items():
+            if font == GARBLED or not self._agrees(page, pieces):
+                found += pieces
+            else:
+                self._proven[font] += 1
+        return found
+
+    def _doubted(self, page: Survey) -> dict[Piece, str]:
+        """Visible pieces, with their fonts, that are no language on this page, and not proven by OCR."""
+        texts: dict[str, list[str]] = defaultdict(list)
+        for piece, font in zip(page.visible, page.fonts, strict=True):
+            texts[font].append(piece.text)
+        doubtful = {font for font, lines in texts.items() if self._is_doubtful(font, " ".join(lines))}
+        is_garbled = _garbage(page.visible) > MAX_GARBAGE or sum(piece.garbage for piece in page.visible) > SOME_GARBAGE
+        return {
+            piece: font
+            for piece, font in zip(page.visible, page.fonts, strict=True)
+            if font in doubtful or (is_garbled and _garbage([piece]) > MAX_GARBAGE)
+        }
+
+    def _is_doubtful(self, font: str, text: str) -> bool:
+        if self._proven[font] >= PROVEN:
+            return False
+        is_strange = trust.is_strange(text)
+        return is_strange or (is_strange is None and trust.is_strange(self._samples[font]) is True)
+
+    def _is_trusted(self, page: Survey) -> bool:
+        """Whether the hidden text is what the page shows; once it was on some pages, others are not all compared."""
+        is_likely = self._proven[HIDDEN] >= PROVEN and not trust.is_strange(_all(page.hidden))
+        if is_likely and page.number % EVERY:
+            return True
+        agrees = not reading.shows_nothing(page, self._drawn(page), page.hidden) and self._agrees(page, page.hidden)
+        self._proven[HIDDEN] = self._proven[HIDDEN] + 1 if agrees else 0
+        return agrees
+
+    def _agrees(self, page: Survey, pieces: Sequence[Piece]) -> bool:
+        """Whether some of the longest pieces are what OCR reads in their place; where it reads nothing, if likely."""
+        if not self._has_ocr:
+            return trust.is_strange(_all(pieces)) is not True
+        longest = sorted(pieces, key=lambda piece: (-min(len(piece.text), STRIP_LETTERS), piece.start))
+        compared = longest[: min(STRIPS, self._strips)]
+        read = [self._reader.read(reading.strip(page, self._drawn(page), piece)) for piece in compared]
+        if any(read):
+            agrees = trust.are_alike([(piece.text, text) for piece, text in zip(compared, read, strict=True)])
+        else:
+            agrees = not compared or trust.is_strange(_all(pieces)) is not True
+        self._strips -= len(compared) if agrees else 0
+        return agrees
+
+    def _bare(self, page: Survey, text: Sequence[Piece]) -> list[Box]:
+        """Where pictures show more than the text."""
+        found = page.bare(text)
+        if not found or not text:
+            return found
+        image = self._drawn(page)
+        return [box for box in found if reading.shows_more(page, image, box, text)]
+
+    def _whole(self, page: Survey, trusted: Sequence[Piece], doubted: Sequence[Piece]) -> str:
+        """The page as a picture, and its trusted text; empty where the layer says more."""
+        image = self._drawn(page)
+        kept = [piece for piece in _filled(page, trusted) if piece.text and _mark(piece) not in self._stamps]
+        if not kept and not doubted:
+            return self._reader.read(image)
+        read = self._reader.lines(image)
+        if not read or (doubted and not _is_better(" ".join(line.text for line in read), doubted)):
+            return ""
+        return layout.text(reading.together(read, [reading.flat(page, image, piece) for piece in kept]))
+
+    def _blocks(self, page: Survey, boxes: Sequence[Box]) -> list[list[Piece]]:
+        """What is written in some of the pictures."""
+        read = boxes[: max(self._extras, 0)]
+        self._extras -= len(read)
+        found = (reading.block(self._reader, page, self._drawn(page), box) for box in read)
+        return [pieces for pieces in found if pieces]
+
+    def _drawn(self, page: Survey) -> Image.Image:
+        """The page's picture; the last one is kept."""
+        if self._drawing is None or self._drawing[0] != page.number:
+            opened = self._pdf[page.number]
+            try:
+                self._drawing = page.number, pictures.drawn(opened)
+            finally:
+                opened.close()
+        return self._drawing[1]
+
+
+def _lines(page: Survey, pieces: Sequence[Piece], blocks: Sequence[list[Piece]] = ()) -> list[Line]:
+    return order.lines(layer.upright(forms.set_in(_filled(page, pieces), blocks)))
+
+
+def _filled(page: Survey, pieces: Sequence[Piece]) -> list[Piece]:
+    return forms.filled(pieces, page.values)
+
+
+def _samples(surveys: Sequence[Survey]) -> dict[str, str]:
+    """Some of each font's text."""
+    found: dict[str, str] = defaultdict(str)
+    for page in surveys:
+        for piece, font in zip(page.visible, page.fonts, strict=True):
+            if len(found[font]) < 2_000:
+                found[font] += " " + piece.text
+    return found
+
+
+def _stamps(surveys: Sequence[Survey]) -> set[str]:
+    """Lines that stand on several pages of a document."""
+    counts = Counter(mark for page in surveys for mark in {_mark(piece) for piece in page.visible})
+    return {mark for mark, count in counts.items() if count >= max(TEMPLATE, len(surveys) / 2)}
+
+
+def _mark(piece: Piece) -> str:
+    return re.sub(r"\d+", "#", piece.text)
+
+
+def _in_order(pieces: Iterable[Piece]) -> list[Piece]:
+    return sorted(pieces, key=lambda piece: piece.start)
+
+
+def _all(pieces: Sequence[Piece]) -> str:
+    return " ".join(piece.text for piece in pieces)
+
+
+def _letters(pieces: Sequence[Piece]) -> int:
+    return sum(map(str.isalnum, _all(pieces)))
+
+
+def _garbage(pieces: Sequence[Piece]) -> float:
+    """The share of characters that mean nothing."""
+    garbage = sum(piece.garbage for piece in pieces)
+    return garbage / max(garbage + sum(len(piece.text) for piece in pieces), 1)
+
+
+def _is_better(read: str, doubted: Sequence[Piece]) -> bool:
+    """Whether OCR's reading is more of a text than the layer that disagrees with it."""
+    letters = sum(map(str.isalnum, read))
+    if _garbage(doubted) > MAX_GARBAGE:
+        return letters > 0
+    return trust.is_language(read) is not False and letters >= ENOUGH * _letters(doubted)

@@ -1,0 +1,124 @@
+"""A PDF's page beside its picture: what is read there, and where it stands on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from runners.documents.pdf import trust
+from runners.documents.pdf.layer import Piece
+from runners.documents.pdf.letters import Box
+from runners.documents.pdf.survey import Survey
+from runners.documents.scans import layout
+from runners.documents.scans.pages import PageReader
+
+REDUCED: Final = 2
+"""Pixels of a page's picture that are one where edges are looked for."""
+MOST_LOOKED_AT: Final = 20
+"""Lines of hidden text in whose places something is looked for."""
+EDGE: Final = 40
+"""Levels of grey, of 255, from one such pixel to the next, that are an edge."""
+LETTERED: Final = 0.001
+"""Share of pixels with an edge, from which letters may be there: a line across a page has twice as many."""
+SAME: Final = 0.5
+"""Share of a line's area that another reading of it covers."""
+EXTRA_WORDS: Final = 12
+"""Words from which a picture beside text is one of text; a chart has fewer, or shorter lines."""
+EXTRA_LINE: Final = 10
+"""Characters of its median line, at least."""
+EXTRA_SIGNS: Final = 4
+"""The same of Chinese and Japanese."""
+
+
+def block(reader: PageReader, page: Survey, image: Image.Image, box: Box) -> list[Piece]:
+    """What is written in a picture that stands beside text; nothing where it is no text but a chart, or a photo."""
+    scale = image.height / page.height
+    left, top, right, bottom = (round(side) for side in _pixels(page, image, box))
+    read = reader.lines(image.crop((left, top, max(right, left + 1), max(bottom, top + 1))))
+    if not _is_text(read):
+        return []
+    rows = (row for paragraph in layout.paragraphs(read) for row in paragraph)
+    return [_piece(_moved(line, left, top), page, scale) for row in rows for line in row]
+
+
+def _is_text(read: Sequence[layout.Line]) -> bool:
+    text = " ".join(line.text for line in read)
+    signs = len(trust.SIGN.findall(text))
+    if len(trust.WORD.findall(text)) + signs < EXTRA_WORDS:
+        return False
+    return median(len(line.text) for line in read) >= (EXTRA_SIGNS if signs else EXTRA_LINE)
+
+
+def _pixels(page: Survey, image: Image.Image, box: Box) -> Box:
+    """Left, top, right and bottom in the page's picture."""
+    scale = image.height / page.height
+    left, bottom, right, top = box
+    return left * scale, (page.height - top) * scale, right * scale, (page.height - bottom) * scale
+
+
+def strip(page: Survey, image: Image.Image, piece: Piece) -> Image.Image:
+    """The piece's place in the picture, with some white around."""
+    left, top, right, bottom = _pixels(page, image, piece.box)
+    room = 0.25 * (bottom - top if not piece.turns % 2 else right - left)
+    box = max(left - room, 0), max(top - room, 0), min(right + room, image.width), min(bottom + room, image.height)
+    left, top, right, bottom = (round(side) for side in box)
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def shows_nothing(page: Survey, image: Image.Image, hidden: Sequence[Piece]) -> bool:
+    """Whether there is nothing where hidden text stands."""
+    return all(strip(page, image, piece).getcolors(1) is not None for piece in hidden[:MOST_LOOKED_AT])
+
+
+def shows_more(page: Survey, image: Image.Image, box: Box, pieces: Sequence[Piece]) -> bool:
+    """Whether the picture there has edges beside the pieces, as letters have many of: a background has none."""
+    small = np.asarray(image.convert("L").reduce(REDUCED), dtype=np.int16)
+    edges = abs(np.diff(small, axis=1)) > EDGE
+    scale = image.height / page.height / REDUCED
+    inside = np.zeros_like(edges)
+    inside[_slices(page, box, scale)] = True
+    for piece in pieces:
+        room = 0.5 * piece.size
+        around = piece.left - room, piece.bottom - room, piece.right + room, piece.top + room
+        inside[_slices(page, around, scale)] = False
+    return bool(edges[inside].mean() >= LETTERED) if inside.any() else False
+
+
+def _slices(page: Survey, box: Box, scale: float) -> tuple[slice, slice]:
+    left, bottom, right, top = (max(side, 0.0) * scale for side in box)
+    height = page.height * scale
+    return slice(max(round(height - top), 0), max(round(height - bottom), 0)), slice(round(left), round(right))
+
+
+def flat(page: Survey, image: Image.Image, piece: Piece) -> layout.Line:
+    """The piece as a line of the picture."""
+    return layout.Line(piece.text, *_pixels(page, image, piece.box))
+
+
+def together(read: Sequence[layout.Line], trusted: Sequence[layout.Line]) -> list[layout.Line]:
+    """Each line once: as the layer has it, or as it was read where the layer has a part of it alone."""
+    kept = [line for line in read if sum(_overlap(line, other) for other in trusted) < SAME * _area(line)]
+    return [*kept, *(line for line in trusted if all(_overlap(line, other) < SAME * _area(line) for other in kept))]
+
+
+def _overlap(line: layout.Line, other: layout.Line) -> float:
+    across = min(line.right, other.right) - max(line.left, other.left)
+    along = min(line.bottom, other.bottom) - max(line.top, other.top)
+    return max(across, 0.0) * max(along, 0.0)
+
+
+def _area(line: layout.Line) -> float:
+    return max((line.right - line.left) * line.height, 1.0)
+
+
+def _moved(line: layout.Line, left: float, top: float) -> layout.Line:
+    return layout.Line(line.text, line.left + left, line.top + top, line.right + left, line.bottom + top)
+
+
+def _piece(line: layout.Line, page: Survey, scale: float) -> Piece:
+    top, bottom = (page.height - side / scale for side in (line.top, line.bottom))
+    return Piece(line.text, line.left / scale, line.right / scale, bottom, top, 0, -1, -1, 0)

@@ -1,0 +1,157 @@
+"""What a PDF's page holds, seen without reading any picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import pypdfium2
+from PIL import Image
+from pypdfium2 import raw
+
+from runners.documents.pdf import forms
+from runners.documents.pdf import pictures as pdf_pictures
+from runners.documents.pdf.layer import Layer, Piece
+from runners.documents.pdf.letters import Box
+
+LARGE: Final = 0.1
+"""Share of a page from which a picture may be one of text."""
+MOST: Final = 0.5
+"""Share of a page from which pictures are the page."""
+BARE: Final = 0.4
+"""Share of a picture's height that no text lies over, from which it is looked at."""
+CROSSED: Final = 0.2
+"""Share of a picture's width that text crosses where it counts as covered."""
+BANDS: Final = 60
+"""Parts of a picture's height that are looked at."""
+COVERED: Final = 0.8
+"""Share of a line that a later picture covers, from which the line is hidden."""
+TEMPLATE: Final = 3
+"""Pages that show one picture in one place, from which it is a background and no page."""
+FEW_LETTERS: Final = 50
+"""A page with fewer letters than this has none but a stamp, whatever its picture."""
+MOST_PRINTS: Final = 5
+"""Pictures of a page that are compared with other pages'."""
+OUTLINED: Final = 200
+"""Letters of a page, below which letters that are drawn as paths are looked for."""
+
+
+@dataclass
+class Survey:
+    """One page; boxes and pieces are in points from the lower left corner of the page as it is shown."""
+
+    number: int
+    width: float
+    height: float
+    visible: list[Piece]
+    hidden: list[Piece]
+    """Text that is searched and copied but not seen: mostly what OCR has read."""
+    values: list[list[Piece]]
+    fonts: list[str]
+    """Of each visible piece."""
+    pictures: list[Box] = field(default_factory=list)
+    prints: list[tuple[int, ...]] = field(default_factory=list)
+    """Of the pictures' first ones."""
+    outlines: Box | None = None
+    is_blank: bool = False
+
+    @property
+    def area(self) -> float:
+        """Of the page, in square points."""
+        return max(self.width * self.height, 1.0)
+
+    def bare(self, text: Sequence[Piece]) -> list[Box]:
+        """Regions of pictures that are large, and that the text leaves bare."""
+        found = pdf_pictures.regions(self.pictures)
+        return [box for box in found if self._share(box) >= LARGE and self._is_bare(box, text)]
+
+    def is_most(self, boxes: Iterable[Box]) -> bool:
+        """Whether these cover most of the page."""
+        return sum(map(self._share, boxes)) >= MOST
+
+    def _share(self, box: Box) -> float:
+        return pdf_pictures.area(box) / self.area
+
+    def _is_bare(self, box: Box, text: Sequence[Piece]) -> bool:
+        return _uncovered(box, text) >= BARE
+
+
+def survey(page: pypdfium2.PdfPage, number: int) -> Survey:
+    """Raises PayloadTooLarge, and InvalidDocument for a page without an area."""
+    pictures = pdf_pictures.found(page)
+    with Layer(page) as layer:
+        pieces = layer.pieces()
+        seen = [layer.is_drawn(piece) for piece in pieces]
+        visible = [piece for piece, is_seen in zip(pieces, seen, strict=True) if is_seen]
+        hidden = [piece for piece, is_seen in zip(pieces, seen, strict=True) if not is_seen]
+        if pictures:
+            covered = _covered(page, layer, visible, pictures)
+            visible, hidden = [piece for piece in visible if piece not in covered], [*hidden, *covered]
+        fonts = [layer.font(piece) for piece in visible]
+    width, height = page.get_size()
+    found = Survey(number, width, height, visible, hidden, forms.values(page), fonts)
+    found.pictures = [picture.box for picture in pictures]
+    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * found.area]
+    found.prints = [pdf_pictures.print_of(picture) for picture in large[:MOST_PRINTS]]
+    if sum(len(piece.text) for piece in visible) < OUTLINED and not pictures:
+        found.outlines = pdf_pictures.outlines(page)
+    found.is_blank = _is_blank(page, found)
+    return found
+
+
+def without_templates(pages: Sequence[Survey]) -> None:
+    """Takes backgrounds away that several pages with text have in common."""
+    counts = Counter(mark for page in pages for mark in set(page.prints))
+    for page in pages:
+        if sum(len(piece.text) for piece in page.visible) >= FEW_LETTERS:
+            shared = {mark[2:] for mark in page.prints if counts[mark] >= TEMPLATE}
+            page.pictures = [box for box in page.pictures if tuple(map(round, box)) not in shared]
+
+
+def _covered(
+    page: pypdfium2.PdfPage, layer: Layer, pieces: Sequence[Piece], pictures: Sequence[pdf_pictures.Found]
+) -> list[Piece]:
+    """Text that a later picture lies over."""
+    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * np.prod(page.get_size())]
+    if not large or not pieces:
+        return []
+    orders = pdf_pictures.orders(page)
+    return [piece for piece in pieces if _lies_under(piece, orders.get(layer.drawing(piece), len(orders)), large)]
+
+
+def _lies_under(piece: Piece, order: int, pictures: Sequence[pdf_pictures.Found]) -> bool:
+    box = piece.left, piece.bottom, piece.right, piece.top
+    enough = COVERED * pdf_pictures.area(box)
+    return any(
+        order < picture.order and pdf_pictures.area(pdf_pictures.shared(box, picture.box)) >= enough
+        for picture in pictures
+    )
+
+
+def _uncovered(box: Box, text: Sequence[Piece]) -> float:
+    """The share of the box's height that no text lies across."""
+    left, bottom, right, top = box
+    edges = np.linspace(bottom, top, BANDS + 1)
+    crossed = np.zeros(BANDS)
+    for piece in text:
+        across = min(piece.right, right) - max(piece.left, left)
+        if across > 0:
+            near = (edges[:-1] < piece.top + piece.size) & (edges[1:] > piece.bottom - piece.size)
+            crossed[near] += across / (right - left)
+    return float((crossed < CROSSED).mean())
+
+
+def _is_blank(page: pypdfium2.PdfPage, found: Survey) -> bool:
+    """Whether nothing is on it, or no more than the space that Word writes on an empty page."""
+    if not raw.FPDFPage_CountObjects(page) and not raw.FPDFPage_GetAnnotCount(page):
+        return True
+    if found.visible or found.hidden or found.values or found.pictures or found.outlines:
+        return False
+    return _is_of_one_colour(pdf_pictures.drawn(page))
+
+
+def _is_of_one_colour(image: Image.Image) -> bool:
+    return image.getcolors(1) is not None

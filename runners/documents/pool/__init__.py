@@ -1,0 +1,1 @@
+"""In which process is a document read, when, and for how long?"""

@@ -1,0 +1,252 @@
+"""A picture of a page to its text, with the PP-OCRv6 models that lie in rapidocr's wheel: nothing is downloaded.
+
+One recogniser for French, English and the other languages in Latin letters, Chinese and Japanese; of handwriting and
+of other scripts it makes little.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import rapidocr
+from PIL import Image, ImageFilter
+
+from runners.documents.scans import gutters, layout
+from runners.serving.machine import cores
+
+MAX_PIXELS: Final = 4_000_000  # of the picture that lines are cut out of: 200 dots an inch on A4
+DETECTION_PIXELS: Final = 1_100_000  # of the picture that lines are looked for in: 105 dots an inch on A4
+DETECTION_STEP: Final = 32  # pixels: both sides of the detector's input are multiples
+LEGIBLE: Final = 8  # pixels: no text is lower
+LINE_HEIGHT: Final = 48  # pixels of the recogniser's input
+LINE_WIDTH: Final = 60 * LINE_HEIGHT  # longer ones are squeezed
+PIECE_MARGIN: Final = 0.15  # of a line's height, on both sides of a piece that is cut out of a line
+SURE: Final = 0.5  # mean certainty of a line's characters, from which the line is believed
+UPRIGHT: Final = 0.8  # mean certainty of a page's letters, below which it may stand on its head
+FOREIGN: Final = 0.2  # a page with less of its letters Chinese or Japanese has none: they are misread ornaments
+
+FEW_LETTERS: Final = 40  # of a page, below which it may be dithered or speckled: the detector sees no text in dots
+NOISY: Final = 0.06  # share of a page's pixels that are dots, from which lines may be missing: up to 0.036 on receipts
+SOFTENING: Final = (1.5, 3.0)  # pixels: radii of the blurs in which such a page is looked at again, one after the other
+SAMPLE: Final = 1_000  # pixels: sides of the middle of a page in which dots are counted
+DOT: Final = 48  # of 255: the least that a dot differs from what is around it
+FLAT: Final = 24  # of 255: the most that the greys of a page differ on which there is nothing
+
+IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+
+Quads = npt.NDArray[np.float64]  # [N, 4, 2]: each line's corners, clockwise from its upper left one, in pixels
+
+
+class Found(NamedTuple):
+    """A line as the recogniser read it; its box is ``layout``'s (left, top, right, bottom)."""
+
+    text: str
+    certainty: float
+    box: list[float]
+
+
+class Ocr:
+    """Reads pages; ``threads`` are the CPU threads of one read (all of the process's cores unless told).
+
+    Reads may run at the same time. Beside the loaded models (about 145 MB), one takes less than 300 MB.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        threads = threads or cores()
+        self._detector = _loaded(threads, "Det", "PP-OCRv6_det_small.onnx")
+        self._recogniser = _loaded(threads, "Rec", "PP-OCRv6_rec_small.onnx")
+
+    def read(self, image: Image.Image) -> str:
+        """The text of an RGB picture in reading order, ``layout``'s way; "" where there is none.
+
+        Pages that stand on their head or lie on a side are read too.
+        """
+        return layout.text(self.lines(image))
+
+    def lines(self, image: Image.Image) -> list[layout.Line]:
+        """The pieces of text that were found, in no order to rely on."""
+        if min(image.size) < LEGIBLE:
+            return []
+        page = _bounded(image, MAX_PIXELS)
+        lines = self._sure_lines(page)
+        for radius in _softening(page, lines):
+            again = self._sure_lines(page.filter(ImageFilter.GaussianBlur(radius)))
+            lines = again if _certainty(again) >= UPRIGHT and _score(again) > _score(lines) else lines
+            if _letters(lines) >= FEW_LETTERS:
+                break
+        return _without_ornaments(lines)
+
+    def _sure_lines(self, page: Image.Image) -> list[Found]:
+        quads = self._quads(page)
+        if _lie_on_their_side(quads):
+            page = page.transpose(Image.Transpose.ROTATE_90)
+            quads = self._quads(page)
+        return [line for line in self._upright(page, quads) if line.certainty >= SURE]
+
+    def _upright(self, page: Image.Image, quads: Quads) -> list[Found]:
+        """The lines; of a page that reads badly, those of the page turned by 180 degrees if that one reads well."""
+        lines = self._found(page, quads)
+        if not lines or _certainty(lines) >= UPRIGHT:
+            return lines
+        turned = self._found(page.transpose(Image.Transpose.ROTATE_180), _turned(quads, page.size))
+        return turned if _certainty(turned) >= UPRIGHT else lines
+
+    def _found(self, page: Image.Image, quads: Quads) -> list[Found]:
+        boxes = layout.level(quads).tolist() if len(quads) else []
+        return [
+            Found(*self._read_line(_at_height(line)), box)
+            for line, box in _parted([_cut(page, quad) for quad in quads], boxes)
+        ]
+
+    def _quads(self, page: Image.Image) -> Quads:
+        small = _for_detection(page)
+        boxes = self._detector(_pixels(small)).boxes
+        if boxes is None:
+            return np.empty((0, 4, 2))
+        quads: Quads = np.asarray(boxes, dtype=np.float64) * (np.array(page.size) / np.array(small.size))
+        return quads
+
+    def _read_line(self, line: Image.Image) -> tuple[str, float]:
+        """A line's text and how sure it is."""
+        found = self._recogniser(_pixels(line))
+        return found.txts[0].strip(), float(found.scores[0])
+
+
+def _loaded(threads: int, part: str, model: str) -> Any:
+    """One of rapidocr's two steps with everything around it switched off, loaded and warm."""
+    step = rapidocr.RapidOCR(
+        params={
+            "Global.use_det": part == "Det",
+            "Global.use_cls": False,
+            "Global.use_rec": part == "Rec",
+            "Global.use_preprocess_img": False,
+            "Global.use_vertical_padding": False,
+            "Global.log_level": "critical",
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": 10**9,
+            # With a path given, rapidocr never looks for the file elsewhere.
+            f"{part}.model_path": str(Path(rapidocr.__file__).parent / "models" / model),
+        }
+    )
+    step(np.full((LINE_HEIGHT * 2, LINE_HEIGHT * 2, 3), 255, dtype=np.uint8))
+    return step
+
+
+def _bounded(image: Image.Image, pixels: int) -> Image.Image:
+    scale = math.sqrt(pixels / (image.width * image.height))
+    if scale >= 1:
+        return image
+    size = max(LEGIBLE, round(image.width * scale)), max(LEGIBLE, round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _for_detection(page: Image.Image) -> Image.Image:
+    """The page as the detector takes it, both sides stretched to the next step."""
+    scale = min(1.0, math.sqrt(DETECTION_PIXELS / (page.width * page.height)))
+    width, height = (max(1, round(side * scale / DETECTION_STEP)) * DETECTION_STEP for side in page.size)
+    return page.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Blue, green and red, as rapidocr reads arrays."""
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
+
+
+def _sides(quads: Quads) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Widths and heights [N]."""
+    width = np.hypot(*(quads[:, 1] - quads[:, 0]).T)
+    height = np.hypot(*(quads[:, 3] - quads[:, 0]).T)
+    return width, height
+
+
+def _lie_on_their_side(quads: Quads) -> bool:
+    width, height = _sides(quads)
+    area = width * height
+    return bool(area[height > 1.5 * width].sum() > area[width > 1.5 * height].sum())
+
+
+def _turned(quads: Quads, size: tuple[int, int]) -> Quads:
+    """The same corners on the page turned by 180 degrees, again from the upper left one."""
+    return np.asarray(np.array(size) - np.roll(quads, 2, axis=1))
+
+
+def _cut(page: Image.Image, quad: npt.NDArray[np.float64]) -> Image.Image:
+    """One line, straightened; what stands upright is laid down."""
+    (width,), (height,) = (np.maximum(side.round().astype(int), 1) for side in _sides(quad[None]))
+    corners = quad[[0, 3, 2, 1]].ravel().tolist()
+    line = page.transform((int(width), int(height)), Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
+    return line.transpose(Image.Transpose.ROTATE_90) if line.height >= 1.5 * line.width else line
+
+
+def _parted(lines: Sequence[Image.Image], boxes: Sequence[list[float]]) -> Iterator[tuple[Image.Image, list[float]]]:
+    """The lines and their boxes, no wider than their ink; lines across columns in as many pieces."""
+    strips = [gutters.strip_of(line, box) for line, box in zip(lines, boxes, strict=True)]
+    cuts = gutters.cuts(strips)
+    for index, (line, box, strip) in enumerate(zip(lines, boxes, strips, strict=True)):
+        edges = [strip.left, *itertools.chain(*cuts.get(index, [])), strip.right]
+        for left, right in zip(edges[::2], edges[1::2], strict=True):
+            piece = _piece(line, box, left, right) if index in cuts else line
+            yield piece, [left, strip.top, right, strip.bottom]
+
+
+def _piece(line: Image.Image, box: Sequence[float], left: float, right: float) -> Image.Image:
+    """What stands between two places in a line's box, with a little white on both sides."""
+    begin, top, end, bottom = box
+    scale, margin = line.width / (end - begin), PIECE_MARGIN * (bottom - top)
+    first, last = round((left - margin - begin) * scale), round((right + margin - begin) * scale)
+    return line.crop((max(0, first), 0, min(line.width, last), line.height))
+
+
+def _at_height(line: Image.Image) -> Image.Image:
+    """As high as the recogniser wants it."""
+    length = round(line.width * LINE_HEIGHT / line.height)
+    return line.resize((min(max(length, 1), LINE_WIDTH), LINE_HEIGHT), Image.Resampling.BICUBIC)
+
+
+def _letters(lines: Sequence[Found]) -> int:
+    return sum(sum(map(str.isalnum, line.text)) for line in lines)
+
+
+def _score(lines: Sequence[Found]) -> float:
+    """Letters and digits, as far as they are sure."""
+    return _certainty(lines) * _letters(lines)
+
+
+def _softening(page: Image.Image, lines: Sequence[Found]) -> Sequence[float]:
+    """The blurs in which a page is to be looked at again, until enough is found."""
+    if _letters(lines) >= FEW_LETTERS:
+        return SOFTENING[:1] if _dots(page) >= NOISY else ()
+    grey = np.asarray(page.convert("L"))
+    return SOFTENING if int(grey.max()) - int(grey.min()) > FLAT else ()
+
+
+def _dots(page: Image.Image) -> float:
+    """The share of pixels, in the middle of a page, that are unlike most of those around them."""
+    left, top = (max(0, (side - SAMPLE) // 2) for side in page.size)
+    middle = page.crop((left, top, min(page.width, left + SAMPLE), min(page.height, top + SAMPLE))).convert("L")
+    around = np.asarray(middle.filter(ImageFilter.MedianFilter(3)), dtype=np.int16)
+    return float((np.abs(np.asarray(middle, dtype=np.int16) - around) > DOT).mean())
+
+
+def _certainty(lines: Sequence[Found]) -> float:
+    """How surely a letter or a digit of the page is read; rules and asterisks look the same upside down."""
+    weights = [sum(map(str.isalnum, line.text)) for line in lines]
+    total = sum(line.certainty * weight for line, weight in zip(lines, weights, strict=True))
+    return total / max(1, sum(weights))
+
+
+def _without_ornaments(lines: list[Found]) -> list[layout.Line]:
+    """On a page in Latin letters, asterisks and rules are read as ideographs: they go."""
+    text = "".join(line.text for line in lines)
+    if len(IDEOGRAPHS.findall(text)) < FOREIGN * sum(map(str.isalpha, text)):
+        lines = [line._replace(text=IDEOGRAPHS.sub("", line.text).strip()) for line in lines]
+    return [layout.Line(line.text, *line.box) for line in lines if line.text]

@@ -1,0 +1,63 @@
+"""What makes text of a page that has none of its own, for being a picture."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+from typing import Final, Protocol
+
+from PIL import Image
+
+from runners.documents.scans.layout import Line
+from runners.errors import PayloadTooLarge
+from runners.limits import MAX_BYTES
+
+MAX_PICTURES: Final = 64 * 1024 * 1024
+"""Most bytes of one document's pages as PNG, which base64 makes 86 MiB of: a request may have 128."""
+LONGEST_SIDE: Final = 3072
+"""Pixels of a picture's longer side that are kept: engines that read pictures reduce larger ones to it themselves."""
+
+
+class PageReader(Protocol):
+    """Reads pages, one after the other and in their order."""
+
+    def read(self, image: Image.Image) -> str:
+        """The text of a page, 8-bit RGB and upright, lines in reading order; empty where there is none."""
+
+    def lines(self, image: Image.Image) -> list[Line]:
+        """The same lines, in no order to rely on, and where they stand in the picture, in pixels."""
+
+
+class AsPictures:
+    """For an engine that reads pictures itself: reads nothing, and keeps the pages as PNG, in order."""
+
+    def __init__(self) -> None:
+        self.images: list[bytes] = []
+
+    def read(self, image: Image.Image) -> str:
+        """Always empty. Raises PayloadTooLarge."""
+        self.images.append(_small_png(image))
+        if sum(map(len, self.images)) > MAX_PICTURES:
+            raise PayloadTooLarge(f"the document's pictures may have {MAX_PICTURES:,} bytes at most, as PNG")
+        return ""
+
+    def lines(self, image: Image.Image) -> list[Line]:
+        """Always none. Raises PayloadTooLarge."""
+        self.read(image)
+        return []
+
+
+def _small_png(image: Image.Image) -> bytes:
+    """At most ``LONGEST_SIDE`` pixels a side, and fewer where noise makes too many bytes of them for one picture."""
+    scale = min(1.0, LONGEST_SIDE / max(image.size))
+    while len(found := _png(image, scale)) > MAX_BYTES:
+        scale *= 0.95 * math.sqrt(MAX_BYTES / len(found))
+    return found
+
+
+def _png(image: Image.Image, scale: float) -> bytes:
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    smaller = image if scale == 1 else image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    file = BytesIO()
+    smaller.save(file, "PNG", compress_level=1)
+    return file.getvalue()

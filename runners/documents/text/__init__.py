@@ -1,0 +1,1 @@
+"""What do text, Markdown, mail and XML files say?"""

@@ -1,0 +1,1 @@
+"""How does a URL become bytes, safely?"""

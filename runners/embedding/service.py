@@ -1,0 +1,119 @@
+"""Image embedding: 512 numbers of length one, near for pictures that look alike."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import bentoml
+import numpy as np
+from fastapi import APIRouter, Request
+
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, only
+from runners.download.client import Downloader
+from runners.http import openapi
+from runners.http.requests import many_images, one_image
+from runners.http.responses import answered, listed
+from runners.images.pipeline import Pictures, see
+from runners.models.vision.outputs import unit
+from runners.serving import metrics
+from runners.serving.application import application
+from runners.serving.mounted import Mounted
+from runners.serving.proxies import own_about, own_infer
+from runners.serving.service import configuration, resources
+from web.answers import JSONAnswer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from runners.models.vision.transform import Pixels
+
+logger = logging.getLogger("bentoml.atelier")
+PORT: Final = 8000
+NO_PARAMETERS: Final[frozenset[str]] = frozenset()
+EXAMPLE: Final = {"embedding": [0.0123, 0.0456, 0.0789], "model": "embedding:satellite-1.0.0"}
+
+
+class EmbeddingModel:
+    """The one embedding network of the model store: a batch of requests in, vectors out."""
+
+    def __init__(self) -> None:
+        from runners.artifacts import store
+        from runners.engines import load
+        from runners.models.vision.transform import EvalTransform
+
+        self.tag = store.embedding_tag()
+        self._engine = load.load(store.path(self.tag))
+        self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
+        observe = partial(metrics.batch, "Embedding")
+        batches = self._engine.batch, self._engine.lanes
+        self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, batches, observe)
+        self._engine.warm(self._transform.crop)
+
+    def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
+        return self.pictures.infer(requests)
+
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> Pixels:
+        only(parameters, NO_PARAMETERS)
+        return self._transform(image)
+
+    def _embed(self, pixels: list[Pixels]) -> list[InferenceResult]:
+        vectors = unit(self._engine(np.stack(pixels))).tolist()
+        return [InferenceResult(output_data={"embedding": vector, "model": self.tag}) for vector in vectors]
+
+
+def router(infer: Infer, downloader: Downloader) -> APIRouter:
+    """The documented routes over an embedding model, wherever it runs."""
+    routes = APIRouter(tags=["embedding"])
+
+    @routes.post(
+        "/embed",
+        summary="Embed one image",
+        openapi_extra=openapi.one_image(),
+        responses=openapi.answers(EXAMPLE),
+    )
+    async def embed(request: Request) -> JSONAnswer:
+        reading = await one_image(request, downloader, NO_PARAMETERS)
+        (result,) = await see(infer, reading.items, {})
+        return answered(result)
+
+    @routes.post(
+        "/embed/batch",
+        summary=f"Embed up to {MAX_ITEMS} images: a vector or an error each",
+        openapi_extra=openapi.many_images(),
+        responses=openapi.answers({"results": [EXAMPLE]}),
+    )
+    async def embed_batch(request: Request) -> JSONAnswer:
+        reading = await many_images(request, downloader, NO_PARAMETERS)
+        return listed(await see(infer, reading.items, {}))
+
+    return routes
+
+
+_front = application(
+    "Atelier: image embedding",
+    "512 numbers of length one, near for pictures that look alike.",
+    {"embedding": Mounted(own_infer(), own_about, router, EXAMPLE)},
+)
+
+
+@bentoml.service(name="Embedding", resources=resources(), **configuration(PORT))
+@bentoml.asgi_app(_front, name="front")
+class Embedding:
+    """Image embedding on its own."""
+
+    def __init__(self) -> None:
+        self._model = EmbeddingModel()
+        logger.warning("embedding with %s: vectors of two networks never compare", self._model.tag)
+
+    async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in batches with what others ask at the same time."""
+        return await self._model.pictures.ask(requests)
+
+    @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
+    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Embeds a batch, for services of others that depend on this one: an item's input_data is {"image": base64}."""
+        return self._model.infer(requests)

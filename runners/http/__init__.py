@@ -1,0 +1,1 @@
+"""How does a request become items, and how do results become an answer?"""

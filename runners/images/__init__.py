@@ -1,0 +1,1 @@
+"""How do the bytes of a picture become pixels, safely?"""

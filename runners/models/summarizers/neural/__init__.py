@@ -1,0 +1,1 @@
+"""How does a checkpoint of a language model summarize?"""

@@ -1,0 +1,227 @@
+"""What of a text is no sentence? Tables of contents, menus, runs of dates, link lists and references.
+
+None of them is a candidate for a summary while there is prose beside it. Ordinary prose is returned as it came: a run
+of short lines that begin like entries is needed, or marks that no sentence has. Cost is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from runners.models.text.tokens import CJK
+
+RUN: Final = 4
+"""Entries in a row that are a list and not single headings."""
+ENTRY_WORDS: Final = 9
+ENTRY_CHARACTERS: Final = 90
+LINE: Final = 300
+"""Characters of a line above which it is no entry, whatever spaces and dots it has."""
+MEAN_WORDS: Final = 4.5
+"""Words of an entry on average, above which a run of lines is prose that wraps."""
+IDEOGRAPHS: Final = 14
+"""Characters of an entry in scripts without spaces."""
+LEAST_WORDS: Final = 5
+LEAST_IDEOGRAPHS: Final = 9
+"""Words or ideographs of a sentence that counts as prose."""
+SHORTEST: Final = 8
+"""Words of a run that is recognised without line ends."""
+NUMERIC: Final = 0.75
+"""Share of numbers and months among the words of what is no sentence, however it ends."""
+NUMERIC_OPEN: Final = 0.4
+"""The same share where no full stop ends it."""
+NUMBERS: Final = 4
+"""Numbers of the shortest run of them."""
+NUMBER_CHARACTERS: Final = 40
+HEADING_WORDS: Final = 3
+ADDRESSES: Final = 0.4
+"""Share of addresses among the words of a link list."""
+CAPITALS: Final = 0.5
+"""Share of words with a capital in a menu that lost its line ends."""
+MENU_WORDS: Final = 12
+
+# A run is looked at from its beginning alone: from each of its dots, it would cost its length squared.
+_LEADERS = re.compile(r"(?<![.…·_\s])\s*+(?:(?:[._·]\s?+){4,}+|(?:…\s?+){2,}+)\s*+(?:\d|[ivxlc]+\b)|(?<!-)-{6,}+\s*+\d")
+_PAGE = re.compile(r"(?:\t|\s{2,})(?:p\.\s*)?(?:\d{1,4}|[ivxlc]{1,6})\s*\Z|\A\s*(?:\d+\.)*\d+\.?\s+\D.*\s\d{1,4}\s*\Z")
+_ENDS = re.compile(r"[.!?…。！？｡؟۔।॥;；][\"'”’»›」』）)\]]*\s*\Z")
+_INSIDE = re.compile(r"[a-zß-öø-ÿ\"”»)][.!?]\s+\S|[。！？｡؟۔।，、]")
+_CONTINUES = re.compile(r"\A\s*[a-zß-öø-ÿ,;)]|[,\-–—]\s*\Z")
+_LABEL = re.compile(r"\A\s*(?:[-–—•*▪‣·>›»]+|\(?(?:[0-9]{1,3}\.){0,4}[0-9]{1,3}[.)]?|\(?[a-z][.)])\s+")
+_NUMBERED = re.compile(r"\A\s*\(?(?:[0-9]{1,3}\.){0,4}[0-9]{1,3}[.)]?\s+")
+_DIGITS = re.compile(r"\d+")
+_IDEOGRAPH = re.compile(rf"[{CJK}\u0e00-\u0eff]")
+_ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\S+@\S+\.\w+|\S+\.(?:com|org|net|html?|php)\b\S*", re.IGNORECASE)
+_SEPARATOR = re.compile(r"\s[|›»•·>/–]\s|\s\|\s")
+_MONTH = (
+    r"jan(?:uary|vier|uar)?|feb(?:ruary|ruar)?|févr?(?:ier)?|mar(?:ch|s)?|märz?|apr(?:il)?|avr(?:il)?|ma[iy]|june?|juin"
+    r"|juni|july?|juil(?:let)?|juli|aug(?:ust)?|août|sept?(?:ember|embre)?|o[ck]t(?:ober|obre)?|nov(?:ember|embre)?"
+    r"|d[eé][cz](?:ember|embre)?|mon(?:day)?|tue(?:sday)?|wed(?:nesday)?|thu(?:rsday)?|fri(?:day)?|sat(?:urday)?"
+    r"|sun(?:day)?|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|am|pm|uhr"
+)
+_NUMBER = re.compile(rf"\W*(?:\d[\d.,:/\-–h年月日時时分%]*|{_MONTH})\W*\Z", re.IGNORECASE)
+_REFERENCE = re.compile(r"\A\s*(?:\[\d{1,3}\]|\^|\d{1,3}\.\s|[^\W\d_][\w'’-]+,\s(?:[^\W\d_]\.[\s-]?)+)")
+_YEAR = re.compile(r"\b(?:1[5-9]|20)\d\d[a-z]?\b")
+_SOURCE = re.compile(
+    r"\bdoi\b|\bISBN\b|\bISSN\b|\bet al\.|\bpp?\. ?\d|\bvol\. ?\d|\bno\. ?\d|\beds?\.|\(\d{4}[a-z]?\)|\barXiv\b"
+    r"|\bRetrieved\b|\bAccessed\b|\bIn: |\bJournal\b|\bProceedings\b|\bPress\b|\bVerlag\b|\bUniversity\b|\d\(\d+\)"
+    r"|https?://",
+)
+
+
+def without_lists(text: str) -> str:
+    """The text without lines that are entries of a list; the text itself where nothing else has a sentence."""
+    lines = text.split("\n")
+    dropped = {place for place, line in enumerate(lines) if _has_leaders(line)}
+    for run in _runs(lines, _filled(lines)):
+        dropped.update(run)
+    for block in _blocks(lines):
+        if sum(bool(_REFERENCE.match(lines[place])) for place in block) >= RUN - 1 and _cites(lines, block):
+            dropped.update(block)
+    if not dropped:
+        return text
+    left = "\n".join("" if place in dropped else line for place, line in enumerate(lines))
+    return left if _has_prose(left) else text
+
+
+def without_runs(paragraphs: Sequence[list[str]]) -> list[list[str]]:
+    """The paragraphs without what is no sentence; all of it where nothing is one."""
+    referenced = _references(paragraphs)
+    left = [
+        [sentence for sentence in paragraph if not is_run(sentence)]
+        for place, paragraph in enumerate(paragraphs)
+        if place not in referenced
+    ]
+    left = [paragraph for paragraph in left if paragraph]
+    return left if any(map(is_prose, (one for paragraph in left for one in paragraph))) else list(paragraphs)
+
+
+def is_prose(sentence: str) -> bool:
+    """Whether it ends like a sentence and has enough words for one."""
+    if not _ENDS.search(sentence[-20:]):
+        return False
+    return len(sentence.split()) >= LEAST_WORDS or len(_IDEOGRAPH.findall(sentence)) >= LEAST_IDEOGRAPHS
+
+
+def is_run(sentence: str) -> bool:
+    """Whether it is a run of numbers, dates, addresses, menu entries or leaders, or a heading, and no sentence."""
+    is_open = not _ENDS.search(sentence[-20:])
+    leaders = len(_LEADERS.findall(sentence))
+    if leaders > 1 or (leaders and is_open):
+        return True
+    words = sentence.split()
+    if _are_numbers(sentence, words, is_open=is_open) or _are_addresses(sentence, words):
+        return True
+    return is_open and (_is_heading(sentence) or (len(words) >= SHORTEST and _is_menu(sentence, words)))
+
+
+def _are_numbers(sentence: str, words: Sequence[str], *, is_open: bool) -> bool:
+    if len(_DIGITS.findall(sentence)) < NUMBERS // 2:
+        return False
+    numbers = sum(_is_number(word) for word in words)
+    return numbers >= NUMBERS and numbers >= (NUMERIC_OPEN if is_open else NUMERIC) * len(words)
+
+
+def _are_addresses(sentence: str, words: Sequence[str]) -> bool:
+    if "." not in sentence:
+        return False
+    addresses = sum(bool(_ADDRESS.match(word[:ENTRY_CHARACTERS])) for word in words if "." in word[1:-1])
+    return addresses > 1 and addresses >= ADDRESSES * len(words)
+
+
+def _is_number(word: str) -> bool:
+    return len(word) <= NUMBER_CHARACTERS and bool(_NUMBER.match(word))
+
+
+def _is_heading(sentence: str) -> bool:
+    """Whether it is three words at most, or a few after a number, without a mark at the end."""
+    if len(sentence) > ENTRY_CHARACTERS or len(_IDEOGRAPH.findall(sentence)) >= LEAST_WORDS:
+        return False
+    bare = _NUMBERED.sub("", sentence)
+    return len(bare.split()) <= (HEADING_WORDS if bare == sentence else ENTRY_WORDS)
+
+
+def _is_menu(sentence: str, words: Sequence[str]) -> bool:
+    parts = _SEPARATOR.split(sentence)
+    if len(parts) > RUN - 1 and len(words) <= MEAN_WORDS * len(parts):
+        return True
+    capitals = sum(word[:1].isupper() for word in words)
+    return len(words) >= MENU_WORDS and capitals >= CAPITALS * len(words) and "," not in sentence
+
+
+def _has_leaders(line: str) -> bool:
+    return len(line) <= LINE and bool(_LEADERS.search(line))
+
+
+def _filled(lines: Sequence[str]) -> list[int]:
+    """Places of lines with text, less a first one that stands alone: it is a title."""
+    places = [place for place, line in enumerate(lines) if line and not line.isspace()]
+    alone = places and (len(places) == 1 or places[1] > places[0] + 1)
+    return places[1:] if alone else places
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[list[int]]:
+    """Places of lines with no blank one between them, where they are enough for a list of references."""
+    for are_filled, group in groupby(range(len(lines)), key=lambda place: bool(lines[place].strip())):
+        block = list(group)
+        if are_filled and len(block) >= RUN - 1:
+            yield block
+
+
+def _cites(lines: Sequence[str], block: Sequence[int]) -> bool:
+    text = " ".join(lines[place] for place in block)
+    return len(_YEAR.findall(text)) >= RUN - 1 and len(_SOURCE.findall(text)) >= RUN - 1
+
+
+def _runs(lines: Sequence[str], places: Sequence[int]) -> Iterator[list[int]]:
+    """Places of lines in a row that are entries, where they are a list."""
+    for are_entries, group in groupby(places, key=lambda place: _is_entry(lines[place])):
+        run = list(group)
+        if not are_entries or len(run) < RUN:
+            continue
+        words = sum(len(lines[place].split()) for place in run)
+        numbered = sum(bool(_PAGE.search(lines[place].rstrip())) for place in run)
+        if words <= MEAN_WORDS * len(run) or 2 * numbered >= len(run):
+            yield run
+
+
+def _is_entry(line: str) -> bool:
+    """Whether a line may be one of a list: short, begun like an entry, and no sentence."""
+    if len(line) > LINE:
+        return False
+    bare = line.strip()
+    if len(bare) > ENTRY_CHARACTERS:
+        return False
+    if _ENDS.search(bare):
+        return _only_numbers(bare)
+    if _PAGE.search(bare) or _LEADERS.search(bare):
+        return True
+    if _CONTINUES.search(bare) or _INSIDE.search(bare):
+        return False
+    said = _LABEL.sub("", bare)
+    return len(said.split()) <= ENTRY_WORDS and len(_IDEOGRAPH.findall(said)) <= IDEOGRAPHS
+
+
+def _only_numbers(line: str) -> bool:
+    return all(map(_is_number, line.split()))
+
+
+def _has_prose(text: str) -> bool:
+    return any(is_prose(" ".join(block.split())) for block in re.split(r"\n[^\S\n]*\n", text))
+
+
+def _references(paragraphs: Sequence[list[str]]) -> set[int]:
+    """Which paragraphs are references: three in a row or more."""
+    found: set[int] = set()
+    places = range(len(paragraphs))
+    for are_references, group in groupby(places, key=lambda place: _is_reference(" ".join(paragraphs[place]))):
+        run = list(group)
+        if are_references and len(run) > 2:
+            found.update(run)
+    return found
+
+
+def _is_reference(paragraph: str) -> bool:
+    start = paragraph[:600]
+    return bool(_REFERENCE.match(start) and _YEAR.search(start) and _SOURCE.search(start))

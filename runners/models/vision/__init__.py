@@ -1,0 +1,1 @@
+"""What do the picture networks look like, and what is made of their outputs?"""

@@ -1,0 +1,151 @@
+"""Satellite image classification: forest, sea, desert or clouds, or none of these."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import bentoml
+import numpy as np
+from fastapi import APIRouter, Request
+
+from runners.artifacts.store import SATELLITE
+from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, only
+from runners.download.client import Downloader
+from runners.errors import InvalidInput
+from runners.http import openapi
+from runners.http.requests import many_images, one_image
+from runners.http.responses import answered, listed
+from runners.images.pipeline import Pictures, see
+from runners.models.vision.outputs import softmax
+from runners.models.vision.satellite import LABELS, NO_SCENE, Language, Verdict, judge
+from runners.satellite.content import is_empty
+from runners.serving import metrics
+from runners.serving.application import application
+from runners.serving.mounted import Mounted
+from runners.serving.proxies import own_about, own_infer
+from runners.serving.service import configuration, resources
+from web.answers import JSONAnswer
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from runners.models.vision.transform import Pixels
+
+PORT: Final = 8001
+PARAMETERS: Final = frozenset({"lang"})
+EXAMPLE: Final = {
+    "label": "forêt",
+    "confidence": 0.98,
+    "probabilities": {"forêt": 0.98, "mer": 0.01, "désert": 0.0, "nuageux": 0.0},
+    "rejected": False,
+    "model": SATELLITE,
+}
+
+
+class SatelliteModel:
+    """The classifier of the model store: a batch of requests in, verdicts out."""
+
+    def __init__(self) -> None:
+        from runners.artifacts import store
+        from runners.engines import load
+        from runners.models.vision.transform import EvalTransform
+
+        self._engine = load.load(store.path(SATELLITE))
+        self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
+        self._threshold = float(self._engine.facts["threshold"])
+        observe = partial(metrics.batch, "Satellite")
+        batches = self._engine.batch, self._engine.lanes
+        self.pictures = Pictures(self._prepare, self._judge, self._transform.resize, batches, observe)
+        self._engine.warm(self._transform.crop)
+
+    def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
+        return self.pictures.infer(requests)
+
+    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language] | InferenceResult:
+        language = language_of(parameters)
+        if is_empty(image):
+            return _answer(judge(NO_SCENE, self._threshold, language))
+        return self._transform(image), language
+
+    def _judge(self, asked: list[tuple[Pixels, Language]]) -> list[InferenceResult]:
+        probabilities = softmax(self._engine(np.stack([pixels for pixels, _ in asked]))).tolist()
+        return [
+            _answer(judge(row, self._threshold, language))
+            for row, (_, language) in zip(probabilities, asked, strict=True)
+        ]
+
+
+def _answer(verdict: Verdict) -> InferenceResult:
+    return InferenceResult(output_data={**asdict(verdict), "model": SATELLITE}, confidence=verdict.confidence)
+
+
+def language_of(parameters: dict[str, Any]) -> Language:
+    """The language that labels are wanted in, French unless said otherwise. Raises InvalidInput."""
+    only(parameters, PARAMETERS)
+    wanted = parameters.get("lang", "fr")
+    for language in LABELS:
+        if wanted == language:
+            return language
+    raise InvalidInput(f'"lang" must be one of: {", ".join(LABELS)}')
+
+
+def router(infer: Infer, downloader: Downloader) -> APIRouter:
+    """The documented routes over a satellite model, wherever it runs."""
+    routes = APIRouter(tags=["satellite"])
+    language = {"lang": {"type": "string", "enum": list(LABELS), "default": "fr"}}
+    query = [{"name": "lang", "in": "query", "schema": language["lang"], "description": "the labels' language"}]
+
+    @routes.post(
+        "/classify",
+        summary="Classify one satellite image",
+        openapi_extra={**openapi.one_image(language), "parameters": query},
+        responses=openapi.answers(EXAMPLE),
+    )
+    async def classify(request: Request) -> JSONAnswer:
+        reading = await one_image(request, downloader, PARAMETERS)
+        (result,) = await see(infer, reading.items, {"lang": language_of(dict(reading.parameters))})
+        return answered(result)
+
+    @routes.post(
+        "/classify/batch",
+        summary=f"Classify up to {MAX_ITEMS} satellite images: an answer or an error each",
+        openapi_extra={**openapi.many_images(language), "parameters": query},
+        responses=openapi.answers({"results": [EXAMPLE]}),
+    )
+    async def classify_batch(request: Request) -> JSONAnswer:
+        reading = await many_images(request, downloader, PARAMETERS)
+        return listed(await see(infer, reading.items, {"lang": language_of(dict(reading.parameters))}))
+
+    return routes
+
+
+_front = application(
+    "Atelier: satellite image classification",
+    "Forest, sea, desert or clouds, or none of these.",
+    {"satellite": Mounted(own_infer(), own_about, router, EXAMPLE)},
+)
+
+
+@bentoml.service(name="Satellite", resources=resources(), **configuration(PORT))
+@bentoml.asgi_app(_front, name="front")
+class Satellite:
+    """Satellite image classification on its own."""
+
+    def __init__(self) -> None:
+        self._model = SatelliteModel()
+
+    async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Answers in batches with what others ask at the same time."""
+        return await self._model.pictures.ask(requests)
+
+    @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
+    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
+        """Classifies a batch, for services of others that depend on this one.
+
+        Each item's input_data is {"image": base64}; its parameters may name a "lang".
+        """
+        return self._model.infer(requests)

@@ -1,0 +1,1 @@
+"""How does BentoML run a model? Service, application, batches, and calls between processes."""

@@ -1,0 +1,127 @@
+"""The HTTP application mounted beside a service's native API: routes, health and documentation that works offline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from runners.download.client import Downloader
+from runners.errors import ModelUnavailable
+from runners.http.openapi import ERRORS
+from runners.http.responses import install_error_handlers
+from runners.serving import ipc
+from runners.serving.fast_path import endpoints
+from runners.serving.infer_route import native_router
+from runners.serving.mounted import About, Mounted
+from runners.settings import settings
+from web.answers import JSONAnswer, timestamp
+from web.documentation import documentation_page
+from web.error_shape import shape
+
+HEALTH_SECONDS: Final = 0.8
+
+States = Mapping[str, dict[str, Any] | None]
+
+
+def application(  # noqa: PLR0913
+    title: str,
+    description: str,
+    models: Mapping[str, Mounted],
+    downloader: Downloader | None = None,
+    beside: Mapping[str, About] | None = None,
+    *,
+    managed_at: str | None = None,
+) -> FastAPI:
+    """The FastAPI application over these models, in this process or in others; it closes its downloader at its end.
+
+    What stands ``beside`` them must be ready for ``/health`` as they must, and is told of under its name.
+    ``managed_at`` is the path of a management API on the same server, which the documentation leads to.
+    """
+    downloads = downloader or Downloader(settings())
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await downloads.close()
+        await ipc.close()
+
+    app = FastAPI(title=title, description=description, docs_url=None, redoc_url=None, lifespan=lifespan)
+    install_error_handlers(app)
+    routers = [model.router(model.infer, downloads) for model in models.values()]
+    routers.append(native_router(models, downloads))
+    for router in routers:
+        app.include_router(router)
+    app.state.endpoints = endpoints(routers)
+    app.include_router(_health_router(models, beside or {}))
+    app.include_router(_documentation_router(title, managed_at))
+    return app
+
+
+def _documentation_router(title: str, managed_at: str | None) -> APIRouter:
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    def docs() -> HTMLResponse:
+        # BentoML serves Swagger UI's files itself, under /static_content: nothing comes from the internet.
+        return documentation_page(
+            title,
+            "/openapi.json",
+            "/static_content",
+            links={} if managed_at is None else {"Model management": f"{managed_at}/docs"},
+            models_url=None if managed_at is None else f"{managed_at}/models",
+        )
+
+    @router.get("/")
+    def index() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    return router
+
+
+def _health_router(models: Mapping[str, Mounted], beside: Mapping[str, About]) -> APIRouter:
+    router = APIRouter(tags=["health"])
+    healthy = {"status": "healthy", "model_loaded": True, "timestamp": "2026-01-01T12:00:00.000Z"}
+    responses: dict[int | str, dict[str, Any]] = {
+        200: {"content": {"application/json": {"example": healthy}}},
+        503: ERRORS[503],
+    }
+
+    @router.get("/health", summary="Is every model loaded and answering?", responses=responses)
+    async def health() -> JSONAnswer:
+        asked = [model.about for model in models.values()] + list(beside.values())
+        answers = await asyncio.gather(*map(_answers_soon, asked))
+        own, others = answers[: len(models)], answers[len(models) :]
+        told = _health(dict(zip(models, own, strict=True)), dict(zip(beside, others, strict=True)))
+        return JSONAnswer(told, status_code=503 if None in answers else 200)
+
+    return router
+
+
+def _health(states: States, beside: States) -> dict[str, Any]:
+    """What each model says of itself, and what stands beside them; None of what is down."""
+    down = [name for name, said in (*states.items(), *beside.items()) if said is None]
+    answer: dict[str, Any] = {
+        "status": "unhealthy" if down else "healthy",
+        "model_loaded": None not in states.values(),
+        "timestamp": timestamp(),
+    }
+    if len(states) > 1:
+        answer["models"] = {name: said is not None for name, said in states.items()}
+        answer |= {name: said for name, said in states.items() if said}
+    else:
+        answer |= {key: value for said in states.values() if said for key, value in said.items()}
+    answer |= {name: said for name, said in beside.items() if said is not None}
+    return {**answer, **shape(f"not ready: {', '.join(down)}", ModelUnavailable.code)} if down else answer
+
+
+async def _answers_soon(about: About) -> dict[str, Any] | None:
+    # BentoML's own readiness waits its whole traffic timeout for a frozen model, and raises what it likes.
+    try:
+        return await asyncio.wait_for(about(), HEALTH_SECONDS)
+    except Exception:  # whatever it is, nobody answers
+        return None

@@ -1,0 +1,116 @@
+"""``POST /infer`` from outside: strictly parsed, its URLs downloaded, then the model's own batched ``infer``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runners.contract import MAX_ITEMS, InferenceRequest, ask
+from runners.download.client import Downloader
+from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
+from runners.http import openapi
+from runners.http.requests import json_body, media_type, resolved
+from runners.serving.mounted import Mounted, Prepare
+from web.answers import JSONAnswer
+
+INFER: Final = "/infer"
+CHECKED_INFER: Final = "/checked/infer"
+"""Where ``POST /infer`` from outside is led: to our parsing and downloads, then through the batcher's own ``/infer``.
+
+BentoML answers a third of all malformed requests to a native route with 500, and a download inside the batch function
+would hold up its neighbours.
+"""
+MOST_ELEMENTS: Final = 1_000_000
+"""Of one body: items may be made of numbers, such as the pixels of a picture."""
+AT_ONCE: Final = 2
+"""Items of one request that are prepared at a time: reading documents is slow, and others want to, too."""
+
+
+class NativeCall(BaseModel):
+    """The body of ``POST /infer``; ``model`` is wanted where a service has several."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    requests: list[InferenceRequest] = Field(max_length=MAX_ITEMS)
+    model: str | None = None
+
+
+def native_router(models: Mapping[str, Mounted], downloader: Downloader) -> APIRouter:
+    """The route of the model contract over one model, or over several by name."""
+    router = APIRouter(tags=["native"])
+
+    async def answer(request: Request) -> JSONAnswer:
+        if media_type(request) != "application/json":
+            raise UnsupportedMediaType("send application/json")
+        call = _validated(await json_body(request, MOST_ELEMENTS))
+        model = _chosen(models, call.model)
+        results = await ask(model.infer, await _prepared(call.requests, downloader, model.prepare))
+        return JSONAnswer([result.model_dump() for result in results])
+
+    # BentoML's own route stands before this one where the service has a native API, so the outermost layer leads
+    # callers to the other path; both are this function.
+    router.add_api_route(CHECKED_INFER, answer, methods=["POST"], include_in_schema=False)
+    router.add_api_route(
+        INFER,
+        answer,
+        methods=["POST"],
+        summary=f"The model contract: up to {MAX_ITEMS} items, a result or an error each",
+        openapi_extra=openapi.json_body(_example(models)),
+        responses=openapi.answers([{"output_data": _first(models).output, "error": None, "confidence": None}]),
+    )
+    return router
+
+
+async def _prepared(
+    requests: list[InferenceRequest], downloader: Downloader, prepare: Prepare | None
+) -> list[InferenceRequest | RunnerError]:
+    datas = await resolved([request.input_data for request in requests], downloader)
+    fetched = [
+        data if isinstance(data, RunnerError) else request.model_copy(update={"input_data": data})
+        for request, data in zip(requests, datas, strict=True)
+    ]
+    if prepare is None:
+        return fetched
+    room = asyncio.Semaphore(AT_ONCE)
+    return await asyncio.gather(*(_ready(one, prepare, room) for one in fetched))
+
+
+async def _ready(
+    item: InferenceRequest | RunnerError, prepare: Prepare, room: asyncio.Semaphore
+) -> InferenceRequest | RunnerError:
+    try:
+        async with room:
+            return item if isinstance(item, RunnerError) else await prepare(item)
+    except RunnerError as error:
+        return error
+
+
+def _chosen(models: Mapping[str, Mounted], name: str | None) -> Mounted:
+    if name is None and len(models) == 1:
+        return _first(models)
+    if name is None or name not in models:
+        raise InvalidInput(f'"model" must be one of: {", ".join(sorted(models))}')
+    return models[name]
+
+
+def _validated(body: object) -> NativeCall:
+    try:
+        return NativeCall.model_validate(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInput(f"{where or 'body'}: {first['msg']}") from error
+
+
+def _first(models: Mapping[str, Mounted]) -> Mounted:
+    return next(iter(models.values()))
+
+
+def _example(models: Mapping[str, Mounted]) -> dict[str, Any]:
+    input_data = _first(models).example or {"image": openapi.EXAMPLE_IMAGE}
+    call: dict[str, Any] = {"requests": [{"input_data": input_data, "parameters": {}}]}
+    return call if len(models) == 1 else {"model": next(iter(models)), **call}

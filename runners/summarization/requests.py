@@ -1,0 +1,160 @@
+"""What the summarization endpoints are sent: a text, an upload or several texts, and how the summary is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+
+from runners.documents.document import MAX_CHARACTERS
+from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
+from runners.http.requests import json_body, media_type
+from runners.http.uploads import files_of, multipart
+from runners.models.summarizers.base import LONGEST_SUMMARY
+
+MAX_TEXTS: Final = 10
+MAX_NAME: Final = 255
+HOTTEST: Final = 2.0
+PARAMETERS: Final = frozenset({"max_length", "temperature"})
+_WHOLE: Final = re.compile(r"[0-9]{1,9}\Z")
+_DECIMAL: Final = re.compile(r"([0-9]{1,9}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?\Z")
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a summary is wanted: at most ``max_length`` tokens of the engine, with this much chance in its choice."""
+
+    max_length: int = 128
+    temperature: float = 0.7
+
+    def as_parameters(self) -> dict[str, Any]:
+        """As the parameters of the model contract."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of a multipart body; ``filename`` is shown back and names nothing on this machine."""
+
+    data: bytes
+    filename: str
+    options: Options
+
+
+def options_of(values: Mapping[str, Any]) -> Options:
+    """The options among the values of a JSON object. Raises InvalidInput."""
+    usual = Options()
+    return Options(
+        _max_length(values.get("max_length", usual.max_length)),
+        _temperature(values.get("temperature", usual.temperature)),
+    )
+
+
+def checked_text(text: object) -> str:
+    """A text that can be summarized. Raises InvalidInput, and PayloadTooLarge for more than a million characters."""
+    if not isinstance(text, str):
+        raise InvalidInput("text must be a string")
+    if not text.strip():
+        raise InvalidInput("Empty text provided")
+    if len(text) > MAX_CHARACTERS:
+        raise PayloadTooLarge(f"Text too long (max {MAX_CHARACTERS} characters)")
+    return text
+
+
+async def one_text(request: Request) -> tuple[str, Options]:
+    """The body of ``/summarize/text``. Raises RunnerError."""
+    body = await _object(request, "text")
+    options = options_of(body)
+    return checked_text(body["text"]), options
+
+
+async def many_texts(request: Request) -> tuple[list[str | RunnerError], Options]:
+    """The body of ``/batch/summarize``; a text that cannot be summarized is an error in its place."""
+    body = await _object(request, "texts")
+    texts = body["texts"]
+    if not isinstance(texts, list):
+        raise InvalidInput("texts must be a list")
+    if len(texts) > MAX_TEXTS:
+        raise InvalidInput(f"Maximum {MAX_TEXTS} texts per batch")
+    options = options_of(body)
+    return [_checked(text) for text in texts], options
+
+
+async def upload(request: Request, field: str) -> Upload:
+    """The multipart body of ``/summarize/file`` and ``/summarize/image``. Raises InvalidInput."""
+    if media_type(request) != "multipart/form-data":
+        raise InvalidInput(f"No {field} provided")
+    async with multipart(request) as form:
+        file = _file(form, field)
+        name = _shown_name(file.filename or "", field)
+        return Upload(await file.read(), name, _form_options(form, field))
+
+
+async def _object(request: Request, wanted: str) -> dict[str, Any]:
+    if media_type(request) != "application/json":
+        raise UnsupportedMediaType("send application/json")
+    body = await json_body(request)
+    if not isinstance(body, dict) or wanted not in body:
+        raise InvalidInput(f"Missing {wanted} field")
+    _refuse_unknown(body.keys() - PARAMETERS - {wanted})
+    return body
+
+
+def _checked(text: object) -> str | RunnerError:
+    try:
+        return checked_text(text)
+    except RunnerError as error:
+        return error
+
+
+def _file(form: FormData, field: str) -> UploadFile:
+    files = files_of(form, field)
+    if not files:
+        raise InvalidInput(f"No {field} provided")
+    if len(files) > 1:
+        raise InvalidInput(f"One {field} at a time")
+    return files[0]
+
+
+def _shown_name(name: str, field: str) -> str:
+    """The last part of a path of any system, without what could act on a terminal or a page. Raises InvalidInput."""
+    if not name:
+        raise InvalidInput(f"No {field} selected")
+    if len(name) > MAX_NAME:
+        raise InvalidInput(f"The file name is too long (max {MAX_NAME} characters)")
+    return _CONTROLS.sub("", re.split(r"[/\\]", name)[-1]).strip(" .") or field
+
+
+def _form_options(form: FormData, field: str) -> Options:
+    _refuse_unknown(form.keys() - PARAMETERS - {field})
+    texts = {name: form[name] for name in PARAMETERS & form.keys()}
+    length, temperature = texts.get("max_length"), texts.get("temperature")
+    values: dict[str, Any] = {}
+    if length is not None:
+        values["max_length"] = int(length) if isinstance(length, str) and _WHOLE.match(length) else length
+    if temperature is not None:
+        is_number = isinstance(temperature, str) and _DECIMAL.match(temperature)
+        values["temperature"] = float(str(temperature)) if is_number else temperature
+    return options_of(values)
+
+
+def _refuse_unknown(names: set[str]) -> None:
+    if names:
+        raise InvalidInput(f"unknown field: {', '.join(sorted(names))[:100]!r}")
+
+
+def _max_length(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= LONGEST_SUMMARY:
+        raise InvalidInput(f"max_length must be a whole number from 1 to {LONGEST_SUMMARY}")
+    return value
+
+
+def _temperature(value: object) -> float:
+    if type(value) not in {int, float} or not 0 <= value <= HOTTEST:  # type: ignore[operator]
+        raise InvalidInput(f"temperature must be a number from 0 to {HOTTEST:g}")
+    return value  # type: ignore[return-value]  # an int stays one: it is shown back as it came

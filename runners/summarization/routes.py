@@ -1,0 +1,148 @@
+"""The documented routes of summarization over a model, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+
+from runners.contract import Infer, InferenceRequest, InferenceResult, ask
+from runners.download.client import Downloader
+from runners.errors import told
+from runners.http import openapi
+from runners.models.summarizers.base import LONGEST_SUMMARY
+from runners.serving.mounted import About, Prepare
+from runners.summarization.model import ratio
+from runners.summarization.requests import HOTTEST, MAX_TEXTS, Options, Upload, many_texts, one_text, upload
+from web.answers import JSONAnswer, timestamp
+from web.error_shape import shape
+
+LENGTHS: Final = ("original_length", "summary_length", "compression_ratio")
+ADDED: Final = ("engine", "model", "language", "ignored_parameters")
+EXAMPLE: Final = {
+    "summary": "The first sentence that matters. Another one.",
+    "original_length": 180,
+    "summary_length": 45,
+    "compression_ratio": 4.0,
+    "engine": "extractive",
+    "model": "summarization:1.0.0",
+    "language": "en",
+    "ignored_parameters": ["temperature"],
+}
+EXAMPLE_INPUT: Final = {"text": "A text to summarize. It has a few sentences. Some of them matter more than others."}
+
+OPTIONS: Final = {
+    "max_length": {"type": "integer", "default": Options().max_length, "minimum": 1, "maximum": LONGEST_SUMMARY},
+    "temperature": {"type": "number", "default": Options().temperature, "minimum": 0, "maximum": HOTTEST},
+}
+
+
+def summary_router(prepare: Prepare, about: About) -> Callable[[Infer, Downloader], APIRouter]:
+    """Makes the routes; ``prepare`` reads a document before its text is batched, ``about`` says which engine serves."""
+
+    def router(infer: Infer, _: Downloader) -> APIRouter:
+        routes = APIRouter(tags=["summarization"])
+        _add_texts(routes, infer, about)
+        _add_uploads(routes, infer, prepare)
+        return routes
+
+    return router
+
+
+def _add_texts(routes: APIRouter, infer: Infer, about: About) -> None:
+    text = {**EXAMPLE_INPUT, **Options().as_parameters()}
+    texts = {"texts": [EXAMPLE_INPUT["text"]] * 2, **Options().as_parameters()}
+
+    @routes.post(
+        "/summarize/text",
+        summary="Summarize a text",
+        openapi_extra=openapi.json_body(text),
+        responses=openapi.answers(EXAMPLE),
+    )
+    async def summarize_text(request: Request) -> JSONAnswer:
+        text, options = await one_text(request)
+        (result,) = await infer([_request({"text": text}, options)])
+        output = _output(result)
+        fields = _only(output, ("summary", *LENGTHS))
+        return JSONAnswer({**fields, "parameters": options.as_parameters(), **_end(output)})
+
+    @routes.post(
+        "/batch/summarize",
+        summary=f"Summarize up to {MAX_TEXTS} texts: a summary or an error each",
+        openapi_extra=openapi.json_body(texts),
+        responses=openapi.answers({"results": [{"index": 0, **EXAMPLE}], "batch_size": 1}),
+    )
+    async def batch_summarize(request: Request) -> JSONAnswer:
+        texts, options = await many_texts(request)
+        results = await ask(infer, [_request({"text": one}, options) if isinstance(one, str) else one for one in texts])
+        return JSONAnswer({**_batch(results), **(await about() or {})})
+
+
+def _add_uploads(routes: APIRouter, infer: Infer, prepare: Prepare) -> None:
+    async def summarized(sent: Upload, field: str) -> dict[str, Any]:
+        read = await prepare(_request({field: sent.data, "filename": sent.filename}, sent.options))
+        (result,) = await infer([read])
+        return _output(result)
+
+    @routes.post(
+        "/summarize/file",
+        summary="Summarize a document: text, Markdown, HTML, PDF, Word, e-mail, feeds or XML",
+        openapi_extra=openapi.upload("file", OPTIONS),
+        responses=openapi.answers({**EXAMPLE, "filename": "document.pdf", "pages": 3}),
+    )
+    async def summarize_file(request: Request) -> JSONAnswer:
+        sent = await upload(request, "file")
+        output = await summarized(sent, "file")
+        return JSONAnswer({**_document(output, sent, LENGTHS), **_end(output)})
+
+    @routes.post(
+        "/summarize/image",
+        summary="Summarize the picture of a document, or a TIFF of several pages",
+        openapi_extra=openapi.upload("image", OPTIONS),
+        responses=openapi.answers({**EXAMPLE, "filename": "document.png", "pages": 1}),
+    )
+    async def summarize_image(request: Request) -> JSONAnswer:
+        sent = await upload(request, "image")
+        output = await summarized(sent, "image")
+        return JSONAnswer({**_document(output, sent, ("summary_length",)), **_end(output)})
+
+
+def _request(input_data: dict[str, Any], options: Options) -> InferenceRequest:
+    return InferenceRequest(input_data=input_data, parameters=options.as_parameters())
+
+
+def _output(result: InferenceResult) -> dict[str, Any]:
+    """What the model gave. Raises the RunnerError that it told instead."""
+    if result.error is not None:
+        raise told(result.error.code, result.error.message)
+    return result.output_data or {}
+
+
+def _document(output: dict[str, Any], sent: Upload, lengths: Sequence[str]) -> dict[str, Any]:
+    return {"summary": output["summary"], "filename": sent.filename, **_only(output, (*lengths, "pages"))}
+
+
+def _end(output: dict[str, Any]) -> dict[str, Any]:
+    return {"timestamp": timestamp(), **_only(output, ADDED)}
+
+
+def _only(output: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: output[name] for name in names if name in output}
+
+
+def _batch(results: Sequence[InferenceResult]) -> dict[str, Any]:
+    outputs = [result.output_data for result in results if result.output_data is not None]
+    original, summary = (sum(one[name] for one in outputs) for name in LENGTHS[:2])
+    return {
+        "results": [{"index": index, **_entry(result)} for index, result in enumerate(results)],
+        "batch_size": len(results),
+        "total_compression_ratio": ratio(original, summary),
+        "timestamp": timestamp(),
+    }
+
+
+def _entry(result: InferenceResult) -> dict[str, Any]:
+    if result.error is not None:
+        return shape(result.error.message, result.error.code)
+    return _only(result.output_data or {}, ("summary", *LENGTHS, "language", "ignored_parameters"))

@@ -1,0 +1,1 @@
+"""Which syndrome do symptoms point to, and which treatment?"""
