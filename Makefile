@@ -104,7 +104,7 @@ train: .venv-dev/dev ## Train the satellite network: make train DATA=folder
 	$(DEV)/python -m training.satellite --data $(DATA)
 
 figures: .venv-dev/dev ## Measure the shipped satellite network, into docs/models: make figures DATA=folder
-	$(DEV)/python -m training.measures --data $(DATA) --out docs/models
+	$(DEV)/python -m training.satellite.measures --data $(DATA) --out docs/models
 
 clean: ## Remove what was built, both environments and the model store
 	rm -rf .venv .venv-dev .atelier build .mypy_cache .ruff_cache .pytest_cache .hypothesis

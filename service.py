@@ -34,7 +34,7 @@ from runners.summarization.service import Summarization
 from runners.tcm import diagnosis, treatment
 from runners.tcm.diagnosis import Diagnosis
 from runners.tcm.treatment import Treatment
-from web.edge import Guard, Section
+from web.edge.middleware import Guard, Section
 
 __all__ = ["Atelier", "Diagnosis", "Embedding", "Satellite", "Summarization", "Treatment"]
 

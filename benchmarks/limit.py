@@ -15,7 +15,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.comparing import COMPARED_CLIENTS
+from benchmarks.serving.comparing import COMPARED_CLIENTS
 from runners.contract import InferenceRequest
 
 WARM_SECONDS: Final = 1.0

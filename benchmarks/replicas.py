@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import psutil
 
-from benchmarks.asking import Load, asked
+from benchmarks.load.asking import Load, asked
 from tests.management_calls import hosts, until
 from tests.management_servers import BUILD, KEY, Management, echo_config, managing
 from tests.management_victims import ready

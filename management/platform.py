@@ -41,7 +41,7 @@ from management.startup import every, opened
 from management.store import Session, Store
 from management.store.leases import Lease
 from web.answers import timestamp
-from web.edge import Limits, Section
+from web.edge.middleware import Limits, Section
 
 MIB: Final = 1024 * 1024
 CONTROL_BYTES: Final = MIB

@@ -20,12 +20,12 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from management.api import routes
 from management.platform import CONTROL_BYTES, Platform
 from management.settings import settings
-from web import listening, server_file
-from web.access_log import configure_access_log
 from web.answers import JSONAnswer
-from web.connections import Connection, limits
-from web.edge import Edge, Limits
-from web.lifeline import end_with
+from web.edge.access_log import configure_access_log
+from web.edge.middleware import Edge, Limits
+from web.server import ports, server_file
+from web.server.lifeline import end_with
+from web.server.uvicorn_protocol import Connection, limits
 from web.settings import settings as outermost
 
 APPLICATION: Final = "management.server:application"
@@ -73,7 +73,7 @@ def serve(host: str, port: int, workers: int) -> None:
     keep = settings().keep_replicas
     if workers > 1:
         os.environ["ATELIER_KEEP_REPLICAS"] = "true"
-    with server_file.announced(settings().home, f"http://{listening.reached(host)}:{port}", port):
+    with server_file.announced(settings().home, f"http://{ports.reached(host)}:{port}", port):
         uvicorn.run(
             APPLICATION,
             factory=True,

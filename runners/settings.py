@@ -91,7 +91,8 @@ class Settings(BaseSettings):
     precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
     """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere.
 
-    A summarization checkpoint on a CPU computes in float32, unless ``training.optimize`` found bfloat16 faster."""
+    A summarization checkpoint on a CPU computes in float32, unless
+    ``training.summarization.optimize`` found bfloat16 faster."""
 
     @field_validator("model_key")
     @classmethod

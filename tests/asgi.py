@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.edge import request_id
+from web.edge.middleware import request_id
 
 Headers = list[tuple[bytes, bytes]]
 

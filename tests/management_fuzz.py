@@ -33,7 +33,7 @@ from management.platform import CONTROL_BYTES, Platform
 from management.settings import Settings
 from tests.management_doubles import FakeLauncher
 from tests.management_servers import KEY, echo_config
-from web.edge import Edge, Limits
+from web.edge.middleware import Edge, Limits
 
 SECONDS = 60.0
 VERSIONS = ("1.0.0", "2.0.0")

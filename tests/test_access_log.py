@@ -14,8 +14,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.asgi import Answers, Client, Echoes, Headers, ask
-from web.access_log import PROBES, configure_access_log, logger
-from web.edge import Edge, Limits
+from web.edge.access_log import PROBES, configure_access_log, logger
+from web.edge.middleware import Edge, Limits
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
 

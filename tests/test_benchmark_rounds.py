@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.comparing import COMPARED_CLIENTS
-from benchmarks.contenders import LONG, PICTURES, SUMMARIZE
-from benchmarks.rounds import LONG_CLIENTS, Plan
+from benchmarks.serving.comparing import COMPARED_CLIENTS
+from benchmarks.serving.contenders import LONG, PICTURES, SUMMARIZE
+from benchmarks.serving.rounds import LONG_CLIENTS, Plan
 
 
 def plan(*clients: int) -> Plan:

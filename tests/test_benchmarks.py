@@ -22,11 +22,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmarks import pictures, running, table, texts
-from benchmarks.comparing import Failure, Goal, Sample, Spread, goals, rows
-from benchmarks.contenders import ATELIER, CONTENDERS, LIMIT, Contender
-from benchmarks.load import Ask, Outcome, load, multipart, percentile, request
-from benchmarks.machine import finite
+from benchmarks.load import pictures, running, texts
+from benchmarks.load.load import Ask, Outcome, load, multipart, percentile, request
+from benchmarks.load.machine import finite
+from benchmarks.serving import table
+from benchmarks.serving.comparing import Failure, Goal, Sample, Spread, goals, rows
+from benchmarks.serving.contenders import ATELIER, CONTENDERS, LIMIT, Contender
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -142,7 +143,7 @@ async def test_a_port_where_nobody_listens_is_an_error() -> None:
     async with server(lambda _: asyncio.sleep(0, GOOD)) as port:
         pass
     ask = Ask("127.0.0.1", port, [b"GET / HTTP/1.1\r\n\r\n"], 1, 0.1)
-    from benchmarks import load as module
+    from benchmarks.load import load as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LONGEST_WARM_SECONDS", 0.2)

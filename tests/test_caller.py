@@ -15,7 +15,7 @@ from runners.contract import InferenceRequest, InferenceResult
 from tests.asgi import ask
 from tests.test_edge import edge
 from tests.test_inner import served
-from web.caller import caller, caller_of
+from web.edge.caller import caller, caller_of
 
 
 @pytest.mark.parametrize(

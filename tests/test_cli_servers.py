@@ -24,7 +24,7 @@ from management.settings import settings
 from tests.management_servers import Management, managing
 from tests.servers import ROOT, free_port
 from tests.test_client import OK, scripted
-from web import server_file
+from web.server import server_file
 
 PROGRAM = ROOT / "bin" / "atelier"
 STORED = "the-stored-key"

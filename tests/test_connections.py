@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from web import connections
-from web.connections import Connection, configure_connections
+from web.server import uvicorn_protocol
+from web.server.uvicorn_protocol import Connection, configure_connections
 
 
 def test_the_last_configuration_counts_and_only_once(auto: Any) -> None:
@@ -24,7 +24,7 @@ def test_a_uvicorn_that_keeps_its_protocol_elsewhere_is_named_in_the_log(
     def nothing(name: str) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr(connections, "import_module", nothing)
+    monkeypatch.setattr(uvicorn_protocol, "import_module", nothing)
     with caplog.at_level(logging.WARNING):
         configure_connections(60)
     assert "connections have no limits" in caplog.text

@@ -11,8 +11,8 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.asgi import END, PIECE, START, Answer, Answers, Client, Detaches, Echoes, Raises, Swallows, ask
-from web.edge import Edge, Limits, request_id
-from web.exchange import CutShortError
+from web.edge.middleware import Edge, Limits, request_id
+from web.edge.request_cycle import CutShortError
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60, body_bytes_of={"/large": 1000})
 

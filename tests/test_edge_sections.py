@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runners.serving import service as serving
 from runners.serving.service import EdgedService, configuration
 from tests.asgi import END, PIECE, START, Answers, Client, Echoes, Hangs, Raises, ask
-from web.access_log import logger
-from web.edge import Edge, Guard, Limits, Section
+from web.edge.access_log import logger
+from web.edge.held_answer import HELD_BYTES
+from web.edge.middleware import Edge, Guard, Limits, Section
 from web.error_shape import Refusal, refusal
-from web.held_answer import HELD_BYTES
 
 SMALL = Limits(body_bytes=10, request_seconds=60, body_seconds=60)
 LARGE = Limits(body_bytes=100, request_seconds=60, body_seconds=60)

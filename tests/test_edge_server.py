@@ -11,7 +11,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from tests.asgi import PIECE, START, Detaches, Echoes, Raises, serving
-from web.edge import Edge, Limits
+from web.edge.middleware import Edge, Limits
 
 HEAD = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"

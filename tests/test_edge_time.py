@@ -10,8 +10,8 @@ import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.asgi import PIECE, START, Client, Detaches, Echoes, Hangs, Resists, Swallows, ask, read, respond
-from web.departure import while_awaited
-from web.edge import Edge, Limits
+from web.edge.disconnect import while_awaited
+from web.edge.middleware import Edge, Limits
 
 SOON, NEVER = 0.02, 60.0
 

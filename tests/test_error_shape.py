@@ -9,9 +9,9 @@ from fastapi import FastAPI, HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.asgi import END, START, Answers, ask
-from web.edge import Edge, Limits
+from web.edge.held_answer import HELD_BYTES
+from web.edge.middleware import Edge, Limits
 from web.error_shape import ERRORS, refusal, reshaped
-from web.held_answer import HELD_BYTES
 
 JSON, TEXT, HTML = b"application/json", b"text/plain; charset=utf-8", b"text/html"
 

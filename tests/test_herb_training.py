@@ -17,9 +17,10 @@ from torch import Tensor
 from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import tables
 from runners.models.tcm.treatment import Prescriber, Sick
-from training import herb_measures, herb_networks, onnx_export, treatment
-from training.herb_data import Floats, Prescriptions, read
-from training.herb_networks import Blend, Herbs, Learning, Member
+from training import onnx_export
+from training.tcm import herb_measures, herb_networks, treatment
+from training.tcm.herb_data import Floats, Prescriptions, read
+from training.tcm.herb_networks import Blend, Herbs, Learning, Member
 
 ROOT = Path(__file__).parents[1]
 DIAGNOSIS = ROOT / "runners" / "weights" / "tcm-diagnosis-1.0.0.onnx"
@@ -234,7 +235,7 @@ def test_the_file_computes_what_the_network_does_for_any_number_of_patients(
 
 def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *arguments: str) -> None:
     command = ["--data", str(data), "--textbook", str(data), "--out", str(out), "--epochs", "1"]
-    monkeypatch.setattr(sys, "argv", ["training.treatment", *command, *arguments])
+    monkeypatch.setattr(sys, "argv", ["training.tcm.treatment", *command, *arguments])
     treatment.main()
 
 
@@ -284,6 +285,6 @@ def test_what_the_numbers_were_chosen_from_is_printed_and_nothing_is_written(
 
 
 def test_the_program_tells_what_it_needs() -> None:
-    command = [sys.executable, "-m", "training.treatment", "--help"]
+    command = [sys.executable, "-m", "training.tcm.treatment", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert {"--data", "--textbook", "--out", "--choose", "--epochs"} <= set(done.stdout.split())

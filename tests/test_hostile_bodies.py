@@ -31,11 +31,13 @@ from management.domain.clock import now
 from management.domain.keys import Role
 from tests.asgi import Client, Echoes, ask, read, respond
 from tests.test_routes import Echo, app
-from web import addresses, json_work, memory, strict_json
-from web.edge import Edge, Limits
-from web.known_paths import KnownPaths
+from web import addresses, memory
+from web.edge.known_paths import KnownPaths
+from web.edge.middleware import Edge, Limits
+from web.json import strict_json
+from web.json import work as json_work
+from web.json.strict_json import InvalidJSON
 from web.memory import Memory
-from web.strict_json import InvalidJSON
 
 MIB = 1024 * 1024
 

@@ -17,9 +17,9 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.asgi import Echoes, read, serving
-from web import connections, crowd, lingering
-from web.connections import configure_connections
-from web.edge import Edge, Limits
+from web.edge.middleware import Edge, Limits
+from web.server import crowd, lingering, uvicorn_protocol
+from web.server.uvicorn_protocol import configure_connections
 from web.settings import Settings, settings
 
 MIB = 1024 * 1024
@@ -29,7 +29,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 @contextmanager
 def configured(monkeypatch: pytest.MonkeyPatch, **values: Any) -> Iterator[None]:
     """The connections of uvicorns that start in the block."""
-    monkeypatch.setattr(connections, "settings", lambda: Settings(**values))
+    monkeypatch.setattr(uvicorn_protocol, "settings", lambda: Settings(**values))
     configure_connections(60)
     yield
 

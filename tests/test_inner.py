@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, ModelTimeout, ModelUnavailable
 from runners.serving.ipc import Inner, Line
-from web.edge import Edge, Limits
+from web.edge.middleware import Edge, Limits
 
 NAMES = frozenset({"ask", "about"})
 

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.asgi import ask
-from web import lifespans
-from web.edge import Edge, Limits, Section
+from web.edge import lifespan as lifespans
+from web.edge.middleware import Edge, Limits, Section
 from web.error_shape import Refusal
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60)

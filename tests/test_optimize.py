@@ -16,8 +16,8 @@ from runners.models.summarizers import choice
 from runners.models.summarizers.base import Summarizer, Task
 from runners.models.summarizers.neural import checkpoints, loading
 from tests import tiny_checkpoints
-from training import optimize, trials
-from training.trials import Candidate, Trial
+from training.summarization import optimize, trials
+from training.summarization.trials import Candidate, Trial
 
 EAGER = [Candidate("float32", compiled=False), Candidate("bfloat16", compiled=False)]
 COMPILED = Candidate("float32", compiled=True)
@@ -199,7 +199,7 @@ def test_a_candidate_leaves_nothing_to_the_next(model: Path, monkeypatch: pytest
         alive.append(weakref.ref(loaded.model))
         return loaded
 
-    monkeypatch.setattr("training.trials.load", load)
+    monkeypatch.setattr("training.summarization.trials.load", load)
     bench = trials.Bench(checkpoints.find(str(model)), ["The cat sat."], 4, 1, 1)
     gc.disable()
     try:

@@ -12,9 +12,9 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from tests.asgi import serving
-from web import slow_headers
-from web.connections import configure_connections
-from web.slow_headers import HeaderDeadline
+from web.server import slow_headers
+from web.server.slow_headers import HeaderDeadline
+from web.server.uvicorn_protocol import configure_connections
 
 SECONDS = 0.4
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

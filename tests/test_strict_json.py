@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web import strict_json
-from web.strict_json import InvalidJSON
+from web.json import strict_json
+from web.json.strict_json import InvalidJSON
 
 REFUSED = {
     "bytes that are not UTF-8": (b'{"a": "\xff"}', "JSON is not UTF-8 at byte 7"),

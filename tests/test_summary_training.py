@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from runners.models.summarizers import ranker
-from training.ranker_networks import Config, Members
-from training.rouge import rouge
-from training.summarization import train
-from training.summary_data import english, french
+from training.summarization.data import english, french
+from training.summarization.ranker_networks import Config, Members
+from training.summarization.rouge import rouge
+from training.summarization.train import train
 
 ROOT = Path(__file__).parents[1]
 WORDS = [

@@ -20,11 +20,12 @@ from runners.models.tcm.diagnosis import Diagnostician, Patient
 from runners.models.tcm.differentiation import Evidence, shares
 from runners.models.tcm.features import PADDING, Features, padded, symptom_lexicon
 from runners.models.tcm.lexicon import Lexicon
-from training import calibration, diagnosis, differentiation, onnx_export, syndrome_measures, syndrome_ranking
-from training.differentiation import Differentiation, Fitting, Sample
-from training.syndrome_data import Case, Entry, cases, entries
-from training.syndrome_measures import Folds, Record, micro
-from training.syndrome_ranking import Choice
+from training import calibration, onnx_export
+from training.tcm import diagnosis, differentiation, syndrome_measures, syndrome_ranking
+from training.tcm.differentiation import Differentiation, Fitting, Sample
+from training.tcm.syndrome_data import Case, Entry, cases, entries
+from training.tcm.syndrome_measures import Folds, Record, micro
+from training.tcm.syndrome_ranking import Choice
 
 ELEMENTS = [one.names.zh for one in tables.elements()]
 TERMS = [one.names.zh for one in tables.symptoms()]
@@ -390,7 +391,7 @@ def test_the_file_computes_what_the_network_does_for_any_number_of_patients(tmp_
 
 
 def program(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["training.diagnosis", *arguments])
+    monkeypatch.setattr(sys, "argv", ["training.tcm.diagnosis", *arguments])
     diagnosis.main()
 
 

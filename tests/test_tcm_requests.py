@@ -18,7 +18,7 @@ from runners.models.text.normalized import normalized
 from runners.tcm.diagnosis import DiagnosisModel
 from runners.tcm.requests import PatientInfo, names_of, options_of, patient_of, tells_pregnancy, texts_of
 from runners.tcm.treatment import TreatmentModel, syndromes_of
-from web import strict_json
+from web.json import strict_json
 
 MODELS: dict[str, Any] = {"diagnosis": cache(DiagnosisModel), "treatment": cache(TreatmentModel)}
 

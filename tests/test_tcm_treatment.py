@@ -17,7 +17,7 @@ from runners.models.tcm.lexicon import Lexicon
 from runners.models.tcm.script import simplified
 from runners.models.tcm.tables import Names
 from runners.models.tcm.treatment import ALIKE, FORMULAE, OTHERS_DISEASES, Formula, Prescriber, Sick, Treatment
-from training.herb_networks import Blend, Learning
+from training.tcm.herb_networks import Blend, Learning
 
 FOLDER = Path(__file__).parents[1] / "runners" / "weights"
 WEIGHTS, DIAGNOSIS = FOLDER / "tcm-treatment-1.0.0.onnx", FOLDER / "tcm-diagnosis-1.0.0.onnx"

@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 
 from runners.models.vision import graphs
-from training import augment, calibration
-from training import run as run_module
-from training.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
-from training.run import Run
-from training.tiles import Tiles, read
+from training import calibration
+from training.satellite import augment
+from training.satellite import run as run_module
+from training.satellite.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
+from training.satellite.run import Run
+from training.satellite.tiles import Tiles, read
 
 TINTS = {
     "eurosat": {"Forest": (20, 60, 30), "SeaLake": (10, 30, 90), "Highway": (150, 150, 150), "Pasture": (120, 180, 60)},

@@ -12,7 +12,7 @@ import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.asgi import serving
-from web.connections import configure_connections
+from web.server.uvicorn_protocol import configure_connections
 
 KEPT: Final = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST: Final = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

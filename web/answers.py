@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from web import json_work, strict_json
+from web.json import strict_json, work
 
 
 class JSONAnswer(Response):
@@ -22,7 +22,7 @@ class JSONAnswer(Response):
 
 async def large_answer(content: Any) -> Response:
     """The same of a value of any size: a large one is written beside the event loop."""
-    return Response(await json_work.dumps(content), media_type=JSONAnswer.media_type)
+    return Response(await work.dumps(content), media_type=JSONAnswer.media_type)
 
 
 def timestamp() -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from starlette.types import Scope
 
-from web import strict_json
+from web.json import strict_json
 
 LONGEST_TEXT: Final = 200
 """Characters of a plain text answer that may become the message."""

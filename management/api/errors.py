@@ -14,9 +14,9 @@ from management.api import messages
 from management.api.messages import Language, language_of
 from management.api.parsing import language
 from management.errors import InvalidRequest, ManagementError, MethodNotAllowed, RouteNotFound
-from web import strict_json
 from web.answers import JSONAnswer, timestamp
 from web.error_shape import Refusal
+from web.json import strict_json
 
 EDGES_CODES: Final = {"INVALID_INPUT": InvalidRequest.code}
 """The outermost layer's codes that have another name here."""

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from management.api import bounds, messages
 from management.api.messages import Language, language_of, problem
 from management.errors import InvalidRequest, UnsupportedMediaType
-from web import json_work, strict_json
-from web.strict_json import InvalidJSON
+from web.json import strict_json, work
+from web.json.strict_json import InvalidJSON
 
 MOST_PROBLEMS: Final = 50
 
@@ -39,11 +39,11 @@ async def body(
         raise UnsupportedMediaType
     data, spoken = await request.body(), language(request)
     try:
-        value = await json_work.loads(data, most)
+        value = await work.loads(data, most)
     except InvalidJSON as wrong:
         raise InvalidRequest({"problems": [problem("", "json", spoken, expected=wrong.message)]}) from None
     checked = partial(_validated, value, model, error, spoken, context)
-    return checked() if len(data) < json_work.LARGE_BYTES else await asyncio.to_thread(checked)
+    return checked() if len(data) < work.LARGE_BYTES else await asyncio.to_thread(checked)
 
 
 def query(request: Request, model: type[Model]) -> Model:

@@ -23,7 +23,7 @@ from management.gateway.replica_client import MOST_ELEMENTS, Result, code_of, me
 from management.metrics import CONTENT_TYPE
 from management.store import Session
 from web.answers import JSONAnswer, large_answer, timestamp
-from web.departure import while_awaited
+from web.edge.disconnect import while_awaited
 
 if TYPE_CHECKING:
     from management.platform import Platform

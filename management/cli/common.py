@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from client import AtelierClient, check_address, is_loopback, own_language
-from web import server_file
+from web.server import server_file
 
 if TYPE_CHECKING:
     from management.settings import Settings

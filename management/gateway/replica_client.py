@@ -19,8 +19,9 @@ import aiohttp
 
 from management.faults import exhaustion
 from management.sockets import SocketPath
-from web import json_work, memory
-from web.strict_json import InvalidJSON
+from web import memory
+from web.json import work
+from web.json.strict_json import InvalidJSON
 
 INFER: Final = "/infer"
 ALIVE: Final = "/livez"
@@ -104,7 +105,7 @@ class ReplicaClient:
         """A result for each item, in order. Raises ReplicaError."""
         own = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
         headers = {**self._headers(), **own}
-        body = await json_work.dumps({"requests": list(items)})
+        body = await work.dumps({"requests": list(items)})
         self._in_flight += 1
         try:
             async with self._session.post(
@@ -169,7 +170,7 @@ async def _results(status: int, body: bytes, count: int) -> list[Result]:
     if status == 504:
         raise ReplicaLate(status)
     try:
-        told = await json_work.loads(body, MOST_ELEMENTS)
+        told = await work.loads(body, MOST_ELEMENTS)
     except InvalidJSON as error:
         raise ReplicaFailed("the answer is not JSON") from error
     if 400 <= status < 500:

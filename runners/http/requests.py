@@ -17,7 +17,8 @@ from runners.download.client import Downloader
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.http.uploads import files_of, instead_of, multipart
 from runners.limits import check_bytes
-from web import json_work, memory, strict_json
+from web import memory
+from web.json import strict_json, work
 
 MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
 STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
@@ -104,7 +105,7 @@ def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | R
 async def json_body(request: Request, most: int = strict_json.MAX_ELEMENTS) -> Any:
     """The request's body as JSON of at most so many elements, strictly. Raises InvalidInput."""
     try:
-        return await json_work.loads(await request.body(), most)
+        return await work.loads(await request.body(), most)
     except strict_json.InvalidJSON as error:
         raise InvalidInput(error.message) from None
 

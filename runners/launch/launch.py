@@ -20,8 +20,8 @@ from runners.launch.shutdown import Ending
 from runners.models.summarizers.choice import found
 from runners.models.summarizers.neural.checkpoints import CheckpointError
 from runners.settings import settings, wrong_settings
-from web import listening, server_file
-from web.lifeline import end_with
+from web.server import ports, server_file
+from web.server.lifeline import end_with
 from web.settings import settings as outermost
 from web.terminal import accept_every_text
 
@@ -69,7 +69,7 @@ def main() -> None:
     """Serves until stopped; the exit status is the server's."""
     accept_every_text()
     arguments = _arguments()
-    url = f"http://{listening.reached(str(arguments.host))}:{arguments.port}"
+    url = f"http://{ports.reached(str(arguments.host))}:{arguments.port}"
     if not arguments.contained:
         _refuse_used_port(arguments.host, arguments.port)
     _refuse_bad_settings(DEFAULT if arguments.contained else arguments.service)
@@ -155,7 +155,7 @@ def _command(arguments: argparse.Namespace) -> list[str]:
 
 def _refuse_used_port(host: object, port: int) -> None:
     try:
-        listening.check_port(str(host), port)
+        ports.check_port(str(host), port)
     except OSError as error:
         sys.exit(f"{host} port {port} cannot be used ({error.strerror}); choose another: make serve PORT=8081")
 
@@ -202,7 +202,7 @@ def _ready(server: subprocess.Popen[bytes], host: object, port: int) -> Ready | 
     """None when it ends before, or is not ready in time."""
     deadline, alone = time.monotonic() + _start_seconds(), 0.0
     while server.poll() is None and time.monotonic() < deadline:
-        status, told = listening.health(listening.reached(str(host)), port)
+        status, told = ports.health(ports.reached(str(host)), port)
         if status == 200:
             return Ready.ALL
         alone = alone + LOOK_SECONDS if told.get("model_loaded") is True else 0.0

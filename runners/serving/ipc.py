@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from runners.contract import InferenceRequest, InferenceResult
 from runners.errors import ModelTimeout, ModelUnavailable
 from runners.http.requests import LARGE_BODY
-from web.caller import caller
+from web.edge.caller import caller
 
 PREFIX: Final = "/inner/"
 KIND: Final = "application/msgpack"

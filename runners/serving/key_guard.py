@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import SecretStr
 from starlette.types import Scope
 
-from web.edge import Guard
+from web.edge.middleware import Guard
 from web.error_shape import Refusal, refusal
 
 OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz", "/metrics"})

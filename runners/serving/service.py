@@ -19,9 +19,9 @@ from runners.serving.ipc import PREFIX, Inner
 from runners.serving.key_guard import key_guard
 from runners.serving.machine import cores, gpus
 from runners.settings import settings
-from web.connections import configure_connections
-from web.edge import Edge, Guard, Limits, Section, configure_access_log
-from web.known_paths import KnownPaths
+from web.edge.known_paths import KnownPaths
+from web.edge.middleware import Edge, Guard, Limits, Section, configure_access_log
+from web.server.uvicorn_protocol import configure_connections
 
 # Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"

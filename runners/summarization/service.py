@@ -26,8 +26,8 @@ from runners.settings import settings
 from runners.summarization.model import SHAPES, SummarizationModel
 from runners.summarization.requests import options_of
 from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, summary_router
-from web.caller import caller
-from web.departure import while_awaited
+from web.edge.caller import caller
+from web.edge.disconnect import while_awaited
 
 if TYPE_CHECKING:
     from runners.documents.document import Document

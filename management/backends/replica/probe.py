@@ -14,8 +14,8 @@ import aiohttp
 from management.backends.replica.host import STATE, proof_of
 from management.faults import exhaustion
 from management.sockets import SocketPath
-from web import strict_json
-from web.strict_json import InvalidJSON
+from web.json import strict_json
+from web.json.strict_json import InvalidJSON
 
 MOST_BYTES: Final = 4096
 SECONDS: Final = 1.0

@@ -11,7 +11,7 @@ import click
 
 from management.cli.common import COMMAND, Failed
 from management.cli.server.check import refuse_unfit
-from web import listening
+from web.server import ports
 
 START_SECONDS: Final = 60.0
 ANNOUNCEMENT: Final = """
@@ -32,11 +32,11 @@ def serve(host: str, port: int, workers: int) -> None:
     \b
     ATELIER_API_KEY=your-api-key python -m management serve --port 8080
     """
-    url = f"http://{listening.reached(host)}:{port}"
+    url = f"http://{ports.reached(host)}:{port}"
     _refuse_used_port(host, port)
     refuse_unfit()
     os.environ.setdefault("ATELIER_PUBLIC_URL", url)
-    threading.Thread(target=_announce, args=(listening.reached(host), port, url), daemon=True).start()
+    threading.Thread(target=_announce, args=(ports.reached(host), port, url), daemon=True).start()
     from management import server
 
     try:
@@ -51,13 +51,13 @@ def _announce(host: str, port: int, url: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)
-        if listening.answers(host, port):
+        if ports.answers(host, port):
             click.echo(ANNOUNCEMENT.format(url=f"{url}/api/v1", command=COMMAND))
             return
 
 
 def _refuse_used_port(host: str, port: int) -> None:
     try:
-        listening.check_port(host, port)
+        ports.check_port(host, port)
     except OSError as error:
         raise Failed(f"{host} port {port} cannot be used ({error.strerror}); choose another: --port") from None

@@ -33,7 +33,7 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Optimized:
-    """What ``training.optimize`` found fastest, on a device of one type ("cpu", "cuda")."""
+    """What ``training.summarization.optimize`` found fastest, on a device of one type ("cpu", "cuda")."""
 
     dtype: str
     compile: bool
@@ -190,5 +190,5 @@ def _optimized(folder: Path) -> Optimized | None:
         return None
     read = _json(path)
     if read.get("dtype") not in DTYPES or not isinstance(read.get("compile"), bool):
-        raise CheckpointError(f"{path} is not what training.optimize writes.")
+        raise CheckpointError(f"{path} is not what training.summarization.optimize writes.")
     return Optimized(read["dtype"], read["compile"], str(read.get("device", "cpu")))

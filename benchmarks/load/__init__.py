@@ -1,0 +1,1 @@
+"""What is asked of a server that is measured, and on which machine?"""

@@ -1,0 +1,171 @@
+"""One server at a time: started, waited for, looked at with all its processes, and ended with all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.serving.contenders import Contender
+from tests.servers import ROOT, free_port
+
+START_SECONDS: Final = 90.0
+STOP_SECONDS: Final = 15.0
+ANSWER_SECONDS: Final = 20.0
+PAUSE_SECONDS: Final = 0.02
+TAIL: Final = 1500
+MARK: Final = "ATELIER_BENCHMARK"
+"""The variable that tells all processes of one server from others, whoever their parent is by now."""
+
+
+class NotStarted(Exception):
+    """A server did not answer; the message is why, or the end of what it wrote."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The request that a server is asked until it answers."""
+
+    route: str
+    body: bytes
+    content_type: str
+
+    def status(self, port: int) -> int | None:
+        """That of one answer, or None."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+        try:
+            connection.request("POST", self.route, self.body, {"Content-Type": self.content_type})
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, HTTPException):
+            return None
+        finally:
+            connection.close()
+        return answer.status
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers."""
+
+    url: str
+    pid: int
+    mark: str
+    start_seconds: float
+
+    def family(self) -> list[psutil.Process]:
+        """Its process and all that came of it."""
+        return family(self.pid, self.mark)
+
+    def cpu_seconds(self) -> float:
+        """What all its processes have used so far, those that have ended and were waited for among them."""
+        return sum(_cpu_seconds(one) for one in self.family())
+
+    def megabytes(self) -> float:
+        """Its memory: what is shared between its processes counts once."""
+        return sum(_pss(one) for one in self.family()) / 1e6
+
+
+@contextmanager
+def running(contender: Contender, environment: Mapping[str, str], probe: Probe) -> Iterator[Running]:
+    """Serves until the block ends; its log goes to the folder ``TMPDIR`` of the environment. Raises NotStarted."""
+    port, mark = free_port(), uuid.uuid4().hex
+    told = {**os.environ, **environment, **contender.environment, MARK: mark}
+    log = Path(told["TMPDIR"]) / f"{contender.name}.log"
+    began = time.perf_counter()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            contender.started_on(port), cwd=ROOT, env=told, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        _await_answer(process, port, probe, log)
+        yield Running(f"http://127.0.0.1:{port}", process.pid, mark, time.perf_counter() - began)
+    finally:
+        stop(process, mark)
+
+
+def stop(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Ends a server by a signal, and kills what is left of it; a second Ctrl-C does not keep it from that."""
+    with _uninterrupted():
+        _stop(process, mark)
+
+
+def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
+    known = family(process.pid, mark)
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    left = {*known, *family(process.pid, mark)}
+    for one in left:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+    psutil.wait_procs(left, timeout=STOP_SECONDS)
+    process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def family(pid: int, mark: str) -> list[psutil.Process]:
+    """The process, its descendants, and whoever carries the mark."""
+    found: set[psutil.Process] = {one for one in psutil.process_iter() if _marked(one, mark)}
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        found |= {parent, *parent.children(recursive=True)}
+    return list(found)
+
+
+def _marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get(MARK) == mark
+    except (psutil.Error, OSError):
+        return False
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        used = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(used.user + used.system + used.children_user + used.children_system)
+
+
+def _pss(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0.0
+
+
+def _await_answer(process: subprocess.Popen[bytes], port: int, probe: Probe, log: Path) -> None:
+    deadline, status = time.perf_counter() + START_SECONDS, 0
+    while time.perf_counter() < deadline:
+        if process.poll() is not None:
+            raise NotStarted(f"it ended with status {process.returncode}: {_tail(log)}")
+        status = probe.status(port) or status
+        if status == 200:
+            return
+        time.sleep(PAUSE_SECONDS)
+    raise NotStarted(f"no good answer in {START_SECONDS:.0f} s (status {status or 'none'}): {_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-TAIL:].strip() or "it wrote nothing"

@@ -1,0 +1,35 @@
+"""Texts to ask with: ten sentences of news, and one million characters of them."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+HARBOUR: Final = Path(__file__).parents[2] / "examples" / "harbour.txt"
+MOST_CHARACTERS: Final = 1_000_000
+
+MORE: Final = (
+    "The museum beside the lighthouse stays open during the works.",
+    "Its director expects more visitors than in any year since 1998.",
+)
+TOWNS: Final = ("Brest", "Calais", "Dieppe", "Lorient", "Royan", "Saint-Malo", "Vannes", "Étretat")
+
+
+def short() -> list[str]:
+    """Texts of ten sentences each, that differ in a name."""
+    _heading, body = HARBOUR.read_text().strip().split("\n\n", 1)
+    told = " ".join([*body.split(), *MORE])
+    return [told.replace("of the town", f"of {town}", 1) for town in TOWNS]
+
+
+def long() -> str:
+    """As long a text as Atelier takes, in paragraphs."""
+    texts = short()
+    paragraphs = (f"In the year {1900 + turn}: {texts[turn % len(texts)]}" for turn in count())
+    written: list[str] = []
+    length = 0
+    while length < MOST_CHARACTERS:
+        written.append(next(paragraphs))
+        length += len(written[-1]) + 2
+    return "\n\n".join(written)[:MOST_CHARACTERS]

@@ -1,0 +1,1 @@
+"""How does Atelier compare with other servers of the same networks?"""

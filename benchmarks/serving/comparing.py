@@ -1,0 +1,154 @@
+"""What samples come to: medians and spreads over the rounds, and the ratios that the goals are about."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.serving.contenders import ATELIER, LIMIT, OURS, SUMMARIZE, TASKS
+
+COMPARED_CLIENTS: Final = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One load on one contender."""
+
+    contender: str
+    task: str
+    clients: int
+    """0 of the limit, which has none."""
+    round: int
+    per_second: float
+    p50_ms: float = math.nan
+    p99_ms: float = math.nan
+    errors: int = 0
+    cpu_ms: float = math.nan
+    """Processor time for a request."""
+    megabytes: float = math.nan
+    start_seconds: float = math.nan
+    kinds: str = ""
+    """Which errors there were."""
+    generator_ms: float = math.nan
+    """Processor time of the load generator for a request."""
+    others: float = math.nan
+    """Cores that neither the contender nor the load generator used, but somebody else on this machine."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A contender that could not be measured in one round."""
+
+    contender: str
+    task: str
+    round: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median of several rounds, the least and the most."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of the values that are numbers; not a number where there are none."""
+        known = [one for one in values if not math.isnan(one)]
+        if not known:
+            return cls(math.nan, math.nan, math.nan)
+        return cls(statistics.median(known), min(known), max(known))
+
+
+@dataclass(frozen=True)
+class Row:
+    """All rounds of one contender, task and number of clients."""
+
+    contender: str
+    task: str
+    clients: int
+    rounds: int
+    per_second: Spread
+    p50_ms: Spread
+    p99_ms: Spread
+    cpu_ms: Spread
+    megabytes: Spread
+    start_seconds: Spread
+    errors: int
+    """Of all rounds together."""
+    kinds: str
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Something that was set out for: a figure, and what it must be."""
+
+    task: str
+    name: str
+    value: float
+    wanted: float
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether it is; what was not measured is not met."""
+        return self.value <= self.wanted if self.at_most else self.value >= self.wanted
+
+    @property
+    def told(self) -> str:
+        """Met or missed, and by how much."""
+        if math.isnan(self.value):
+            return "not measured"
+        if self.wanted == 0:
+            return "met" if self.met else f"MISSED by {self.value:g}"
+        share = abs(self.value / self.wanted - 1)
+        return f"{'met' if self.met else 'MISSED'} by {share:.0%} ({self.value - self.wanted:+.2f})"
+
+
+def rows(samples: Sequence[Sample]) -> list[Row]:
+    """One for each contender, task and number of clients, in the order in which they were first seen."""
+    groups: dict[tuple[str, str, int], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.task, sample.contender, sample.clients), []).append(sample)
+    return [_row(group) for group in groups.values()]
+
+
+def _row(group: Sequence[Sample]) -> Row:
+    first = group[0]
+    names = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "megabytes", "start_seconds")
+    spreads = {name: Spread.of(getattr(one, name) for one in group) for name in names}
+    kinds = ", ".join(dict.fromkeys(one.kinds for one in group if one.kinds))
+    errors = sum(one.errors for one in group)
+    return Row(first.contender, first.task, first.clients, len(group), errors=errors, kinds=kinds, **spreads)
+
+
+def goals(measured: Sequence[Row]) -> list[Goal]:
+    """Each task's goals, with what was measured; one whose contenders are not there is left out."""
+    return [goal for task in TASKS for goal in _goals(task, measured)]
+
+
+def _goals(task: str, measured: Sequence[Row]) -> list[Goal]:
+    of_task = [one for one in measured if one.task == task]
+    rates = {one.contender: one.per_second.median for one in of_task if one.clients in {0, COMPARED_CLIENTS}}
+    if ATELIER not in rates:
+        return []
+    own = rates[ATELIER]
+    if task == SUMMARIZE:
+        return [Goal(task, "atelier / flask", own / rates["flask"], 2.0)] if "flask" in rates else []
+    peers = [rate for name, rate in rates.items() if name not in OURS | {LIMIT}]
+    compared = [("fastapi", 3.0), ("litserve", 1.7), (LIMIT, 0.70)]
+    found = [Goal(task, f"atelier / {name}", own / rates[name], wanted) for name, wanted in compared if name in rates]
+    if peers:
+        found.insert(2, Goal(task, "atelier / best peer", own / max(peers), 1.2))
+    tail = next(one for one in of_task if one.contender == ATELIER and one.clients == COMPARED_CLIENTS)
+    errors = sum(one.errors for one in of_task if one.contender in OURS)
+    return [
+        *found,
+        Goal(task, "p99 / p50", tail.p99_ms.median / tail.p50_ms.median, 2.5, at_most=True),
+        Goal(task, "errors", float(errors), 0.0, at_most=True),
+    ]

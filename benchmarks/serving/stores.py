@@ -1,0 +1,54 @@
+"""A model store of the benchmark's own, made offline: python -m benchmarks.serving.stores FOLDER.
+
+It has the shipped models and, as the network that embeds, a ResNet18 for pictures of 224 pixels with random weights:
+the same that the peers serve. What a network computes costs the same whatever its weights are.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+
+def embedding_store(folder: Path) -> Path:
+    """Makes a BentoML home in the folder and returns it. Raises CalledProcessError."""
+    # BentoML reads its home once, when it is imported: a process of its own.
+    environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-m", "benchmarks.serving.stores", str(folder)]
+    subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, check=True, capture_output=True)
+    return folder
+
+
+def linked(store: Path, folder: Path) -> Path:
+    """A home with the same models: a second server on one home deletes the first one's metrics."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "models").symlink_to(store / "models")
+    return folder
+
+
+def main() -> None:
+    """The command line at the top of this file; ``BENTOML_HOME`` is the folder."""
+    from benchmarks.peers.network import load
+    from runners.artifacts import imagenet, publish
+    from runners.artifacts import store as artifacts
+    from runners.models.vision import graphs
+
+    network, _ = load("embed")
+    state = {name: value.numpy() for name, value in network.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "embedding.onnx"
+        graphs.trunk(
+            artifacts.SHIPPED[artifacts.SATELLITE],
+            made,
+            {**imagenet.FACTS, "weights": "random, for a benchmark"},
+            state,
+        )
+        publish._store(artifacts.EMBEDDINGS["imagenet"], made)
+    publish.publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where does the satellite network come from?"""

@@ -1,0 +1,5 @@
+"""python -m training.satellite: see ``train``."""
+
+from training.satellite.train import main
+
+main()

@@ -1,0 +1,222 @@
+"""The satellite model's figures on tiles it was not trained on.
+
+    python -m training.satellite.measures --data DIR --out DIR
+
+Reads the shipped weights (or ``--weights``), and the tiles of ``--split``, through the same decoding, transform and
+engine as the service. With ``val`` the second half of the tiles is measured: the first half set the temperature and
+the threshold. ``--foreign`` is a folder of pictures that show none of the four. Writes ``satellite-figures.json``,
+``satellite-confusion.png`` and ``satellite-reliability.png`` to ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import satellite_cloud_generator
+import torch
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor
+from tqdm import tqdm
+
+from runners.engines import load
+from runners.engines.load import Engine
+from runners.images import decode
+from runners.models.vision import graphs
+from runners.models.vision.satellite import CLASSES, UNKNOWN
+from runners.models.vision.transform import EvalTransform
+from training import calibration
+from training.satellite import report, tiles
+from training.satellite.tiles import Tiles
+
+BATCH = 64
+CLOUDY = CLASSES.index("cloudy")
+COVERED = 0.6  # mean opacity of the simulated clouds that must be called cloudy
+SIDES = (32, 64, 128, 256, 512)
+QUALITIES = (40, 60, 80, 95)
+NEIGHBOURS = 20
+
+Change = Callable[[Image.Image], Image.Image]
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Pictures and which of the five outputs is right for each."""
+
+    pictures: list[Image.Image]
+    truth: Tensor
+
+    def __add__(self, other: Scenes) -> Scenes:
+        return Scenes(self.pictures + other.pictures, torch.cat([self.truth, other.truth]))
+
+    def of(self, rows: Tensor) -> Scenes:
+        """The scenes where the mask ``rows`` holds."""
+        return Scenes([self.pictures[row] for row in rows.nonzero().flatten().tolist()], self.truth[rows])
+
+    def changed(self, change: Change) -> Scenes:
+        """The same scenes, each picture changed."""
+        return Scenes([change(picture) for picture in self.pictures], self.truth)
+
+
+def scenes(sets: Iterable[Tiles], half: slice) -> Scenes:
+    """Every tile of the half as it lies on disk, and some of them under simulated clouds of 60 % cover and more."""
+    clear, under = Scenes([], torch.empty(0, dtype=torch.long)), Scenes([], torch.empty(0, dtype=torch.long))
+    for one in sets:
+        pixels, cover = one.pixels[half], one.cover[half]
+        clear += Scenes([picture(tile) for tile in pixels], cover)
+        clouded = [picture(tile) for tile in _clouded(pixels[:: max(1, len(pixels) // 80)])]
+        under += Scenes(clouded, torch.full((len(clouded),), CLOUDY))
+    return clear + under
+
+
+def _clouded(ground: Tensor) -> list[Tensor]:
+    """The tiles under the generator's own clouds (its local blur included) whose mean opacity is 0.6 or more."""
+    torch.manual_seed(0)
+    out: list[Tensor] = []
+    for lowest, highest in (((0.0, 0.3), (0.95, 1.0)), ((0.3, 0.6), (0.8, 1.0)), ((0.6, 0.9), (0.9, 1.0))):
+        for group in torch.split(ground.float().div(255), BATCH):
+            cloudy, opacity = satellite_cloud_generator.add_cloud(
+                group, min_lvl=lowest, max_lvl=highest, return_cloud=True
+            )
+            enough = opacity.mean(dim=(1, 2, 3)) >= COVERED
+            out += list(cloudy[enough].clamp(0, 1).mul(255).byte())
+    return out
+
+
+def picture(tile: Tensor) -> Image.Image:
+    """A uint8 tile [3, S, S] as a picture."""
+    return Image.fromarray(tile.permute(1, 2, 0).contiguous().numpy())
+
+
+def rescaled(side: int) -> Change:
+    """Resizes a picture to a square of ``side`` pixels."""
+    return lambda image: image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def recompressed(quality: int) -> Change:
+    """Writes a picture as JPEG and reads it back."""
+
+    def change(image: Image.Image) -> Image.Image:
+        file = BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return Image.open(BytesIO(file.getvalue())).convert("RGB")
+
+    return change
+
+
+def outputs(network: Engine, transform: EvalTransform, pictures: Sequence[Image.Image], what: str) -> Tensor:
+    """What the network says of each picture, [N, outputs]."""
+    rows = range(0, len(pictures), BATCH)
+    return torch.cat(
+        [
+            torch.from_numpy(network(np.stack([transform(picture) for picture in pictures[row : row + BATCH]])))
+            for row in tqdm(rows, desc=what, unit="batch", leave=False)
+        ]
+    )
+
+
+def right_by_cover(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
+    """How often the best of the four covers is the right one, for each cover."""
+    best = probabilities[:, :UNKNOWN].argmax(dim=1)
+    return {name: float((best[truth == index] == index).float().mean()) for index, name in enumerate(CLASSES)}
+
+
+def robustness(network: Engine, transform: EvalTransform, own: Scenes) -> dict[str, dict[str, float]]:
+    """The four covers' figures after rescaling and recompressing."""
+    changes = {f"{side} px": rescaled(side) for side in SIDES} | {f"JPEG {q}": recompressed(q) for q in QUALITIES}
+    return {
+        name: right_by_cover(outputs(network, transform, own.changed(change).pictures, name), own.truth)
+        for name, change in changes.items()
+    }
+
+
+def nearest_neighbours(file: Path, data: Path, split: str) -> float:
+    """How often 20 nearest EuroSAT training tiles (cosine) name the class of a tile of the split."""
+    with tempfile.TemporaryDirectory() as folder:
+        trunk = Path(folder) / "trunk.onnx"
+        graphs.trunk(file, trunk, graphs.read(file).facts)
+        network, transform = _served(trunk)
+    vectors, classes = [], []
+    for part in ("train", split):
+        one = tiles.read(data, "eurosat", part)
+        vectors.append(outputs(network, transform, [picture(tile) for tile in one.pixels], f"embed {part}").numpy())
+        classes.append(one.fine.numpy())
+    neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(vectors[0], classes[0])
+    return float(neighbours.score(vectors[1], classes[1]))
+
+
+def rejected_of(file: Path, folder: Path) -> float:
+    """How often a picture of the folder is rejected, as it should be."""
+    pictures = [decode.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
+    network, transform = _served(file)
+    probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
+    return float((probabilities[:, :UNKNOWN].amax(dim=1) < network.facts["threshold"]).float().mean())
+
+
+def _served(file: Path) -> tuple[Engine, EvalTransform]:
+    network = load.load(file)
+    return network, EvalTransform.from_dict(network.facts["transform"])
+
+
+def measure(file: Path, data: Path, split: str, out: Path) -> dict[str, Any]:
+    """All figures of a model file; the pictures go to ``out``."""
+    network, transform = _served(file)
+    half = slice(1, None, 2) if split == "val" else slice(None)
+    everything = scenes((tiles.read(data, source, split) for source in ("eurosat", "aid")), half)
+    probabilities = outputs(network, transform, everything.pictures, "judge").softmax(dim=1)
+    own = everything.truth != UNKNOWN
+    confidence, best = probabilities[:, :UNKNOWN].max(dim=1)
+    right = best == everything.truth
+    reliable = calibration.reliability(confidence[own], right[own])
+    rejected = confidence < network.facts["threshold"]
+    figures = {
+        "tiles": {name: int((everything.truth == row).sum()) for row, name in enumerate((*CLASSES, "none"))},
+        "right": right_by_cover(probabilities, everything.truth),
+        "changed": robustness(network, transform, everything.of(own)),
+        "auroc": float(roc_auc_score(own.numpy(), confidence.numpy())),
+        "rejected_of_none": float(rejected[~own].float().mean()),
+        "rejected_of_four": float(rejected[own].float().mean()),
+        "calibration_error": reliable.error,
+        "calibration_error_with_none": calibration.reliability(confidence, right).error,
+        "nearest_neighbours": nearest_neighbours(file, data, split),
+        "engine": network.name,
+        "precision": network.precision,
+    }
+    report.confusion(everything.truth, torch.where(rejected, UNKNOWN, best), out / "satellite-confusion.png")
+    report.reliability(reliable, confidence, own, out / "satellite-reliability.png")
+    (out / "satellite-figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def main() -> None:
+    """The command line at the top of this file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.satellite.measures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    shipped = Path("runners/weights/satellite-1.0.0.onnx")
+    parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/ and aid/")
+    parser.add_argument("--split", default="val", help="which tiles (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, default=shipped, help="model file (default: %(default)s)")
+    parser.add_argument("--foreign", type=Path, help="folder of pictures that show none of the four")
+    parser.add_argument("--out", type=Path, default=Path("build/figures"), help="folder (default: %(default)s)")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    figures = measure(arguments.weights, arguments.data, arguments.split, arguments.out)
+    if arguments.foreign:
+        figures["rejected_of_foreign"] = rejected_of(arguments.weights, arguments.foreign)
+    print(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()

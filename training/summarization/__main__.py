@@ -1,0 +1,5 @@
+"""python -m training.summarization: see ``train``."""
+
+from training.summarization.train import main
+
+main()

@@ -1,0 +1,136 @@
+"""How well pages are read: character error rates, and seconds a page.
+
+    python -m training.summarization.ocr_measures --data DIR
+
+DIR holds three folders of pictures with their text beside them, as had from:
+
+receipts   github.com/zzzDavid/ICDAR-2019-SROIE, data/img and data/box: NAME.jpg, NAME.csv (corners and text of each
+           box; all in capitals, so that both sides are compared in capitals)
+pages_fr   github.com/Gallicorpora/HTR-imprime-18e-siecle: NAME.jpg, NAME.txt (ſ counts as s, ¬ is a hyphen)
+printed    github.com/tesseract-ocr/test, testing: phototest.tif, eurotext.tif and their texts
+
+A rate is the Levenshtein distance over the length of the true text, both with every white space made one space; rates
+are means over a folder's pages. "as found" is the detector's own order, "as laid out" what the service gives. "mended"
+has words hyphenated at a line's end made whole in the true text too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from rapidfuzz.distance import Levenshtein
+from tqdm import tqdm
+
+from runners.documents.scans import layout
+from runners.documents.scans.ocr import Ocr
+from runners.images import decode
+
+
+@dataclass(frozen=True)
+class Page:
+    """A picture and what is written on it."""
+
+    picture: Path
+    text: str
+    compared: Callable[[str], str]
+
+
+def receipts(folder: Path) -> Iterator[Page]:
+    """The boxes' texts, row by row."""
+    for path in sorted(folder.glob("*.csv")):
+        rows = csv.reader(path.read_text("utf-8", "replace").splitlines(), quoting=csv.QUOTE_NONE)
+        yield Page(path.with_suffix(".jpg"), _by_rows([_box(row) for row in rows if row]), _in_capitals)
+
+
+def _box(row: list[str]) -> layout.Line:
+    across, down = [float(row[index]) for index in (0, 2, 4, 6)], [float(row[index]) for index in (1, 3, 5, 7)]
+    return layout.Line(",".join(row[8:]), min(across), min(down), max(across), max(down))
+
+
+def _by_rows(boxes: list[layout.Line]) -> str:
+    """Not ``layout``'s way, which is what is measured: a box whose middle lies in the first of a row belongs to it."""
+    rows: list[list[layout.Line]] = []
+    for box in sorted(boxes, key=lambda box: box.middle):
+        if rows and rows[-1][0].top < box.middle < rows[-1][0].bottom:
+            rows[-1].append(box)
+        else:
+            rows.append([box])
+    return "\n".join(box.text for row in rows for box in sorted(row, key=lambda box: box.left))
+
+
+def pages(folder: Path) -> Iterator[Page]:
+    """Each picture that has a text of its name beside it."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".jpg", ".tif"}:
+            yield Page(path, path.with_suffix(".txt").read_text("utf-8"), _with_round_s)
+
+
+def _in_capitals(text: str) -> str:
+    return text.upper()
+
+
+def _with_round_s(text: str) -> str:
+    return text.replace("ſ", "s")
+
+
+def error_rate(read: str, page: Page, true: str) -> float:
+    """The character error rate of a text, both sides written as the page's truth is."""
+    return distance(page.compared(read), page.compared(true))
+
+
+def distance(read: str, true: str) -> float:
+    """The character error rate letter by letter, whatever the spaces."""
+    left, right = (" ".join(text.split()) for text in (read, true))
+    return Levenshtein.distance(left, right) / len(right)
+
+
+def measured(ocr: Ocr, page: Page) -> dict[str, float]:
+    """A page's rates and its seconds."""
+    image = decode.decode(page.picture.read_bytes())
+    begin, cpu = time.perf_counter(), time.process_time()
+    lines = ocr.lines(image)
+    text = layout.text(lines)
+    seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    return {
+        "as found": error_rate("\n".join(line.text for line in lines), page, page.text),
+        "as laid out": error_rate(text, page, page.text),
+        "mended": error_rate(text, page, page.text.replace("¬\n", "")),
+        "letter by letter": distance(text, page.text),
+        "seconds": seconds,
+        "cpu seconds": cpu,
+    }
+
+
+def measure(ocr: Ocr, data: Path) -> dict[str, dict[str, float]]:
+    """The means over each folder that is there."""
+    sources = {"receipts": receipts, "pages_fr": pages, "printed": pages}
+    figures = {}
+    for name, source in sources.items():
+        if (data / name).is_dir():
+            found = [measured(ocr, page) for page in tqdm(list(source(data / name)), desc=name, unit="page")]
+            figures[name] = {figure: round(fmean(one[figure] for one in found), 4) for figure in found[0]}
+    return figures
+
+
+def main() -> None:
+    """The command line at the top of this file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.summarization.ocr_measures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder with receipts/, pages_fr/ and printed/")
+    parser.add_argument("--threads", type=int, help="CPU threads of one read (default: all cores)")
+    arguments = parser.parse_args()
+    print(json.dumps(measure(Ocr(arguments.threads), arguments.data), indent=2))
+
+
+if __name__ == "__main__":
+    main()

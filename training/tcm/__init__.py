@@ -1,0 +1,1 @@
+"""Where do the networks of Chinese medicine come from?"""

@@ -1,0 +1,1 @@
+"""What may no caller and no framework get around? The outermost layer of every server."""

@@ -1,0 +1,119 @@
+"""JSON as RFC 8259 means it, which Python's own reader is too kind for.
+
+Refused besides what is malformed: NaN and Infinity, numbers too large for a double, integers of more than 64 bits,
+a key given twice, nesting deeper than 64, more elements than were asked for, lone surrogates, a byte order mark.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from io import BytesIO
+from typing import Any, Final
+
+from web.json import structure
+
+MAX_DEPTH: Final = 64
+MAX_ELEMENTS: Final = 100_000
+"""Arrays, objects, items and keys of one text: about 10 MB of objects, where nothing else is asked for."""
+_SMALLEST: Final = -(2**63)
+_LARGEST: Final = 2**64 - 1
+_LONGEST_INTEGER: Final = 20
+"""Characters of the longest integer of 64 bits: CPython's reader raises its own text beyond 4,300 digits."""
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class InvalidJSON(ValueError):
+    """The bytes are no JSON; ``message`` is written for whoever sent them."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+def loads(data: bytes, most: int = MAX_ELEMENTS) -> Any:
+    """The value, of at most so many elements. Raises InvalidJSON, whose message says what is wrong and where."""
+    text = _text(data)
+    elements(data, most)
+    try:
+        value = _decoder.decode(text)
+    except json.JSONDecodeError as exc:
+        raise InvalidJSON(f"JSON is malformed at line {exc.lineno}, column {exc.colno}") from None
+    if _SURROGATE.search(data):
+        _check_surrogates(value)
+    return value
+
+
+def dumps(value: object) -> bytes:
+    """Compact UTF-8. Raises ValueError on NaN, Infinity and lone surrogates instead of sending what nobody can read."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def elements(data: bytes, most: int = MAX_ELEMENTS) -> int:
+    """At least the number of elements, without decoding them. Raises InvalidJSON beyond ``most``, and ``MAX_DEPTH``."""
+    try:
+        return structure.elements(data, depth=MAX_DEPTH, most=most)
+    except structure.TooDeepError:
+        raise InvalidJSON(f"JSON nests deeper than {MAX_DEPTH} levels") from None
+    except structure.TooManyError:
+        raise InvalidJSON(f"JSON has more than {most} elements") from None
+
+
+def dumps_in_steps(value: object) -> bytes:
+    """What ``dumps`` gives, made in many short steps: for a thread beside others that must go on."""
+    written = BytesIO()
+    for piece in _encoder.iterencode(value):
+        written.write(piece.encode())
+    return written.getvalue()
+
+
+def _text(data: bytes) -> str:
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise InvalidJSON("JSON begins with a byte order mark")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidJSON(f"JSON is not UTF-8 at byte {exc.start}") from None
+
+
+def _check_surrogates(value: object) -> None:
+    """Half a character can only come from an escape, and cannot be written as UTF-8 again."""
+    try:
+        dumps(value)
+    except UnicodeEncodeError:
+        raise InvalidJSON("JSON holds half of a surrogate pair") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise InvalidJSON(f"JSON gives the key {_repeated(pairs)[:40]!a} twice")
+    return value
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    return next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _LONGEST_INTEGER or not _SMALLEST <= (value := int(digits)) <= _LARGEST:
+        raise InvalidJSON("JSON holds an integer of more than 64 bits")
+    return value
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise InvalidJSON("JSON holds a number too large for a double")
+    return value
+
+
+def _constant(name: str) -> None:
+    raise InvalidJSON(f"JSON has no {name.lstrip('-')}")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+_encoder = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
