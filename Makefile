@@ -68,7 +68,7 @@ containers: .venv-dev/dev ## Run the tests that need a Docker Engine
 	$(DEV)/python -m pytest -m docker
 
 faults: .venv-dev/dev ## Run the promises of docs/reliability.md alone, and print their figures
-	ATELIER_TESTS_JUDGE_SPEED=1 $(DEV)/python -m pytest tests/test_faults_*.py
+	ATELIER_TESTS_JUDGE_SPEED=1 $(DEV)/python -m pytest tests/faults
 
 soak: .venv-dev/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
 	$(DEV)/python -m benchmarks.soak --minutes $(MINUTES)

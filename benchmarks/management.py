@@ -1,6 +1,6 @@
 """What the management costs, measured beside the same replica called directly: python -m benchmarks.management.
 
-With an echo Bento (``tests/echo_bento``), on this machine, in one run:
+With an echo Bento (``tests/bentos/echo``), on this machine, in one run:
 
     overhead        median of a call through the gateway less the median of a direct one, taken in turns
     throughput      inferences a second through the gateway, so many callers at once, and how many failed
@@ -34,7 +34,7 @@ import psutil
 
 from management.domain.records import Deployment, ModelConfig, Resources, Revision, Scaling
 from management.store import Store
-from tests.management_servers import Management, echo_config, echo_store, managing
+from tests.support.management_servers import Management, echo_config, echo_store, managing
 
 CALLS: Final = 400
 CALLERS: Final = 16

@@ -16,7 +16,7 @@ from typing import Final
 import httpx
 import psutil
 
-from tests.servers import ROOT, Server, serving
+from tests.support.servers import ROOT, Server, serving
 
 REQUESTS: Final = 20
 EXAMPLE: Final = ROOT / "examples" / "forest.jpg"

@@ -18,9 +18,9 @@ import httpx
 import psutil
 
 from benchmarks.load.asking import Load, asked
-from tests.management_calls import hosts, until
-from tests.management_servers import BUILD, KEY, Management, echo_config, managing
-from tests.management_victims import ready
+from tests.support.calls import hosts, until
+from tests.support.management_servers import BUILD, KEY, Management, echo_config, managing
+from tests.support.victims import ready
 
 BENTO: Final = Path(__file__).parent / "computing_bento"
 MODEL: Final = "computing"

@@ -23,10 +23,10 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tests.management_calls import deploy, until
-from tests.management_load import Answer, callers, rate
-from tests.management_servers import Management, echo_store, managing
-from tests.management_victims import kill_one, ready
+from tests.support.calls import deploy, until
+from tests.support.load import Answer, callers, rate
+from tests.support.management_servers import Management, echo_store, managing
+from tests.support.victims import kill_one, ready
 
 REPLICAS: Final = 3
 PEAK_CALLERS: Final = 96

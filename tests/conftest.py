@@ -31,13 +31,13 @@ from PIL import Image
 
 from management.settings import Settings
 from runners.artifacts import publish
-from tests import docker_engine
-from tests.earlier_replica import earlier_replica
-from tests.figures import Figure, Figures, kept, table
-from tests.management_calls import quick
-from tests.management_servers import Management, echo_store
-from tests.nginx_server import Nginx, nginx
-from tests.servers import Server, serving
+from tests.deploy.nginx_server import Nginx, nginx
+from tests.doubles.earlier_replica import earlier_replica
+from tests.support import docker_engine
+from tests.support.calls import quick
+from tests.support.figures import Figure, Figures, kept, table
+from tests.support.management_servers import Management, echo_store
+from tests.support.servers import Server, serving
 
 SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.load.load import DEADLINE_SECONDS, LONGEST_WARM_SECONDS, Outcome
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 SPARE_SECONDS: Final = 20.0
 

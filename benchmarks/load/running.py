@@ -18,7 +18,7 @@ from typing import Final
 import psutil
 
 from benchmarks.serving.contenders import Contender
-from tests.servers import ROOT, free_port
+from tests.support.servers import ROOT, free_port
 
 START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 15.0

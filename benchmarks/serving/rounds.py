@@ -21,7 +21,7 @@ from benchmarks.load.running import NotStarted, Probe, Running, running
 from benchmarks.serving import stores
 from benchmarks.serving.comparing import COMPARED_CLIENTS, Failure, Sample
 from benchmarks.serving.contenders import CONTENDERS, CONTENT_TYPES, LIMIT, LONG, PICTURES, SUMMARIZE, Contender
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 LONG_CLIENTS: Final = (1, 8)
 LONG_SECONDS: Final = 4.0

@@ -1,0 +1,1 @@
+"""Does what ``deploy/`` ships run as its documents say?"""

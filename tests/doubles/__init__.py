@@ -1,0 +1,1 @@
+"""What stands in for a part: engines, launchers, replicas, readers and checkpoints, well and badly behaved."""

@@ -1,0 +1,1 @@
+"""A local BentoCloud that BentoML's own client speaks to."""

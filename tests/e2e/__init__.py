@@ -1,0 +1,1 @@
+"""Does the whole answer as its documents print it?"""

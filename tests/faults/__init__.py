@@ -1,0 +1,1 @@
+"""Does every promise of docs/reliability.md hold?"""

@@ -1,0 +1,1 @@
+"""Are models deployed, called, scaled, updated and deleted as promised?"""

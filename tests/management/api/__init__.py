@@ -1,0 +1,1 @@
+"""Does the API take, refuse and say what its documents promise?"""

@@ -1,0 +1,1 @@
+"""Does every launcher keep the launchers' contract?"""

@@ -1,0 +1,1 @@
+"""Does the engine of BentoCloud do as its documents say?"""

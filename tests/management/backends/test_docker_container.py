@@ -1,0 +1,47 @@
+"""What a container is asked of the engine for, and what its end says; no engine is needed to know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from management.backends.docker.container import ended, limits
+from management.backends.docker.images import unfit
+from management.domain.records import Resources
+from tests.doubles.launchers import launch
+from tests.doubles.management import settings
+
+
+def test_gpus_are_those_that_the_server_itself_may_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-3")
+    (asked,) = limits(replace(launch(), gpus=(0, 1)), 8, settings(tmp_path))["device_requests"]
+    assert asked["DeviceIDs"] == ["2", "GPU-3"]
+
+
+@pytest.mark.parametrize(("millicores", "nano"), [(1, 10_000_000), (1500, 1_500_000_000), (9000, 4_000_000_000)])
+def test_cpu_is_what_an_engine_of_four_cores_can_give(millicores: int, nano: int, tmp_path: Path) -> None:
+    asked = replace(launch(), resources=Resources(millicores, 2**27, 0))
+    assert limits(asked, 4, settings(tmp_path))["nano_cpus"] == nano
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "crashed"),
+    [
+        ({"ExitCode": 3}, "the container ended with exit status 3", True),
+        ({"ExitCode": 137}, "the container was killed", False),
+        ({"ExitCode": 137, "OOMKilled": True}, "it was killed for using more than its 1024Mi of memory", True),
+    ],
+)
+def test_an_end_has_its_reason(state: dict[str, Any], reason: str, *, crashed: bool) -> None:
+    look = ended(state, 2**30)
+    assert (look.reason, look.crashed) == (reason, crashed)
+
+
+@pytest.mark.parametrize("user", ["", "0", "00", "+0", "root", "0:1034", " 0"])
+def test_an_image_of_roots_is_unfit_however_it_is_written(user: str) -> None:
+    assert unfit({"Config": {"Env": ["A", "BENTO_PATH=/bento"], "User": user}}) == "image_root"
+    assert unfit({"Config": {"Env": ["A", "BENTO_PATH=/bento"], "User": "1034"}}) is None
+    assert unfit({"Config": {"Env": ["A", "BENTO_PATH="], "User": "1034"}}) == "image_foreign"

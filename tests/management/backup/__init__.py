@@ -1,0 +1,1 @@
+"""Is everything that is restored what was backed up?"""

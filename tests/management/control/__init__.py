@@ -1,0 +1,1 @@
+"""Does the load decide how many replicas run?"""

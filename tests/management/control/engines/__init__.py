@@ -1,0 +1,1 @@
+"""Does an engine that keeps replicas get the right specs?"""

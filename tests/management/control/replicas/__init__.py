@@ -1,0 +1,1 @@
+"""Are replicas started, watched, replaced and ended as desired?"""

@@ -1,0 +1,1 @@
+"""Does each request find its turn and its replica?"""

@@ -1,0 +1,1 @@
+"""Are Bentos and images built whole?"""

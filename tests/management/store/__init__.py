@@ -1,0 +1,1 @@
+"""Does the database keep what it should, also on a full disk?"""

@@ -1,0 +1,1 @@
+"""Is the project as its rules want it?"""

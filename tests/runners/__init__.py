@@ -1,0 +1,1 @@
+"""Is each model served as its contract says?"""

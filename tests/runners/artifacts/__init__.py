@@ -1,0 +1,1 @@
+"""Does the model store hold what it should?"""

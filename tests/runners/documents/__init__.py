@@ -1,0 +1,1 @@
+"""Are documents read right, and safely?"""

@@ -1,0 +1,1 @@
+"""Are Word documents read right?"""

@@ -1,0 +1,1 @@
+"""Are web pages read right?"""

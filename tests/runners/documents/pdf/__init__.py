@@ -1,0 +1,1 @@
+"""Are PDFs read right?"""

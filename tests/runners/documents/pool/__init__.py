@@ -1,0 +1,1 @@
+"""Do reading processes keep to deadlines, budgets and turns?"""

@@ -1,0 +1,1 @@
+"""Are pictures of pages read right?"""

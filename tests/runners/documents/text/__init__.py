@@ -1,0 +1,1 @@
+"""Are texts and mail read right, and formats told apart?"""

@@ -1,0 +1,1 @@
+"""Does the downloader go only where it may?"""

@@ -1,0 +1,1 @@
+"""Do all engines compute the same?"""

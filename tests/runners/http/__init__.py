@@ -1,0 +1,1 @@
+"""Are requests read and answered as the documents say?"""

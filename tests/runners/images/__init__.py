@@ -1,0 +1,1 @@
+"""Do pictures of every kind become the right pixels, at a bounded cost?"""

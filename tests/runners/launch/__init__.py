@@ -1,0 +1,1 @@
+"""Does a server start, and end, as its user expects?"""

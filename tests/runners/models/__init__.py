@@ -1,0 +1,1 @@
+"""Do the models of texts do as they should?"""

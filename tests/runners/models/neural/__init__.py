@@ -1,0 +1,1 @@
+"""Do checkpoints load and generate as published ones do?"""

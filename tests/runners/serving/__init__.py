@@ -1,0 +1,1 @@
+"""Do batches, calls between processes and workers do as they should?"""

@@ -1,0 +1,1 @@
+"""Are summaries asked for and made as the document says?"""

@@ -1,0 +1,127 @@
+"""Real servers of the management on free ports, and a Bento store with an echo in it to deploy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from tests.support.servers import ROOT, free_port
+
+KEY = "your-api-key"
+ECHO = ROOT / "tests" / "bentos" / "echo"
+START_SECONDS = 60.0
+STOP_SECONDS = 60.0
+SERVE = "import sys; from management.server import serve; serve('127.0.0.1', int(sys.argv[1]), int(sys.argv[2]))"
+BUILD = """
+import bentoml, sys
+for version in sys.argv[2:]:
+    bentoml.bentos.build_bentofile(sys.argv[1] + "/bentofile.yaml", version=version, build_ctx=sys.argv[1])
+"""
+
+
+@dataclass(frozen=True)
+class Management:
+    """A running server of the management: its address, its process, its folder, and what it wrote."""
+
+    url: str
+    pid: int
+    home: Path
+    log: Path
+
+    def client(self, key: str | None = KEY, **headers: str) -> httpx.Client:
+        """An HTTP client for the API, which nothing in the environment diverts; paths begin below ``/api/v1``."""
+        given = {**({} if key is None else {"X-API-Key": key}), **headers}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=given, timeout=120, trust_env=False)
+
+
+def echo_store(folder: Path, *versions: str) -> Path:
+    """A BentoML home with the Bento ``echo`` in these versions, 1.0.0 and 2.0.0 unless told."""
+    environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
+    command = [sys.executable, "-c", BUILD, str(ECHO), *(versions or ("1.0.0", "2.0.0"))]
+    subprocess.run(command, cwd=ECHO, env=environment, check=True, capture_output=True)
+    return folder
+
+
+def built(folder: Path, source: Path) -> Path:
+    """A BentoML home with the Bento of that folder as 1.0.0."""
+    script = "import bentoml; bentoml.bentos.build_bentofile('bentofile.yaml', version='1.0.0', build_ctx='.')"
+    environment = {**os.environ, "BENTOML_HOME": str(folder)}
+    subprocess.run([sys.executable, "-c", script], cwd=source, env=environment, check=True, capture_output=True)
+    return folder
+
+
+def echo_config(model_id: str = "echo", *, version: str = "1.0.0", **fields: object) -> dict[str, object]:
+    """What deploys the echo: a body's ``config``."""
+    config: dict[str, object] = {
+        "model_id": model_id,
+        "name": "Echo",
+        "version": version,
+        "model_type": "multimodal",
+        "framework": "onnx",
+        "docker_image": f"tests/echo:{version}",
+        "resource_requirements": {"cpu": "100m", "memory": "128Mi"},
+    }
+    return config | fields
+
+
+@contextmanager
+def managing(
+    bentoml_home: Path, *, home: Path | None = None, workers: int = 1, **environment: str
+) -> Iterator[Management]:
+    """Serves the management until the block ends; raises when it does not answer.
+
+    Without a ``home`` of the caller's, which must be short for the sockets in it, it has one of its own and takes it
+    along. The environment's variables are the server's, ``ATELIER_API_KEY`` among them.
+    """
+    own = Path(tempfile.mkdtemp(prefix="at-")) if home is None else home
+    log = Path(tempfile.mkstemp(prefix="atelier-management-", suffix=".log")[1])
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    told = {
+        "ATELIER_HOME": str(own),
+        "ATELIER_API_KEY": KEY,
+        "ATELIER_PUBLIC_URL": url,
+        "BENTOML_HOME": str(bentoml_home),
+        **environment,
+    }
+    with log.open("wb") as out:
+        command = [sys.executable, "-c", SERVE, str(port), str(workers)]
+        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told}, stdout=out, stderr=subprocess.STDOUT)
+        try:
+            await_health(process, url, log)
+            yield Management(url, process.pid, own, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log.unlink()
+            if home is None:
+                shutil.rmtree(own, ignore_errors=True)
+
+
+def await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Returns when the server manages: its database is open, and somebody holds the lease."""
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if client.get(f"{url}/api/v1/health").json().get("lease") == "held":
+                    return
+            except (httpx.TransportError, ValueError):
+                pass
+            time.sleep(0.1)
+    raise RuntimeError(log.read_text()[-3000:])

@@ -1,0 +1,67 @@
+"""A real registry of images on a loopback port: Debian's ``docker-registry``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.docker_engine import docker
+from tests.support.servers import free_port
+
+START_SECONDS = 60.0
+CONFIG = """
+version: 0.1
+storage: {{filesystem: {{rootdirectory: {folder}}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Its address, until the block ends; skips the test where there is none."""
+    program = shutil.which("docker-registry")
+    if program is None:
+        pytest.skip("docker-registry is not installed")
+    port = free_port()
+    config = folder / "registry.yml"
+    config.write_text(CONFIG.format(folder=folder / "registry", port=port))
+    with (folder / "registry.log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
+    try:
+        _await(process, port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def pushed(address: str, image: str) -> Iterator[str]:
+    """The name of an image that the registry has, and the engine has not; what is pulled meanwhile is removed."""
+    name = f"{address}/{image}"
+    docker("tag", image, name)
+    docker("push", name)
+    docker("rmi", name)
+    try:
+        yield name
+    finally:
+        subprocess.run(["docker", "rmi", "--force", name], capture_output=True, check=False)
+
+
+def _await(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                client.get(f"http://127.0.0.1:{port}/v2/")
+                return
+            except httpx.TransportError:
+                time.sleep(0.1)
+    raise RuntimeError("the registry does not answer")

@@ -1,0 +1,1 @@
+"""Does each training program learn, measure and write what serving reads?"""

@@ -1,0 +1,167 @@
+"""A smoke run of the training on a few made-up tiles: it learns something, resumes, calibrates and explains itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from runners.models.vision import graphs
+from tests.support.servers import ROOT
+from training import calibration
+from training.satellite import augment
+from training.satellite import run as run_module
+from training.satellite.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
+from training.satellite.run import Run
+from training.satellite.tiles import Tiles, read
+
+TINTS = {
+    "eurosat": {"Forest": (20, 60, 30), "SeaLake": (10, 30, 90), "Highway": (150, 150, 150), "Pasture": (120, 180, 60)},
+    "aid": {"Desert": (210, 180, 130), "Forest": (30, 70, 30), "Port": (90, 90, 120)},
+}
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tiles")
+    random = np.random.default_rng(0)
+    for source, classes in TINTS.items():
+        side = 64 if source == "eurosat" else 96
+        for split, count in (("train", 8), ("val", 8)):
+            for name, tint in classes.items():
+                folder = root / source / split / name
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    pixels = np.clip(random.normal(tint, 12, (side, side, 3)), 0, 255).astype(np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{number}.png")
+    return root
+
+
+def run(data: Path, out: Path, epochs: int) -> str:
+    command = [sys.executable, "-m", "training.satellite", "--data", str(data), "--out", str(out)]
+    command += ["--tiles-per-epoch", "48", "--epochs", str(epochs)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tmp_path: Path) -> None:
+    first = run(data, tmp_path, epochs=1)
+    assert "epoch 1" in first
+    facts = graphs.read(tmp_path / "satellite-1.0.0.onnx").facts
+    assert {"labels", "transform", "temperature", "threshold", "config", "data", "figures", "licence"} <= facts.keys()
+    assert facts["data"]["eurosat train"]["Forest"] == 8
+    assert 0 <= facts["figures"]["calibration_error"] <= 1
+    assert (tmp_path / "satellite-confusion.png").stat().st_size > 1000
+    assert (tmp_path / "satellite-reliability.png").stat().st_size > 1000
+
+
+class Killed(Exception):
+    """Whoever ran the training is gone."""
+
+
+def short(phases: int = 2) -> Config:
+    phase = Phase(epochs=2, rate=0.02, sides=(48,), strength=0.5, class_loss=0.5)
+    return Config(phases=(phase,) * phases, tiles_per_epoch=24, batch=12)
+
+
+def test_a_run_that_is_killed_ends_where_it_would_have_ended(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = Run(loaded(data), short(), tmp_path / "whole").finish()
+
+    def kill_in_the_fourth_epoch(sets: Data, config: Config, epoch: int, view: View) -> Iterator[Batch]:
+        for batch in batches(sets, config, epoch, view):
+            yield batch
+            if epoch == 3:
+                raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "batches", kill_in_the_fourth_epoch)
+        with pytest.raises(Killed):
+            Run(loaded(data), short(), tmp_path / "killed").finish()
+    again = Run(loaded(data), short(), tmp_path / "killed").finish()
+    for name, value in whole.state_dict().items():
+        assert torch.allclose(value.float(), again.state_dict()[name].float(), atol=1e-4), name
+
+
+def test_a_state_of_another_configuration_is_not_gone_on_with(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run(loaded(data), short(1), tmp_path).finish()
+    Run(loaded(data), short(2), tmp_path)
+    assert "is of another configuration" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [augment.colour, augment.noise_and_sharpness, augment.view])
+def test_pictures_are_changed_on_the_device_they_lie_on(change: Callable[..., torch.Tensor]) -> None:
+    tiles = torch.zeros(4, 3, 64, 64, dtype=torch.uint8 if change is augment.view else torch.float32, device="meta")
+    changed = change(tiles, 48) if change is augment.view else change(tiles)
+    assert changed.device.type == "meta"
+
+
+def test_missing_tiles_are_named_with_where_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="phelber/EuroSAT"):
+        read(tmp_path, "eurosat", "train")
+
+
+def loaded(data: Path) -> Data:
+    return Data(read(data, "eurosat", "train"), read(data, "aid", "train"), torch.device("cpu"))
+
+
+def test_batches_are_the_same_for_the_same_seed_and_epoch(data: Path) -> None:
+    sets, config = loaded(data), Config(tiles_per_epoch=32, batch=16)
+    first, again = (next(iter(batches(sets, config, 3, View(48, 1.0)))) for _ in range(2))
+    other = next(iter(batches(sets, config, 4, View(48, 1.0))))
+    assert torch.equal(first.pixels, again.pixels)
+    assert not torch.equal(first.pixels, other.pixels)
+    assert torch.allclose(first.target.sum(dim=1), torch.ones(16))
+
+
+def test_a_picture_under_thick_clouds_is_called_cloudy(data: Path) -> None:
+    torch.manual_seed(0)
+    one = loaded(data).eurosat
+    clouded = augment.clouds(augment.view(one.pixels, 48))
+    share = augment.cloudiness(clouded.cover)
+    assert clouded.pixels.shape == (len(one), 3, 48, 48)
+    assert 0 <= clouded.pixels.min() <= clouded.pixels.max() <= 1
+    assert torch.equal(augment.cloudiness(torch.tensor([0.1, 0.9])), torch.tensor([0.0, 1.0]))
+    assert share[clouded.cover > 0.6].eq(1).all()
+    assert CLOUDY == 3
+
+
+def test_a_temperature_heals_overconfidence() -> None:
+    torch.manual_seed(0)
+    honest = torch.randn(4000, 5) * 2
+    target = torch.multinomial(honest.softmax(dim=1), 1).flatten()
+    assert calibration.fit_temperature(honest * 3, target) == pytest.approx(3, abs=0.3)
+
+
+def test_the_threshold_parts_two_kinds_of_scene() -> None:
+    own, foreign = torch.linspace(0.6, 1, 100), torch.linspace(0, 0.5, 100)
+    assert 0.4 < calibration.fit_threshold(own, foreign) <= 0.62
+
+
+def test_the_calibration_error_of_a_perfect_forecast_is_nothing() -> None:
+    torch.manual_seed(0)
+    confidence = torch.rand(50_000)
+    right = torch.rand(50_000) < confidence
+    assert calibration.reliability(confidence, right).error < 0.01
+    assert calibration.reliability(confidence, torch.zeros(50_000, dtype=torch.bool)).error > 0.4
+
+
+def test_tiles_of_an_odd_size_are_resized(tmp_path: Path) -> None:
+    folder = tmp_path / "aid" / "train" / "Desert"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(folder / "a.png")
+    Image.new("L", (30, 30)).save(folder / "b.png")
+    one: Tiles = read(tmp_path, "aid", "train")
+    assert one.pixels.shape == (2, 3, 20, 20)

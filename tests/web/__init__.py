@@ -1,0 +1,1 @@
+"""Does a request arrive safely?"""

@@ -1,0 +1,1 @@
+"""Does the outermost layer refuse, bound and pass on what it should?"""

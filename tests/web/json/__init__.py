@@ -1,0 +1,1 @@
+"""Is JSON read and written strictly, and never at others' cost?"""

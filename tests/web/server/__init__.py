@@ -1,0 +1,1 @@
+"""Do connections keep to their bounds on a real uvicorn?"""
