@@ -88,14 +88,14 @@ format: .venv-dev/dev ## Format the code
 
 lock: .venv-dev/dev ## Write the lock files anew from pyproject.toml
 	$(DEV)/python -m pip install --quiet uv
-	$(COMPILE) --upgrade $(SERVED) --extra neural --extra train --extra dev --output-file requirements-dev.lock
-	$(COMPILE) --constraint requirements-dev.lock --output-file requirements-core.lock
-	$(COMPILE) --constraint requirements-dev.lock --extra vision --output-file requirements-vision.lock
-	$(COMPILE) --constraint requirements-dev.lock --extra documents --output-file requirements-documents.lock
-	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --output-file requirements.lock
-	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra gpu --output-file requirements-gpu.lock
-	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra bench --output-file requirements-bench.lock
-	$(COMPILE) --constraint requirements-dev.lock $(SERVED) --extra neural --output-file requirements-neural.lock
+	$(COMPILE) --upgrade $(SERVED) --extra neural --extra train --extra dev --output-file requirements/dev.lock
+	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/core.lock
+	$(COMPILE) --constraint requirements/dev.lock --extra vision --output-file requirements/vision.lock
+	$(COMPILE) --constraint requirements/dev.lock --extra documents --output-file requirements/documents.lock
+	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --output-file requirements/runtime.lock
+	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra gpu --output-file requirements/gpu.lock
+	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra bench --output-file requirements/bench.lock
+	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra neural --output-file requirements/neural.lock
 
 docs: .venv-dev/dev ## Write docs/settings.md from the code
 	$(DEV)/python -m docs.make_settings
@@ -117,28 +117,28 @@ clean: ## Remove what was built, both environments and the model store
 
 .venv/runtime .venv/gpu .venv/neural: | checked
 
-.venv/runtime: .venv/created requirements.lock
+.venv/runtime: .venv/created requirements/runtime.lock
 	@echo "installing what serving needs (less than a minute)"
-	@$(LOCKED) requirements.lock
+	@$(LOCKED) requirements/runtime.lock
 	@ln -sf ../../bin/atelier $(BIN)/atelier
 	@touch $@
 
-.venv/gpu: .venv/runtime requirements-gpu.lock
+.venv/gpu: .venv/runtime requirements/gpu.lock
 	@echo "installing what a GPU needs (torch is large: a few minutes)"
-	@$(LOCKED) requirements-gpu.lock
+	@$(LOCKED) requirements/gpu.lock
 	@touch $@
 
-.venv/neural: .venv/runtime requirements-neural.lock
+.venv/neural: .venv/runtime requirements/neural.lock
 	@echo "installing what a summarization checkpoint needs (torch is large: a few minutes)"
-	@$(LOCKED) requirements-neural.lock
+	@$(LOCKED) requirements/neural.lock
 	@touch $@
 
-.venv-dev/dev: .venv-dev/created requirements-dev.lock
+.venv-dev/dev: .venv-dev/created requirements/dev.lock
 	@echo "installing what tests, checks and training need into $(@D) (torch is large: a few minutes)"
-	@$(LOCKED) requirements-dev.lock
+	@$(LOCKED) requirements/dev.lock
 	@touch $@
 
-.venv-dev/bench: .venv-dev/dev requirements-bench.lock
+.venv-dev/bench: .venv-dev/dev requirements/bench.lock
 	@echo "installing what the benchmark compares with (Ray is large)"
-	@$(LOCKED) requirements-bench.lock
+	@$(LOCKED) requirements/bench.lock
 	@touch $@

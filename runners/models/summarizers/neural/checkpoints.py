@@ -14,7 +14,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # before huggingface_hub
 
 Kind = Literal["seq2seq", "deepseek-ocr"]
 
-INSTALL: Final = "run: make serve MODEL_PATH=..., or pip install -r requirements-neural.lock"
+INSTALL: Final = "run: make serve MODEL_PATH=..., or pip install -r requirements/neural.lock"
 
 DEEPSEEK: Final = "deepseek_ocr2"
 """The model type that transformers reads by itself, as in deepseek-community/DeepSeek-OCR-2."""
