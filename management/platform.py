@@ -18,9 +18,9 @@ from management.api.errors import ApiVoice, install_error_handlers
 from management.api.idempotency import Changes
 from management.auth.access import Door, Failures, Keyring, role_for_api, role_for_models
 from management.auth.bootstrap_key import first_key
-from management.backends import registry
+from management.backends import machine, registry
+from management.backends.backend import Backend
 from management.backends.engine import Engine
-from management.backends.registry import Backend
 from management.backup import replacing
 from management.control.activation import Errands
 from management.control.autoscaling.autoscaler import Autoscaler
@@ -28,7 +28,6 @@ from management.control.commands import Wishes
 from management.control.engines.reconciler import Reconciler
 from management.control.journal import Ledger
 from management.control.replicas.supervisor import Supervisor
-from management.domain import capacity
 from management.domain.records import LONGEST_TIMEOUT, Status
 from management.errors import StoreUnavailable
 from management.faults import failpoints
@@ -128,11 +127,11 @@ class Platform:
     @cached_property
     def supervisor(self) -> Supervisor | Reconciler:
         """What makes wishes true: by itself, or by an engine that does."""
-        keeper = self.backend.keeper
+        keeper = self.backend.driver
         if isinstance(keeper, Engine):
             return Reconciler(self.ledger, keeper, self.settings, self._refresh)
-        short = capacity.least_memory(self.settings)
-        autoscaler = Autoscaler(self.ledger, self.settings, capacity.free_memory, short)
+        short = machine.least_memory(self.settings)
+        autoscaler = Autoscaler(self.ledger, self.settings, machine.free_memory, short)
         return Supervisor(self.ledger, keeper, autoscaler, self.settings, self._refresh)
 
     @cached_property

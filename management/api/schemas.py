@@ -19,8 +19,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from management.domain import environment_names, quantities
+from management.domain.bento_tag import (
+    tag_of,
+)
 from management.domain.records import LONGEST_TIMEOUT, Scaling, Status
-from management.packaging.bentos import tag_of
 
 MODEL_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"

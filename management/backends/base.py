@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from management.domain.records import Resources
+from management.domain.records import Replica, Resources
 
 TAIL_BYTES: Final = 256 * 1024
 """Of a log, that are read from its end, however few lines they are."""
@@ -66,6 +66,15 @@ class Usage:
     """CPU time so far."""
     memory_bytes: int
     """Memory now."""
+
+
+Headers = Callable[[Replica], Mapping[str, str]]
+"""What a replica wants with each request to know who asks. Called for each request, because secrets change."""
+
+
+def no_headers(_: Replica) -> Mapping[str, str]:
+    """Headers for replicas that only their control plane reaches."""
+    return {}
 
 
 class LaunchRefusedError(Exception):

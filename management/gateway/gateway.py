@@ -10,6 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from management.backends.base import (
+    Headers,
+    no_headers,
+)
 from management.counters import ModelTally, counted
 from management.domain.records import Deployment, Replica
 from management.errors import (
@@ -37,7 +41,10 @@ from management.gateway.replica_client import (
     ReplicaRefused,
     Result,
 )
-from management.gateway.route_table import Headers, Route, Routes, no_headers
+from management.gateway.route_table import (
+    Route,
+    Routes,
+)
 from management.settings import Settings
 
 ITEMS_A_CALL: Final = 32

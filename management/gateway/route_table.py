@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from math import ceil
 from typing import Final
 
+from management.backends.base import Headers, no_headers
 from management.counters import ModelTally
 from management.domain.records import Deployment, Replica
 from management.errors import ModelGaveUp, ModelNotReady, ModelStopped
@@ -18,15 +19,6 @@ from management.gateway.replica_client import ReplicaClient
 FIRST_START: Final = 5.0
 """Seconds that a model's start is taken to last before one was measured."""
 LATEST_RETRY: Final = 60
-
-
-Headers = Callable[[Replica], Mapping[str, str]]
-"""What a replica wants with each request, so that it knows who asks; asked anew for each, for secrets change."""
-
-
-def no_headers(_: Replica) -> Mapping[str, str]:
-    """Of replicas that nobody else reaches."""
-    return {}
 
 
 @dataclass

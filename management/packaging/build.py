@@ -26,7 +26,9 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 from pathspec import PathSpec
 
-from management.packaging.bentos import Tag
+from management.domain.bento_tag import (
+    Tag,
+)
 
 ROOT: Final = Path(__file__).parents[2]
 DIGEST: Final = "atelier.digest"

@@ -19,7 +19,9 @@ from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
 
-from management.packaging.bentos import Tag
+from management.domain.bento_tag import (
+    Tag,
+)
 from management.packaging.build import Store
 
 PREFIX: Final = "atelier"

@@ -15,8 +15,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from management.domain.bento_tag import (
+    Tag,
+)
 from management.packaging import images
-from management.packaging.bentos import Tag
 from management.packaging.build import ROOT, build
 from tests.conftest import encoded
 from tests.support import docker_engine

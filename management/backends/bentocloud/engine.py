@@ -18,10 +18,12 @@ from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import Condition, Engine, Order, Standing
 from management.backends.replica.environment import for_model
 from management.backends.replica.identity import of_home
+from management.domain.bento_tag import (
+    tag_of,
+)
 from management.domain.capacity import shown
 from management.domain.records import Deployment, Replica, Resources
 from management.errors import BackendUnavailable
-from management.packaging.bentos import tag_of
 from management.settings import Settings
 from management.urls import private
 

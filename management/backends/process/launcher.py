@@ -28,9 +28,11 @@ from management.backends.process import processes, replica_folder
 from management.backends.replica import probe
 from management.backends.replica.environment import environment
 from management.backends.replica.files import ARBITER, HOST, KEEPER
+from management.domain.bento_tag import (
+    tag_of,
+)
 from management.errors import BackendUnavailable
 from management.faults import exhaustion, failpoints
-from management.packaging.bentos import tag_of
 from management.settings import Settings
 
 REAP_SECONDS: Final = 2.0

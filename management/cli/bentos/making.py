@@ -13,7 +13,9 @@ from management.cli.common import Failed, as_json, aside, cell, clean, json_opti
 from management.cli.models.views import show, table
 
 if TYPE_CHECKING:
-    from management.packaging.bentos import Tag
+    from management.domain.bento_tag import (
+        Tag,
+    )
     from management.packaging.build import Recipe, Store
 
 Wanted = list[tuple["Recipe", "Tag"]]
@@ -75,7 +77,9 @@ def image(names: tuple[str, ...], version: str | None, *, again: bool) -> None:
 
 
 def _wanted(names: tuple[str, ...], version: str | None) -> Wanted:
-    from management.packaging.bentos import tag_of
+    from management.domain.bento_tag import (
+        tag_of,
+    )
     from management.packaging.build import recipes
 
     known = {one.name: one for one in recipes()}

@@ -11,8 +11,12 @@ from starlette.requests import Request
 
 from management.api import parsing, schemas
 from management.domain import quantities
+from management.domain.bento_tag import (
+    LONGEST_IMAGE,
+    Tag,
+    tag_of,
+)
 from management.errors import InvalidModelConfig, InvalidRequest, UnsupportedMediaType
-from management.packaging.bentos import LONGEST_IMAGE, Tag, tag_of
 
 LANGUAGES = ("zh", "fr", "en")
 CONFIG: dict[str, Any] = {

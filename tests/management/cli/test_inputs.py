@@ -13,9 +13,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from management.backends.base import ImageRefusedError
+from management.backends.process.images import (
+    BentoStore,
+)
 from management.cli.examples import example, input_of
 from management.cli.main import main
-from management.packaging.bentos import BentoStore
 from management.settings import settings
 from tests.e2e.test_client import scripted
 

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from management.packaging.bentos import BentoStore, Tag
+from management.backends.process.images import (
+    BentoStore,
+)
+from management.domain.bento_tag import (
+    Tag,
+)
 from management.packaging.build import (
     DIGEST,
     LEFT_SECONDS,

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from management.domain.bento_tag import (
+    Tag,
+)
 from management.packaging import images
-from management.packaging.bentos import Tag
 from management.packaging.build import Store
 
 BENTO: dict[str, Any] = {

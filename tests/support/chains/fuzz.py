@@ -22,13 +22,17 @@ from schemathesis import Response
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
+from management.backends import machine
+from management.backends.backend import (
+    Backend,
+)
 from management.backends.base import Observation, Phase, Usage
-from management.backends.registry import Backend
+from management.backends.process.images import (
+    BentoStore,
+)
 from management.control.commands import Wishes
-from management.domain import capacity
 from management.domain.clock import now
 from management.domain.keys import Role, make
-from management.packaging.bentos import BentoStore
 from management.platform import CONTROL_BYTES, Platform
 from management.settings import Settings
 from tests.doubles.management import FakeLauncher
@@ -63,11 +67,11 @@ class EchoPlatform(Platform):
 
     @cached_property
     def backend(self) -> Backend:
-        return replace(super().backend, images=BentoStore(self.settings.home), keeper=EchoLauncher(self.address))
+        return replace(super().backend, images=BentoStore(self.settings.home), driver=EchoLauncher(self.address))
 
     @cached_property
     def wishes(self) -> Wishes:
-        return Wishes(capacity.of_machine(self.settings))
+        return Wishes(machine.capacity(self.settings))
 
 
 @dataclass

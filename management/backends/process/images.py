@@ -1,50 +1,20 @@
-"""The Bentos of this machine's store, and how an image's name leads to one of them."""
+"""Which Bentos may be deployed: those of this machine's store, read without BentoML."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
 
 from management.backends.base import ImageRefusedError, Images
+from management.domain.bento_tag import Tag, tag_of
 
-LONGEST_IMAGE: Final = 255
 MODEL_TYPE: Final = "model_type"
 """The label by which a Bento says what type of model it has."""
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a Bento's file lists every package
-_COMPONENT: Final = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
-_IMAGE: Final = re.compile(
-    rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{{0,126}})(?::[0-9]{{1,5}})?/)?(?:{_COMPONENT}/)*({_COMPONENT}):([A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})\Z",
-    re.ASCII,
-)
-"""Linear in time: every separator stands between two characters that are none."""
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A Bento's name and exact version."""
-
-    name: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.version}"
-
-
-def tag_of(image: str) -> Tag:
-    """The Bento that an image's name leads to: its last part. Raises ValueError without an exact version.
-
-    ``atelier/tcm-diagnosis:2.0.0`` is the Bento ``tcm-diagnosis:2.0.0``.
-    """
-    match = _IMAGE.match(image) if len(image) <= LONGEST_IMAGE else None
-    if match is None or match[2] == "latest":
-        raise ValueError("no image name with an exact version")
-    return Tag(match[1], match[2].lower())
 
 
 class BentoStore(Images):
