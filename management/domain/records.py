@@ -106,6 +106,8 @@ class Resources:
 
 
 NOTHING: Final = Resources(0, 0, 0)
+GATEWAY: Final = "gateway"
+"""The actor of events that follow from a request for inference."""
 LONGEST_TIMEOUT: Final = 600
 """Seconds that a caller may give a model; nothing between them may end it before."""
 

@@ -15,6 +15,10 @@ from functools import partial
 from typing import Final
 
 from management.backends.engine import NOTHING_THERE, Condition, Engine, Order, Standing
+from management.control.demand import (
+    Wanted,
+    added_up,
+)
 from management.control.engines.apply_queue import Orders
 from management.control.engines.engine_plan import (
     Apply,
@@ -39,7 +43,9 @@ from management.control.replicas.transitions import News, Settled
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.faults.outage import Outage
-from management.gateway.load_reporter import REPORT_SECONDS, Wanted, added_up
+from management.gateway.load_reporter import (
+    REPORT_SECONDS,
+)
 from management.settings import Settings
 
 BUSY: Final = 0.2
