@@ -16,7 +16,9 @@ from management.control.demand import (
     Wanted,
     added_up,
 )
-from management.control.replicas.transitions import Settled
+from management.control.evaluation import (
+    Settled,
+)
 from management.counters import ReplicaTally, Scaling
 from management.domain.capacity import Capacity, free_gpus
 from management.domain.clock import SYSTEM, Clock

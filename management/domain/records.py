@@ -203,6 +203,18 @@ class Deployment:
 
 
 @dataclass(frozen=True)
+class Health:
+    """How a replica answered its last probes."""
+
+    misses: int = 0
+    """Probes in a row that it left unanswered."""
+    answers: int = 0
+    """Probes in a row that it answered."""
+    silence: float = 0.0
+    """Seconds since it last answered."""
+
+
+@dataclass(frozen=True)
 class Replica:
     """One process, or container, that runs a revision of a deployment."""
 
