@@ -58,12 +58,12 @@ class Rejection(StrEnum):
     """The model was to start, and the database could not be written."""
 
 
-class Scaling(StrEnum):
+class ScalingDirection(StrEnum):
     """What the autoscaler decided."""
 
     UP = "up"
     DOWN = "down"
-    REST = "rest"
+    TO_ZERO = "rest"
     """Nobody asks: the model is ended until somebody does."""
 
 
@@ -99,7 +99,7 @@ class Durations:
         return list(zip(ends, accumulate(self._counts), strict=True))
 
 
-class ModelTally:
+class ModelCounters:
     """The requests for one model."""
 
     def __init__(self) -> None:
@@ -121,19 +121,19 @@ class ModelTally:
 
 
 @dataclass
-class ReplicaTally:
+class ReplicaCounters:
     """What the supervisor did for one deployment."""
 
     starts: int = 0
     failures: int = 0
-    scalings: dict[Scaling, int] = field(default_factory=lambda: dict.fromkeys(Scaling, 0))
+    scalings: dict[ScalingDirection, int] = field(default_factory=lambda: dict.fromkeys(ScalingDirection, 0))
 
 
 Labels = tuple[str, str, str]
 """Method, route, class of the status."""
 
 
-class Requests:
+class RequestCounters:
     """The requests to the API, by the route that they came to."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class Requests:
 
 
 @contextmanager
-def counted(tally: Callable[[], ModelTally | None]) -> Iterator[None]:
+def counting(tally: Callable[[], ModelCounters | None]) -> Iterator[None]:
     """Counts a request for the model whose tally this is when the block ends; none has a model that is unknown."""
     began, failed = time.perf_counter(), None
     try:

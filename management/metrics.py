@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from management.control.demand import (
-    Wanted,
-    added_up,
+    TotalLoad,
+    total_load,
 )
-from management.counters import Durations, ReplicaTally, Requests
+from management.counters import Durations, ReplicaCounters, RequestCounters
 from management.domain.records import (
     GATEWAY,
-    Demand,
     Deployment,
+    LoadReport,
     Replica,
     ReplicaState,
     Status,
@@ -55,7 +55,7 @@ class _Records:
 
     deployments: Sequence[Deployment]
     replicas: Sequence[Replica]
-    demands: Sequence[Demand]
+    demands: Sequence[LoadReport]
     lease: Lease | None
 
 
@@ -66,13 +66,13 @@ class Metrics:
         self,
         store: Store,
         routes: Iterable[Route],
-        tallies: MutableMapping[str, ReplicaTally],
+        tallies: MutableMapping[str, ReplicaCounters],
         worker: str,
         home: Path,
     ) -> None:
         """``tallies`` are those of the ledger, by deployment; ``worker`` is this one's name in what is demanded."""
         self._store, self._routes, self._tallies, self._worker, self._home = store, routes, tallies, worker, home
-        self.requests = Requests()
+        self.requests = RequestCounters()
 
     async def text(self) -> bytes:
         """In the text format; without the database, what this worker knows by itself."""
@@ -85,7 +85,7 @@ class Metrics:
                 del self._tallies[gone]
         return await asyncio.to_thread(self._text, list(self._routes), dict(self._tallies), records)
 
-    def _text(self, routes: Sequence[Route], tallies: Mapping[str, ReplicaTally], records: _Records | None) -> bytes:
+    def _text(self, routes: Sequence[Route], tallies: Mapping[str, ReplicaCounters], records: _Records | None) -> bytes:
         from prometheus_client import generate_latest
         from prometheus_client.registry import Collector
 
@@ -93,7 +93,7 @@ class Metrics:
         if records is not None:
             # A wake's own demand stands for a request that some worker's line counts, too.
             own = {self._worker, GATEWAY}
-            others = added_up((one for one in records.demands if one.worker not in own), time.time())
+            others = total_load((one for one in records.demands if one.worker not in own), time.time())
             families += [*_load(routes, others), *_deployments(records), *_supervised(tallies, records.deployments)]
         else:
             families += _load(routes, {})
@@ -123,10 +123,10 @@ class Metrics:
 
 
 def _records(session: Session) -> _Records:
-    return _Records(session.deployments.all(), session.replicas.all(), session.demands.all(), session.leases.get())
+    return _Records(session.deployments.all(), session.replicas.all(), session.load_reports.all(), session.leases.get())
 
 
-def _requests(requests: Requests) -> list[Metric]:
+def _requests(requests: RequestCounters) -> list[Metric]:
     """Under the names that the models' own endpoints have, so that one question finds both."""
     answered = {(SERVICE, *labels): number for labels, number in list(requests.answered.items())}
     seconds = {(SERVICE, *labels): spent for labels, spent in list(requests.seconds.items())}
@@ -139,7 +139,7 @@ def _requests(requests: Requests) -> list[Metric]:
 
 def _models(routes: Sequence[Route]) -> list[Metric]:
     """What became of the requests for each model."""
-    tallies = {one.model_id: one.tally for one in routes}
+    tallies = {one.model_id: one.counters for one in routes}
     outcomes = {(model, what.value): n for model, tally in tallies.items() for what, n in tally.outcomes.items()}
     reasons = {(model, why.value): n for model, tally in tallies.items() for why, n in tally.rejections.items()}
     answered = {(model,): tally.answered for model, tally in tallies.items()}
@@ -152,12 +152,12 @@ def _models(routes: Sequence[Route]) -> list[Metric]:
     ]
 
 
-def _load(routes: Sequence[Route], others: Mapping[str, Wanted]) -> list[Metric]:
+def _load(routes: Sequence[Route], others: Mapping[str, TotalLoad]) -> list[Metric]:
     """What goes on at this moment, in every worker."""
-    found = [(one.model_id, one.line, others.get(one.deployment.id, Wanted())) for one in routes]
+    found = [(one.model_id, one.queue, others.get(one.deployment.id, TotalLoad())) for one in routes]
     in_flight = {(model,): own.in_flight + other.in_flight for model, own, other in found}
     waiting = {(model,): own.waiting + other.waiting for model, own, other in found}
-    places = {(model,): own.places + other.places for model, own, other in found}
+    places = {(model,): own.slots + other.slots for model, own, other in found}
     return [
         _gauge("atelier_model_in_flight", "Requests that replicas work on", ("model",), in_flight),
         _gauge("atelier_model_waiting", "Requests that wait for a place", ("model",), waiting),
@@ -175,7 +175,7 @@ def _deployments(records: _Records) -> list[Metric]:
     alive = {model: [one for one in replicas if one.state.alive] for _, model, replicas in named}
     statuses = {(model, one.value): status_of(of, its) is one for of, model, its in named for one in Status}
     replicas = {(model, one.value): states[model][one] for model in states for one in STATES}
-    wanted = {(model,): 0 if one.removal else one.replicas for one, model, _ in named}
+    wanted = {(model,): 0 if one.deletion else one.replicas for one, model, _ in named}
     cores = {(model,): sum(one.cpu_millicores for one in those) / 1000 for model, those in alive.items()}
     memory = {(model,): sum(one.memory_bytes for one in those) for model, those in alive.items()}
     kept = "Replicas; of those that failed the last three are remembered"
@@ -188,9 +188,9 @@ def _deployments(records: _Records) -> list[Metric]:
     ]
 
 
-def _supervised(tallies: Mapping[str, ReplicaTally], deployments: Sequence[Deployment]) -> list[Metric]:
+def _supervised(tallies: Mapping[str, ReplicaCounters], deployments: Sequence[Deployment]) -> list[Metric]:
     """What this worker did, where it led."""
-    own = {one.model_id: tallies.get(one.id, ReplicaTally()) for one in deployments}
+    own = {one.model_id: tallies.get(one.id, ReplicaCounters()) for one in deployments}
     scalings = {(model, way.value): n for model, tally in own.items() for way, n in tally.scalings.items()}
     starts = {(model,): tally.starts for model, tally in own.items()}
     failures = {(model,): tally.failures for model, tally in own.items()}

@@ -10,27 +10,27 @@ from functools import cached_property
 from typing import Any, Final
 
 from management.api.application import section
-from management.auth.access import Door, Failures, Keyring, role_for_models
+from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_models
 from management.auth.bootstrap_key import first_key
 from management.backends import machine, registry
 from management.backends.backend import Backend
 from management.backends.engine import Engine
 from management.backup import replacing
-from management.control.activation import Errands
+from management.control.activation import Activator
 from management.control.autoscaling.autoscaler import Autoscaler
 from management.control.change_feed import ChangeFeed
-from management.control.commands import Wishes
+from management.control.commands import DeploymentCommands
 from management.control.deployments import Deployments
 from management.control.engines.reconciler import Reconciler
-from management.control.journal import Ledger
+from management.control.journal import Journal
 from management.control.replicas.supervisor import Supervisor
 from management.domain.keys import Key
 from management.domain.records import Deployment, Replica, Status
 from management.errors import StoreUnavailable
 from management.faults import failpoints
 from management.faults.disk import Reserve
-from management.gateway.gateway import Calls, Gateway
-from management.gateway.load_reporter import REPORT_SECONDS, Reporter
+from management.gateway.gateway import Gateway, GatewayHooks
+from management.gateway.load_reporter import REPORT_SECONDS, LoadReporter
 from management.metrics import Metrics
 from management.settings import Settings, settings
 from management.startup import every, opened
@@ -54,7 +54,7 @@ class Platform:
         """``beside_models`` says that the same server has models of its own, whose documentation is at ``/docs``."""
         self._read_settings = read_settings
         self._beside_models = beside_models
-        self.keyring = Keyring()
+        self.keyring = KeyCache()
         self._tasks: list[asyncio.Task[None]] = []
         self._health: dict[str, Any] = {}
         self._health_until = 0.0
@@ -85,35 +85,35 @@ class Platform:
         errands = self.errands
         return Gateway(
             self.settings,
-            Calls(
+            GatewayHooks(
                 self.feed.refresh,
-                errands.awaken,
-                self.supervisor.suspect,
-                errands.eject,
+                errands.activate,
+                self.supervisor.probe_now,
+                errands.record_ejection,
                 self.backend.answers,
                 self.backend.headers,
             ),
         )
 
     @cached_property
-    def errands(self) -> Errands:
+    def errands(self) -> Activator:
         """What requests set going."""
-        return Errands(self.store, self.commands, self.feed.refresh)
+        return Activator(self.store, self.commands, self.feed.refresh)
 
     @cached_property
-    def reporter(self) -> Reporter:
+    def reporter(self) -> LoadReporter:
         """What tells other workers what this one is asked for."""
-        return Reporter(self.store, self.gateway.routes)
+        return LoadReporter(self.store, self.gateway.routes)
 
     @cached_property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> Journal:
         """What the supervisor writes down."""
-        return Ledger(self.store, self.commands.capacity, self.settings.lease_seconds)
+        return Journal(self.store, self.commands.capacity, self.settings.lease_seconds)
 
     @cached_property
     def metrics(self) -> Metrics:
         """What Prometheus is told."""
-        tallies, worker = self.ledger.tallies, self.reporter.worker
+        tallies, worker = self.ledger.counters, self.reporter.worker
         return Metrics(self.store, self.gateway.routes, tallies, worker, self.settings.home)
 
     @cached_property
@@ -127,14 +127,14 @@ class Platform:
         return Supervisor(self.ledger, keeper, autoscaler, self.settings, self.feed.refresh)
 
     @cached_property
-    def commands(self) -> Wishes:
+    def commands(self) -> DeploymentCommands:
         """Changes of the desired state."""
-        return Wishes(self.backend.capacity, self.settings.hold_seconds)
+        return DeploymentCommands(self.backend.capacity, self.settings.hold_seconds)
 
     @cached_property
-    def failures(self) -> Failures:
+    def failures(self) -> FailedLoginLimiter:
         """Wrong keys, at any door."""
-        return Failures(self.settings.failed_logins)
+        return FailedLoginLimiter(self.settings.failed_logins)
 
     @cached_property
     def deployments(self) -> Deployments:
@@ -180,7 +180,7 @@ class Platform:
             yield
         if not await asyncio.to_thread(self.reserve.is_needed):
             return  # the database is away for another reason, which no ended replica mends
-        if isinstance(self.supervisor, Supervisor) and await self.supervisor.end_at_once(model_id):
+        if isinstance(self.supervisor, Supervisor) and await self.supervisor.stop_at_once(model_id):
             yield
 
     async def close(self) -> None:
@@ -248,11 +248,11 @@ class Platform:
         """The API as a part of a server's paths."""
         return section(self, beside_models=self._beside_models)
 
-    def door_for_models(self, open_paths: frozenset[str]) -> Door | None:
+    def door_for_models(self, open_paths: frozenset[str]) -> Authenticator | None:
         """The door of the models' own endpoints, if the settings ask for one."""
         if not self.settings.keys_for_models:
             return None
-        return Door(self.keyring, self.failures, role_for_models(open_paths))
+        return Authenticator(self.keyring, self.failures, role_for_models(open_paths))
 
 
 def _snapshot(session: Session) -> tuple[list[Deployment], list[Replica], list[Key]]:

@@ -62,8 +62,8 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
         try:
             await work()
-            database.is_over()
+            database.end()
         except StoreUnavailable:
-            database.lasts("it cannot be read or written")
+            database.report("it cannot be read or written")
         except Exception:
             logger.exception("it is tried again in %g s", seconds)

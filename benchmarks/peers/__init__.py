@@ -1,1 +1,1 @@
-"""What Atelier is measured beside: the same networks behind other servers, each as its own documentation says."""
+"""What is Atelier measured beside? The same networks behind other servers, as their own documentation says."""

@@ -15,12 +15,12 @@ from starlette.types import Scope
 
 from management.api import PREFIX
 from management.api.deployment_routes import DeploymentRoutes
-from management.api.errors import ApiVoice, install_error_handlers
+from management.api.errors import ApiErrorFormatter, install_error_handlers
 from management.api.idempotency import Idempotency
 from management.api.inference_routes import InferenceRoutes
 from management.api.view_routes import ViewRoutes
-from management.auth.access import Door, Failures, Keyring, role_for_api
-from management.control.commands import Wishes
+from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_api
+from management.control.commands import DeploymentCommands
 from management.control.deployments import Deployments
 from management.domain.records import LONGEST_TIMEOUT, Deployment, Replica
 from management.gateway.gateway import Gateway
@@ -55,7 +55,7 @@ class Parts(Protocol):
         """The database."""
 
     @property
-    def commands(self) -> Wishes:
+    def commands(self) -> DeploymentCommands:
         """Changes of the desired state."""
 
     @property
@@ -71,11 +71,11 @@ class Parts(Protocol):
         """The metrics for Prometheus."""
 
     @property
-    def keyring(self) -> Keyring:
+    def keyring(self) -> KeyCache:
         """The API keys."""
 
     @property
-    def failures(self) -> Failures:
+    def failures(self) -> FailedLoginLimiter:
         """Failed logins by address."""
 
     async def start(self) -> None:
@@ -93,12 +93,12 @@ class Parts(Protocol):
 
 def section(parts: Parts, *, beside_models: bool) -> Section:
     """The API as a part of a server's paths; ``beside_models`` is whether the server has models of its own."""
-    door = Door(parts.keyring, parts.failures, role_for_api(OPEN, f"{PREFIX}/static/"))
+    door = Authenticator(parts.keyring, parts.failures, role_for_api(OPEN, f"{PREFIX}/static/"))
 
     def count(scope: Scope, status: int, seconds: float) -> None:
         parts.metrics.requests.count(scope, status, seconds)
 
-    voice = ApiVoice(lambda: parts.settings.language)
+    voice = ApiErrorFormatter(lambda: parts.settings.language)
     return Section(PREFIX, application(parts, beside_models=beside_models), _limits, voice, door, count)
 
 

@@ -13,7 +13,7 @@ from management.api.documentation import openapi
 from management.api.documentation import responses as documented
 from management.api.idempotency import Body, Idempotency
 from management.api.parsing import body, language, model_id_of, query
-from management.control.commands import Wishes
+from management.control.commands import DeploymentCommands
 from management.control.deployments import Deployments, active_count
 from management.domain.keys import Key
 from management.domain.records import Deployment
@@ -26,7 +26,11 @@ class DeploymentRoutes:
     """Each handler parses, commits one change, and waits for its outcome if asked to."""
 
     def __init__(
-        self, commands: Wishes, deployments: Deployments, idempotency: Idempotency, allowed_environment: Sequence[str]
+        self,
+        commands: DeploymentCommands,
+        deployments: Deployments,
+        idempotency: Idempotency,
+        allowed_environment: Sequence[str],
     ) -> None:
         self._commands, self._deployments, self._idempotency = commands, deployments, idempotency
         self._context: Final = {schemas.ALLOWED: allowed_environment}

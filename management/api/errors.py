@@ -42,7 +42,7 @@ def of_error(error: ManagementError, spoken: Language) -> tuple[int, dict[str, A
     return error.status, error_body(error.code, message, details)
 
 
-class ApiVoice:
+class ApiErrorFormatter:
     """What the outermost layer refuses, in the API's words."""
 
     def __init__(self, default: Callable[[], Language]) -> None:

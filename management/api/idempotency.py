@@ -67,7 +67,7 @@ class Reply:
             failpoints.reach("wish.written")
             body = accepted(session, deployment)
             if self._key is not None:
-                session.answers.answer(self._key.owner, self._key.key, 202, body, _deadline(self._wait))
+                session.idempotency_keys.record(self._key.owner, self._key.key, 202, body, _deadline(self._wait))
             self.body = body
             return deployment
 
@@ -88,7 +88,7 @@ class Reply:
         """Raises _ReplayError, KeyReused or RequestRunning where the key was seen before."""
         if self._key is None:
             return
-        before = session.answers.begin(self._key.owner, self._key.key, self._key.request, now())
+        before = session.idempotency_keys.begin(self._key.owner, self._key.key, self._key.request, now())
         if before is None:
             return
         if before.request != self._key.request:
@@ -136,7 +136,7 @@ class Idempotency:
 
     async def _record(self, key: IdempotencyKey, reply: Reply) -> None:
         await self._store.write(
-            lambda session: session.answers.answer(key.owner, key.key, reply.status, reply.body), counted=False
+            lambda session: session.idempotency_keys.record(key.owner, key.key, reply.status, reply.body), counted=False
         )
 
     async def _record_refusal(self, request: Request, key: IdempotencyKey | None, error: ManagementError) -> None:
@@ -147,8 +147,8 @@ class Idempotency:
         status, body = of_error(error, language(request))
 
         def write(session: Session) -> None:
-            if session.answers.begin(key.owner, key.key, key.request, now()) is None:
-                session.answers.answer(key.owner, key.key, status, body)
+            if session.idempotency_keys.begin(key.owner, key.key, key.request, now()) is None:
+                session.idempotency_keys.record(key.owner, key.key, status, body)
 
         await self._store.write(write, counted=False)
 

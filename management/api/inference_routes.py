@@ -12,7 +12,7 @@ from management.api.documentation import openapi
 from management.api.parsing import body, model_id_of
 from management.errors import ItemRefused
 from management.gateway.balancing import Priority
-from management.gateway.gateway import Gateway, Terms
+from management.gateway.gateway import Gateway, InferenceOptions
 from management.gateway.replica_client import MOST_ELEMENTS, Result, code_of, message_of
 from web.answers import large_answer, timestamp
 from web.edge.disconnect import while_awaited
@@ -68,9 +68,9 @@ class InferenceRoutes:
         )
 
 
-async def _terms(request: Request, given: schemas.InferenceBody | schemas.BatchBody) -> Terms:
+async def _terms(request: Request, given: schemas.InferenceBody | schemas.BatchBody) -> InferenceOptions:
     size = len(await request.body())  # the bytes that came, whatever the headers said
-    return Terms(PRIORITIES[given.priority], given.timeout, _request_id(request), size)
+    return InferenceOptions(PRIORITIES[given.priority], given.timeout, _request_id(request), size)
 
 
 def _answer(request_id: str, model_id: str, result: Result, started: float) -> dict[str, Any]:

@@ -16,7 +16,7 @@ MASK: Final = "******"
 
 def listed(deployment: Deployment, replicas: Sequence[Replica]) -> dict[str, Any]:
     """An entry of the list."""
-    config = deployment.wanted.config
+    config = deployment.target.config
     return {
         "model_id": deployment.model_id,
         "name": config.name,
@@ -30,13 +30,13 @@ def listed(deployment: Deployment, replicas: Sequence[Replica]) -> dict[str, Any
 
 def status(deployment: Deployment, replicas: Sequence[Replica], url: str, language: Language) -> dict[str, Any]:
     """The whole of what is known of a model; ``url`` is where the API is reached."""
-    config = deployment.wanted.config
+    config = deployment.target.config
     alive = [one for one in replicas if one.state.alive]
     models = f"{url.rstrip('/')}/models/{deployment.model_id}"
     return {
         **listed(deployment, replicas),
         "replicas": {
-            "desired": 0 if deployment.removal else deployment.replicas,
+            "desired": 0 if deployment.deletion else deployment.replicas,
             "current": len(alive),
             "ready": sum(one.state is ReplicaState.READY for one in alive),
         },
@@ -46,7 +46,7 @@ def status(deployment: Deployment, replicas: Sequence[Replica], url: str, langua
         ],
         "resource_usage": usage(alive),
         "deployment_id": deployment.id,
-        "revision": deployment.wanted.number,
+        "revision": deployment.target.number,
         "message": _message(deployment, replicas, language),
         "config": {
             "framework": config.framework,
@@ -96,9 +96,9 @@ def _replica(one: Replica) -> dict[str, Any]:
 
 def _message(deployment: Deployment, replicas: Sequence[Replica], language: Language) -> str:
     ready = sum(one.state is ReplicaState.READY for one in replicas)
-    old = [one for one in replicas if one.state.alive and one.revision.number != deployment.wanted.number]
+    old = [one for one in replicas if one.state.alive and one.revision.number != deployment.target.number]
     key = {
-        Status.STOPPED: "removed" if deployment.removal else "dormant" if deployment.dormant else "stopped",
+        Status.STOPPED: "removed" if deployment.deletion else "dormant" if deployment.scaled_to_zero else "stopped",
         Status.FAILED: "gave_up",
         Status.PENDING: "retrying" if deployment.reason else "starting",
         Status.RUNNING: "rolling"
@@ -107,7 +107,7 @@ def _message(deployment: Deployment, replicas: Sequence[Replica], language: Lang
         if ready < deployment.replicas and deployment.reason
         else "ready",
     }[status_of(deployment, replicas)]
-    if key == "ready" and deployment.abandoned:
+    if key == "ready" and deployment.rolled_back_from:
         key = "rolled_back"
     return messages.text(
         messages.STATES,
@@ -115,7 +115,7 @@ def _message(deployment: Deployment, replicas: Sequence[Replica], language: Lang
         language,
         ready=ready,
         wanted=deployment.replicas,
-        version=deployment.wanted.config.version,
-        abandoned=deployment.abandoned,
-        reason=deployment.abandoned_for if key == "rolled_back" else deployment.reason,
+        version=deployment.target.config.version,
+        abandoned=deployment.rolled_back_from,
+        reason=deployment.rollback_reason if key == "rolled_back" else deployment.reason,
     )

@@ -29,7 +29,7 @@ METRICS: Final = "/metrics"
 _CALLS: Final = re.compile(r".*/models/[^/]*/(inference|batch_inference)\Z")
 
 
-class Keyring:
+class KeyCache:
     """The keys as they were when somebody last looked, and which of them were used since."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Keyring:
         self._used = {key: at for key, at in self._used.items() if used.get(key) != at}
 
 
-class Failures:
+class FailedLoginLimiter:
     """Wrong keys by address in the last minute."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -79,10 +79,12 @@ class Failures:
         return int(times[0] + WINDOW_SECONDS - at) + 1 if len(times) > self._most else None
 
 
-class Door:
+class Authenticator:
     """A guard of the edge: lets through who has a key whose role is enough."""
 
-    def __init__(self, keyring: Keyring, failures: Failures, role_of: Callable[[str, str], Role | None]) -> None:
+    def __init__(
+        self, keyring: KeyCache, failures: FailedLoginLimiter, role_of: Callable[[str, str], Role | None]
+    ) -> None:
         self._keyring, self._failures, self._role_of = keyring, failures, role_of
 
     async def __call__(self, scope: Scope) -> Refusal | None:

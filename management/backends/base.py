@@ -35,7 +35,7 @@ class Phase(Enum):
     """It runs, and does not answer yet."""
     READY = auto()
     """It runs, proved that it is ours, and says that it is ready."""
-    SILENT = auto()
+    UNRESPONSIVE = auto()
     """It was ready once, runs, and does not answer now."""
     EXITED = auto()
     """It ended."""
@@ -59,7 +59,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Usage:
+class ReplicaUsage:
     """What a replica, with all that it started, uses."""
 
     cpu_seconds: float
@@ -77,11 +77,11 @@ def no_headers(_: Replica) -> Mapping[str, str]:
     return {}
 
 
-class LaunchRefusedError(Exception):
+class LaunchRefused(Exception):
     """This launch cannot be made here; the text says why, for whoever deployed it."""
 
 
-class ImageRefusedError(Exception):
+class ImageRefused(Exception):
     """This image cannot be deployed here: a kind of problem, and the values of its text."""
 
     def __init__(self, kind: str, **values: str) -> None:
@@ -130,15 +130,15 @@ class Launcher(ABC):
         """Asks it to end, waits so long, ends it by force. At return nothing of it runs; a gone one is no error."""
 
     @abstractmethod
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         """What these use, in one go for all; those that are gone are left out."""
 
     @abstractmethod
-    async def running(self) -> list[str]:
+    async def list_running(self) -> list[str]:
         """The ids of all that run, whoever started them: what no record knows is an orphan."""
 
     @abstractmethod
-    async def left(self) -> list[str]:
+    async def list_leftovers(self) -> list[str]:
         """The ids of all of which anything is left on disk, whether it runs or not."""
 
     @abstractmethod
@@ -146,5 +146,5 @@ class Launcher(ABC):
         """The last lines it wrote, also after its end; none of a replica whose files are gone."""
 
     @abstractmethod
-    async def clean(self, replica_id: str) -> None:
+    async def remove_files(self, replica_id: str) -> None:
         """Removes what an ended replica left on disk; a gone one is no error."""

@@ -14,7 +14,7 @@ from management.domain.records import Deployment, Revision
 
 
 @dataclass(frozen=True)
-class Order:
+class EngineSpec:
     """What an engine is told of one deployment: a revision, and between how many replicas it is kept."""
 
     deployment_id: str
@@ -24,13 +24,13 @@ class Order:
     most: int
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> AppliedSpec:
         """What it is known again by."""
-        return Mark(self.deployment_id, self.revision.number, self.least, self.most)
+        return AppliedSpec(self.deployment_id, self.revision.number, self.least, self.most)
 
 
 @dataclass(frozen=True)
-class Mark:
+class AppliedSpec:
     """Which order an engine has: it is read from what the engine holds, and remembered nowhere else."""
 
     deployment_id: str
@@ -39,7 +39,7 @@ class Mark:
     most: int
 
 
-class Standing(Enum):
+class EnginePhase(Enum):
     """How a deployment stands on its engine."""
 
     ABSENT = auto()
@@ -60,17 +60,17 @@ class Standing(Enum):
     @property
     def serves(self) -> bool:
         """Whether requests may be answered."""
-        return self in (Standing.PENDING, Standing.RUNNING, Standing.UNHEALTHY, Standing.FAILED)
+        return self in (EnginePhase.PENDING, EnginePhase.RUNNING, EnginePhase.UNHEALTHY, EnginePhase.FAILED)
 
 
 @dataclass(frozen=True)
-class Condition:
+class EngineStatus:
     """A look at one deployment on its engine."""
 
-    standing: Standing
+    phase: EnginePhase
     name: str = ""
     """What the engine calls it."""
-    mark: Mark | None = None
+    mark: AppliedSpec | None = None
     """The order that it holds; None where nobody can tell."""
     ready: int | None = None
     """Replicas that answer, of whatever revision; None where nobody counted."""
@@ -80,7 +80,7 @@ class Condition:
     """The engine's own word for what is wrong."""
 
 
-NOTHING_THERE: Final = Condition(Standing.ABSENT)
+NOTHING_THERE: Final = EngineStatus(EnginePhase.ABSENT)
 
 
 class Engine(ABC):
@@ -91,7 +91,7 @@ class Engine(ABC):
     """
 
     @abstractmethod
-    async def apply(self, order: Order) -> None:
+    async def apply(self, order: EngineSpec) -> None:
         """Gives the order, and starts what is stopped; done twice is the same as once. It is done when it is taken.
 
         Does nothing while an earlier deployment of ours of the same name is still there. Raises LaunchRefusedError
@@ -99,15 +99,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def observe(self) -> dict[str, Condition]:
+    async def observe(self) -> dict[str, EngineStatus]:
         """A look at everything of ours, by deployment id; what is gone is not among it."""
 
     @abstractmethod
-    async def halt(self, condition: Condition) -> None:
+    async def halt(self, condition: EngineStatus) -> None:
         """Has its replicas ended, and returns; it stays there, STOPPED. One that ended already is no error."""
 
     @abstractmethod
-    async def remove(self, condition: Condition, *, force: bool) -> None:
+    async def remove(self, condition: EngineStatus, *, force: bool) -> None:
         """Has it ended, then forgotten; a gone one is no error.
 
         Called again and again until it is gone, it takes the next step each time. With ``force`` none is waited for.

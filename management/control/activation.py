@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from math import ceil
 
 from management.control.commands import (
-    Wishes,
+    DeploymentCommands,
 )
-from management.control.eviction import WARM_SECONDS
+from management.control.eviction import EVICTION_GRACE_SECONDS
 from management.domain.clock import now
 from management.domain.records import (
     GATEWAY,
@@ -23,16 +23,16 @@ from management.store import Store
 logger = logging.getLogger(__name__)
 
 
-class Errands:
+class Activator:
     """Of one worker's gateway."""
 
-    def __init__(self, store: Store, wishes: Wishes, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: Store, wishes: DeploymentCommands, changed: Callable[[], Awaitable[None]]) -> None:
         """``changed`` is called after a wish was changed."""
         self._store, self._wishes, self._changed = store, wishes, changed
         self._waking: dict[str, asyncio.Task[None]] = {}
         self._noting: set[asyncio.Task[None]] = set()
 
-    async def awaken(self, model_id: str) -> None:
+    async def activate(self, model_id: str) -> None:
         """Has it started, once for all who ask at the same time. Raises ManagementError."""
         task = self._waking.get(model_id)
         if task is None:
@@ -42,13 +42,13 @@ class Errands:
 
     async def _awaken(self, model_id: str) -> None:
         try:
-            await self._store.write(lambda session: self._wishes.wake(session, model_id))
+            await self._store.write(lambda session: self._wishes.activate(session, model_id))
         except InsufficientResources:
             told = {"model_id": model_id, "reason": "there is no room to start the model"}
-            raise InsufficientResources(told, retry_after=ceil(WARM_SECONDS)) from None
+            raise InsufficientResources(told, retry_after=ceil(EVICTION_GRACE_SECONDS)) from None
         await self._changed()
 
-    def eject(self, deployment: Deployment, replica_id: str, reason: str) -> None:
+    def record_ejection(self, deployment: Deployment, replica_id: str, reason: str) -> None:
         """Notes it as an event, some time soon."""
         told = {"replica_id": replica_id, "reason": reason}
         event = Event(now(), deployment.model_id, deployment.id, GATEWAY, "replica_ejected", told)

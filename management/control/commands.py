@@ -14,11 +14,11 @@ from management.domain.config_change import ConfigChange
 from management.domain.records import (
     GATEWAY,
     NOTHING,
-    Demand,
+    Deletion,
     Deployment,
     Event,
+    LoadReport,
     ModelConfig,
-    Removal,
     Resources,
     Revision,
     Scaling,
@@ -26,12 +26,12 @@ from management.domain.records import (
 from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelBeingDeleted, ModelNotFound, Problem
 from management.store import Session
 
-DELETION_SECONDS: Final = {Removal.FORCE: 1, Removal.DRAIN: 5}
+DELETION_SECONDS: Final = {Deletion.FORCED: 1, Deletion.GRACEFUL: 5}
 """Seconds after which to ask again for an id whose model is being deleted."""
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DeploymentCommands:
     """Deploy, update, scale and delete. Each raises ManagementError and then changes nothing."""
 
     capacity: Capacity
@@ -46,7 +46,7 @@ class Wishes:
         replicas = config.scaling.clamped(1)
         deployment = Deployment(uuid4().hex, model_id, Revision(1, config), replicas, at, at)
         if replicas:
-            self._check_room(session, NOTHING, deployment)
+            self._make_room(session, NOTHING, deployment)
         else:  # one could run some time
             self.capacity.check(session.deployments.all(), config.resources)
         session.deployments.add(deployment)
@@ -57,56 +57,60 @@ class Wishes:
 
     def update(self, session: Session, model_id: str, change: ConfigChange, actor: str) -> Deployment:
         """Merges what is given into the config. Unless it is the scaling alone, that makes a new revision."""
-        deployment = _present(session, model_id)
-        before = deployment.wanted.config
+        deployment = _get(session, model_id)
+        before = deployment.target.config
         config = change.applied_to(before)
         if config.scaling.min_replicas > config.scaling.max_replicas:
             raise InvalidModelConfig(Problem("config.scaling_config", "scaling"))
         stays = replace(config, scaling=before.scaling) == before
-        number = deployment.wanted.number if stays else deployment.latest + 1
+        number = deployment.target.number if stays else deployment.revision_counter + 1
         changed = replace(
             deployment,
-            wanted=Revision(number, config),
-            latest=max(deployment.latest, number),
-            served=Revision(number, config) if stays and deployment.proven else deployment.served,
+            target=Revision(number, config),
+            revision_counter=max(deployment.revision_counter, number),
+            last_stable=Revision(number, config) if stays and deployment.is_stable else deployment.last_stable,
             replicas=_replicas_after(deployment, config.scaling),
             updated_at=self.clock.now(),
-            abandoned="",
-            abandoned_for="",
-            held_until=deployment.held_until if config.scaling == before.scaling else None,
-            **_tried_anew(),
+            rolled_back_from="",
+            rollback_reason="",
+            autoscaling_paused_until=deployment.autoscaling_paused_until if config.scaling == before.scaling else None,
+            **_failures_reset(),
         )
-        self._check_room(session, asked(deployment), changed)
+        self._make_room(session, asked(deployment), changed)
         session.deployments.put(changed)
         self._note(session, changed, actor, "update", {"revision": number, "version": config.version})
         return changed
 
     def scale(self, session: Session, model_id: str, replicas: int, actor: str) -> Deployment:
         """So many replicas; none stops the model."""
-        deployment = _present(session, model_id)
-        scaling = deployment.wanted.config.scaling
+        deployment = _get(session, model_id)
+        scaling = deployment.target.config.scaling
         if replicas and scaling.clamped(replicas) != replicas:
             bounds = f"{scaling.min_replicas}..{scaling.max_replicas}"
             raise InvalidModelConfig(Problem("replicas", "beyond", {"expected": bounds}))
         held_until = self.clock.unix() + self.hold_seconds
         changed = replace(
-            deployment, replicas=replicas, updated_at=self.clock.now(), **_tried_anew(), held_until=held_until
+            deployment,
+            replicas=replicas,
+            updated_at=self.clock.now(),
+            **_failures_reset(),
+            autoscaling_paused_until=held_until,
         )
-        self._check_room(session, asked(deployment), changed)
+        self._make_room(session, asked(deployment), changed)
         session.deployments.put(changed)
         self._note(session, changed, actor, "scale", {"from": deployment.replicas, "to": replicas})
         return changed
 
-    def wake(self, session: Session, model_id: str) -> Deployment:
+    def activate(self, session: Session, model_id: str) -> Deployment:
         """Starts a model that was ended because nobody asked; any other is left as it is."""
-        deployment = _present(session, model_id)
-        if not deployment.dormant:
+        deployment = _get(session, model_id)
+        if not deployment.scaled_to_zero:
             return deployment
-        changed = replace(deployment, replicas=deployment.wanted.config.scaling.clamped(1), **_tried_anew())
-        self._check_room(session, asked(deployment), changed)
+        changed = replace(deployment, replicas=deployment.target.config.scaling.clamped(1), **_failures_reset())
+        self._make_room(session, asked(deployment), changed)
         session.deployments.put(changed)
         at = self.clock.unix()  # so that it is not the next one to make place: the worker reports it a second later
-        session.demands.put([Demand(GATEWAY, deployment.id, 0, 1, 0, at, at)])
+        session.load_reports.put([LoadReport(GATEWAY, deployment.id, 0, 1, 0, at, at)])
         self._note(session, changed, GATEWAY, "wake", {"from": 0, "to": changed.replicas})
         return changed
 
@@ -115,14 +119,14 @@ class Wishes:
         deployment = session.deployments.get(model_id)
         if deployment is None:
             raise ModelNotFound({"model_id": model_id})
-        removal = Removal.FORCE if force or deployment.removal is Removal.FORCE else Removal.DRAIN
-        changed = replace(deployment, removal=removal, updated_at=self.clock.now())
+        removal = Deletion.FORCED if force or deployment.deletion is Deletion.FORCED else Deletion.GRACEFUL
+        changed = replace(deployment, deletion=removal, updated_at=self.clock.now())
         session.deployments.put(changed)
         self._note(session, changed, actor, "delete", {"force": force})
         return changed
 
-    def _check_room(self, session: Session, before: Resources, changed: Deployment) -> None:
-        eviction.make(session, self.capacity, changed, before, self.clock)
+    def _make_room(self, session: Session, before: Resources, changed: Deployment) -> None:
+        eviction.make_room(session, self.capacity, changed, before, self.clock)
 
     def _note(
         self, session: Session, deployment: Deployment, actor: str, action: str, details: Mapping[str, Any]
@@ -134,23 +138,23 @@ def _refuse_taken(deployment: Deployment | None) -> None:
     if deployment is None:
         return
     about = {"model_id": deployment.model_id}
-    if deployment.removal is None:
+    if deployment.deletion is None:
         raise ModelAlreadyExists(about)
-    raise ModelBeingDeleted(about, retry_after=DELETION_SECONDS[deployment.removal])
+    raise ModelBeingDeleted(about, retry_after=DELETION_SECONDS[deployment.deletion])
 
 
-def _present(session: Session, model_id: str) -> Deployment:
+def _get(session: Session, model_id: str) -> Deployment:
     deployment = session.deployments.get(model_id)
-    if deployment is None or deployment.removal:
+    if deployment is None or deployment.deletion:
         raise ModelNotFound({"model_id": model_id})
     return deployment
 
 
-def _tried_anew() -> dict[str, Any]:
+def _failures_reset() -> dict[str, Any]:
     """A new wish is tried as if nothing had failed before."""
-    return {"failures": 0, "retry_at": None, "gave_up": False, "reason": "", "dormant": False}
+    return {"failures": 0, "retry_at": None, "failed": False, "reason": "", "scaled_to_zero": False}
 
 
 def _replicas_after(deployment: Deployment, scaling: Scaling) -> int:
     """Of an update: one that was stopped stays so; one that sleeps is started, to show that the update works."""
-    return scaling.clamped(deployment.replicas or 1) if deployment.replicas or deployment.dormant else 0
+    return scaling.clamped(deployment.replicas or 1) if deployment.replicas or deployment.scaled_to_zero else 0

@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from management.domain.records import Demand
+from management.domain.records import LoadReport
 
-FRESH_SECONDS: Final = 4.0
+REPORT_VALID_SECONDS: Final = 4.0
 """For which a report says what is in flight and what waits."""
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TotalLoad:
     """What all workers say of one model."""
 
     in_flight: int = 0
     waiting: int = 0
-    places: int = 0
-    asked_at: float = 0.0
+    slots: int = 0
+    last_request_at: float = 0.0
     """Unix time of the last request; 0 for none."""
-    told_at: float = 0.0
+    reported_at: float = 0.0
     """Unix time of the last report."""
 
     @property
@@ -30,17 +30,17 @@ class Wanted:
         return self.in_flight + self.waiting > 0
 
 
-def added_up(demands: Iterable[Demand], now: float) -> dict[str, Wanted]:
+def total_load(demands: Iterable[LoadReport], now: float) -> dict[str, TotalLoad]:
     """By deployment. What a worker said too long ago counts only for when it was asked."""
-    found: dict[str, Wanted] = {}
+    found: dict[str, TotalLoad] = {}
     for one in demands:
-        before = found.get(one.deployment_id, Wanted())
-        fresh = now - one.at <= FRESH_SECONDS
-        found[one.deployment_id] = Wanted(
+        before = found.get(one.deployment_id, TotalLoad())
+        fresh = now - one.reported_at <= REPORT_VALID_SECONDS
+        found[one.deployment_id] = TotalLoad(
             before.in_flight + one.in_flight * fresh,
             before.waiting + one.waiting * fresh,
-            before.places + one.places * fresh,
-            max(before.asked_at, one.asked_at),
-            max(before.told_at, one.at),
+            before.slots + one.slots * fresh,
+            max(before.last_request_at, one.last_request_at),
+            max(before.reported_at, one.reported_at),
         )
     return found

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from management.backends.base import ImageRefusedError, Images
+from management.backends.base import ImageRefused, Images
 from management.control.change_feed import ChangeFeed
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import DeploymentFailed, InvalidModelConfig, Problem, StoreUnavailable
@@ -40,17 +40,17 @@ class Deployments:
         """Raises InvalidModelConfig for an image that the backend cannot run, and BackendUnavailable."""
         try:
             await self._images.check(image)
-        except ImageRefusedError as refused:
+        except ImageRefused as refused:
             raise InvalidModelConfig(Problem(IMAGE_FIELD, refused.kind, refused.values)) from None
 
     async def check_image_for(self, model_id: str, image: str) -> None:
         """Also raises InvalidModelConfig where the image holds another type of model than the one deployed."""
         await self.check_image(image)
         deployment = await self._store.read(lambda session: session.deployments.get(model_id))
-        if deployment is None or deployment.wanted.config.docker_image == image:
+        if deployment is None or deployment.target.config.docker_image == image:
             return
         found = await self._images.model_type(image)
-        wanted = await self._images.model_type(deployment.wanted.config.docker_image) if found else None
+        wanted = await self._images.model_type(deployment.target.config.docker_image) if found else None
         if wanted and found != wanted:
             raise InvalidModelConfig(Problem(IMAGE_FIELD, "bento_kind", {"found": found, "wanted": wanted}))
 
@@ -109,7 +109,7 @@ class Deployments:
         current, replicas = await self._look(desired)
         if current is None:
             raise DeploymentFailed({"model_id": desired.model_id, "reason": "deleted", "log": []})
-        if current.gave_up or current.wanted.number < desired.wanted.number:
+        if current.failed or current.target.number < desired.target.number:
             raise _failure(current, desired, replicas)
         return active_count(replicas) if _runs_as_desired(current, replicas) else None
 
@@ -120,27 +120,27 @@ class Deployments:
 
 def active_count(replicas: Sequence[Replica]) -> int:
     """How many replicas are to serve; draining ones are on their way out."""
-    return sum(replica.state.wanted for replica in replicas)
+    return sum(replica.state.active for replica in replicas)
 
 
 def _runs_as_desired(deployment: Deployment, replicas: Sequence[Replica]) -> bool:
     """Whether exactly the desired number of replicas serves, all of the desired revision."""
-    active = [replica for replica in replicas if replica.state.wanted]
-    current = [replica for replica in active if replica.revision.number == deployment.wanted.number]
+    active = [replica for replica in replicas if replica.state.active]
+    current = [replica for replica in active if replica.revision.number == deployment.target.number]
     ready = [replica for replica in current if replica.state is ReplicaState.READY]
     return len(ready) == len(active) == deployment.replicas
 
 
 def _failure(current: Deployment, desired: Deployment, replicas: Sequence[Replica]) -> DeploymentFailed:
-    number = desired.wanted.number
+    number = desired.target.number
     failed = [
         replica for replica in replicas if replica.state is ReplicaState.FAILED and replica.revision.number == number
     ]
     return DeploymentFailed(
         {
             "model_id": desired.model_id,
-            "reason": current.reason or current.abandoned_for,
+            "reason": current.reason or current.rollback_reason,
             "log": failed[-1].log_tail.splitlines() if failed else [],
-            "serving": current.wanted.config.version if current.wanted.number != number else None,
+            "serving": current.target.config.version if current.target.number != number else None,
         }
     )

@@ -11,7 +11,7 @@ from management.domain.records import Deployment, Event, Replica, ReplicaState
 
 
 @dataclass(frozen=True)
-class News:
+class Transition:
     """A replica's move, and what is learnt with it."""
 
     replica: Replica
@@ -37,11 +37,11 @@ class News:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Evaluation:
     """What follows from a look at one deployment's replicas."""
 
-    news: tuple[News, ...] = ()
-    changed: Callable[[Deployment], Deployment] | None = None
+    transitions: tuple[Transition, ...] = ()
+    deployment_update: Callable[[Deployment], Deployment] | None = None
     """What the deployment learns."""
     restart: tuple[Replica, ...] = ()
     """Recorded replicas whose start was not begun."""
@@ -63,25 +63,44 @@ class Settled:
                     **({"reason": one.reason} if one.reason else {}),
                 },
             )
-            for one in self.news
+            for one in self.transitions
         ]
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """Decision: the revision that was last stable is the target again."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class MarkFailed:
+    """Decision: start nothing more until somebody changes the desired state."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class RemoveRecord:
+    """Decision: forget the deployment. It was deleted, and nothing of it runs."""
 
 
 def rolled_back(deployment: Deployment) -> Deployment:
     """The revision that served before is wanted again."""
-    assert deployment.served is not None, "there is nothing to roll back to"  # noqa: S101
-    scaling = deployment.wanted.config.scaling  # which was not what failed
+    assert deployment.last_stable is not None, "there is nothing to roll back to"  # noqa: S101
+    scaling = deployment.target.config.scaling  # which was not what failed
     return replace(
         deployment,
-        wanted=replace(deployment.served, config=replace(deployment.served.config, scaling=scaling)),
-        abandoned=deployment.wanted.config.version,
-        abandoned_for=deployment.reason,
+        target=replace(deployment.last_stable, config=replace(deployment.last_stable.config, scaling=scaling)),
+        rolled_back_from=deployment.target.config.version,
+        rollback_reason=deployment.reason,
         failures=0,
         retry_at=None,
         reason="",
     )
 
 
-def given_up(deployment: Deployment) -> Deployment:
+def marked_failed(deployment: Deployment) -> Deployment:
     """Nothing is started until the wish changes."""
-    return replace(deployment, gave_up=True, retry_at=None)
+    return replace(deployment, failed=True, retry_at=None)

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 from management.control.demand import (
-    Wanted,
-    added_up,
+    TotalLoad,
+    total_load,
 )
 from management.domain.capacity import Capacity, asked
 from management.domain.clock import SYSTEM, Clock
@@ -17,11 +17,11 @@ from management.domain.records import NOTHING, Deployment, Event, Replica, Repli
 from management.errors import InsufficientResources
 from management.store import Session
 
-WARM_SECONDS: Final = 10.0
+EVICTION_GRACE_SECONDS: Final = 10.0
 """After its last request, in which no model has to make place for another one."""
 
 
-def make(
+def make_room(
     session: Session, capacity: Capacity, changed: Deployment, before: Resources = NOTHING, clock: Clock = SYSTEM
 ) -> None:
     """Lets what ``changed`` asks for fit beside all others. Raises InsufficientResources, and ends nothing then."""
@@ -31,7 +31,7 @@ def make(
         capacity.check(others, wanted, before)
     except InsufficientResources:
         sleepers: list[Deployment] = []
-        for one in longest_idle(others, session.replicas.all(), _wanted(session, clock), clock.unix()):
+        for one in longest_idle(others, session.replicas.all(), _total_load(session, clock), clock.unix()):
             others = [other for other in others if other.id != one.id]
             sleepers.append(one)
             if capacity.fits(others, wanted):
@@ -43,11 +43,11 @@ def make(
                 others.append(one)
                 sleepers.remove(one)
         for one in sleepers:
-            rest(session, one, Why(clock.now(), "supervisor", f"{changed.model_id} needs its place"))
+            scale_to_zero(session, one, Cause(clock.now(), "supervisor", f"{changed.model_id} needs its place"))
 
 
 @dataclass(frozen=True)
-class Why:
+class Cause:
     """When a model is ended, who decided it, and for what."""
 
     at: datetime
@@ -55,38 +55,44 @@ class Why:
     reason: str
 
 
-def rest(session: Session, deployment: Deployment, why: Why) -> None:
+def scale_to_zero(session: Session, deployment: Deployment, why: Cause) -> None:
     """It is ended, and started by the next request."""
-    session.deployments.put(replace(deployment, replicas=0, dormant=True))
+    session.deployments.put(replace(deployment, replicas=0, scaled_to_zero=True))
     told = {"from": deployment.replicas, "to": 0, "reason": why.reason}
     session.events.add(Event(why.at, deployment.model_id, deployment.id, why.actor, "rest", told))
 
 
 def longest_idle(
-    deployments: Iterable[Deployment], replicas: Sequence[Replica], wanted: dict[str, Wanted], at: float
+    deployments: Iterable[Deployment], replicas: Sequence[Replica], wanted: dict[str, TotalLoad], at: float
 ) -> list[Deployment]:
     """Those that serve, and may be ended because nobody asks now; the one that was used least lately first."""
     used = {
-        one.id: last_used(one, replicas, wanted.get(one.id, Wanted()))
+        one.id: last_used(one, replicas, wanted.get(one.id, TotalLoad()))
         for one in deployments
-        if may_rest(one, replicas) and not wanted.get(one.id, Wanted()).busy
+        if may_scale_to_zero(one, replicas) and not wanted.get(one.id, TotalLoad()).busy
     }
-    idle = [one for one in deployments if one.id in used and at - used[one.id] > WARM_SECONDS]
+    idle = [one for one in deployments if one.id in used and at - used[one.id] > EVICTION_GRACE_SECONDS]
     return sorted(idle, key=lambda one: used[one.id])
 
 
-def may_rest(deployment: Deployment, replicas: Iterable[Replica]) -> bool:
+def may_scale_to_zero(deployment: Deployment, replicas: Iterable[Replica]) -> bool:
     """Whether it is on demand and serves: what is starting, or updated, has somebody who waits for it."""
     own = [one for one in replicas if one.deployment_id == deployment.id]
     ready = any(one.state is ReplicaState.READY for one in own)
-    return deployment.on_demand and deployment.proven and ready and deployment.replicas > 0 and not deployment.removal
+    return (
+        deployment.scales_to_zero
+        and deployment.is_stable
+        and ready
+        and deployment.replicas > 0
+        and not deployment.deletion
+    )
 
 
-def last_used(deployment: Deployment, replicas: Iterable[Replica], wanted: Wanted) -> float:
+def last_used(deployment: Deployment, replicas: Iterable[Replica], wanted: TotalLoad) -> float:
     """The Unix time at which somebody last asked or changed the model, or it became ready."""
     ready = [one.ready_at.timestamp() for one in replicas if one.deployment_id == deployment.id and one.ready_at]
-    return max(wanted.asked_at, deployment.updated_at.timestamp(), *ready, 0.0)
+    return max(wanted.last_request_at, deployment.updated_at.timestamp(), *ready, 0.0)
 
 
-def _wanted(session: Session, clock: Clock) -> dict[str, Wanted]:
-    return added_up(session.demands.all(), clock.unix())
+def _total_load(session: Session, clock: Clock) -> dict[str, TotalLoad]:
+    return total_load(session.load_reports.all(), clock.unix())

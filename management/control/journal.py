@@ -13,16 +13,16 @@ from uuid import uuid4
 
 from management.control import eviction
 from management.control.demand import (
-    Wanted,
-    added_up,
+    TotalLoad,
+    total_load,
 )
 from management.control.evaluation import (
-    Settled,
+    Evaluation,
 )
-from management.counters import ReplicaTally, Scaling
+from management.counters import ReplicaCounters, ScalingDirection
 from management.domain.capacity import Capacity, free_gpus
 from management.domain.clock import SYSTEM, Clock
-from management.domain.records import Demand, Deployment, Event, Replica, ReplicaState
+from management.domain.records import Deployment, Event, LoadReport, Replica, ReplicaState
 from management.errors import StoreUnavailable
 from management.store import Session, Store
 
@@ -32,27 +32,27 @@ ACTOR: Final = "supervisor"
 AUTOSCALER: Final = "autoscaler"
 
 
-class LeaseLostError(StoreUnavailable):
+class LeaseLost(StoreUnavailable):
     """Another worker acts now: this one slept longer than its lease."""
 
 
-class Ledger:
+class Journal:
     """The records as one supervisor writes them."""
 
     def __init__(self, store: Store, capacity: Capacity, lease_seconds: float, clock: Clock = SYSTEM) -> None:
         self._store, self._capacity, self._lease_seconds, self.clock = store, capacity, lease_seconds, clock
         self._holder = uuid4().hex
         self._read: tuple[int, list[Deployment], list[Replica]] | None = None
-        self.tallies: defaultdict[str, ReplicaTally] = defaultdict(ReplicaTally)
+        self.counters: defaultdict[str, ReplicaCounters] = defaultdict(ReplicaCounters)
         """What this worker wrote down, by deployment; those that are gone are left to whoever looks."""
 
-    async def lead(self) -> bool:
+    async def take_lease(self) -> bool:
         """Takes or renews the lease; whether it is ours."""
         return await self._store.write(
             lambda session: session.leases.take(self._holder, self.clock.unix(), self._lease_seconds), counted=False
         )
 
-    async def give_back(self) -> None:
+    async def release_lease(self) -> None:
         """Lets another worker lead at once."""
         await self._store.write(lambda session: session.leases.give_back(self._holder), counted=False)
 
@@ -72,25 +72,25 @@ class Ledger:
         """The GPUs that no replica has."""
         return await self._store.read(self._free_gpus)
 
-    async def started(self, deployment: Deployment) -> Replica | None:
+    async def add_replica(self, deployment: Deployment) -> Replica | None:
         """A new replica of the wanted revision; None when the wish has changed, or its GPUs are taken."""
 
         def write(session: Session) -> Replica | None:
-            needed = deployment.wanted.config.resources.gpus
+            needed = deployment.target.config.resources.gpus
             gpus = tuple(self._free_gpus(session)[:needed])
             if self._current(session, deployment) is None or len(gpus) < needed:
                 return None
             at = self.clock.now()
             starting = ReplicaState.STARTING
-            replica = Replica(uuid4().hex, deployment.id, deployment.wanted, starting, at, at, gpus=gpus)
+            replica = Replica(uuid4().hex, deployment.id, deployment.target, starting, at, at, gpus=gpus)
             session.replicas.add(replica)
             return replica
 
         started = await self._write(write)
-        self.tallies[deployment.id].starts += started is not None
+        self.counters[deployment.id].starts += started is not None
         return started
 
-    async def opened(self, deployment: Deployment, number: int) -> None:
+    async def add_starting_rows(self, deployment: Deployment, number: int) -> None:
         """So many new replicas of the wanted revision, for which somebody else finds the devices."""
 
         def write(session: Session) -> None:
@@ -98,13 +98,13 @@ class Ledger:
                 return
             at = self.clock.now()
             for _ in range(number):
-                new = Replica(uuid4().hex, deployment.id, deployment.wanted, ReplicaState.STARTING, at, at)
+                new = Replica(uuid4().hex, deployment.id, deployment.target, ReplicaState.STARTING, at, at)
                 session.replicas.add(new)
 
         await self._write(write)
 
-    async def settled(
-        self, deployment: Deployment, settled: Settled, tails: Mapping[str, Sequence[str]]
+    async def apply(
+        self, deployment: Deployment, settled: Evaluation, tails: Mapping[str, Sequence[str]]
     ) -> Sequence[str]:
         """Writes down what was seen and returns the ids of failed replicas that are forgotten for it."""
 
@@ -112,39 +112,41 @@ class Ledger:
             current = session.deployments.get(deployment.model_id)
             if current is None or current.id != deployment.id:
                 return ()
-            for one in settled.news:
-                session.replicas.move(one.replica, one.state, one.at, **one.more(tails))
-            if settled.changed is not None:
-                session.deployments.put(settled.changed(current))
+            for one in settled.transitions:
+                session.replicas.transition(one.replica, one.state, one.at, **one.more(tails))
+            if settled.deployment_update is not None:
+                session.deployments.put(settled.deployment_update(current))
             for event in settled.events(deployment.model_id, ACTOR):
                 session.events.add(event)
             return session.replicas.forget_failed(deployment.id)
 
         forgotten = await self._write(write)
-        self.tallies[deployment.id].failures += sum(one.failed for one in settled.news)
+        self.counters[deployment.id].failures += sum(one.failed for one in settled.transitions)
         return forgotten
 
-    async def draining(self, replica: Replica) -> None:
+    async def start_draining(self, replica: Replica) -> None:
         """The replica gets nothing new from now on."""
-        await self._write(lambda session: session.replicas.move(replica, ReplicaState.DRAINING, self.clock.now()))
+        await self._write(lambda session: session.replicas.transition(replica, ReplicaState.DRAINING, self.clock.now()))
 
-    async def changed(self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str) -> None:
+    async def change_deployment(
+        self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str
+    ) -> None:
         """A decision of the supervisor's own about a deployment whose wish is still the same."""
 
         def write(session: Session) -> None:
             current = self._current(session, deployment)
             if current is not None:
                 session.deployments.put(change(current))
-                details = {"version": deployment.wanted.config.version, "reason": deployment.reason}
+                details = {"version": deployment.target.config.version, "reason": deployment.reason}
                 session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, ACTOR, action, details))
 
         await self._write(write)
 
-    async def demands(self) -> list[Demand]:
+    async def load_reports(self) -> list[LoadReport]:
         """What callers want."""
-        return await self._store.read(lambda session: session.demands.all())
+        return await self._store.read(lambda session: session.load_reports.all())
 
-    async def scaled(self, deployment: Deployment, replicas: int, reason: str) -> int:
+    async def set_replicas(self, deployment: Deployment, replicas: int, reason: str) -> int:
         """So many replicas, or as many as there is room for, or as before; how many it came to."""
 
         def write(session: Session) -> int | None:
@@ -152,7 +154,7 @@ class Ledger:
             if current is None:
                 return None  # somebody else has changed it, and is right
             others = [one for one in session.deployments.all() if one.id != current.id]
-            each = current.wanted.config.resources
+            each = current.target.config.resources
             number = replicas
             while number > current.replicas and not self._capacity.fits(others, each * number):
                 number -= 1
@@ -164,23 +166,25 @@ class Ledger:
 
         came_to = await self._write(write)
         if came_to is not None and came_to != deployment.replicas:
-            self.tallies[deployment.id].scalings[Scaling.UP if came_to > deployment.replicas else Scaling.DOWN] += 1
+            self.counters[deployment.id].scalings[
+                ScalingDirection.UP if came_to > deployment.replicas else ScalingDirection.DOWN
+            ] += 1
         return replicas if came_to is None else came_to
 
-    async def rested(self, deployment: Deployment, reason: str) -> None:
+    async def scale_to_zero(self, deployment: Deployment, reason: str) -> None:
         """Nobody asks for it, also now: it is ended, and started by the next request."""
 
         def write(session: Session) -> bool:
             current = self._current(session, deployment)
-            wanted = added_up(session.demands.all(), self.clock.unix()).get(deployment.id, Wanted())
+            wanted = total_load(session.load_reports.all(), self.clock.unix()).get(deployment.id, TotalLoad())
             if current is None or wanted.busy:
                 return False
-            eviction.rest(session, current, eviction.Why(self.clock.now(), AUTOSCALER, reason))
+            eviction.scale_to_zero(session, current, eviction.Cause(self.clock.now(), AUTOSCALER, reason))
             return True
 
-        self.tallies[deployment.id].scalings[Scaling.REST] += await self._write(write)
+        self.counters[deployment.id].scalings[ScalingDirection.TO_ZERO] += await self._write(write)
 
-    async def erased(self, deployment: Deployment) -> None:
+    async def remove_deployment(self, deployment: Deployment) -> None:
         """The deployment is no more; its id is free."""
 
         def write(session: Session) -> None:
@@ -189,22 +193,22 @@ class Ledger:
 
         await self._write(write)
 
-    async def measured(self, used: Mapping[str, tuple[int, int]]) -> None:
+    async def record_usage(self, used: Mapping[str, tuple[int, int]]) -> None:
         """Millicores and bytes of replicas; nobody keeps copies of that."""
 
         def write(session: Session) -> None:
             for replica_id, (cpu_millicores, memory_bytes) in used.items():
-                session.replicas.measured(replica_id, cpu_millicores, memory_bytes)
+                session.replicas.record_usage(replica_id, cpu_millicores, memory_bytes)
 
         await self._write(write, counted=False)
 
-    async def let_go(self) -> list[str]:
+    async def forget_replicas(self) -> list[str]:
         """Forgets every replica, because the server ends in good order, and returns their ids; the wishes stay."""
 
         def write(session: Session) -> list[str]:
             alive = [one for one in session.replicas.all() if one.state.alive]
             for one in alive:
-                session.replicas.move(one, ReplicaState.GONE, self.clock.now())
+                session.replicas.transition(one, ReplicaState.GONE, self.clock.now())
             return [one.id for one in alive]
 
         return await self._write(write)
@@ -212,7 +216,7 @@ class Ledger:
     async def _write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
         def guarded(session: Session) -> T:
             if not session.leases.holds(self._holder, self.clock.unix()):
-                raise LeaseLostError(retry_after=1)
+                raise LeaseLost(retry_after=1)
             session.leases.take(self._holder, self.clock.unix(), self._lease_seconds)  # a long look keeps it
             return work(session)
 
@@ -223,10 +227,10 @@ class Ledger:
         current = session.deployments.get(deployment.model_id)
         if current is None or current.id != deployment.id:
             return None
-        same = (current.wanted, current.replicas, current.removal) == (
-            deployment.wanted,
+        same = (current.target, current.replicas, current.deletion) == (
+            deployment.target,
             deployment.replicas,
-            deployment.removal,
+            deployment.deletion,
         )
         return current if same else None
 

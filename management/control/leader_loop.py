@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Final
 
-from management.control.journal import LeaseLostError, Ledger
+from management.control.journal import Journal, LeaseLost
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.faults.outage import Outage
 
@@ -26,7 +26,7 @@ class LeaderLoop(ABC):
     idle_seconds: float
     """Seconds between two turns while nothing is."""
 
-    def __init__(self, journal: Ledger, lease_seconds: float, logger: logging.Logger) -> None:
+    def __init__(self, journal: Journal, lease_seconds: float, logger: logging.Logger) -> None:
         self.leads = False
         """Whether this worker holds the lease."""
         self._journal, self._clock, self._logger = journal, journal.clock, logger
@@ -36,7 +36,7 @@ class LeaderLoop(ABC):
         self._database, self._backend = Outage(logger, "the database"), Outage(logger, "the backend")
 
     @abstractmethod
-    async def look(self) -> bool:
+    async def take_turn(self) -> bool:
         """One turn: observe, evaluate, plan, act, record. True when something is on its way."""
 
     async def lease_taken(self) -> None:  # noqa: B027 - nothing, unless a loop has something to do
@@ -62,24 +62,24 @@ class LeaderLoop(ABC):
     async def step(self) -> float:
         """A turn, if this worker leads and it is time for one. Returns seconds until the next step."""
         try:
-            if not await self.lead():
+            if not await self.acquire_lease():
                 self._awake.clear()
                 return self._renew_seconds
             await self.each_step()
             if self._awake.is_set() or self._clock.steady() >= self._turn_at:
                 self._awake.clear()
-                busy = await self.look()
-                self._database.is_over()
-                self._backend.is_over()
+                busy = await self.take_turn()
+                self._database.end()
+                self._backend.end()
                 self._turn_at = self._clock.steady() + (self.busy_seconds if busy else self.idle_seconds)
             return max(0.0, min(self._turn_at - self._clock.steady(), self._renew_seconds))
-        except LeaseLostError:
+        except LeaseLost:
             self.leads = False
             await self.lease_lost()
         except StoreUnavailable:
-            self._database.lasts("it cannot be read or written")
+            self._database.report("it cannot be read or written")
         except BackendUnavailable as error:
-            self._backend.lasts(str(error.details.get("reason", error.details)))
+            self._backend.report(str(error.details.get("reason", error.details)))
             return BACKEND_RETRY_SECONDS
         except Exception:  # one bad turn must not be the last one
             self._logger.exception("a turn of the leader failed")
@@ -90,11 +90,11 @@ class LeaderLoop(ABC):
         """Seconds until the next step after one that failed."""
         return self.idle_seconds
 
-    async def lead(self) -> bool:
+    async def acquire_lease(self) -> bool:
         """Holds the lease, or takes it when it is free. Raises StoreUnavailable."""
         at = self._clock.steady()
         if not self.leads or at >= self._renew_at:
-            before, self.leads = self.leads, await self._journal.lead()
+            before, self.leads = self.leads, await self._journal.take_lease()
             self._renew_at = at + self._renew_seconds
             if self.leads and not before:
                 self._logger.info("this worker leads from now on")
@@ -106,5 +106,5 @@ class LeaderLoop(ABC):
 
     async def _give_back_lease(self) -> None:
         with suppress(StoreUnavailable):
-            await self._journal.give_back()
+            await self._journal.release_lease()
         self.leads = False

@@ -54,9 +54,9 @@ def shown(resources: Resources) -> dict[str, Any]:
 
 def asked(deployment: Deployment) -> Resources:
     """All that its replicas ask for; a model that is being deleted, or was given up, gives back what it has."""
-    if deployment.removal or deployment.gave_up:
+    if deployment.deletion or deployment.failed:
         return NOTHING
-    return deployment.wanted.config.resources * deployment.replicas
+    return deployment.target.config.resources * deployment.replicas
 
 
 def _sum(deployments: Iterable[Deployment]) -> Resources:

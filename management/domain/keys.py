@@ -63,19 +63,19 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Made:
+class NewKey:
     """A new key and, this once, the text that its owner sends."""
 
     key: Key
     text: str
 
 
-def make(name: str, role: Role, now: datetime, expires_at: datetime | None = None) -> Made:
+def make(name: str, role: Role, now: datetime, expires_at: datetime | None = None) -> NewKey:
     """A new key."""
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
     secret = secrets.token_urlsafe(32)
     body = f"atl_{key_id}_{secret}"
-    return Made(Key(key_id, name, role, _digest(secret), now, expires_at), f"{body}_{_checksum(body)}")
+    return NewKey(Key(key_id, name, role, _digest(secret), now, expires_at), f"{body}_{_checksum(body)}")
 
 
 def check_chosen(text: str) -> None:

@@ -30,7 +30,7 @@ class ReplicaState(StrEnum):
     """Recorded, and on its way to ready."""
     READY = "ready"
     """It answers, and requests are sent to it."""
-    SILENT = "silent"
+    UNRESPONSIVE = "silent"
     """It was ready, and leaves its probes unanswered: it gets no new requests until it answers again."""
     DRAINING = "draining"
     """It gets no new requests and ends when those in flight are answered."""
@@ -42,23 +42,23 @@ class ReplicaState(StrEnum):
     @property
     def alive(self) -> bool:
         """Whether a process may stand behind it."""
-        return self.wanted or self is ReplicaState.DRAINING
+        return self.active or self is ReplicaState.DRAINING
 
     @property
-    def wanted(self) -> bool:
+    def active(self) -> bool:
         """Whether it is one of those that were wished for, and not on its way out."""
-        return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.SILENT)
+        return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.UNRESPONSIVE)
 
 
-MOVES: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
+TRANSITIONS: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
     {
         ReplicaState.STARTING: frozenset(
             {ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
         ),
         ReplicaState.READY: frozenset(
-            {ReplicaState.SILENT, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
+            {ReplicaState.UNRESPONSIVE, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
         ),
-        ReplicaState.SILENT: frozenset(
+        ReplicaState.UNRESPONSIVE: frozenset(
             {ReplicaState.READY, ReplicaState.DRAINING, ReplicaState.FAILED, ReplicaState.GONE}
         ),
         ReplicaState.DRAINING: frozenset({ReplicaState.GONE}),
@@ -69,12 +69,12 @@ MOVES: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
 """Every legal move of a replica; the store refuses others."""
 
 
-class Removal(StrEnum):
+class Deletion(StrEnum):
     """How a deployment is being deleted."""
 
-    DRAIN = "drain"
+    GRACEFUL = "drain"
     """Requests in flight are answered first."""
-    FORCE = "force"
+    FORCED = "force"
     """At once."""
 
 
@@ -154,63 +154,63 @@ class Deployment:
 
     id: str
     model_id: str
-    wanted: Revision
+    target: Revision
     replicas: int
     """How many are wish; 0 stops the model."""
     created_at: datetime
     updated_at: datetime
-    served: Revision | None = None
+    last_stable: Revision | None = None
     """The last revision of which a replica became ready: what a failed update falls back to."""
-    latest: int = 1
+    revision_counter: int = 1
     """The highest revision number ever given; a failed one's is never given again."""
     failures: int = 0
     """Replicas that ended in a row, since one was last ready for a while."""
     retry_at: float | None = None
     """Unix time before which no replica is started."""
-    gave_up: bool = False
+    failed: bool = False
     """No replica is started until somebody changes the wish."""
-    abandoned: str = ""
+    rolled_back_from: str = ""
     """The version of the last update, where it did not become ready and the one before it serves on."""
-    abandoned_for: str = ""
+    rollback_reason: str = ""
     """Why it did not."""
     reason: str = ""
     """Why the last replica failed."""
-    removal: Removal | None = None
-    dormant: bool = False
+    deletion: Deletion | None = None
+    scaled_to_zero: bool = False
     """Its replicas were ended because nobody asked; the next request starts it."""
-    held_until: float | None = None
+    autoscaling_paused_until: float | None = None
     """Unix time until which the load does not change the number of replicas: somebody chose it."""
 
     @property
-    def on_demand(self) -> bool:
+    def scales_to_zero(self) -> bool:
         """Whether it is ended when nobody asks."""
-        return self.wanted.config.scaling.min_replicas == 0
+        return self.target.config.scaling.min_replicas == 0
 
     @property
-    def awaited(self) -> bool:
+    def may_become_ready(self) -> bool:
         """Whether a caller may wait for a replica: one is on its way, or is started when somebody asks.
 
         A model's first start may take minutes, or never come to an end; nobody waits for that unless it is on demand.
         """
-        if self.removal or self.gave_up:
+        if self.deletion or self.failed:
             return False
-        return self.dormant or (self.replicas > 0 and (self.on_demand or self.served is not None))
+        return self.scaled_to_zero or (self.replicas > 0 and (self.scales_to_zero or self.last_stable is not None))
 
     @property
-    def proven(self) -> bool:
+    def is_stable(self) -> bool:
         """Whether a replica of the wanted revision has ever been ready."""
-        return self.served is not None and self.served.number == self.wanted.number
+        return self.last_stable is not None and self.last_stable.number == self.target.number
 
 
 @dataclass(frozen=True)
 class Health:
     """How a replica answered its last probes."""
 
-    misses: int = 0
+    failures_in_a_row: int = 0
     """Probes in a row that it left unanswered."""
-    answers: int = 0
+    successes_in_a_row: int = 0
     """Probes in a row that it answered."""
-    silence: float = 0.0
+    seconds_unresponsive: float = 0.0
     """Seconds since it last answered."""
 
 
@@ -239,7 +239,7 @@ class Replica:
 
 
 @dataclass(frozen=True)
-class Demand:
+class LoadReport:
     """What callers want of a model, as one worker of the server sees it."""
 
     worker: str
@@ -248,11 +248,11 @@ class Demand:
     """Requests that replicas are working on."""
     waiting: int
     """Requests that wait for a place at a replica."""
-    places: int
+    slots: int
     """Requests that this worker lets the replicas work on at a time."""
-    asked_at: float
+    last_request_at: float
     """Unix time of the last request."""
-    at: float
+    reported_at: float
     """Unix time of this look."""
 
 
@@ -271,8 +271,8 @@ class Event:
 
 def status_of(deployment: Deployment, replicas: Iterable[Replica]) -> Status:
     """The status, from the wish and the replicas of this deployment."""
-    if deployment.removal or deployment.replicas == 0:
+    if deployment.deletion or deployment.replicas == 0:
         return Status.STOPPED
     if any(one.state is ReplicaState.READY for one in replicas):
         return Status.RUNNING
-    return Status.FAILED if deployment.gave_up else Status.PENDING
+    return Status.FAILED if deployment.failed else Status.PENDING

@@ -13,13 +13,13 @@ class Outage:
         self._logger, self._name = logger, name
         self._cause: str | None = None
 
-    def lasts(self, cause: str) -> None:
+    def report(self, cause: str) -> None:
         """It does not answer."""
         if cause != self._cause:
             self._logger.warning("%s does not answer (%s); nothing is started or ended meanwhile", self._name, cause)
             self._cause = cause
 
-    def is_over(self) -> None:
+    def end(self) -> None:
         """It answers."""
         if self._cause is not None:
             self._logger.warning("%s answers again", self._name)

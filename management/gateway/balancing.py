@@ -22,24 +22,24 @@ class Priority(IntEnum):
 
 
 @dataclass(frozen=True, order=True)
-class Turn:
+class QueuePosition:
     """A waiting request's place: the smallest is next.
 
     Strict priorities that age: each step of priority is worth ``ageing`` seconds of waiting. Everybody ages at the
     same pace, so the order of two requests never changes and is known when they come.
     """
 
-    due: float
+    virtual_start: float
     number: int
 
 
-def turn(arrived: float, priority: Priority, number: int, *, ageing: float) -> Turn:
+def position(arrived: float, priority: Priority, number: int, *, ageing: float) -> QueuePosition:
     """The turn of a request that arrived at that second as that number of all."""
-    return Turn(arrived + priority * ageing, number)
+    return QueuePosition(arrived + priority * ageing, number)
 
 
 @dataclass(frozen=True)
-class Load:
+class ReplicaLoad:
     """A ready replica and how many requests are in flight to it."""
 
     replica_id: str
@@ -48,7 +48,7 @@ class Load:
     """When it got its last request, by any count that grows."""
 
 
-def pick(loads: Iterable[Load], concurrency: int, avoid: Collection[str] = ()) -> str | None:
+def pick(loads: Iterable[ReplicaLoad], concurrency: int, avoid: Collection[str] = ()) -> str | None:
     """The replica with least in flight that may take one more; ``avoid`` only when there is no other.
 
     None when all are full. Of equals that one is taken which was for longest not taken.

@@ -14,7 +14,7 @@ from management.backends.base import (
     Headers,
     no_headers,
 )
-from management.counters import ModelTally, counted
+from management.counters import ModelCounters, counting
 from management.domain.records import Deployment, Replica
 from management.errors import (
     BackendUnavailable,
@@ -29,7 +29,7 @@ from management.errors import (
     StoreUnavailable,
 )
 from management.gateway.balancing import Priority
-from management.gateway.queue import LineClosedError, QueueFullError, Rules, Seat
+from management.gateway.queue import QueueClosed, QueueLimits, QueueOverflow, ReplicaSlot
 from management.gateway.replica_client import (
     ConnectionBroken,
     Item,
@@ -43,7 +43,7 @@ from management.gateway.replica_client import (
 )
 from management.gateway.route_table import (
     Route,
-    Routes,
+    RouteTable,
 )
 from management.settings import Settings
 
@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Terms:
+class InferenceOptions:
     """On which a caller asks: how urgently, for how many seconds (waiting included), under which id, how much."""
 
     priority: Priority
@@ -68,16 +68,16 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Calls:
+class GatewayHooks:
     """What the gateway has others do."""
 
     refresh: Callable[[], Awaitable[None]]
     """Looks whether there is anything new to ``learn``."""
-    awaken: Callable[[str], Awaitable[None]]
+    activate: Callable[[str], Awaitable[None]]
     """Has a model started that was ended because nobody asked for it; raises ManagementError."""
-    suspect: Callable[[str], None]
+    probe_now: Callable[[str], None]
     """This replica is to be looked at."""
-    eject: Callable[[Deployment, str, str], None]
+    record_ejection: Callable[[Deployment, str, str], None]
     """A replica of this deployment is not asked for a while, and why."""
     backend_answers: Callable[[], Awaitable[bool]]
     """Whether what runs the replicas can be asked for anything."""
@@ -88,38 +88,40 @@ class Calls:
 class Gateway:
     """The way to every model's replicas from this process."""
 
-    def __init__(self, settings: Settings, calls: Calls) -> None:
+    def __init__(self, settings: Settings, calls: GatewayHooks) -> None:
         """``calls`` are what the gateway has others do."""
         self._do = calls
         self._waking: set[asyncio.Task[None]] = set()
-        rules = Rules(settings.concurrency, settings.queue_size, settings.queue_bytes, settings.ageing_seconds)
-        self.routes = Routes(rules, calls.headers)
+        rules = QueueLimits(settings.concurrency, settings.queue_size, settings.queue_bytes, settings.ageing_seconds)
+        self.routes = RouteTable(rules, calls.headers)
 
     def learn(self, deployments: Iterable[Deployment], ready: Iterable[Replica]) -> None:
         """Which models there are, and which of their replicas requests may be sent to, from now on."""
         self.routes.learn(deployments, ready)
         for route in self.routes:
-            if route.deployment.dormant and route.line.waiting:  # it was ended in the moment in which they asked
+            if (
+                route.deployment.scaled_to_zero and route.queue.waiting
+            ):  # it was ended in the moment in which they asked
                 task = asyncio.create_task(self._wake_for_all(route))
                 self._waking.add(task)
                 task.add_done_callback(self._waking.discard)
 
     async def _wake_for_all(self, route: Route) -> None:
         try:
-            await self._do.awaken(route.model_id)
+            await self._do.activate(route.model_id)
         except ManagementError:
-            route.line.turn_away()
+            route.queue.reject_all()
 
-    async def infer(self, model_id: str, items: Sequence[Item], terms: Terms) -> list[Result]:
+    async def infer(self, model_id: str, items: Sequence[Item], terms: InferenceOptions) -> list[Result]:
         """A result for each item, in order. Raises ManagementError."""
-        with counted(lambda: self._tally(model_id)):
+        with counting(lambda: self._tally(model_id)):
             return await self._infer(model_id, items, terms)
 
-    def _tally(self, model_id: str) -> ModelTally | None:
+    def _tally(self, model_id: str) -> ModelCounters | None:
         route = self.routes.get(model_id)
-        return None if route is None else route.tally
+        return None if route is None else route.counters
 
-    async def _infer(self, model_id: str, items: Sequence[Item], terms: Terms) -> list[Result]:
+    async def _infer(self, model_id: str, items: Sequence[Item], terms: InferenceOptions) -> list[Result]:
         parts = [items[start : start + ITEMS_A_CALL] for start in range(0, len(items), ITEMS_A_CALL)]
         try:
             async with asyncio.timeout(terms.seconds):
@@ -127,7 +129,7 @@ class Gateway:
                 try:
                     answers = await _together([self._call(route, part, terms) for part in parts])
                 finally:
-                    route.asked_at = time.time()  # it was in use until now
+                    route.last_request_at = time.time()  # it was in use until now
         except TimeoutError:
             raise InferenceTimeout({"model_id": model_id, "timeout": terms.seconds}) from None
         except ModelNotReady as error:
@@ -138,12 +140,12 @@ class Gateway:
 
     async def _found(self, model_id: str) -> Route:
         route = self.routes.get(model_id)
-        if route is None or not (route.line.replica_ids or route.deployment.awaited):
+        if route is None or not (route.queue.replica_ids or route.deployment.may_become_ready):
             await self._look()  # another worker may have changed it a moment ago
             route = self.routes.get(model_id)
         if route is None:
             raise ModelNotFound({"model_id": model_id})
-        route.asked_at = time.time()
+        route.last_request_at = time.time()
         return route
 
     async def _look(self) -> None:
@@ -151,7 +153,7 @@ class Gateway:
         with suppress(StoreUnavailable):
             await self._do.refresh()
 
-    async def _call(self, route: Route, items: Sequence[Item], terms: Terms) -> list[Result]:
+    async def _call(self, route: Route, items: Sequence[Item], terms: InferenceOptions) -> list[Result]:
         """One call to one replica, with the outcome in the API's terms."""
         about = {"model_id": route.model_id}
         try:
@@ -160,7 +162,7 @@ class Gateway:
             raise route.not_ready() from None
         except ReplicaBusy:
             told = {**about, "reason": "the model is busy"}
-            raise ModelBusy(told, retry_after=route.line.retry_after()) from None
+            raise ModelBusy(told, retry_after=route.queue.retry_after()) from None
         except ReplicaLate:
             raise InferenceTimeout(about) from None
         except ReplicaRefused as refused:
@@ -169,7 +171,7 @@ class Gateway:
             logger.warning("model %s failed: %s", route.model_id, error)
             raise ModelFailed(about) from error
 
-    async def _answered(self, route: Route, items: Sequence[Item], terms: Terms) -> list[Result]:
+    async def _answered(self, route: Route, items: Sequence[Item], terms: InferenceOptions) -> list[Result]:
         """Where a connection breaks, once more from another replica; where none was made, from one after the other.
 
         What ended one may have ended others in the same moment, whose system still takes connections: the second one
@@ -181,7 +183,7 @@ class Gateway:
         while True:
             asked = time.perf_counter()
             seat = await self._seated(route, terms, broken, dead)
-            route.tally.queued.add(time.perf_counter() - asked)
+            route.counters.queued.add(time.perf_counter() - asked)
             try:
                 return await self._ask(route, seat, items, terms, warily=repeated)
             except ConnectionBroken as error:
@@ -194,33 +196,35 @@ class Gateway:
                 else:
                     repeated = True
                 broken.add(name)
-                self._blame(route, name, str(error))
-                route.line.rest(name)
-                self._do.suspect(name)
+                self._record_failure(route, name, str(error))
+                route.queue.eject(name)
+                self._do.probe_now(name)
                 await self._look()  # there may be another one by now
-                if broken.issuperset(route.line.replica_ids) and not await self._do.backend_answers():
+                if broken.issuperset(route.queue.replica_ids) and not await self._do.backend_answers():
                     raise route.not_ready() from error  # and nobody can start one
 
-    async def _seated(self, route: Route, terms: Terms, avoid: Collection[str], never: Collection[str]) -> Seat:
-        if not route.line.replica_ids:
-            if not route.deployment.awaited:
+    async def _seated(
+        self, route: Route, terms: InferenceOptions, avoid: Collection[str], never: Collection[str]
+    ) -> ReplicaSlot:
+        if not route.queue.replica_ids:
+            if not route.deployment.may_become_ready:
                 raise route.not_ready()
-            if route.deployment.dormant:
-                await self._do.awaken(route.model_id)
-                if not route.deployment.awaited:  # somebody stopped it meanwhile
+            if route.deployment.scaled_to_zero:
+                await self._do.activate(route.model_id)
+                if not route.deployment.may_become_ready:  # somebody stopped it meanwhile
                     raise route.not_ready()
         try:
-            return await route.line.take(terms.priority, size=terms.size, avoid=avoid, never=never)
-        except QueueFullError:
+            return await route.queue.acquire(terms.priority, size=terms.size, avoid=avoid, never=never)
+        except QueueOverflow:
             told = {"model_id": route.model_id, "reason": "the queue is full"}
-            raise QueueFull(told, retry_after=route.line.retry_after()) from None
-        except LineClosedError:
+            raise QueueFull(told, retry_after=route.queue.retry_after()) from None
+        except QueueClosed:
             if self.routes.get(route.model_id) is route:
                 raise route.not_ready() from None
             raise ModelNotFound({"model_id": route.model_id}) from None
 
     async def _ask(
-        self, route: Route, seat: Seat, items: Sequence[Item], terms: Terms, *, warily: bool
+        self, route: Route, seat: ReplicaSlot, items: Sequence[Item], terms: InferenceOptions, *, warily: bool
     ) -> list[Result]:
         answered = False
         try:
@@ -233,20 +237,20 @@ class Gateway:
             answered = True
             return results
         except (ReplicaFailed, ReplicaLate) as error:
-            self._blame(route, seat.replica_id, str(error))
+            self._record_failure(route, seat.replica_id, str(error))
             raise
         except ReplicaRefused:
             seat.failures = 0  # it works: the request is at fault
             raise
         finally:
-            route.line.leave(seat, answered=answered)
+            route.queue.release(seat, answered=answered)
 
-    def _blame(self, route: Route, replica_id: str, reason: str) -> None:
+    def _record_failure(self, route: Route, replica_id: str, reason: str) -> None:
         """One that fails again and again is not asked for a while, and somebody should know."""
-        if route.line.blame(replica_id):
+        if route.queue.record_failure(replica_id):
             logger.warning("model %s: replica %s fails again and again: %s", route.model_id, replica_id, reason)
-            self._do.suspect(replica_id)
-            self._do.eject(route.deployment, replica_id, reason)
+            self._do.probe_now(replica_id)
+            self._do.record_ejection(route.deployment, replica_id, reason)
 
     async def close(self) -> None:
         """Closes every connection."""

@@ -10,25 +10,26 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
+from management.domain.backoff import backoff
 from management.gateway import balancing
-from management.gateway.balancing import Load, Priority, Turn
+from management.gateway.balancing import Priority, QueuePosition, ReplicaLoad
 
 RATE_WEIGHT: Final = 0.1
 """Of the newest measurement in the smoothed time between two answers."""
-REST_SECONDS: Final = 1.0
+PROBE_PAUSE_SECONDS: Final = 1.0
 """That a replica rests whose connection broke: until the supervisor has looked at it."""
-SHARES: Final = {Priority.HIGH: 1.0, Priority.NORMAL: 0.75, Priority.LOW: 0.5}
+BYTE_SHARES: Final = {Priority.HIGH: 1.0, Priority.NORMAL: 0.75, Priority.LOW: 0.5}
 """Of all bytes that may wait, how many may when a request of that priority comes; the others are more urgent ones'."""
-ENOUGH_FAILURES: Final = 3
+EJECT_AFTER_FAILURES: Final = 3
 """In a row, after which a replica rests."""
-LONGEST_REST: Final = 30.0
+LONGEST_EJECTION_SECONDS: Final = 30.0
 """Seconds."""
 MOST_LEFT: Final = 64
 """Requests whose callers left that may stay in the heap beside as many as wait."""
 
 
 @dataclass
-class Seat:
+class ReplicaSlot:
     """A ready replica, and what is in flight to it."""
 
     replica_id: str
@@ -41,26 +42,26 @@ class Seat:
 
 @dataclass(order=True)
 class _Waiting:
-    turn: Turn
+    turn: QueuePosition
     size: int = field(compare=False)
     priority: Priority = field(compare=False)
     avoid: Collection[str] = field(compare=False)
     never: Collection[str] = field(compare=False)
-    place: asyncio.Future[Seat] = field(compare=False)
+    place: asyncio.Future[ReplicaSlot] = field(compare=False)
     counts: bool = field(compare=False, default=False)
     """Whether it is among those that wait."""
 
 
-class QueueFullError(Exception):
+class QueueOverflow(Exception):
     """Too many wait already."""
 
 
-class LineClosedError(Exception):
+class QueueClosed(Exception):
     """Nothing is served in this line any more."""
 
 
 @dataclass(frozen=True)
-class Rules:
+class QueueLimits:
     """How a line is kept."""
 
     concurrency: int
@@ -73,12 +74,12 @@ class Rules:
     """Seconds of waiting that are worth a step of priority."""
 
 
-class Line:
+class RequestQueue:
     """The line before the replicas of one model in this process."""
 
-    def __init__(self, rules: Rules, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, rules: QueueLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._rules, self._clock = rules, clock
-        self._seats: dict[str, Seat] = {}
+        self._seats: dict[str, ReplicaSlot] = {}
         self._resting: dict[str, float] = {}
         self._heap: list[_Waiting] = []
         self._waiting = dict.fromkeys(Priority, 0)
@@ -104,35 +105,35 @@ class Line:
         return sum(one.in_flight for one in self._seats.values())
 
     @property
-    def places(self) -> int:
+    def slots(self) -> int:
         """Requests that the replicas may work on."""
         return len(self._seats) * self._rules.concurrency
 
-    def seat(self, replica_ids: set[str]) -> None:
+    def set_replicas(self, replica_ids: set[str]) -> None:
         """Requests go to these replicas from now on; what is in flight to others goes on."""
         for gone in self._seats.keys() - replica_ids:
             del self._seats[gone]
             self._resting.pop(gone, None)
         for replica_id in replica_ids - self._seats.keys():
-            self._seats[replica_id] = Seat(replica_id)
+            self._seats[replica_id] = ReplicaSlot(replica_id)
         self._serve()
 
-    async def take(
+    async def acquire(
         self, priority: Priority, *, size: int = 0, avoid: Collection[str] = (), never: Collection[str] = ()
-    ) -> Seat:
+    ) -> ReplicaSlot:
         """A place at a replica, at once or when the turn comes; ``leave`` gives it back.
 
         ``size`` is the request's bytes; replicas to ``avoid`` are taken where there is no other, those of ``never`` are
         not. Cancelled, it gives up the wait. Raises QueueFullError, LineClosedError.
         """
         if self._closed:
-            raise LineClosedError
+            raise QueueClosed
         if not self.waiting and (seat := self._free(avoid, never)) is not None:
             return self._sit(seat)
         before = sum(number for other, number in self._waiting.items() if other <= priority)
-        if before >= self._rules.size or self._bytes + size > self._rules.most_bytes * SHARES[priority]:
-            raise QueueFullError
-        turn = balancing.turn(self._clock(), priority, next(self._numbers), ageing=self._rules.ageing)
+        if before >= self._rules.size or self._bytes + size > self._rules.most_bytes * BYTE_SHARES[priority]:
+            raise QueueOverflow
+        turn = balancing.position(self._clock(), priority, next(self._numbers), ageing=self._rules.ageing)
         waiting = _Waiting(turn, size, priority, avoid, never, asyncio.get_running_loop().create_future())
         self._join(waiting)
         try:
@@ -141,12 +142,12 @@ class Line:
             self._give_up(waiting)
             raise
 
-    def rest(self, replica_id: str) -> None:
+    def eject(self, replica_id: str) -> None:
         """Its connection broke: for a moment it gets nothing that another one can take. It looks idle, being dead."""
         if replica_id in self._seats:
-            self._resting[replica_id] = max(self._resting.get(replica_id, 0.0), self._clock() + REST_SECONDS)
+            self._resting[replica_id] = max(self._resting.get(replica_id, 0.0), self._clock() + PROBE_PAUSE_SECONDS)
 
-    def blame(self, replica_id: str) -> bool:
+    def record_failure(self, replica_id: str) -> bool:
         """It failed. After some failures in a row it gets nothing, for longer each time, that another one can take.
 
         True when that begins. An answer makes good for all of them; what fails while it rests, for want of others,
@@ -156,26 +157,26 @@ class Line:
         if seat is None or self._resting.get(replica_id, 0.0) > self._clock():
             return False
         seat.failures += 1
-        times = seat.failures - ENOUGH_FAILURES
-        if times < 0:
+        beyond = seat.failures - EJECT_AFTER_FAILURES + 1
+        if beyond < 1:
             return False
-        self._resting[replica_id] = self._clock() + min(LONGEST_REST, REST_SECONDS * 2 ** min(times, 10))
+        self._resting[replica_id] = self._clock() + backoff(beyond, PROBE_PAUSE_SECONDS, LONGEST_EJECTION_SECONDS)
         return True
 
     def close(self) -> None:
         """Nobody is served any more, whoever waits or comes."""
         self._closed = True
-        self.turn_away()
+        self.reject_all()
 
-    def turn_away(self) -> None:
+    def reject_all(self) -> None:
         """Whoever waits is told that it is in vain."""
         for waiting in self._heap:
             self._uncounted(waiting)
             if not waiting.place.done():
-                waiting.place.set_exception(LineClosedError())
+                waiting.place.set_exception(QueueClosed())
         self._heap.clear()
 
-    def leave(self, seat: Seat, *, answered: bool) -> None:
+    def release(self, seat: ReplicaSlot, *, answered: bool) -> None:
         """Gives the place to the next one."""
         seat.in_flight -= 1
         if answered:
@@ -190,11 +191,11 @@ class Line:
         """Seconds until a place is likely free."""
         return balancing.retry_after(self.waiting, 1 / self._interval if self._interval else 0.0)
 
-    def _free(self, avoid: Collection[str], never: Collection[str]) -> Seat | None:
+    def _free(self, avoid: Collection[str], never: Collection[str]) -> ReplicaSlot | None:
         at = self._clock()
         resting = {one for one, until in self._resting.items() if until > at}
         seats = [one for one in self._seats.values() if one.replica_id not in never]
-        loads = [Load(one.replica_id, one.in_flight, one.last) for one in seats]
+        loads = [ReplicaLoad(one.replica_id, one.in_flight, one.last) for one in seats]
         chosen = balancing.pick(loads, self._rules.concurrency, resting | set(avoid))
         return None if chosen is None else self._seats[chosen]
 
@@ -234,7 +235,7 @@ class Line:
             self._waiting[waiting.priority] -= 1
             self._bytes -= waiting.size
 
-    def _sit(self, seat: Seat) -> Seat:
+    def _sit(self, seat: ReplicaSlot) -> ReplicaSlot:
         seat.in_flight += 1
         seat.last = next(self._numbers)
         return seat
@@ -244,7 +245,7 @@ class Line:
             waiting.place.cancel()
             self._uncounted(waiting)
         elif waiting.place.exception() is None:
-            self.leave(waiting.place.result(), answered=False)  # its turn came in the same moment
+            self.release(waiting.place.result(), answered=False)  # its turn came in the same moment
 
     def _measure(self) -> None:
         """The time between two answers, smoothed."""

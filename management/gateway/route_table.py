@@ -10,10 +10,10 @@ from math import ceil
 from typing import Final
 
 from management.backends.base import Headers, no_headers
-from management.counters import ModelTally
+from management.counters import ModelCounters
 from management.domain.records import Deployment, Replica
 from management.errors import ModelGaveUp, ModelNotReady, ModelStopped
-from management.gateway.queue import Line, Rules
+from management.gateway.queue import QueueLimits, RequestQueue
 from management.gateway.replica_client import ReplicaClient
 
 FIRST_START: Final = 5.0
@@ -26,13 +26,13 @@ class Route:
     """The way to one deployment's replicas."""
 
     deployment: Deployment
-    line: Line
+    queue: RequestQueue
     clients: dict[str, ReplicaClient] = field(default_factory=dict)
     start_seconds: float = FIRST_START
     """How long the last replica took to become ready."""
-    asked_at: float = 0.0
+    last_request_at: float = 0.0
     """Unix time of the last request."""
-    tally: ModelTally = field(default_factory=ModelTally)
+    counters: ModelCounters = field(default_factory=ModelCounters)
     """Gone with the deployment, as its series are."""
 
     @property
@@ -43,17 +43,17 @@ class Route:
     def not_ready(self) -> ModelNotReady:
         """The error while nothing is ready; with ``Retry-After`` only where time alone helps."""
         about = {"model_id": self.model_id}
-        if self.deployment.gave_up:
+        if self.deployment.failed:
             return ModelGaveUp(about)
-        if self.deployment.replicas == 0 and not self.deployment.dormant:
+        if self.deployment.replicas == 0 and not self.deployment.scaled_to_zero:
             return ModelStopped(about)
         return ModelNotReady(about, retry_after=max(1, min(LATEST_RETRY, ceil(self.start_seconds))))
 
 
-class Routes:
+class RouteTable:
     """Every model's."""
 
-    def __init__(self, rules: Rules, headers: Headers = no_headers) -> None:
+    def __init__(self, rules: QueueLimits, headers: Headers = no_headers) -> None:
         """``headers`` are what a replica wants with each request."""
         self._rules, self._headers = rules, headers
         self._routes: dict[str, Route] = {}
@@ -68,7 +68,7 @@ class Routes:
 
     def learn(self, deployments: Iterable[Deployment], ready: Iterable[Replica]) -> None:
         """Which models there are, and which of their replicas requests may be sent to, from now on."""
-        wanted = {one.model_id: one for one in deployments if not one.removal}
+        wanted = {one.model_id: one for one in deployments if not one.deletion}
         replicas: dict[str, dict[str, Replica]] = {one.id: {} for one in wanted.values()}
         for one in ready:
             if one.deployment_id in replicas:
@@ -77,17 +77,17 @@ class Routes:
             # A new deployment of an old name shares nothing with it: neither replicas nor who waits for them.
             if model_id not in wanted or wanted[model_id].id != self._routes[model_id].deployment.id:
                 gone = self._routes.pop(model_id)
-                self._seat(gone, {})
-                gone.line.close()
+                self._set_replicas(gone, {})
+                gone.queue.close()
         for model_id, deployment in wanted.items():
-            route = self._routes.setdefault(model_id, Route(deployment, Line(self._rules)))
+            route = self._routes.setdefault(model_id, Route(deployment, RequestQueue(self._rules)))
             route.deployment = deployment
-            self._seat(route, replicas[deployment.id])
-            if not route.line.replica_ids and not deployment.awaited:
-                route.line.turn_away()  # a crash is waited for; a model that was stopped, or given up, is not
+            self._set_replicas(route, replicas[deployment.id])
+            if not route.queue.replica_ids and not deployment.may_become_ready:
+                route.queue.reject_all()  # a crash is waited for; a model that was stopped, or given up, is not
 
-    def _seat(self, route: Route, replicas: Mapping[str, Replica]) -> None:
-        if route.line.replica_ids == replicas.keys():
+    def _set_replicas(self, route: Route, replicas: Mapping[str, Replica]) -> None:
+        if route.queue.replica_ids == replicas.keys():
             return
         for gone in route.clients.keys() - replicas.keys():
             self._close_later(route.clients.pop(gone))
@@ -96,7 +96,7 @@ class Routes:
             route.clients[new] = ReplicaClient(replica.address, partial(self._headers, replica))
             if replica.ready_at is not None:
                 route.start_seconds = (replica.ready_at - replica.created_at).total_seconds()
-        route.line.seat(set(replicas))
+        route.queue.set_replicas(set(replicas))
 
     def _close_later(self, client: ReplicaClient) -> None:
         """When its calls in flight are answered: closing a session breaks them."""

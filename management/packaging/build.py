@@ -70,7 +70,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Store:
+class BentoHome:
     """A BentoML home."""
 
     home: Path
@@ -111,7 +111,7 @@ def recipes(root: Path = ROOT) -> list[Recipe]:
     return sorted((_recipe(file, root) for file in files), key=lambda one: one.name)
 
 
-def digest(recipe: Recipe, tag: Tag, store: Store) -> str:
+def digest(recipe: Recipe, tag: Tag, store: BentoHome) -> str:
     """Of all that decides what is built: build file, its files, requirements, exact models, and the version.
 
     The commit is not among it: the same content is the same Bento.
@@ -126,7 +126,7 @@ def digest(recipe: Recipe, tag: Tag, store: Store) -> str:
     return told.hexdigest()
 
 
-def build(recipe: Recipe, tag: Tag, store: Store) -> bool:
+def build(recipe: Recipe, tag: Tag, store: BentoHome) -> bool:
     """Builds a Bento unless it is up to date, and says whether it did. Raises BuildError."""
     missing = [one for one in recipe.models if store.model(one) is None]
     if missing:
@@ -192,14 +192,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _workplace(store: Store) -> Iterator[Store]:
+def _workplace(store: BentoHome) -> Iterator[BentoHome]:
     """A BentoML home with the same models, on the same file system, for as long as the block runs."""
     (store.home / "models").mkdir(parents=True, exist_ok=True)
     _remove(one for one in store.home.glob(f"{WORKPLACE}*") if _is_left(one))
     home = Path(tempfile.mkdtemp(prefix=WORKPLACE, dir=store.home))
     try:
         (home / "models").symlink_to(store.home / "models")
-        yield Store(home)
+        yield BentoHome(home)
     finally:
         _remove([home])
 
@@ -211,7 +211,7 @@ def _is_left(workplace: Path) -> bool:
         return False
 
 
-def _run(recipe: Recipe, tag: Tag, place: Store) -> None:
+def _run(recipe: Recipe, tag: Tag, place: BentoHome) -> None:
     """In a process of its own: BentoML reads its home once, and the services' modules are many."""
     labels = {"version": tag.version, **_revision(recipe.root)}
     command = [sys.executable, "-c", _BUILD, str(recipe.file), tag.version, json.dumps(labels)]

@@ -22,7 +22,9 @@ import yaml  # type: ignore[import-untyped]
 from management.domain.bento_tag import (
     Tag,
 )
-from management.packaging.build import Store
+from management.packaging.build import (
+    BentoHome,
+)
 
 PREFIX: Final = "atelier"
 DIGEST: Final = "atelier.digest"
@@ -73,7 +75,7 @@ def existing(name: str) -> Image | None:
 
 
 def make(
-    store: Store, tag: Tag, name: str, watch: Callable[[str], None] = lambda _: None, *, again: bool = False
+    store: BentoHome, tag: Tag, name: str, watch: Callable[[str], None] = lambda _: None, *, again: bool = False
 ) -> tuple[Image, bool]:
     """Makes the image of a Bento unless it is up to date, and says whether it did; every step goes to ``watch``.
 
@@ -113,7 +115,7 @@ def port(bento: dict[str, Any]) -> int | None:
     return None if found is None else int(found)
 
 
-def _containerize(store: Store, tag: Tag, name: str, digest: str, watch: Callable[[str], None]) -> None:
+def _containerize(store: BentoHome, tag: Tag, name: str, digest: str, watch: Callable[[str], None]) -> None:
     folder = store.folder(tag)
     bento = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))
     description = (folder / "README.md").read_text(encoding="utf-8")

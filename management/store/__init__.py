@@ -1,4 +1,4 @@
-"""What is remembered: deployments, replicas, events, keys, answers to be given again, and who may act."""
+"""What is remembered? Deployments, replicas, events, keys, replies to repeat, load reports, and which worker leads."""
 
 from management.store.store import Session, Store
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 from sqlalchemy.sql import ColumnElement
 
-from management.domain.records import Deployment, Removal, ReplicaState, Status
+from management.domain.records import Deletion, Deployment, ReplicaState, Status
 from management.store import tables
 from management.store.codecs import of_revision, to_revision
 
 _columns = tables.deployments.c
+COLUMNS: Final = {
+    "target": "wanted",
+    "last_stable": "served",
+    "revision_counter": "latest",
+    "failed": "gave_up",
+    "rolled_back_from": "abandoned",
+    "rollback_reason": "abandoned_for",
+    "deletion": "removal",
+    "scaled_to_zero": "dormant",
+    "autoscaling_paused_until": "held_until",
+}
+"""Columns that keep the names of the first version, by the record's field."""
+FIELDS: Final = {column: name for name, column in COLUMNS.items()}
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,7 @@ class Page:
     total: int
 
 
-class Deployments:
+class DeploymentRepository:
     """In the order of their creation."""
 
     def __init__(self, connection: Connection) -> None:
@@ -92,11 +105,11 @@ def _has(status: Status) -> ColumnElement[bool]:
 
 def _values(deployment: Deployment) -> dict[str, Any]:
     return {
-        **vars(deployment),
-        "model_type": deployment.wanted.config.model_type,
-        "wanted": of_revision(deployment.wanted),
-        "served": None if deployment.served is None else of_revision(deployment.served),
-        "removal": None if deployment.removal is None else deployment.removal.value,
+        **{COLUMNS.get(name, name): value for name, value in vars(deployment).items()},
+        "model_type": deployment.target.config.model_type,
+        "wanted": of_revision(deployment.target),
+        "served": None if deployment.last_stable is None else of_revision(deployment.last_stable),
+        "removal": None if deployment.deletion is None else deployment.deletion.value,
     }
 
 
@@ -106,5 +119,5 @@ def _record(row: Row[Any]) -> Deployment:
         del values[extra]
     values["wanted"] = to_revision(values["wanted"])
     values["served"] = None if values["served"] is None else to_revision(values["served"])
-    values["removal"] = None if values["removal"] is None else Removal(values["removal"])
-    return Deployment(**values)
+    values["removal"] = None if values["removal"] is None else Deletion(values["removal"])
+    return Deployment(**{FIELDS.get(name, name): value for name, value in values.items()})

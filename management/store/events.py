@@ -16,7 +16,7 @@ KEPT_IN_ALL: Final = 100_000
 _columns = tables.events.c
 
 
-class Events:
+class EventRepository:
     """The newest first."""
 
     def __init__(self, connection: Connection) -> None:

@@ -16,7 +16,7 @@ _columns = tables.answers.c
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecordedReply:
     """A request that was made, and its answer once it has one."""
 
     request: str
@@ -25,24 +25,24 @@ class Answer:
     body: Any
 
 
-class Answers:
+class IdempotencyKeyRepository:
     """By caller and key."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def begin(self, caller: str, key: str, request: str, at: datetime) -> Answer | None:
+    def begin(self, caller: str, key: str, request: str, at: datetime) -> RecordedReply | None:
         """None, and the request is noted; or what is known of the same caller's key."""
         self._forget(at)
         row = self._connection.execute(select(tables.answers).where(*_of(caller, key))).one_or_none()
         if row is not None:
             running = row.running_until is not None and row.running_until > at
-            return Answer(row.request, running, row.status, row.body)
+            return RecordedReply(row.request, running, row.status, row.body)
         values = {"caller": caller, "key": key, "request": request, "since": at}
         self._connection.execute(insert(tables.answers).values(**values, status=0))
         return None
 
-    def answer(self, caller: str, key: str, status: int, body: Any, running_until: datetime | None = None) -> None:
+    def record(self, caller: str, key: str, status: int, body: Any, running_until: datetime | None = None) -> None:
         """The answer; while the request waits for the outcome, what it would be answered now.
 
         A server that dies in the wait never says that it is over: after ``running_until`` the answer stands.

@@ -13,7 +13,7 @@ from management.store import tables
 _columns = tables.keys.c
 
 
-class Keys:
+class KeyRepository:
     """In the order of their creation; revoked ones stay."""
 
     def __init__(self, connection: Connection) -> None:

@@ -24,7 +24,7 @@ class Lease:
     held_until: float
 
 
-class Leases:
+class LeaseRepository:
     """The lease of the supervisor."""
 
     def __init__(self, connection: Connection) -> None:

@@ -1,45 +1,53 @@
-"""What callers want of each model: a row of each worker that has been asked."""
+"""Load reports: a row of each worker that was asked for a model, and one that is left of the workers that are gone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select
 
-from management.domain.records import Demand
+from management.domain.records import LoadReport
 from management.store import tables
 
 FOLDED: Final = "folded"
-"""The worker of what is left of others."""
+"""The worker of the row that stands for workers that are gone."""
+COLUMNS: Final = {"slots": "places", "last_request_at": "asked_at", "reported_at": "at"}
+"""Columns that keep the names of the first version, by the record's field."""
+FIELDS: Final = {column: name for name, column in COLUMNS.items()}
 
 _columns = tables.demands.c
 
 
-class Demands:
-    """The last that each worker said."""
+class LoadReportRepository:
+    """The last report of each worker and deployment."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def put(self, demands: Sequence[Demand]) -> None:
-        """In place of what the same workers said of the same deployments; of those that are no more nothing is kept."""
+    def put(self, reports: Sequence[LoadReport]) -> None:
+        """Replaces the same workers' reports of the same deployments. Drops reports of deployments that are gone."""
         known = set(self._connection.scalars(select(tables.deployments.c.id)))
-        for one in demands:
-            own = (_columns.worker == one.worker) & (_columns.deployment_id == one.deployment_id)
+        for report in reports:
+            own = (_columns.worker == report.worker) & (_columns.deployment_id == report.deployment_id)
             self._connection.execute(delete(tables.demands).where(own))
-            if one.deployment_id in known:
-                self._connection.execute(insert(tables.demands).values(vars(one)))
+            if report.deployment_id in known:
+                values = {COLUMNS.get(name, name): value for name, value in vars(report).items()}
+                self._connection.execute(insert(tables.demands).values(values))
 
-    def all(self) -> list[Demand]:
-        """Of every worker, of every deployment."""
-        return [Demand(**row._mapping) for row in self._connection.execute(select(tables.demands))]
+    def all(self) -> list[LoadReport]:
+        """The reports of every worker and deployment."""
+        return [_record(row) for row in self._connection.execute(select(tables.demands))]
 
     def fold(self, before: float) -> None:
-        """Of what was said before that Unix time, by workers that are gone or idle, keeps when each model was asked."""
-        old = [one for one in self.all() if one.at < before]
-        asked: dict[str, float] = {}
-        for one in old:
-            asked[one.deployment_id] = max(one.asked_at, asked.get(one.deployment_id, 0.0))
+        """Folds reports from before that Unix time into one row a deployment, which keeps its last request."""
+        last: dict[str, float] = {}
+        for report in self.all():
+            if report.reported_at < before:
+                last[report.deployment_id] = max(report.last_request_at, last.get(report.deployment_id, 0.0))
         self._connection.execute(delete(tables.demands).where(_columns.at < before))
-        self.put([Demand(FOLDED, of, 0, 0, 0, at, 0.0) for of, at in asked.items()])
+        self.put([LoadReport(FOLDED, deployment_id, 0, 0, 0, at, 0.0) for deployment_id, at in last.items()])
+
+
+def _record(row: Row[Any]) -> LoadReport:
+    return LoadReport(**{FIELDS.get(name, name): value for name, value in row._mapping.items()})

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from management.domain.records import MOVES, Replica, ReplicaState
+from management.domain.records import TRANSITIONS, Replica, ReplicaState
 from management.store import tables
 from management.store.codecs import of_revision, to_revision
 
@@ -19,11 +19,11 @@ KEPT_FAILURES: Final = 3
 _columns = tables.replicas.c
 
 
-class IllegalMoveError(Exception):
+class IllegalTransition(Exception):
     """A replica cannot come into that state from the one it is in."""
 
 
-class Replicas:
+class ReplicaRepository:
     """In the order of their creation."""
 
     def __init__(self, connection: Connection) -> None:
@@ -45,21 +45,21 @@ class Replicas:
         """A new one."""
         self._connection.execute(insert(tables.replicas).values(_values(replica)))
 
-    def move(self, replica: Replica, state: ReplicaState, at: datetime, **more: Any) -> Replica:
+    def transition(self, replica: Replica, state: ReplicaState, at: datetime, **more: Any) -> Replica:
         """The replica in its new state; one that is GONE is forgotten. Raises IllegalMoveError.
 
         The row decides what state it is in, not the caller's copy.
         """
         row = self._connection.execute(select(_columns.state).where(_columns.id == replica.id)).one_or_none()
-        if row is None or state not in MOVES[ReplicaState(row.state)]:
-            raise IllegalMoveError(f"{replica.id}: {row and row.state} to {state}")
+        if row is None or state not in TRANSITIONS[ReplicaState(row.state)]:
+            raise IllegalTransition(f"{replica.id}: {row and row.state} to {state}")
         moved = replace(replica, state=state, changed_at=at, **more)
         self._connection.execute(update(tables.replicas).where(_columns.id == replica.id).values(_values(moved)))
         if state is ReplicaState.GONE:
             self._connection.execute(delete(tables.replicas).where(_columns.id == replica.id))
         return moved
 
-    def measured(self, replica_id: str, cpu_millicores: int, memory_bytes: int) -> None:
+    def record_usage(self, replica_id: str, cpu_millicores: int, memory_bytes: int) -> None:
         """What it uses now."""
         self._connection.execute(
             update(tables.replicas)

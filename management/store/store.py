@@ -24,13 +24,13 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from management.errors import StoreUnavailable
 from management.faults.disk import is_full
 from management.store import tables
-from management.store.deployments import Deployments
-from management.store.events import Events
-from management.store.idempotency_keys import Answers
-from management.store.keys import Keys
-from management.store.leases import Leases
-from management.store.load_reports import Demands
-from management.store.replicas import Replicas
+from management.store.deployments import DeploymentRepository
+from management.store.events import EventRepository
+from management.store.idempotency_keys import IdempotencyKeyRepository
+from management.store.keys import KeyRepository
+from management.store.leases import LeaseRepository
+from management.store.load_reports import LoadReportRepository
+from management.store.replicas import ReplicaRepository
 
 BUSY_SECONDS: Final = 5  # that one writer waits for another one
 QUEUE_SECONDS: Final = 5  # that a writer of this process waits for those before it
@@ -48,22 +48,22 @@ class Session:
     """One transaction: what can be read and written in it."""
 
     connection: Connection
-    deployments: Deployments = field(init=False)
-    replicas: Replicas = field(init=False)
-    events: Events = field(init=False)
-    keys: Keys = field(init=False)
-    answers: Answers = field(init=False)
-    leases: Leases = field(init=False)
-    demands: Demands = field(init=False)
+    deployments: DeploymentRepository = field(init=False)
+    replicas: ReplicaRepository = field(init=False)
+    events: EventRepository = field(init=False)
+    keys: KeyRepository = field(init=False)
+    idempotency_keys: IdempotencyKeyRepository = field(init=False)
+    leases: LeaseRepository = field(init=False)
+    load_reports: LoadReportRepository = field(init=False)
 
     def __post_init__(self) -> None:
-        self.deployments = Deployments(self.connection)
-        self.replicas = Replicas(self.connection)
-        self.events = Events(self.connection)
-        self.keys = Keys(self.connection)
-        self.answers = Answers(self.connection)
-        self.leases = Leases(self.connection)
-        self.demands = Demands(self.connection)
+        self.deployments = DeploymentRepository(self.connection)
+        self.replicas = ReplicaRepository(self.connection)
+        self.events = EventRepository(self.connection)
+        self.keys = KeyRepository(self.connection)
+        self.idempotency_keys = IdempotencyKeyRepository(self.connection)
+        self.leases = LeaseRepository(self.connection)
+        self.load_reports = LoadReportRepository(self.connection)
 
     def changes(self) -> int:
         """How many transactions have changed what others keep copies of."""

@@ -11,7 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management.packaging.build import Store, build, recipes
+from management.packaging.build import (
+    BentoHome,
+    build,
+    recipes,
+)
 from tests.deploy.deployment import Deployment, deployment
 from tests.support.docker_engine import docker
 from tests.support.servers import ROOT
@@ -44,7 +48,7 @@ def deployed(atelier_image: str) -> Iterator[Deployment]:
 def bentos(store: Path) -> Path:
     """A BentoML home with the Bento that is deployed."""
     recipe = next(one for one in recipes() if one.name == "tcm-diagnosis")
-    build(recipe, recipe.tags("2.0.0")[0], Store(store))
+    build(recipe, recipe.tags("2.0.0")[0], BentoHome(store))
     return store
 
 

@@ -1,1 +1,1 @@
-"""What stands in for a part: engines, launchers, replicas, readers and checkpoints, well and badly behaved."""
+"""What stands in for a part? Engines, launchers, replicas, readers and checkpoints, well and badly behaved."""

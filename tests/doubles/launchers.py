@@ -38,7 +38,7 @@ def launch(image: str = "tests/echo:1.0.0") -> Launch:
 async def listed(launcher: Launcher, replica_id: str) -> None:
     """Returns when it runs."""
     deadline = time.monotonic() + READY_SECONDS
-    while replica_id not in await launcher.running():
+    while replica_id not in await launcher.list_running():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
@@ -65,15 +65,15 @@ async def what_was_never_started_is_absent_and_harmless(bench: Bench) -> None:
     assert await bench.launcher.log("nobody", 10) == []
     assert await bench.launcher.usage(["nobody"]) == {}
     await bench.launcher.stop("nobody", GRACE_SECONDS)
-    await bench.launcher.clean("nobody")
-    assert "nobody" not in await bench.launcher.running()
+    await bench.launcher.remove_files("nobody")
+    assert "nobody" not in await bench.launcher.list_running()
 
 
 async def what_is_started_becomes_ready_and_is_listed(bench: Bench) -> None:
     look = await begun(bench)
     assert look.address.startswith(("unix:/", "http://"))
     assert look.in_flight == 0
-    assert await bench.launcher.running() == [bench.launch.replica_id]
+    assert await bench.launcher.list_running() == [bench.launch.replica_id]
     used = await bench.launcher.usage([bench.launch.replica_id])
     assert used[bench.launch.replica_id].memory_bytes > 0
 
@@ -83,16 +83,16 @@ async def starting_twice_is_starting_once(bench: Bench) -> None:
     look = await begun(bench)
     await bench.again().start(bench.launch)
     assert (await bench.launcher.observe(bench.launch.replica_id)).address == look.address
-    assert await bench.launcher.running() == [bench.launch.replica_id]
+    assert await bench.launcher.list_running() == [bench.launch.replica_id]
     await bench.launcher.stop(bench.launch.replica_id, GRACE_SECONDS)
-    assert await bench.launcher.running() == [], "there was one"
+    assert await bench.launcher.list_running() == [], "there was one"
 
 
 async def what_is_stopped_is_gone_at_return_and_may_be_stopped_again(bench: Bench) -> None:
     await begun(bench)
     for _ in range(2):
         await bench.launcher.stop(bench.launch.replica_id, GRACE_SECONDS)
-        assert await bench.launcher.running() == []
+        assert await bench.launcher.list_running() == []
         assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.EXITED
     assert await bench.launcher.usage([bench.launch.replica_id]) == {}
 
@@ -100,7 +100,7 @@ async def what_is_stopped_is_gone_at_return_and_may_be_stopped_again(bench: Benc
 async def what_is_stopped_without_grace_is_gone_too(bench: Bench) -> None:
     await bench.launcher.start(bench.launch)
     await bench.launcher.stop(bench.launch.replica_id, 0.0)
-    assert await bench.launcher.running() == []
+    assert await bench.launcher.list_running() == []
 
 
 async def a_log_is_there_until_it_is_cleaned(bench: Bench) -> None:
@@ -111,7 +111,7 @@ async def a_log_is_there_until_it_is_cleaned(bench: Bench) -> None:
     assert lines
     assert await bench.launcher.log(bench.loud.replica_id, 1) == lines[-1:]
     for _ in range(2):
-        await bench.launcher.clean(bench.loud.replica_id)
+        await bench.launcher.remove_files(bench.loud.replica_id)
         assert (await bench.launcher.observe(bench.loud.replica_id)).phase is Phase.ABSENT
         assert await bench.launcher.log(bench.loud.replica_id, 100) == []
 
@@ -119,10 +119,10 @@ async def a_log_is_there_until_it_is_cleaned(bench: Bench) -> None:
 async def another_launcher_finds_what_runs_and_can_end_it(bench: Bench) -> None:
     look = await begun(bench)
     other = bench.again()
-    assert await other.running() == [bench.launch.replica_id]
+    assert await other.list_running() == [bench.launch.replica_id]
     assert (await other.observe(bench.launch.replica_id)).address == look.address
     await other.stop(bench.launch.replica_id, GRACE_SECONDS)
-    assert await other.running() == await bench.launcher.running() == []
+    assert await other.list_running() == await bench.launcher.list_running() == []
     assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.EXITED
 
 
@@ -131,7 +131,7 @@ async def what_is_killed_is_seen_with_a_reason(bench: Bench) -> None:
     bench.kill(bench.launch.replica_id)
     look = await until(bench.launcher, bench.launch.replica_id, Phase.EXITED)
     assert "kill" in look.reason.lower()
-    assert await bench.launcher.running() == []
+    assert await bench.launcher.list_running() == []
 
 
 async def replicas_are_ended_one_by_one(bench: Bench) -> None:
@@ -140,7 +140,7 @@ async def replicas_are_ended_one_by_one(bench: Bench) -> None:
     await bench.launcher.start(other)
     await until(bench.launcher, other.replica_id, Phase.READY)
     await bench.launcher.stop(bench.launch.replica_id, GRACE_SECONDS)
-    assert await bench.launcher.running() == [other.replica_id]
+    assert await bench.launcher.list_running() == [other.replica_id]
     assert (await bench.launcher.observe(other.replica_id)).phase is Phase.READY
     await bench.launcher.stop(other.replica_id, GRACE_SECONDS)
 

@@ -10,7 +10,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
+from management.backends.base import (
+    Launch,
+    Launcher,
+    LaunchRefused,
+    Observation,
+    Phase,
+    ReplicaUsage,
+)
 from management.domain.records import Deployment, ModelConfig, Replica, ReplicaState, Resources, Revision, Scaling
 from management.errors import BackendUnavailable
 from management.settings import Settings
@@ -43,8 +50,8 @@ def revision(number: int = 1, *, gpus: int = 0, **changes: Any) -> Revision:
 
 def deployment(model_id: str = "echo", **changes: Any) -> Deployment:
     """The wish for one replica of revision 1."""
-    wanted = changes.pop("wanted", None) or revision()
-    made = Deployment(f"d{next(_numbers)}", model_id, wanted, 1, AT, AT, latest=wanted.number)
+    wanted = changes.pop("target", None) or revision()
+    made = Deployment(f"d{next(_numbers)}", model_id, wanted, 1, AT, AT, revision_counter=wanted.number)
     return replace(made, **changes)
 
 
@@ -105,16 +112,16 @@ class FakeLauncher(Launcher):
             self.phases[replica_id] = Phase.EXITED
         self.watch("after stop")
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         self.watch("usage")
         self.looks += 1
-        return {one: Usage(float(self.looks), 7) for one in replica_ids if self._lives(one)}
+        return {one: ReplicaUsage(float(self.looks), 7) for one in replica_ids if self._lives(one)}
 
-    async def running(self) -> list[str]:
+    async def list_running(self) -> list[str]:
         self.watch("running")
         return [one for one in self.phases if self._lives(one)]
 
-    async def left(self) -> list[str]:
+    async def list_leftovers(self) -> list[str]:
         self.watch("left")
         return list(self.phases)
 
@@ -122,7 +129,7 @@ class FakeLauncher(Launcher):
         self.watch("log")
         return ["a line before", "its last words"][-lines:] if replica_id in self.phases else []
 
-    async def clean(self, replica_id: str) -> None:
+    async def remove_files(self, replica_id: str) -> None:
         self.watch("clean")
         self.phases.pop(replica_id, None)
 
@@ -135,7 +142,7 @@ class FakeLauncher(Launcher):
         self.phases[replica_id] = Phase.EXITED
 
     def _lives(self, replica_id: str) -> bool:
-        return self.phases.get(replica_id) in (Phase.STARTING, Phase.READY, Phase.SILENT)
+        return self.phases.get(replica_id) in (Phase.STARTING, Phase.READY, Phase.UNRESPONSIVE)
 
 
 class SlowLauncher(FakeLauncher):
@@ -158,7 +165,7 @@ class SlowlyMeasuredLauncher(FakeLauncher):
         super().__init__()
         self.measures = asyncio.Event()
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         await self.measures.wait()
         return await super().usage(replica_ids)
 
@@ -186,7 +193,7 @@ class BadLauncher(NeverReadyLauncher):
 
     async def start(self, launch: Launch) -> None:
         if launch.docker_image == self.image:
-            raise LaunchRefusedError("there is no such image")
+            raise LaunchRefused("there is no such image")
         await super().start(launch)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from management.control.autoscaling.autoscaler import Autoscaler
-from management.control.journal import Ledger
+from management.control.journal import Journal
 from management.control.replicas.supervisor import Supervisor
 from management.domain.capacity import Capacity
 from management.domain.clock import SYSTEM, Clock
@@ -88,13 +88,13 @@ class Stage:
         self.supervisor = self.made()
 
     def made(self) -> Supervisor:
-        ledger = Ledger(self.store, self.capacity, self.settings.lease_seconds, self.clock)
+        ledger = Journal(self.store, self.capacity, self.settings.lease_seconds, self.clock)
         autoscaler = Autoscaler(ledger, self.settings, lambda: self.free_memory, LEAST_MEMORY)
         return Supervisor(ledger, self.launcher, autoscaler, self.settings, nobody_listens)
 
     async def lead(self) -> None:
         """The lease is the supervisor's."""
-        assert await self.supervisor.lead()
+        assert await self.supervisor.acquire_lease()
         await self.supervisor.each_step()
 
     async def succeed(self) -> None:
@@ -113,15 +113,17 @@ class Stage:
                 made = deployment(model_id, **changes)
                 session.deployments.add(made)
                 return made
-            wanted = changes.get("wanted", before.wanted)
-            anew = {"failures": 0, "retry_at": None, "gave_up": False, "reason": "", "abandoned": ""}
-            made = replace(before, **(anew | {"latest": max(before.latest, wanted.number)} | changes))
+            wanted = changes.get("target", before.target)
+            anew = {"failures": 0, "retry_at": None, "failed": False, "reason": "", "rolled_back_from": ""}
+            made = replace(
+                before, **(anew | {"revision_counter": max(before.revision_counter, wanted.number)} | changes)
+            )
             session.deployments.put(made)
             return made
 
     async def look(self) -> None:
         """One look, and what it set going."""
-        await self.supervisor.look()
+        await self.supervisor.take_turn()
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -185,7 +187,7 @@ class Stage:
         """Whether what runs is what is recorded, and nothing was started twice."""
         alive = {one.id for one in self.replicas() if one.state.alive}
         begun = self.launcher.begun
-        return set(await self.launcher.running()) == alive and len(set(begun)) == len(begun)
+        return set(await self.launcher.list_running()) == alive and len(set(begun)) == len(begun)
 
 
 async def nobody_listens() -> None:

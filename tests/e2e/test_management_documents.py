@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("curl") is None,
 @pytest.fixture(scope="module")
 def front(store: Path) -> Iterator[Server]:
     """The front door, whose models want keys, with the Bentos of the examples in its store."""
-    kept = build.Store(store)
+    kept = build.BentoHome(store)
     (recipe,) = [one for one in build.recipes() if one.name == "tcm-diagnosis"]
     for tag in recipe.tags():
         build.build(recipe, tag, kept)

@@ -28,8 +28,11 @@ from hypothesis.stateful import (
 
 from management.api.configs import change_of, config_of
 from management.api.schemas import ChangedConfigBody, ConfigBody, ScalingBody
-from management.backends.base import Phase, Usage
-from management.control.commands import Wishes
+from management.backends.base import (
+    Phase,
+    ReplicaUsage,
+)
+from management.control.commands import DeploymentCommands
 from management.domain.records import Deployment, ReplicaState, Status, status_of
 from management.errors import ManagementError
 from management.store import Store
@@ -43,7 +46,7 @@ CONVERGED_SECONDS: Final = 10.0
 MODELS: Final = ("first", "second")
 BAD: Final = "tests/echo:9.0.0"
 SOMEBODY: Final = "somebody"
-SERVED: Final = (ReplicaState.READY, ReplicaState.SILENT)
+SERVED: Final = (ReplicaState.READY, ReplicaState.UNRESPONSIVE)
 
 models = st.sampled_from(MODELS)
 versions = st.sampled_from(["1.0.0", "2.0.0", "3.0.0", "9.0.0"])
@@ -60,8 +63,8 @@ class SlowOrDyingLauncher(DyingLauncher):
         self._looks[launch.replica_id] += 1
         return Phase.STARTING if self._looks[launch.replica_id] < 2 else super().becomes(launch)
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
-        return {one: Usage(0.0, 7) for one in replica_ids}  # or the load would change what was wished
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
+        return {one: ReplicaUsage(0.0, 7) for one in replica_ids}  # or the load would change what was wished
 
 
 @cache
@@ -92,7 +95,7 @@ class Walk(RuleBasedStateMachine):
             "start_seconds": 3,
         }
         self.stage = Stage(self.folder, SlowOrDyingLauncher(), clock=self.clock, **kept)
-        self.wishes = Wishes(self.stage.capacity, hold_seconds=1e9, clock=self.clock)
+        self.wishes = DeploymentCommands(self.stage.capacity, hold_seconds=1e9, clock=self.clock)
         self.acknowledged: dict[str, Deployment | None] = {}
         self.pass_by(1.0)
 
@@ -154,12 +157,12 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.alive())
     @rule(chance=st.randoms(use_true_random=False))
     def hang_a_replica(self, chance: Any) -> None:
-        self.stage.launcher.phases[chance.choice(self.alive())] = Phase.SILENT
+        self.stage.launcher.phases[chance.choice(self.alive())] = Phase.UNRESPONSIVE
 
     @rule()
     def kill_the_control_plane(self) -> None:
         """Another one takes over, when the lease of the first has run out."""
-        self.run(self.stage.supervisor._watch.close())
+        self.run(self.stage.supervisor._prober.close())
         self.stage.supervisor = self.stage.made()
 
     @rule(steps=st.integers(0, 40))
@@ -191,16 +194,20 @@ class Walk(RuleBasedStateMachine):
         for model_id, wish in self.acknowledged.items():
             found = self.stage.found(model_id)
             if wish is None:
-                assert found is None or found.removal
+                assert found is None or found.deletion
             else:
                 assert found is not None
-                assert (found.id, found.replicas, found.latest) == (wish.id, wish.replicas, wish.latest)
+                assert (found.id, found.replicas, found.revision_counter) == (
+                    wish.id,
+                    wish.replicas,
+                    wish.revision_counter,
+                )
 
     @invariant()
     def no_more_run_than_are_recorded_and_wished(self) -> None:
         if not hasattr(self, "stage"):
             return
-        alive = Counter(one.deployment_id for one in self.stage.replicas() if one.state.wanted)
+        alive = Counter(one.deployment_id for one in self.stage.replicas() if one.state.active)
         for deployment_id, number in alive.items():
             (wish,) = [one for model in MODELS if (one := self.stage.found(model)) and one.id == deployment_id]
             most = max(wish.replicas, self.most_wished(deployment_id)) + 1
@@ -213,7 +220,7 @@ class Walk(RuleBasedStateMachine):
     def all_is_as_wished(self) -> None:
         """Some seconds after the last that happened."""
         self.pass_by(CONVERGED_SECONDS)
-        running = set(self.run(self.stage.launcher.running()))
+        running = set(self.run(self.stage.launcher.list_running()))
         replicas = self.stage.replicas()
         assert running == {one.id for one in replicas if one.state.alive}, "an orphan, or a record of nothing"
         for model_id in MODELS:
@@ -222,16 +229,16 @@ class Walk(RuleBasedStateMachine):
                 continue
             own = [one for one in replicas if one.deployment_id == wish.id]
             serving = [one for one in own if one.state in SERVED]
-            assert not wish.removal, "it is deleted by now"
+            assert not wish.deletion, "it is deleted by now"
             if status_of(wish, own) is Status.FAILED:
                 assert wish.reason
                 assert not serving
                 continue
-            assert len(serving) == wish.replicas == sum(one.state.wanted for one in own), (wish, own)
-            assert {one.revision.number for one in serving} <= {wish.wanted.number}
+            assert len(serving) == wish.replicas == sum(one.state.active for one in own), (wish, own)
+            assert {one.revision.number for one in serving} <= {wish.target.number}
 
     def alive(self) -> list[str]:
-        found: list[str] = self.run(self.stage.launcher.running())
+        found: list[str] = self.run(self.stage.launcher.list_running())
         return sorted(found)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -17,7 +17,13 @@ import httpx
 import pytest
 
 from management.packaging import images
-from management.packaging.build import ROOT, Recipe, Store, build, recipes
+from management.packaging.build import (
+    ROOT,
+    BentoHome,
+    Recipe,
+    build,
+    recipes,
+)
 from tests.support.management_servers import ECHO
 
 START_SECONDS = 120.0
@@ -64,7 +70,7 @@ def inspected(name: str) -> dict[str, Any]:
     return dict(told)
 
 
-def echo_project(folder: Path) -> tuple[Recipe, Store]:
+def echo_project(folder: Path) -> tuple[Recipe, BentoHome]:
     """A project that the echo is built from, with the template of our own images, and a store for it."""
     root = folder / "project"
     (root / "bentos").mkdir(parents=True)
@@ -72,7 +78,7 @@ def echo_project(folder: Path) -> tuple[Recipe, Store]:
     shutil.copy(ROOT / "bentos" / "Dockerfile.j2", root / "bentos")
     (root / "bentos" / "echo.yaml").write_text(ECHO_RECIPE)
     (recipe,) = recipes(root)
-    return recipe, Store(folder / "home")
+    return recipe, BentoHome(folder / "home")
 
 
 def echo_images(folder: Path) -> list[str]:
@@ -87,7 +93,7 @@ def echo_images(folder: Path) -> list[str]:
 
 def our_image(home: Path, name: str, number: int = 0) -> str:
     """Makes the image of one of the project's Bentos, in the version of that number, from the models of a home."""
-    store = Store(home)
+    store = BentoHome(home)
     recipe = next(one for one in recipes() if one.name == name)
     tag = recipe.tags()[number]
     build(recipe, tag, store)

@@ -30,11 +30,11 @@ READING_SECONDS: Final = 20
 """That the client waits for each part of an answer."""
 
 
-class Missing(Exception):
+class CloudNotFound(Exception):
     """BentoCloud has nothing of that name."""
 
 
-class Refused(Exception):
+class CloudRefused(Exception):
     """BentoCloud, or its client, does not take it as it is; the text says why."""
 
 
@@ -63,9 +63,9 @@ class CloudClient:
         text = str(told.get("text"))
         match told.get("fault"):
             case "missing":
-                raise Missing(text)
+                raise CloudNotFound(text)
             case "refused":
-                raise Refused(text)
+                raise CloudRefused(text)
             case _:
                 raise unavailable(text)
 

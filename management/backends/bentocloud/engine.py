@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from management.backends.base import Launch, LaunchRefusedError
-from management.backends.bentocloud.client import CloudClient, Missing, Refused, unavailable
+from management.backends.base import Launch, LaunchRefused
+from management.backends.bentocloud.client import CloudClient, CloudNotFound, CloudRefused, unavailable
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
 from management.backends.bentocloud.mapping import Found, configured, name_of
 from management.backends.bentocloud.tokens import tokens
-from management.backends.engine import Condition, Engine, Order, Standing
+from management.backends.engine import Engine, EnginePhase, EngineSpec, EngineStatus
 from management.backends.replica.environment import for_model
 from management.backends.replica.identity import of_home
 from management.domain.bento_tag import (
@@ -64,36 +64,36 @@ class BentoCloud(Engine):
         self._news: tuple[float, bool] = (0.0, False)
         """When a call came to an end last, and whether BentoCloud had answered it."""
 
-    async def apply(self, order: Order) -> None:
+    async def apply(self, order: EngineSpec) -> None:
         """As the contract says; a Bento that is only here is sent there first."""
         name, there = name_of(order.model_id), await self._found(order.model_id)
         if there is None:
             await self._create(name, order)
         elif there.owner[0] != self._instance:
-            raise LaunchRefusedError(f"BentoCloud has a deployment {name!r} of somebody else: it is left alone")
-        elif there.owner[1] != order.deployment_id or there.standing is Standing.ENDING:
+            raise LaunchRefused(f"BentoCloud has a deployment {name!r} of somebody else: it is left alone")
+        elif there.owner[1] != order.deployment_id or there.standing is EnginePhase.ENDING:
             return  # what was before it has to go first
-        elif there.mark != order.mark or there.standing in (Standing.FAILED, Standing.STOPPED):
+        elif there.mark != order.mark or there.standing in (EnginePhase.FAILED, EnginePhase.STOPPED):
             await self._told("update", name, order)  # which also starts it
 
-    async def _create(self, name: str, order: Order) -> None:
+    async def _create(self, name: str, order: EngineSpec) -> None:
         try:
             await self._told("create", name, order)
-        except LaunchRefusedError:  # by a call of ours before it that nobody was there to hear the answer of?
+        except LaunchRefused:  # by a call of ours before it that nobody was there to hear the answer of?
             there = await self._found(order.model_id)
             if there is None or there.owner != (self._instance, order.deployment_id):
                 raise
 
-    async def _told(self, verb: str, name: str, order: Order) -> None:
+    async def _told(self, verb: str, name: str, order: EngineSpec) -> None:
         config = order.revision.config
         launch = Launch("", order.model_id, config.docker_image, config.resources, config.environment_variables)
         instance_type = await self._instance_type(config.resources)
         told = configured(order, self._instance, instance_type, for_model(launch))
         try:
             await self._ask(verb, PUSH_SECONDS, name=name, bento=str(tag_of(config.docker_image)), **told)
-        except Refused as refused:
-            raise LaunchRefusedError(str(refused)) from None
-        except Missing as missing:
+        except CloudRefused as refused:
+            raise LaunchRefused(str(refused)) from None
+        except CloudNotFound as missing:
             raise unavailable(str(missing)) from None
 
     async def _instance_type(self, wanted: Resources) -> str:
@@ -106,10 +106,10 @@ class BentoCloud(Engine):
         found = cheapest(self._types[1], wanted)
         if found is None:
             known = ", ".join(sorted(one.name for one in self._types[1])) or "-"
-            raise LaunchRefusedError(f"no instance type of BentoCloud has {shown(wanted)}; there are: {known}")
+            raise LaunchRefused(f"no instance type of BentoCloud has {shown(wanted)}; there are: {known}")
         return found.name
 
-    async def observe(self) -> dict[str, Condition]:
+    async def observe(self) -> dict[str, EngineStatus]:
         """As the contract says."""
         told = await self._asked("deployments")
         ours = [one for one in map(Found, told or ()) if one.owner[0] == self._instance]
@@ -117,15 +117,15 @@ class BentoCloud(Engine):
         self._forget(ours)
         return {one.owner[1]: condition for one, condition in zip(ours, conditions, strict=True)}
 
-    async def _condition(self, found: Found) -> Condition:
+    async def _condition(self, found: Found) -> EngineStatus:
         standing, reason = found.standing, ""
         address = await self._address(found) if standing.serves else ""
-        if (standing is Standing.RUNNING and not address) or (standing is Standing.UNHEALTHY and address is None):
-            standing = Standing.PENDING  # its entrance is on its way, or nobody knows where it is
-        if standing in (Standing.FAILED, Standing.UNHEALTHY):
+        if (standing is EnginePhase.RUNNING and not address) or (standing is EnginePhase.UNHEALTHY and address is None):
+            standing = EnginePhase.PENDING  # its entrance is on its way, or nobody knows where it is
+        if standing in (EnginePhase.FAILED, EnginePhase.UNHEALTHY):
             reason = f"BentoCloud says: {found.status}"
-        ready = await self._ready(found) if standing.serves and standing is not Standing.PENDING else None
-        return Condition(standing, found.name, found.mark, ready, address or "", reason)
+        ready = await self._ready(found) if standing.serves and standing is not EnginePhase.PENDING else None
+        return EngineStatus(standing, found.name, found.mark, ready, address or "", reason)
 
     async def _address(self, found: Found) -> str | None:
         """Empty where there is none yet; None where it cannot be asked, which keeps no other from being seen."""
@@ -167,7 +167,7 @@ class BentoCloud(Engine):
         try:
             async with self._counting:
                 return sum(bool(one["ready"]) for one in await self._ask("pods", CALL_SECONDS, name=name))
-        except (Missing, Refused, BackendUnavailable) as error:
+        except (CloudNotFound, CloudRefused, BackendUnavailable) as error:
             logger.info("the replicas of %s cannot be counted: %s", name, error)
             return None
 
@@ -178,19 +178,19 @@ class BentoCloud(Engine):
         made = {(one.name, one.made) for one in there}
         self._addresses = {key: one for key, one in self._addresses.items() if key in made}
 
-    async def halt(self, condition: Condition) -> None:
+    async def halt(self, condition: EngineStatus) -> None:
         """As the contract says."""
-        if condition.standing.serves:
+        if condition.phase.serves:
             await self._asked("terminate", condition.name)
 
-    async def remove(self, condition: Condition, *, force: bool) -> None:
+    async def remove(self, condition: EngineStatus, *, force: bool) -> None:
         """As the contract says. BentoCloud may want to have it terminated before it forgets it."""
-        if force or condition.standing is Standing.STOPPED:
+        if force or condition.phase is EnginePhase.STOPPED:
             try:
                 await self._ask("delete", CALL_SECONDS, name=condition.name)
-            except Missing:
+            except CloudNotFound:
                 return
-            except Refused as refused:
+            except CloudRefused as refused:
                 logger.info("%s is not deleted yet: %s", condition.name, refused)
             else:
                 return
@@ -210,7 +210,7 @@ class BentoCloud(Engine):
             if time.monotonic() - at > NEWS_SECONDS:
                 try:
                     await self._ask("ping", PING_SECONDS)
-                except (BackendUnavailable, Missing, Refused):
+                except (BackendUnavailable, CloudNotFound, CloudRefused):
                     return False
                 return True
             return well
@@ -238,15 +238,15 @@ class BentoCloud(Engine):
         """The answer to a call that can be repeated; None where there is nothing of that name."""
         try:
             return await self._ask(verb, CALL_SECONDS, **({} if name is None else {"name": name}), **asked)
-        except Missing:
+        except CloudNotFound:
             return None
-        except Refused as refused:
+        except CloudRefused as refused:
             raise unavailable(str(refused)) from None
 
     async def _ask(self, verb: str, seconds: float, /, **asked: Any) -> Any:
         try:
             found = await self._client.ask(verb, seconds, **asked)
-        except (Missing, Refused, BackendUnavailable) as error:
+        except (CloudNotFound, CloudRefused, BackendUnavailable) as error:
             self._news = time.monotonic(), not isinstance(error, BackendUnavailable)
             raise
         self._news = time.monotonic(), True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from management.backends.engine import Mark, Order, Standing
+from management.backends.engine import AppliedSpec, EnginePhase, EngineSpec
 
 MARK: Final = "ATELIER_ORDER"
 """The variable of a deployment's environment that says whose it is, which, and of which revision.
@@ -21,20 +21,20 @@ INSTANCE: Final = "atelier-instance"
 DEPLOYMENT: Final = "atelier-deployment"
 MODEL: Final = "atelier-model"
 
-STANDINGS: Final[Mapping[str, Standing]] = MappingProxyType(
+STANDINGS: Final[Mapping[str, EnginePhase]] = MappingProxyType(
     {
-        "running": Standing.RUNNING,
-        "scaled-to-zero": Standing.RUNNING,
-        "unhealthy": Standing.UNHEALTHY,
-        "failed": Standing.FAILED,
-        "image-build-failed": Standing.FAILED,
-        "terminating": Standing.ENDING,
-        "terminated": Standing.STOPPED,
-        "non-deployed": Standing.STOPPED,
-        "deploying": Standing.PENDING,
-        "image-building": Standing.PENDING,
-        "image-build-succeeded": Standing.PENDING,
-        "unknown": Standing.PENDING,
+        "running": EnginePhase.RUNNING,
+        "scaled-to-zero": EnginePhase.RUNNING,
+        "unhealthy": EnginePhase.UNHEALTHY,
+        "failed": EnginePhase.FAILED,
+        "image-build-failed": EnginePhase.FAILED,
+        "terminating": EnginePhase.ENDING,
+        "terminated": EnginePhase.STOPPED,
+        "non-deployed": EnginePhase.STOPPED,
+        "deploying": EnginePhase.PENDING,
+        "image-building": EnginePhase.PENDING,
+        "image-build-succeeded": EnginePhase.PENDING,
+        "unknown": EnginePhase.PENDING,
     }
 )
 """Every word of the client; one that it does not know either is waited out."""
@@ -66,9 +66,9 @@ class Found:
         return str(self.told["status"]["status"])
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> EnginePhase:
         """How it stands."""
-        return STANDINGS.get(self.status, Standing.PENDING)
+        return STANDINGS.get(self.status, EnginePhase.PENDING)
 
     @property
     def made(self) -> str:
@@ -89,12 +89,12 @@ class Found:
         return str(labels.get(INSTANCE, "")), str(labels.get(DEPLOYMENT, ""))
 
     @property
-    def mark(self) -> Mark | None:
+    def mark(self) -> AppliedSpec | None:
         """The order that it holds; None where it is not configured yet."""
         parts, scaling = self._mark(), self._scaling()
         if parts is None or scaling is None:
             return None
-        return Mark(parts[1], int(parts[2]), scaling.get("min_replicas") or 0, scaling.get("max_replicas") or 0)
+        return AppliedSpec(parts[1], int(parts[2]), scaling.get("min_replicas") or 0, scaling.get("max_replicas") or 0)
 
     def _mark(self) -> list[str] | None:
         variables = (self.told.get("config") or {}).get("envs") or ()
@@ -108,7 +108,7 @@ class Found:
         return of_type[-1].get("scaling") if of_type else None
 
 
-def configured(order: Order, instance: str, instance_type: str, environment: Mapping[str, str]) -> dict[str, Any]:
+def configured(order: EngineSpec, instance: str, instance_type: str, environment: Mapping[str, str]) -> dict[str, Any]:
     """What ``bentoml.deployment.create`` and ``update`` are told of an order, beside its name and its Bento."""
     mark = f"{instance}.{order.deployment_id}.{order.revision.number}"
     labels = {INSTANCE: instance, DEPLOYMENT: order.deployment_id, MODEL: order.model_id}

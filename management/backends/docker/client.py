@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class EngineRefusedError(Exception):
+class DockerRefused(Exception):
     """The engine answered that it will not, or cannot; the text is its own."""
 
     def __init__(self, text: str, status: int) -> None:
@@ -56,7 +56,7 @@ class EngineRefusedError(Exception):
         self.status = status
 
 
-class NotThereError(EngineRefusedError):
+class DockerNotFound(DockerRefused):
     """No container, image or network has that name."""
 
 
@@ -92,7 +92,7 @@ class DockerEngine:
     async def _answered(self) -> bool:
         try:
             await self.call(lambda client: client.ping())
-        except (BackendUnavailable, EngineRefusedError):
+        except (BackendUnavailable, DockerRefused):
             return False
         return True
 
@@ -111,12 +111,12 @@ class DockerEngine:
         try:
             return work(self._connected())
         except docker.errors.NotFound as error:
-            raise NotThereError(error.explanation or "not found", 404) from error
+            raise DockerNotFound(error.explanation or "not found", 404) from error
         except docker.errors.APIError as error:
             status = error.status_code or 500
             if status in AWAY:
                 raise _unavailable() from error
-            raise EngineRefusedError(error.explanation or "no reason given", status) from error
+            raise DockerRefused(error.explanation or "no reason given", status) from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             logger.debug("the Docker Engine does not answer", exc_info=error)
             raise _unavailable() from error
@@ -145,7 +145,7 @@ class DockerEngine:
         """What is known of a container; None where there is none of that name."""
         try:
             found: dict[str, Any] = await self.call(lambda client: client.inspect_container(name))
-        except NotThereError:
+        except DockerNotFound:
             return None
         return found
 
@@ -153,9 +153,9 @@ class DockerEngine:
         """What is known of an image of this engine; None where it has none of that name."""
         try:
             found: dict[str, Any] = await self.call(lambda client: client.inspect_image(name))
-        except NotThereError:
+        except DockerNotFound:
             return None
-        except EngineRefusedError as error:
+        except DockerRefused as error:
             if error.status == 400:  # it is no name of an image at all
                 return None
             raise
@@ -170,9 +170,9 @@ class DockerEngine:
             with closing(self._speaking(client.api_version, SILENCE_SECONDS)) as patient:
                 for told in patient.pull(repository, tag=tag, stream=True, decode=True):
                     if "error" in told:
-                        raise EngineRefusedError(str(told["error"]), 404)
+                        raise DockerRefused(str(told["error"]), 404)
                     if self._closed.is_set() or time.monotonic() > deadline:
-                        raise EngineRefusedError("it takes too long", 408)  # the engine ends it with the connection
+                        raise DockerRefused("it takes too long", 408)  # the engine ends it with the connection
 
         await self._run(self._pulling, work)
 

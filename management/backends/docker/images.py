@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from management.backends.base import ImageRefusedError, Images
+from management.backends.base import ImageRefused, Images
 from management.backends.docker.client import DockerEngine
 from management.settings import Settings
 
@@ -25,12 +25,12 @@ class DockerImages(Images):
     async def check(self, image: str) -> None:
         """As the contract says; an image that is still to be pulled is judged when it is there."""
         if not any(fnmatchcase(image, one) for one in self._allowed):
-            raise ImageRefusedError("image_elsewhere", expected=", ".join(self._allowed) or "-")
+            raise ImageRefused("image_elsewhere", expected=", ".join(self._allowed) or "-")
         found = await self._engine.image(image)
         if found is None and not self._pull:
-            raise ImageRefusedError("image_absent")
+            raise ImageRefused("image_absent")
         if found is not None and (kind := unfit(found)):
-            raise ImageRefusedError(kind)
+            raise ImageRefused(kind)
 
     async def model_type(self, image: str) -> str | None:
         """The image's label, which comes from its Bento's."""

@@ -18,8 +18,16 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Final
 
-from management.backends.base import TAIL_BYTES, Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
-from management.backends.docker.client import DockerEngine, EngineRefusedError, NotThereError
+from management.backends.base import (
+    TAIL_BYTES,
+    Launch,
+    Launcher,
+    LaunchRefused,
+    Observation,
+    Phase,
+    ReplicaUsage,
+)
+from management.backends.docker.client import DockerEngine, DockerNotFound, DockerRefused
 from management.backends.docker.container import PORT, archive, ended, limits
 from management.backends.docker.images import UNFIT, bento_path, unfit
 from management.backends.replica import identity, probe
@@ -71,8 +79,8 @@ class DockerLauncher(Launcher):
                 found = await self._engine.inspect(name)
             if found is not None and found["State"]["Status"] == "created":
                 await self._begin(launch, found)
-        except EngineRefusedError as error:
-            raise LaunchRefusedError(f"the container cannot be started: {error}") from error
+        except DockerRefused as error:
+            raise LaunchRefused(f"the container cannot be started: {error}") from error
 
     async def _create(self, launch: Launch, name: str) -> None:
         await self._engine.make_network(self._settings.docker_network)
@@ -92,7 +100,7 @@ class DockerLauncher(Launcher):
 
         try:
             await self._engine.call(work)
-        except EngineRefusedError as error:
+        except DockerRefused as error:
             if error.status != 409:  # else somebody else has just made it
                 raise
 
@@ -120,7 +128,7 @@ class DockerLauncher(Launcher):
         """
         image = launch.docker_image
         if self._settings.docker_pull == "never":
-            raise LaunchRefusedError(f"the engine has no image {image}")
+            raise LaunchRefused(f"the engine has no image {image}")
         self._waiting[launch.replica_id] = image
         if image not in self._pulls:
             self._pulls[image] = asyncio.create_task(self._pulled(image))
@@ -129,7 +137,7 @@ class DockerLauncher(Launcher):
         refusal = None
         try:
             await self._engine.pull(image)
-        except EngineRefusedError as error:
+        except DockerRefused as error:
             refusal = f"the image {image} cannot be pulled: {error}"
         except BackendUnavailable:  # it is begun again with the next start
             logger.warning("pulling %s broke off", image)
@@ -163,14 +171,14 @@ class DockerLauncher(Launcher):
         address = f"http://127.0.0.1:{published[0]['HostPort']}"
         try:
             said = await probe.at(address, self._instance.token(replica_id))
-        except probe.NotSeenError:
+        except probe.NotObserved:
             return Observation(Phase.UNKNOWN)
         except TimeoutError:
-            return Observation(Phase.SILENT, address)
+            return Observation(Phase.UNRESPONSIVE, address)
         except OSError:  # the engine listens, and nobody behind it
             return Observation(Phase.STARTING, address)
         if said is None:
-            return Observation(Phase.SILENT, address)
+            return Observation(Phase.UNRESPONSIVE, address)
         return Observation(Phase.READY if said.ready else Phase.STARTING, address, said.in_flight)
 
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
@@ -178,7 +186,7 @@ class DockerLauncher(Launcher):
         self._waiting.pop(replica_id, None)
         self._refusals.pop(replica_id, None)
         name = _name(replica_id)
-        with suppress(NotThereError):
+        with suppress(DockerNotFound):
             if grace_seconds < LEAST_STOP_SECONDS or not await self._stopped(name, ceil(grace_seconds)):
                 await self._kill(name)
 
@@ -186,9 +194,9 @@ class DockerLauncher(Launcher):
         """Whether the engine ended it; one that is paused, for example, it does not."""
         try:
             await self._engine.call_patiently(lambda client: client.stop(name, timeout=seconds))
-        except NotThereError:
+        except DockerNotFound:
             raise
-        except EngineRefusedError:
+        except DockerRefused:
             return False
         return True
 
@@ -197,32 +205,32 @@ class DockerLauncher(Launcher):
             await self._engine.call(lambda client: client.kill(name))
             seconds = ceil(self._settings.stop_seconds)
             await self._engine.call_patiently(lambda client: client.wait(name, timeout=seconds))
-        except EngineRefusedError as error:
+        except DockerRefused as error:
             if error.status != 409:  # else it does not run
                 raise
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         """As the contract says, by the engine's own measurements."""
         found = await asyncio.gather(*map(self._used, replica_ids))  # who does not answer is left out
         return {one: used for one, used in zip(replica_ids, found, strict=True) if used is not None}
 
-    async def _used(self, replica_id: str) -> Usage | None:
+    async def _used(self, replica_id: str) -> ReplicaUsage | None:
         try:
             told = await self._engine.call(lambda client: client.stats(_name(replica_id), stream=False, one_shot=True))
-        except (EngineRefusedError, BackendUnavailable):
+        except (DockerRefused, BackendUnavailable):
             return None
         memory = told.get("memory_stats") or {}
         if "usage" not in memory:  # it ended
             return None
         details = memory.get("stats") or {}
         cached = details.get("total_inactive_file", details.get("inactive_file", 0))
-        return Usage(told["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, max(0, memory["usage"] - cached))
+        return ReplicaUsage(told["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, max(0, memory["usage"] - cached))
 
-    async def running(self) -> list[str]:
+    async def list_running(self) -> list[str]:
         """As the contract says."""
         return [one["Labels"][REPLICA] for one in await self._containers() if one["State"] in ("running", "paused")]
 
-    async def left(self) -> list[str]:
+    async def list_leftovers(self) -> list[str]:
         """As the contract says: every container, in whatever state."""
         return [one["Labels"][REPLICA] for one in await self._containers()]
 
@@ -236,13 +244,13 @@ class DockerLauncher(Launcher):
         """As the contract says, as long as the container is there."""
         try:
             told: bytes = await self._engine.call(lambda client: client.logs(_name(replica_id), tail=lines))
-        except NotThereError:
+        except DockerNotFound:
             return []
         return told[-TAIL_BYTES:].decode(errors="replace").splitlines()[-lines:]
 
-    async def clean(self, replica_id: str) -> None:
+    async def remove_files(self, replica_id: str) -> None:
         """As the contract says."""
-        with suppress(NotThereError):
+        with suppress(DockerNotFound):
             await self._engine.call(lambda client: client.remove_container(_name(replica_id), v=True, force=True))
 
     def headers(self, replica: Replica) -> dict[str, str]:
@@ -255,9 +263,9 @@ class DockerLauncher(Launcher):
         return self._cores
 
 
-def _refused(launch: Launch, kind: str) -> LaunchRefusedError:
+def _refused(launch: Launch, kind: str) -> LaunchRefused:
     """As the API refuses such an image; this one was not there when it was deployed."""
-    return LaunchRefusedError(f"{launch.docker_image} {UNFIT[kind]}")
+    return LaunchRefused(f"{launch.docker_image} {UNFIT[kind]}")
 
 
 def _name(replica_id: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
 
-from management.backends.base import ImageRefusedError, Images
+from management.backends.base import ImageRefused, Images
 from management.domain.bento_tag import Tag, tag_of
 
 MODEL_TYPE: Final = "model_type"
@@ -29,7 +29,7 @@ class BentoStore(Images):
         if not self.has(tag):
             found = ", ".join(map(str, self.all())) or "-"
             command = await asyncio.to_thread(self._command, tag)
-            raise ImageRefusedError("bento", wanted=str(tag), found=found, command=command)
+            raise ImageRefused("bento", wanted=str(tag), found=found, command=command)
 
     def _command(self, tag: Tag) -> str:
         """The command that builds a Bento of this project, or one of the caller's own."""

@@ -23,7 +23,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
+from management.backends.base import (
+    Launch,
+    Launcher,
+    LaunchRefused,
+    Observation,
+    Phase,
+    ReplicaUsage,
+)
 from management.backends.process import processes, replica_folder
 from management.backends.replica import probe
 from management.backends.replica.environment import environment
@@ -72,7 +79,7 @@ class ProcessLauncher(Launcher):
                 raise BackendUnavailable(told, retry_after=5) from error
             if not isinstance(error, OSError):
                 raise
-            raise LaunchRefusedError(f"the process cannot be started ({error.strerror})") from error
+            raise LaunchRefused(f"the process cannot be started ({error.strerror})") from error
 
     def _spawn(self, launch: Launch, folder: Path, lock: int) -> None:
         told = {
@@ -123,7 +130,7 @@ class ProcessLauncher(Launcher):
         """As the contract says."""
         try:
             return await self._look(replica_id)
-        except (OSError, MemoryError, RuntimeError, probe.NotSeenError) as error:
+        except (OSError, MemoryError, RuntimeError, probe.NotObserved) as error:
             logger.debug("replica %s cannot be looked at", replica_id, exc_info=error)
             return Observation(Phase.UNKNOWN)
 
@@ -153,14 +160,14 @@ class ProcessLauncher(Launcher):
             said = None
         else:
             said = await probe.through_socket(folder / "http.sock", token)
-        phase = Phase.SILENT if said is None else Phase.READY if said.ready else Phase.STARTING
+        phase = Phase.UNRESPONSIVE if said is None else Phase.READY if said.ready else Phase.STARTING
         return Observation(phase, address=f"unix:{folder / 'http.sock'}", in_flight=said.in_flight if said else 0)
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         """As the contract says."""
         return await asyncio.to_thread(self._usage, replica_ids)
 
-    def _usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    def _usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         pids = {}
         for replica_id in replica_ids:
             with suppress(OSError, ValueError, IndexError):
@@ -189,12 +196,12 @@ class ProcessLauncher(Launcher):
             if child := self._children.get(replica_id):
                 child.poll()
 
-    async def running(self) -> list[str]:
+    async def list_running(self) -> list[str]:
         """As the contract says: those whose host lives, and those of whom some process was left behind."""
         hosts = [folder.name for folder in self._folders() if replica_folder.alive(folder)]
         return sorted({*hosts, *await asyncio.to_thread(processes.strays, self._home)})
 
-    async def left(self) -> list[str]:
+    async def list_leftovers(self) -> list[str]:
         """As the contract says."""
         return [folder.name for folder in self._folders()]
 
@@ -208,7 +215,7 @@ class ProcessLauncher(Launcher):
         """As the contract says."""
         return await asyncio.to_thread(replica_folder.tail, self._home / replica_id, lines)
 
-    async def clean(self, replica_id: str) -> None:
+    async def remove_files(self, replica_id: str) -> None:
         """As the contract says."""
         await asyncio.to_thread(replica_folder.remove, self._home / replica_id)
 

@@ -11,14 +11,16 @@ from typing import Final
 
 import psutil
 
-from management.backends.base import Usage
+from management.backends.base import (
+    ReplicaUsage,
+)
 from management.backends.replica.environment import MARKER
 
 GONE_SECONDS: Final = 2.0
 """That a killed process has to be gone; the system does not end some that wait for a disk."""
 
 
-def usage(hosts: Mapping[str, int]) -> dict[str, Usage]:
+def usage(hosts: Mapping[str, int]) -> dict[str, ReplicaUsage]:
     """What each replica uses, by its id, with all that its host started; one walk finds everybody's children."""
     families: dict[int, list[psutil.Process]] = defaultdict(list)
     for process in psutil.process_iter():
@@ -83,7 +85,7 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Process]]) -> Usage:
+def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Process]]) -> ReplicaUsage:
     seconds, memory = 0.0, 0
     family = [host]
     for one in family:  # which grows by each one's children
@@ -92,4 +94,4 @@ def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Proce
             times = one.cpu_times()
             seconds += times.user + times.system
             memory += one.memory_info().rss
-    return Usage(seconds, memory)
+    return ReplicaUsage(seconds, memory)

@@ -186,7 +186,7 @@ def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchFile:
     """What ``launch.json`` says."""
 
     bento: str
@@ -201,7 +201,7 @@ class Launch:
 def main() -> None:
     """Serves the Bento of the folder that is the only argument."""
     folder = Path(sys.argv[1])
-    launch = Launch(**json.loads((folder / "launch.json").read_text()))
+    launch = LaunchFile(**json.loads((folder / "launch.json").read_text()))
     if launch.lock_fd is not None:
         os.set_inheritable(launch.lock_fd, False)  # ours alone: a child must not keep it when we are gone
     if launch.port is not None and os.geteuid() == 0:
@@ -220,7 +220,7 @@ def main() -> None:
         _end_tree(tree, launch.stop_seconds)
 
 
-def _serve(app: Any, folder: Path, launch: Launch) -> None:
+def _serve(app: Any, folder: Path, launch: LaunchFile) -> None:
     """Until it is told to stop."""
     import uvicorn
 
@@ -253,7 +253,7 @@ def _short(file: Path) -> str:
     return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
 
 
-def _serve_tree(launch: Launch, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
+def _serve_tree(launch: LaunchFile, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
     """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
     command = [sys.executable, "-P", launch.arbiter, "--door", _door(short), launch.bento]
     environment = {**os.environ, "TMPDIR": str(short), **({} if folder is None else _own_home(folder))}

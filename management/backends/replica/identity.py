@@ -15,7 +15,7 @@ SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
-class Instance:
+class ControlPlaneIdentity:
     """One control plane, however often it is started anew."""
 
     secret: bytes
@@ -30,7 +30,7 @@ class Instance:
         return hmac.new(self.secret, replica_id.encode(), hashlib.sha256).digest()
 
 
-def of_home(home: Path) -> Instance:
+def of_home(home: Path) -> ControlPlaneIdentity:
     """That of this home; it is made at its first start, whole or not at all."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = home / "instance.secret"
@@ -49,8 +49,8 @@ def of_home(home: Path) -> Instance:
     return _whole(file)
 
 
-def _whole(file: Path) -> Instance:
+def _whole(file: Path) -> ControlPlaneIdentity:
     secret = file.read_bytes()
     if len(secret) != SECRET_BYTES:
         raise RuntimeError(f"{file} is damaged; without it a new one is made, and what runs is not known again")
-    return Instance(secret)
+    return ControlPlaneIdentity(secret)

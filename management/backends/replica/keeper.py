@@ -116,7 +116,7 @@ def _free(folder: str) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-class Replica:
+class KeptProcess:
     """The process that is kept, which writes into our pipe."""
 
     def __init__(self, command: list[str]) -> None:
@@ -167,7 +167,7 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def kept(replica: Replica, log: Log, woken: int) -> None:
+def kept(replica: KeptProcess, log: Log, woken: int) -> None:
     """Until the replica has ended; its log is kept meanwhile."""
     poll = select.poll()
     poll.register(woken, select.POLLIN)
@@ -187,7 +187,7 @@ def kept(replica: Replica, log: Log, woken: int) -> None:
             log.write()
 
 
-def end_family(replica: Replica) -> None:
+def end_family(replica: KeptProcess) -> None:
     """Kills every descendant of this process, until there is none."""
     deadline = time.monotonic() + FAMILY_SECONDS
     while (family := _descendants()) and time.monotonic() < deadline:
@@ -212,7 +212,7 @@ def _descendants() -> list[int]:
     return family[1:]
 
 
-def drain(replica: Replica, log: Log) -> None:
+def drain(replica: KeptProcess, log: Log) -> None:
     """Keeps what was written last."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while (data := replica.read()) and time.monotonic() < deadline:
@@ -242,7 +242,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     os.set_inheritable(int(told), False)
-    replica = Replica(command)
+    replica = KeptProcess(command)
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(replica))
     with suppress(OSError):  # who started us is gone
         os.write(int(told), str(replica.pid).encode())
@@ -265,7 +265,7 @@ def _input() -> str:
     return given
 
 
-def _pass_on(replica: Replica) -> None:
+def _pass_on(replica: KeptProcess) -> None:
     """To be asked to end is the replica's business."""
     try:
         os.kill(replica.pid, signal.SIGTERM)

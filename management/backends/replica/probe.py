@@ -24,12 +24,12 @@ LATE_SECONDS: Final = 2 * SECONDS
 """After which this process itself was held up, if the deadline passes only then."""
 
 
-class NotSeenError(Exception):
+class NotObserved(Exception):
     """It could not be asked, by a fault of this process: nothing is known of it."""
 
 
 @dataclass(frozen=True)
-class Said:
+class ProbeAnswer:
     """That it proved to be ours, and how it is."""
 
     ready: bool
@@ -37,7 +37,7 @@ class Said:
     """Requests that it is working on."""
 
 
-async def through_socket(file: Path, token: bytes) -> Said | None:
+async def through_socket(file: Path, token: bytes) -> ProbeAnswer | None:
     """Of one that listens on a unix socket; None when it does not answer, or is another one. Raises NotSeenError."""
     socket = SocketPath(str(file))
     try:
@@ -48,7 +48,7 @@ async def through_socket(file: Path, token: bytes) -> Said | None:
         socket.close()
 
 
-async def at(url: str, token: bytes) -> Said | None:
+async def at(url: str, token: bytes) -> ProbeAnswer | None:
     """Of one that listens on a port; None when it is another one.
 
     Raises TimeoutError when something listens that does not answer, OSError when nobody does, and NotSeenError.
@@ -59,7 +59,7 @@ async def at(url: str, token: bytes) -> Said | None:
         raise ConnectionError from error
 
 
-async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said | None:
+async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> ProbeAnswer | None:
     """What ``_answer`` says. Raises NotSeenError where it is not the replica that failed, or was late."""
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -67,15 +67,15 @@ async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said
         return await _answer(connector, url, token)
     except TimeoutError as error:
         if clock() - began > LATE_SECONDS:
-            raise NotSeenError from error
+            raise NotObserved from error
         raise
     except (aiohttp.ClientError, OSError) as error:
         if exhaustion.in_connecting(error):
-            raise NotSeenError from error
+            raise NotObserved from error
         raise
 
 
-async def _answer(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Said | None:
+async def _answer(connector: aiohttp.BaseConnector, url: str, token: bytes) -> ProbeAnswer | None:
     """Its answer is a stranger's until it is proven: it leads nowhere, and is read as it is, and not for long."""
     nonce = secrets.token_hex(16)
     async with (
@@ -95,7 +95,7 @@ async def _answer(connector: aiohttp.BaseConnector, url: str, token: bytes) -> S
     if not hmac.compare_digest(said, proof_of(token, nonce.encode()).encode()):
         return None
     in_flight = told.get("in_flight")
-    return Said(told.get("ready") is True, in_flight if type(in_flight) is int and in_flight >= 0 else 0)
+    return ProbeAnswer(told.get("ready") is True, in_flight if type(in_flight) is int and in_flight >= 0 else 0)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> Any:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from management.domain.bento_tag import (
         Tag,
     )
-    from management.packaging.build import Recipe, Store
+    from management.packaging.build import (
+        BentoHome,
+        Recipe,
+    )
 
 Wanted = list[tuple["Recipe", "Tag"]]
 Tell = Callable[[str], None]
@@ -36,9 +39,12 @@ def build(names: tuple[str, ...], version: str | None, *, listing: bool) -> None
     python -m management build
     python -m management build tcm-diagnosis --version 2.2.0
     """
-    from management.packaging.build import BuildError, Store
+    from management.packaging.build import (
+        BentoHome,
+        BuildError,
+    )
 
-    store = Store(known_settings().bentoml_home)
+    store = BentoHome(known_settings().bentoml_home)
     try:
         wanted = _wanted(names, version)
         told = [_state(store, *one) for one in wanted] if listing else _each(wanted, _building(store))
@@ -62,10 +68,13 @@ def image(names: tuple[str, ...], version: str | None, *, again: bool) -> None:
     python -m management image
     python -m management image tcm-diagnosis --version 2.2.0
     """
-    from management.packaging.build import BuildError, Store
+    from management.packaging.build import (
+        BentoHome,
+        BuildError,
+    )
     from management.packaging.images import ImageError, require_engine
 
-    store = Store(known_settings().bentoml_home)
+    store = BentoHome(known_settings().bentoml_home)
     try:
         wanted = _wanted(names, version)
         require_engine()
@@ -96,7 +105,7 @@ def _wanted(names: tuple[str, ...], version: str | None) -> Wanted:
     return [(known[name], tag) for name in names or known for tag in known[name].tags(version)]
 
 
-def _state(store: Store, recipe: Recipe, tag: Tag) -> dict[str, Any]:
+def _state(store: BentoHome, recipe: Recipe, tag: Tag) -> dict[str, Any]:
     from management.packaging.build import digest
 
     found = store.digest(tag)
@@ -130,7 +139,7 @@ def _progress(total: int) -> Iterator[tuple[Tell, Callable[[], None]]]:
         )
 
 
-def _building(store: Store) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
+def _building(store: BentoHome) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
     from management.packaging.build import BuildError
     from management.packaging.build import build as build_one
 
@@ -144,7 +153,7 @@ def _building(store: Store) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
     return make
 
 
-def _imaging(store: Store, again: bool) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
+def _imaging(store: BentoHome, again: bool) -> Callable[[Recipe, Tag, Tell], dict[str, Any]]:
     from management.packaging import images
     from management.packaging.build import BuildError
     from management.packaging.build import build as build_one

@@ -7,12 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from management.control import eviction
-from management.control.autoscaling.policy import LOOK_SECONDS, Advice, History, Load, advise, decide, idle
-from management.control.demand import (
-    Wanted,
-    added_up,
+from management.control.autoscaling.policy import (
+    LOOK_SECONDS,
+    LoadSample,
+    Recommendation,
+    RecommendationHistory,
+    decide,
+    idle,
+    recommend,
 )
-from management.control.journal import Ledger
+from management.control.demand import (
+    TotalLoad,
+    total_load,
+)
+from management.control.journal import Journal
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import StoreUnavailable
 from management.settings import Settings
@@ -32,11 +40,11 @@ logger = logging.getLogger(__name__)
 class Autoscaler:
     """Of the worker that leads. It starts and ends nothing: it changes wishes, as a request does."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, free_memory: Callable[[], int], least_memory: int) -> None:
+    def __init__(self, ledger: Journal, settings: Settings, free_memory: Callable[[], int], least_memory: int) -> None:
         """``free_memory``: bytes that the machine has left; below ``least_memory`` a model on demand makes place."""
         self._ledger, self._settings = ledger, settings
         self._free_memory, self._least_memory = free_memory, least_memory
-        self._histories: dict[str, History] = {}
+        self._histories: dict[str, RecommendationHistory] = {}
         self._no_room: dict[str, float] = {}
         self._measured: dict[str, list[float]] = {}
         self._look_at = self._relief_at = 0.0
@@ -46,13 +54,13 @@ class Autoscaler:
         kept = self._measured
         self._measured = {one: [*kept.get(one, ()), used][-SMOOTHED:] for one, used in millicores.items()}
 
-    async def look(self, deployments: Sequence[Deployment], replicas: Sequence[Replica]) -> None:
+    async def follow_load(self, deployments: Sequence[Deployment], replicas: Sequence[Replica]) -> None:
         """Once a second: the load of each model, and what follows from it."""
         at = self._ledger.clock.steady()
         if at < self._look_at or not any(_follows_load(one) for one in deployments):
             return
         self._look_at = at + LOOK_SECONDS
-        wanted = added_up(await self._ledger.demands(), self._ledger.clock.unix())
+        wanted = total_load(await self._ledger.load_reports(), self._ledger.clock.unix())
         for gone in self._histories.keys() - {one.id for one in deployments}:
             del self._histories[gone]
             self._no_room.pop(gone, None)
@@ -60,47 +68,47 @@ class Autoscaler:
             if _follows_load(one):
                 own = [replica for replica in replicas if replica.deployment_id == one.id]
                 try:
-                    await self._follow(one, own, wanted.get(one.id, Wanted()))
+                    await self._follow(one, own, wanted.get(one.id, TotalLoad()))
                 except StoreUnavailable:
                     raise
                 except Exception:  # one bad model must not be everybody's
                     logger.exception("the load of model %s cannot be followed", one.model_id)
         await self._relieve(deployments, replicas, wanted)
 
-    async def _follow(self, deployment: Deployment, replicas: Sequence[Replica], wanted: Wanted) -> None:
+    async def _follow(self, deployment: Deployment, replicas: Sequence[Replica], wanted: TotalLoad) -> None:
         now = self._ledger.clock.unix()
         ready = [one for one in replicas if one.state is ReplicaState.READY]
         held = _is_held(deployment, now)
-        if eviction.may_rest(deployment, replicas) and not wanted.busy and not held:
+        if eviction.may_scale_to_zero(deployment, replicas) and not wanted.busy and not held:
             used = eviction.last_used(deployment, replicas, wanted)
             if idle(deployment, used, now, self._settings.idle_seconds):
-                await self._ledger.rested(deployment, f"nobody asked for {self._settings.idle_seconds:g} s")
+                await self._ledger.scale_to_zero(deployment, f"nobody asked for {self._settings.idle_seconds:g} s")
                 return
-        history = self._histories.setdefault(deployment.id, History())
-        told = wanted.waiting and history.told_at == wanted.told_at  # a report that waits counts once
+        history = self._histories.setdefault(deployment.id, RecommendationHistory())
+        told = wanted.waiting and history.told_at == wanted.reported_at  # a report that waits counts once
         if ready and not told:
-            history.told_at = wanted.told_at
+            history.told_at = wanted.reported_at
             quiet = self._settings.quiet_seconds
-            scaling = deployment.wanted.config.scaling
-            history.add(advise(self._load(deployment, ready, wanted), deployment.replicas, scaling), quiet)
+            scaling = deployment.target.config.scaling
+            history.add(recommend(self._load(deployment, ready, wanted), deployment.replicas, scaling), quiet)
             change = decide(deployment.replicas, history.advice, quiet)
             if change is not None and not held and now >= self._no_room.get(deployment.id, 0.0):
                 await self._scale(deployment, change)
 
-    async def _scale(self, deployment: Deployment, change: Advice) -> None:
-        came_to = await self._ledger.scaled(deployment, change.replicas, change.reason)
+    async def _scale(self, deployment: Deployment, change: Recommendation) -> None:
+        came_to = await self._ledger.set_replicas(deployment, change.replicas, change.reason)
         if came_to < change.replicas:
             logger.warning("model %s: no room for %d replicas", deployment.model_id, change.replicas)
             self._no_room[deployment.id] = self._ledger.clock.unix() + NO_ROOM_SECONDS
 
-    def _load(self, deployment: Deployment, ready: Sequence[Replica], wanted: Wanted) -> Load:
-        return Load(
+    def _load(self, deployment: Deployment, ready: Sequence[Replica], wanted: TotalLoad) -> LoadSample:
+        return LoadSample(
             self._ledger.clock.steady(),
             len(ready),
             self._utilization(deployment, ready),
             wanted.in_flight,
-            wanted.waiting if wanted.places else 0,  # who waits for the start is not too much for what starts
-            wanted.places,
+            wanted.waiting if wanted.slots else 0,  # who waits for the start is not too much for what starts
+            wanted.slots,
         )
 
     def _utilization(self, deployment: Deployment, ready: Sequence[Replica]) -> float | None:
@@ -112,11 +120,11 @@ class Autoscaler:
             if one.ready_at and now - one.ready_at.timestamp() > SETTLED_SECONDS
             if (measured := self._measured.get(one.id))
         ]
-        asked = deployment.wanted.config.resources.cpu_millicores
+        asked = deployment.target.config.resources.cpu_millicores
         return 100 * sum(used) / len(used) / asked if used and asked else None
 
     async def _relieve(
-        self, deployments: Sequence[Deployment], replicas: Sequence[Replica], wanted: dict[str, Wanted]
+        self, deployments: Sequence[Deployment], replicas: Sequence[Replica], wanted: dict[str, TotalLoad]
     ) -> None:
         """Where the machine itself is short of memory, whatever was asked for."""
         at = self._ledger.clock.steady()
@@ -124,15 +132,15 @@ class Autoscaler:
             return
         for one in eviction.longest_idle(deployments, replicas, wanted, self._ledger.clock.unix())[:1]:
             logger.warning("the machine is short of memory: model %s is ended", one.model_id)
-            await self._ledger.rested(one, "the machine is short of memory")
+            await self._ledger.scale_to_zero(one, "the machine is short of memory")
             self._relief_at = at + RELIEF_SECONDS
 
 
 def _follows_load(deployment: Deployment) -> bool:
-    scaling = deployment.wanted.config.scaling
-    serves = deployment.replicas > 0 and not deployment.removal and not deployment.gave_up
-    return serves and (deployment.on_demand or scaling.min_replicas < scaling.max_replicas)
+    scaling = deployment.target.config.scaling
+    serves = deployment.replicas > 0 and not deployment.deletion and not deployment.failed
+    return serves and (deployment.scales_to_zero or scaling.min_replicas < scaling.max_replicas)
 
 
 def _is_held(deployment: Deployment, now: float) -> bool:
-    return deployment.held_until is not None and now < deployment.held_until
+    return deployment.autoscaling_paused_until is not None and now < deployment.autoscaling_paused_until

@@ -29,7 +29,7 @@ GAP_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadSample:
     """What the ready replicas of a model had to do at one look."""
 
     at: float
@@ -39,12 +39,12 @@ class Load:
     """Percent of the CPU that they asked for; None when nothing was measured."""
     in_flight: int
     waiting: int
-    places: int
+    slots: int
     """Requests that they may work on at a time."""
 
 
 @dataclass(frozen=True)
-class Advice:
+class Recommendation:
     """So many replicas, by one look, and why."""
 
     at: float
@@ -53,14 +53,14 @@ class Advice:
 
 
 @dataclass
-class History:
+class RecommendationHistory:
     """The advice of the last looks at one model."""
 
-    advice: deque[Advice] = field(default_factory=deque)
+    advice: deque[Recommendation] = field(default_factory=deque)
     told_at: float = 0.0
     """Unix time of the report that the last look had."""
 
-    def add(self, one: Advice, quiet_seconds: float) -> None:
+    def add(self, one: Recommendation, quiet_seconds: float) -> None:
         """Remembers a quiet time, and the one look before it that shows that it was whole."""
         if self.advice and one.at - self.advice[-1].at > GAP_SECONDS:
             self.advice.clear()
@@ -69,18 +69,18 @@ class History:
             self.advice.popleft()
 
 
-def advise(load: Load, wish: int, scaling: Scaling) -> Advice:
+def recommend(load: LoadSample, wish: int, scaling: Scaling) -> Recommendation:
     """How many replicas this load asks for, of those that are allowed; at least one, which is another's to end.
 
     Of a ``wish`` that has not come true yet, nothing is taken back because of the few that are ready.
     """
-    numbers = [_by_cpu(load, scaling.target_cpu_utilization), _by_places(load)]
+    numbers = [_by_cpu(load, scaling.target_cpu_utilization), _by_slots(load)]
     wanted, reason = max(numbers, key=lambda one: one[0])
     grown = min(wanted, max(load.ready * MOST_GROWTH, wish))
-    return Advice(load.at, max(1, scaling.clamped(grown)), reason)
+    return Recommendation(load.at, max(1, scaling.clamped(grown)), reason)
 
 
-def decide(wish: int, advice: Sequence[Advice], quiet_seconds: float) -> Advice | None:
+def decide(wish: int, advice: Sequence[Recommendation], quiet_seconds: float) -> Recommendation | None:
     """The change to make now, if any: up to what the last two looks agree on, down to the most of a quiet time."""
     if len(advice) < 2:
         return None
@@ -94,10 +94,10 @@ def decide(wish: int, advice: Sequence[Advice], quiet_seconds: float) -> Advice 
 
 def idle(deployment: Deployment, last_used: float, now: float, idle_seconds: float) -> bool:
     """Whether nobody has wanted anything of a model on demand for so long (Unix times)."""
-    return deployment.on_demand and now - last_used >= idle_seconds
+    return deployment.scales_to_zero and now - last_used >= idle_seconds
 
 
-def _by_cpu(load: Load, target: int) -> tuple[int, str]:
+def _by_cpu(load: LoadSample, target: int) -> tuple[int, str]:
     if load.utilization is None:
         return load.ready, "nothing is measured"
     ratio = load.utilization / target
@@ -105,9 +105,9 @@ def _by_cpu(load: Load, target: int) -> tuple[int, str]:
     return wanted, f"CPU at {load.utilization:.0f} % of what was asked for, target {target} %, {load.ready} ready"
 
 
-def _by_places(load: Load) -> tuple[int, str]:
+def _by_slots(load: LoadSample) -> tuple[int, str]:
     """Never more than there are while nobody waits: places may be taken for an instant."""
-    wanted = ceil(load.ready * (load.in_flight + load.waiting) / max(1, load.places) / BUSY)
+    wanted = ceil(load.ready * (load.in_flight + load.waiting) / max(1, load.slots) / BUSY)
     if not load.waiting:
-        return min(load.ready, wanted), f"{load.in_flight} of {load.places} places taken, {load.ready} ready"
+        return min(load.ready, wanted), f"{load.in_flight} of {load.slots} places taken, {load.ready} ready"
     return max(load.ready + 1, wanted), f"{load.waiting} requests wait, {load.ready} ready"

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from management.backends.base import LaunchRefusedError
-from management.backends.engine import Engine, Order
+from management.backends.base import LaunchRefused
+from management.backends.engine import Engine, EngineSpec
+from management.domain.backoff import backoff
 from management.domain.clock import Clock
 from management.errors import BackendUnavailable
 
-MOST_TRIES: Final = 8
+MAX_ATTEMPTS: Final = 8
 """Of one order that the engine takes and does not show: each costs a roll-out there."""
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries at most."""
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Given:
-    order: Order
+    order: EngineSpec
     tries: int = 0
     next_at: float = 0.0
     taken_at: float | None = None
@@ -32,7 +33,7 @@ class _Given:
     refusal: str | None = None
 
 
-class Orders:
+class ApplyQueue:
     """The last order of each deployment, and what came of it."""
 
     def __init__(self, engine: Engine, clock: Clock, retry_seconds: float, done: Callable[[], None]) -> None:
@@ -40,7 +41,7 @@ class Orders:
         self._engine, self._clock, self._retry_seconds, self._done = engine, clock, retry_seconds, done
         self._given: dict[str, _Given] = {}
 
-    def give(self, order: Order) -> None:
+    def submit(self, order: EngineSpec) -> None:
         """Gives it, unless that is under way or was tried a moment ago; another one of the deployment is given up."""
         given = self._given.get(order.deployment_id)
         if given is None or given.order != order:
@@ -52,26 +53,26 @@ class Orders:
             given.task = asyncio.create_task(self._give(given))
 
     async def _give(self, given: _Given) -> None:
-        pause = self._retry_seconds
+        failures = 1
         try:
-            if given.tries >= MOST_TRIES:
-                raise LaunchRefusedError(UNKEPT)
+            if given.tries >= MAX_ATTEMPTS:
+                raise LaunchRefused(UNKEPT)
             await self._engine.apply(given.order)
             given.tries += 1
             given.taken_at = self._clock.steady()
-            pause *= 2**given.tries
-        except LaunchRefusedError as refused:
+            failures += given.tries  # an order that is taken and not shown costs a roll-out each time
+        except LaunchRefused as refused:
             given.refusal = str(refused)
         except BackendUnavailable as error:
             logger.warning("model %s: its order could not be given: %s", given.order.model_id, error.details)
         except Exception:  # it is tried again
             logger.exception("model %s: its order could not be given", given.order.model_id)
         finally:
-            given.next_at = self._clock.steady() + min(LONGEST_PAUSE, pause)
+            given.next_at = self._clock.steady() + backoff(failures, self._retry_seconds, LONGEST_PAUSE)
             given.task = None
             self._done()
 
-    def refusal(self, order: Order) -> str | None:
+    def refusal(self, order: EngineSpec) -> str | None:
         """Why this order was refused, told once."""
         given = self._given.get(order.deployment_id)
         if given is None or given.refusal is None:
@@ -79,13 +80,13 @@ class Orders:
         del self._given[order.deployment_id]
         return given.refusal if given.order == order else None
 
-    def kept(self, deployment_id: str) -> None:
+    def confirmed(self, deployment_id: str) -> None:
         """The engine shows what it was told: the next order is a first try."""
         given = self._given.get(deployment_id)
         if given is not None and given.task is None:
             del self._given[deployment_id]
 
-    def recent(self, order: Order, seconds: float) -> bool:
+    def in_grace(self, order: EngineSpec, seconds: float) -> bool:
         """Whether it was taken less than so long ago, or is being given, and the engine has not moved since."""
         given = self._given.get(order.deployment_id)
         if given is None or given.order != order:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from management.backends.engine import Condition, Order, Standing
-from management.domain.records import Deployment, Removal, Replica, ReplicaState
+from management.backends.engine import EnginePhase, EngineSpec, EngineStatus
+from management.control.evaluation import MarkFailed, RemoveRecord, RollBack
+from management.domain.records import Deletion, Deployment, Replica, ReplicaState
 
 ELSEWHERE: Final = "somebody else ended it where it runs"
 GONE: Final = "it is gone where it ran"
@@ -25,57 +26,38 @@ class Apply:
 
 
 @dataclass(frozen=True)
-class Halt:
+class Suspend:
     """Have the engine end its replicas."""
 
 
 @dataclass(frozen=True)
-class Remove:
+class Delete:
     """Have the engine forget it."""
 
     force: bool
 
 
 @dataclass(frozen=True)
-class Erase:
-    """Forget the deployment: it was deleted, and the engine has nothing of it."""
-
-
-@dataclass(frozen=True)
-class RollBack:
-    """Want again the revision that served before."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class GiveUp:
-    """Order nothing more until the wish changes, or the engine says that it serves."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Prove:
+class MarkStable:
     """The wanted revision serves: it is what a failed update falls back to, and earlier failures are forgotten."""
 
 
 @dataclass(frozen=True)
-class Follow:
+class AdoptReplicas:
     """The engine chose this number of replicas, as it may."""
 
     replicas: int
 
 
 @dataclass(frozen=True)
-class Open:
+class RecordStarting:
     """Record so many replicas of the wanted revision, which are starting."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Move:
+class ChangeState:
     """Record that these replicas came into another state."""
 
     replica_ids: tuple[str, ...]
@@ -83,15 +65,26 @@ class Move:
     reason: str = ""
 
 
-Step = Apply | Halt | Remove | Erase | RollBack | GiveUp | Prove | Follow | Open | Move
+EngineAction = (
+    Apply
+    | Suspend
+    | Delete
+    | RemoveRecord
+    | RollBack
+    | MarkFailed
+    | MarkStable
+    | AdoptReplicas
+    | RecordStarting
+    | ChangeState
+)
 
 
 @dataclass(frozen=True)
-class Sight:
+class Snapshot:
     """What one look at a deployment came to."""
 
-    condition: Condition
-    order: Order
+    status: EngineStatus
+    spec: EngineSpec
     """What the engine should have by now."""
     idle: bool = True
     """Whether no request is in flight to replicas that drain, or none is waited for any longer."""
@@ -101,126 +94,126 @@ class Sight:
     @property
     def applied(self) -> bool:
         """Whether the engine holds the order."""
-        return self.condition.mark == self.order.mark
+        return self.status.mark == self.spec.mark
 
 
-def order_of(deployment: Deployment, now: float) -> Order:
+def spec_of(deployment: Deployment, now: float) -> EngineSpec:
     """The order for a deployment that is wanted: a number that somebody chose holds for a while, then the limits do."""
-    scaling = deployment.wanted.config.scaling
-    held = deployment.held_until is not None and now < deployment.held_until
+    scaling = deployment.target.config.scaling
+    held = deployment.autoscaling_paused_until is not None and now < deployment.autoscaling_paused_until
     least, most = (deployment.replicas,) * 2 if held else (scaling.min_replicas, scaling.max_replicas)
-    return Order(deployment.id, deployment.model_id, deployment.wanted, least, max(1, most))
+    return EngineSpec(deployment.id, deployment.model_id, deployment.target, least, max(1, most))
 
 
-def steer(deployment: Deployment, replicas: Sequence[Replica], sight: Sight) -> list[Step]:
+def plan_engine(deployment: Deployment, replicas: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
     """The steps for one deployment, whose replicas these are, oldest first."""
     alive = [one for one in replicas if one.state.alive]
-    if deployment.removal:
-        return _removal(deployment.removal, alive, sight)
+    if deployment.deletion:
+        return _removal(deployment.deletion, alive, sight)
     if deployment.replicas == 0:
-        return _ending(alive, sight, Halt())
-    drained = _move([one for one in alive if not one.state.wanted], ReplicaState.GONE)
-    rows = [one for one in alive if one.state.wanted]
-    if deployment.gave_up:
+        return _ending(alive, sight, Suspend())
+    drained = _move([one for one in alive if not one.state.active], ReplicaState.GONE)
+    rows = [one for one in alive if one.state.active]
+    if deployment.failed:
         return [*drained, *_resigned(deployment, rows, sight)]
     return [*drained, *_wanted(deployment, rows, sight)]
 
 
-def _removal(removal: Removal, alive: Sequence[Replica], sight: Sight) -> list[Step]:
-    if sight.condition.standing is Standing.ABSENT:
-        return _move(alive, ReplicaState.GONE) or [Erase()]
-    if removal is Removal.FORCE:
-        return [*_move(alive, ReplicaState.GONE), Remove(force=True)]
-    return _ending(alive, sight, Remove(force=False))
+def _removal(removal: Deletion, alive: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
+    if sight.status.phase is EnginePhase.ABSENT:
+        return _move(alive, ReplicaState.GONE) or [RemoveRecord()]
+    if removal is Deletion.FORCED:
+        return [*_move(alive, ReplicaState.GONE), Delete(force=True)]
+    return _ending(alive, sight, Delete(force=False))
 
 
-def _ending(alive: Sequence[Replica], sight: Sight, last: Halt | Remove) -> list[Step]:
+def _ending(alive: Sequence[Replica], sight: Snapshot, last: Suspend | Delete) -> list[EngineAction]:
     """No new requests, then none in flight, then the engine is told."""
-    if wanted := [one for one in alive if one.state.wanted]:
+    if wanted := [one for one in alive if one.state.active]:
         begun = [one for one in wanted if one.state is not ReplicaState.STARTING]
         never = [one for one in wanted if one.state is ReplicaState.STARTING]
         return [*_move(begun, ReplicaState.DRAINING), *_move(never, ReplicaState.GONE)]
-    if not sight.condition.standing.serves:
+    if not sight.status.phase.serves:
         ended = _move(alive, ReplicaState.GONE)
-        return ended if isinstance(last, Halt) else [*ended, last]
+        return ended if isinstance(last, Suspend) else [*ended, last]
     return [last] if sight.idle or not alive else []
 
 
-def _resigned(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
+def _resigned(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
     """Of what was given up, the rows follow what is left of it; it is taken up again when it serves after all."""
-    if sight.applied and sight.condition.standing is Standing.RUNNING:
-        return [Prove()]
-    if sight.condition.standing is Standing.PENDING and sight.applied:
+    if sight.applied and sight.status.phase is EnginePhase.RUNNING:
+        return [MarkStable()]
+    if sight.status.phase is EnginePhase.PENDING and sight.applied:
         return []
-    answering = sight.condition.ready or 0 if sight.condition.standing.serves else 0
-    if sight.condition.standing is Standing.RUNNING:  # by the order before
-        answering = max(1, len(rows) if sight.condition.ready is None else answering)
+    answering = sight.status.ready or 0 if sight.status.phase.serves else 0
+    if sight.status.phase is EnginePhase.RUNNING:  # by the order before
+        answering = max(1, len(rows) if sight.status.ready is None else answering)
     ready = [one for one in rows if one.state is ReplicaState.READY][:answering]
     return _move(
-        [one for one in rows if one not in ready], ReplicaState.FAILED, sight.condition.reason or deployment.reason
+        [one for one in rows if one not in ready], ReplicaState.FAILED, sight.status.reason or deployment.reason
     )
 
 
-def _wanted(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
-    standing = sight.condition.standing
+def _wanted(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
+    standing = sight.status.phase
     if not standing.serves:
         return _missing(deployment, rows, sight)
-    if sight.condition.mark is None:  # it was made a moment ago
+    if sight.status.mark is None:  # it was made a moment ago
         return _awaited(deployment, rows, sight)
     if not sight.applied:
         return [Apply(), *_awaited(deployment, rows, sight)]
     match standing:
-        case Standing.RUNNING:
+        case EnginePhase.RUNNING:
             steps = _running(deployment, rows, sight)
-        case Standing.PENDING:
+        case EnginePhase.PENDING:
             steps = _awaited(deployment, rows, sight)
-        case Standing.UNHEALTHY if not sight.lasting or (sight.condition.ready and deployment.proven):
+        case EnginePhase.UNHEALTHY if not sight.lasting or (sight.status.ready and deployment.is_stable):
             steps = _silent(deployment, rows, sight)
         case _ if rows:
-            steps = [hopeless(deployment, sight.condition.reason)]
+            steps = [rollback_or_fail(deployment, sight.status.reason)]
         case _:  # it had been given up, and is wished anew
             steps = [Apply(), *_awaited(deployment, rows, sight)]
     return steps
 
 
-def _missing(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
+def _missing(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
     """Nothing of it answers, and nothing is on its way."""
-    standing = sight.condition.standing
+    standing = sight.status.phase
     served = [one for one in rows if one.state is not ReplicaState.STARTING]
-    if served and sight.applied and standing is not Standing.ABSENT:
-        return [GiveUp(ELSEWHERE)]
+    if served and sight.applied and standing is not EnginePhase.ABSENT:
+        return [MarkFailed(ELSEWHERE)]
     lost = _move(served, ReplicaState.FAILED, GONE)
     begun = [one for one in rows if one not in served]
-    told: list[Step] = [] if standing is Standing.ENDING else [Apply()]  # what ends cannot be started yet
+    told: list[EngineAction] = [] if standing is EnginePhase.ENDING else [Apply()]  # what ends cannot be started yet
     return [*lost, *told, *_awaited(deployment, begun, sight)]
 
 
-def hopeless(deployment: Deployment, reason: str) -> RollBack | GiveUp:
+def rollback_or_fail(deployment: Deployment, reason: str) -> RollBack | MarkFailed:
     """What follows when the wanted revision does not come to serve."""
-    return RollBack(reason) if deployment.served and not deployment.proven else GiveUp(reason)
+    return RollBack(reason) if deployment.last_stable and not deployment.is_stable else MarkFailed(reason)
 
 
-def _awaited(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
+def _awaited(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
     """The wanted revision is on its way; what serves goes on serving."""
     fresh, old = _parted(deployment, rows)
     never = [one for one in old if one.state is ReplicaState.STARTING]
-    return [*_move(never, ReplicaState.GONE), *_open(max(1, sight.order.least) - len(fresh))]
+    return [*_move(never, ReplicaState.GONE), *_open(max(1, sight.spec.least) - len(fresh))]
 
 
-def _silent(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
+def _silent(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
     """Some of it does not answer: as many rows as do get requests, and none more where it never served."""
     serving = [one for one in rows if one.state is ReplicaState.READY]
-    resting = [one for one in rows if one.state is ReplicaState.SILENT]
-    ready = len(serving) if sight.condition.ready is None else sight.condition.ready
-    more = max(0, ready - len(serving)) if deployment.proven else 0
-    return [*_move(serving[ready:], ReplicaState.SILENT), *_move(resting[:more], ReplicaState.READY)]
+    resting = [one for one in rows if one.state is ReplicaState.UNRESPONSIVE]
+    ready = len(serving) if sight.status.ready is None else sight.status.ready
+    more = max(0, ready - len(serving)) if deployment.is_stable else 0
+    return [*_move(serving[ready:], ReplicaState.UNRESPONSIVE), *_move(resting[:more], ReplicaState.READY)]
 
 
-def _running(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> list[Step]:
+def _running(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
     """The wanted revision serves, and nothing else does."""
-    fresh, old = _parted(deployment, [one for one in rows if one.address in ("", sight.condition.address)])
+    fresh, old = _parted(deployment, [one for one in rows if one.address in ("", sight.status.address)])
     old += [one for one in rows if one not in (*fresh, *old)]  # it is reached by another name now
-    counted, least = sight.condition.ready, sight.order.least
+    counted, least = sight.status.ready, sight.spec.least
     ready = max(1, least if counted is None else counted)  # with none, the engine starts one for whoever asks
     serving = [one for one in fresh if one.state is ReplicaState.READY]
     coming = [one for one in fresh if one.state is not ReplicaState.READY]
@@ -237,24 +230,24 @@ def _running(deployment: Deployment, rows: Sequence[Replica], sight: Sight) -> l
     ]
 
 
-def _learnt(deployment: Deployment, sight: Sight) -> list[Step]:
-    new = not deployment.proven or deployment.failures or deployment.reason
-    proved: list[Step] = [Prove()] if new else []
-    counted, order = sight.condition.ready, sight.order
+def _learnt(deployment: Deployment, sight: Snapshot) -> list[EngineAction]:
+    new = not deployment.is_stable or deployment.failures or deployment.reason
+    proved: list[EngineAction] = [MarkStable()] if new else []
+    counted, order = sight.status.ready, sight.spec
     if not counted or order.least == order.most:
         return proved
     number = max(1, min(order.most, max(order.least, counted)))
-    return [*proved, *([Follow(number)] if number != deployment.replicas else [])]
+    return [*proved, *([AdoptReplicas(number)] if number != deployment.replicas else [])]
 
 
 def _parted(deployment: Deployment, rows: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
-    fresh = [one for one in rows if one.revision.number == deployment.wanted.number]
-    return fresh, [one for one in rows if one.revision.number != deployment.wanted.number]
+    fresh = [one for one in rows if one.revision.number == deployment.target.number]
+    return fresh, [one for one in rows if one.revision.number != deployment.target.number]
 
 
-def _open(number: int) -> list[Step]:
-    return [Open(number)] if number > 0 else []
+def _open(number: int) -> list[EngineAction]:
+    return [RecordStarting(number)] if number > 0 else []
 
 
-def _move(rows: Sequence[Replica], state: ReplicaState, reason: str = "") -> list[Step]:
-    return [Move(tuple(one.id for one in rows), state, reason)] if rows else []
+def _move(rows: Sequence[Replica], state: ReplicaState, reason: str = "") -> list[EngineAction]:
+    return [ChangeState(tuple(one.id for one in rows), state, reason)] if rows else []

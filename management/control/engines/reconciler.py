@@ -14,35 +14,35 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from management.backends.engine import NOTHING_THERE, Condition, Engine, Order, Standing
+from management.backends.engine import NOTHING_THERE, Engine, EnginePhase, EngineSpec, EngineStatus
 from management.control import evaluation
 from management.control.demand import (
-    Wanted,
-    added_up,
+    TotalLoad,
+    total_load,
 )
-from management.control.engines.apply_queue import Orders
+from management.control.engines.apply_queue import ApplyQueue
 from management.control.engines.engine_plan import (
+    AdoptReplicas,
     Apply,
-    Erase,
-    Follow,
-    GiveUp,
-    Halt,
-    Move,
-    Open,
-    Prove,
-    Remove,
-    RollBack,
-    Sight,
-    Step,
-    hopeless,
-    order_of,
-    steer,
+    ChangeState,
+    Delete,
+    EngineAction,
+    MarkStable,
+    RecordStarting,
+    Snapshot,
+    Suspend,
+    plan_engine,
+    rollback_or_fail,
+    spec_of,
 )
 from management.control.evaluation import (
-    News,
-    Settled,
+    Evaluation,
+    MarkFailed,
+    RemoveRecord,
+    RollBack,
+    Transition,
 )
-from management.control.journal import LeaseLostError, Ledger
+from management.control.journal import Journal, LeaseLost
 from management.control.leader_loop import LeaderLoop
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
@@ -55,8 +55,8 @@ BUSY_FRACTION: Final = 0.2
 """Fraction of the time between two looks that passes while something is on its way."""
 QUIET_SECONDS: Final = 2 * REPORT_SECONDS
 """After which every worker has told what is in flight to a replica that drains."""
-MOVING: Final = (Standing.PENDING, Standing.UNHEALTHY, Standing.ENDING)
-SHOWN: Final = (Standing.PENDING, Standing.UNHEALTHY, Standing.RUNNING)
+MOVING: Final = (EnginePhase.PENDING, EnginePhase.UNHEALTHY, EnginePhase.ENDING)
+SHOWN: Final = (EnginePhase.PENDING, EnginePhase.UNHEALTHY, EnginePhase.RUNNING)
 """In which the order that a deployment holds is one that was taken."""
 
 logger = logging.getLogger(__name__)
@@ -66,17 +66,17 @@ class Reconciler(LeaderLoop):
     """Gives specs to an engine that keeps replicas by itself, and records what the engine shows."""
 
     def __init__(
-        self, ledger: Ledger, engine: Engine, settings: Settings, recorded: Callable[[], Awaitable[None]]
+        self, ledger: Journal, engine: Engine, settings: Settings, recorded: Callable[[], Awaitable[None]]
     ) -> None:
         """``recorded`` is called after a look that wrote something down."""
         super().__init__(ledger, settings.lease_seconds, logger)
         self.idle_seconds, self.busy_seconds = settings.engine_seconds, settings.engine_seconds * BUSY_FRACTION
         self._ledger, self._engine = ledger, engine
         self._settings, self._recorded = settings, recorded
-        self._orders = Orders(engine, self._clock, settings.retry_seconds, self.wake)
-        self._ailing: dict[str, float] = {}
+        self._queue = ApplyQueue(engine, self._clock, settings.retry_seconds, self.wake)
+        self._unhealthy_since: dict[str, float] = {}
         """Since when deployments have been unhealthy."""
-        self._demands: Mapping[str, Wanted] = {}
+        self._load: Mapping[str, TotalLoad] = {}
 
     @property
     def retry_seconds(self) -> float:
@@ -85,24 +85,24 @@ class Reconciler(LeaderLoop):
 
     async def lease_taken(self) -> None:
         """Forgets how long deployments were unhealthy when this worker led last."""
-        self._ailing.clear()
+        self._unhealthy_since.clear()
 
     async def lease_lost(self) -> None:
         """Gives up orders that are under way: another worker gives them now."""
-        await self._orders.close()
+        await self._queue.close()
 
-    def suspect(self, replica_id: str) -> None:
+    def probe_now(self, replica_id: str) -> None:
         """Somebody could not reach it: the engine is asked now."""
         self.wake()
 
-    async def look(self) -> bool:
+    async def take_turn(self) -> bool:
         """One look at everything; True when something is on its way and deserves another look soon.
 
         The engine is looked at first: what is there and no record knows afterwards, nobody will record any more.
         """
         conditions = await self._observed()
         deployments, replicas = await self._ledger.read()
-        self._demands = added_up(await self._ledger.demands(), self._clock.unix())
+        self._load = total_load(await self._ledger.load_reports(), self._clock.unix())
         own: dict[str, list[Replica]] = defaultdict(list)
         for one in replicas:
             own[one.deployment_id].append(one)
@@ -110,117 +110,117 @@ class Reconciler(LeaderLoop):
         for deployment in deployments:
             condition = conditions.pop(deployment.id, NOTHING_THERE)
             try:
-                moved |= await self._look_after(deployment, own[deployment.id], condition)
+                moved |= await self._reconcile(deployment, own[deployment.id], condition)
             except StoreUnavailable:
                 raise
             except BackendUnavailable as error:  # for this one
                 logger.warning("model %s stays as it is: %s", deployment.model_id, error.details)
             except Exception:  # one bad model must not be everybody's
                 logger.exception("model %s cannot be looked after", deployment.model_id)
-            busy |= condition.standing in MOVING
+            busy |= condition.phase in MOVING
         for condition in conditions.values():
             await self._end_orphan(condition)
         if moved:
             await self._recorded()
-        return busy or moved or bool(conditions) or self._orders.under_way()
+        return busy or moved or bool(conditions) or self._queue.under_way()
 
-    async def _end_orphan(self, condition: Condition) -> None:
+    async def _end_orphan(self, condition: EngineStatus) -> None:
         logger.warning("%s is there and nothing is recorded of it: it is ended", condition.name)
         with suppress(BackendUnavailable):  # it is still there at the next look
             await self._engine.remove(condition, force=True)
 
-    async def _observed(self) -> dict[str, Condition]:
+    async def _observed(self) -> dict[str, EngineStatus]:
         """Its look may take longer than the lease lasts, where the engine is slow to answer: the lease is kept."""
         looking = asyncio.ensure_future(self._engine.observe())
         try:
             while not (await asyncio.wait({looking}, timeout=self._settings.lease_seconds / 3))[0]:
-                if not await self._ledger.lead():
-                    raise LeaseLostError(retry_after=1)
+                if not await self._ledger.take_lease():
+                    raise LeaseLost(retry_after=1)
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)
         return looking.result()
 
-    async def _look_after(self, deployment: Deployment, replicas: list[Replica], condition: Condition) -> bool:
+    async def _reconcile(self, deployment: Deployment, replicas: list[Replica], condition: EngineStatus) -> bool:
         """Whether anything was done or recorded for this deployment, or is awaited by its replicas."""
-        if deployment.removal or deployment.replicas == 0:
-            await self._orders.drop(deployment.id)
-        sight = self._sight(deployment, replicas, condition)
-        refusal = self._orders.refusal(sight.order)
-        steps = [hopeless(deployment, refusal)] if refusal else steer(deployment, replicas, sight)
-        early = condition.standing is not sight.condition.standing
-        if sight.applied and condition.standing in SHOWN and not early:
-            self._orders.kept(deployment.id)
-        moves = [one for one in steps if isinstance(one, Move)]
+        if deployment.deletion or deployment.replicas == 0:
+            await self._queue.drop(deployment.id)
+        sight = self._snapshot(deployment, replicas, condition)
+        refusal = self._queue.refusal(sight.spec)
+        steps = [rollback_or_fail(deployment, refusal)] if refusal else plan_engine(deployment, replicas, sight)
+        early = condition.phase is not sight.status.phase
+        if sight.applied and condition.phase in SHOWN and not early:
+            self._queue.confirmed(deployment.id)
+        moves = [one for one in steps if isinstance(one, ChangeState)]
         if moves:
             await self._move(deployment, replicas, moves, condition)
         for step in steps:
             await self._act(deployment, sight, step)
         return bool(steps) or any(one.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for one in replicas)
 
-    def _sight(self, deployment: Deployment, replicas: Sequence[Replica], condition: Condition) -> Sight:
+    def _snapshot(self, deployment: Deployment, replicas: Sequence[Replica], condition: EngineStatus) -> Snapshot:
         at = self._clock.steady()
-        if condition.standing is Standing.UNHEALTHY:
-            since = self._ailing.setdefault(deployment.id, at)
+        if condition.phase is EnginePhase.UNHEALTHY:
+            since = self._unhealthy_since.setdefault(deployment.id, at)
         else:
             since = at
-            self._ailing.pop(deployment.id, None)
-        order = order_of(deployment, self._clock.unix())
+            self._unhealthy_since.pop(deployment.id, None)
+        order = spec_of(deployment, self._clock.unix())
         condition = self._believed(deployment, order, condition)
         lasting = at - since > self._settings.start_seconds
-        return Sight(condition, order, self._idle(deployment, replicas), lasting)
+        return Snapshot(condition, order, self._idle(deployment, replicas), lasting)
 
-    def _believed(self, deployment: Deployment, order: Order, condition: Condition) -> Condition:
+    def _believed(self, deployment: Deployment, order: EngineSpec, condition: EngineStatus) -> EngineStatus:
         """An engine may say a moment too long that all runs, and mean what ran before it took a new revision."""
-        early = not deployment.proven and self._orders.recent(order, self._settings.engine_seconds)
-        if early and condition.standing is Standing.RUNNING:
-            return replace(condition, standing=Standing.PENDING)
+        early = not deployment.is_stable and self._queue.in_grace(order, self._settings.engine_seconds)
+        if early and condition.phase is EnginePhase.RUNNING:
+            return replace(condition, phase=EnginePhase.PENDING)
         return condition
 
     def _idle(self, deployment: Deployment, replicas: Sequence[Replica]) -> bool:
         draining = [one for one in replicas if one.state is ReplicaState.DRAINING]
         age = min(((self._clock.now() - one.changed_at).total_seconds() for one in draining), default=0.0)
-        quiet = not self._demands.get(deployment.id, Wanted()).in_flight and age >= QUIET_SECONDS
+        quiet = not self._load.get(deployment.id, TotalLoad()).in_flight and age >= QUIET_SECONDS
         return quiet or age >= self._settings.drain_seconds or age < 0  # the clock was set back since
 
     async def _move(
-        self, deployment: Deployment, replicas: Sequence[Replica], moves: Sequence[Move], condition: Condition
+        self, deployment: Deployment, replicas: Sequence[Replica], moves: Sequence[ChangeState], condition: EngineStatus
     ) -> None:
         by_id, at = {one.id: one for one in replicas}, self._clock.now()
         news = tuple(
-            News(by_id[replica_id], move.state, at, address=condition.address, reason=move.reason)
+            Transition(by_id[replica_id], move.state, at, address=condition.address, reason=move.reason)
             for move in moves
             for replica_id in move.replica_ids
         )
-        await self._ledger.settled(deployment, Settled(news), {})
+        await self._ledger.apply(deployment, Evaluation(news), {})
 
-    async def _act(self, deployment: Deployment, sight: Sight, step: Step) -> None:
+    async def _act(self, deployment: Deployment, sight: Snapshot, step: EngineAction) -> None:
         match step:
             case Apply():
-                self._orders.give(sight.order)
-            case Halt():
-                await self._engine.halt(sight.condition)
-            case Remove(force):
-                await self._engine.remove(sight.condition, force=force)
-            case Open(number):
-                await self._ledger.opened(deployment, number)
-            case Follow(number):
-                await self._ledger.scaled(deployment, number, f"{number} are kept where it runs")
-            case Erase():
-                await self._ledger.erased(deployment)
-                self._ailing.pop(deployment.id, None)
+                self._queue.submit(sight.spec)
+            case Suspend():
+                await self._engine.halt(sight.status)
+            case Delete(force):
+                await self._engine.remove(sight.status, force=force)
+            case RecordStarting(number):
+                await self._ledger.add_starting_rows(deployment, number)
+            case AdoptReplicas(number):
+                await self._ledger.set_replicas(deployment, number, f"{number} are kept where it runs")
+            case RemoveRecord():
+                await self._ledger.remove_deployment(deployment)
+                self._unhealthy_since.pop(deployment.id, None)
             case RollBack(reason):
                 await self._decided(deployment, evaluation.rolled_back, "rolled_back", reason)
-            case GiveUp(reason):
-                await self._decided(deployment, evaluation.given_up, "given_up", reason)
-            case Prove():
-                await self._ledger.settled(deployment, Settled(changed=partial(_proven, deployment)), {})
+            case MarkFailed(reason):
+                await self._decided(deployment, evaluation.marked_failed, "given_up", reason)
+            case MarkStable():
+                await self._ledger.apply(deployment, Evaluation(deployment_update=partial(_proven, deployment)), {})
 
     async def _decided(
         self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str, reason: str
     ) -> None:
         told = replace(deployment, reason=reason)
-        await self._ledger.changed(told, lambda current: change(replace(current, reason=reason)), action)
+        await self._ledger.change_deployment(told, lambda current: change(replace(current, reason=reason)), action)
 
     async def log(self, deployment: Deployment, replicas: Sequence[Replica], lines: int) -> dict[str, list[str]]:
         """The last lines by replica id; an engine does not say which of its replicas a row stands for: any does."""
@@ -233,12 +233,12 @@ class Reconciler(LeaderLoop):
 
         What the engine keeps runs on: it does so without any server, until the wish for it is gone.
         """
-        await self._orders.close()
+        await self._queue.close()
         await self._give_back_lease()
 
 
 def _proven(seen: Deployment, current: Deployment) -> Deployment:
     """The deployment, if it still wishes what was seen to serve."""
-    if current.wanted.number != seen.wanted.number:
+    if current.target.number != seen.target.number:
         return current
-    return replace(current, served=current.wanted, failures=0, retry_at=None, gave_up=False, reason="")
+    return replace(current, last_stable=current.target, failures=0, retry_at=None, failed=False, reason="")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from management.domain.records import Deployment, Removal, Replica, ReplicaState
+from management.control.evaluation import MarkFailed, RemoveRecord, RollBack
+from management.domain.records import Deletion, Deployment, Replica, ReplicaState
 
 LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries at most."""
@@ -37,25 +38,12 @@ class Stop:
     replica_id: str
 
 
-@dataclass(frozen=True)
-class RollBack:
-    """Want again the revision that served before: the wanted one does not become ready."""
+Action = Start | Drain | Stop | RollBack | MarkFailed | RemoveRecord
 
 
-@dataclass(frozen=True)
-class GiveUp:
-    """Start nothing more until the wish changes."""
-
-
-@dataclass(frozen=True)
-class Erase:
-    """Forget the deployment: it was deleted, and nothing of it runs."""
-
-
-Action = Start | Drain | Stop | RollBack | GiveUp | Erase
-
-
-def plan(deployment: Deployment, replicas: Sequence[Replica], *, now: float, attempts: int, room: int) -> list[Action]:
+def plan(
+    deployment: Deployment, replicas: Sequence[Replica], *, now: float, attempts: int, free_slots: int
+) -> list[Action]:
     """The actions for one deployment.
 
     Args:
@@ -63,26 +51,26 @@ def plan(deployment: Deployment, replicas: Sequence[Replica], *, now: float, att
         replicas: those of this deployment, oldest first.
         now: Unix time in seconds.
         attempts: failures in a row after which it is given up; of one that was ready, when nothing of it is left.
-        room: how many more replicas of the wanted revision the machine has exclusive devices for.
+        free_slots: how many more replicas of the wanted revision the machine has exclusive devices for.
     """
     alive = [one for one in replicas if one.state.alive]
-    if deployment.removal:
-        return _removal(deployment.removal, alive)
+    if deployment.deletion:
+        return _removal(deployment.deletion, alive)
     if deployment.replicas == 0:
         return _ending(alive)
-    staying = [one for one in alive if one.state.wanted]
+    staying = [one for one in alive if one.state.active]
     fresh, old = _parted(deployment, staying)
     if _hopeless(deployment, fresh, attempts):
-        return [RollBack() if deployment.served and not deployment.proven else GiveUp()]
+        return [RollBack() if deployment.last_stable and not deployment.is_stable else MarkFailed()]
     more = _missing(deployment, fresh, old, now, attempts)
-    cramped = more > 0 and room <= 0 and len(staying) == len(alive)  # what drains makes place already
-    return [*_fewer(deployment, fresh, old, cramped=cramped), *[Start()] * max(0, min(more, room))]
+    cramped = more > 0 and free_slots <= 0 and len(staying) == len(alive)  # what drains makes place already
+    return [*_fewer(deployment, fresh, old, cramped=cramped), *[Start()] * max(0, min(more, free_slots))]
 
 
-def _removal(removal: Removal, alive: Sequence[Replica]) -> list[Action]:
+def _removal(removal: Deletion, alive: Sequence[Replica]) -> list[Action]:
     if not alive:
-        return [Erase()]
-    if removal is Removal.FORCE:
+        return [RemoveRecord()]
+    if removal is Deletion.FORCED:
         return [Stop(one.id) for one in alive]
     return _ending(alive)
 
@@ -101,14 +89,14 @@ def _hopeless(deployment: Deployment, fresh: list[Replica], attempts: int) -> bo
 
     One that has been ready is not given up while any replica of it serves, or may come to serve.
     """
-    if deployment.gave_up or deployment.failures < attempts:
+    if deployment.failed or deployment.failures < attempts:
         return False
-    return not (deployment.proven and fresh)
+    return not (deployment.is_stable and fresh)
 
 
 def _parted(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
-    fresh = [one for one in replicas if one.revision.number == deployment.wanted.number]
-    return fresh, [one for one in replicas if one.revision.number != deployment.wanted.number]
+    fresh = [one for one in replicas if one.revision.number == deployment.target.number]
+    return fresh, [one for one in replicas if one.revision.number != deployment.target.number]
 
 
 def _fewer(deployment: Deployment, fresh: list[Replica], old: list[Replica], *, cramped: bool) -> list[Action]:
@@ -130,7 +118,7 @@ def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
 def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float, attempts: int) -> int:
     """How many are to be started now, if there is room for them."""
     missing = deployment.replicas - len(fresh)
-    if missing <= 0 or deployment.gave_up or _pauses(deployment, now):
+    if missing <= 0 or deployment.failed or _pauses(deployment, now):
         return 0
     if _ready(old):
         return min(missing, 1 - _coming(fresh))  # one after the other while old ones serve
@@ -138,7 +126,7 @@ def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], n
         return missing
     if deployment.failures:
         return 0 if _coming(fresh) else 1  # what failed before is tried with one
-    return missing if deployment.proven else min(missing, attempts - _coming(fresh))
+    return missing if deployment.is_stable else min(missing, attempts - _coming(fresh))
 
 
 def _pauses(deployment: Deployment, now: float) -> bool:

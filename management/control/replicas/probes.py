@@ -15,27 +15,27 @@ from management.domain.clock import SYSTEM, Clock
 from management.domain.records import Health, Replica, ReplicaState
 from management.errors import BackendUnavailable
 
-HEALTH_SECONDS: Final = 0.5
+PROBE_INTERVAL_SECONDS: Final = 0.5
 """Between two looks at a replica that serves."""
-PATIENCE_SECONDS: Final = 0.1
+PROBE_WAIT_SECONDS: Final = 0.1
 """That a look waits for replicas' answers; what comes later is for the next one."""
 
 logger = logging.getLogger(__name__)
 
 
-class Watch:
+class ReplicaProber:
     """The looks of one supervisor."""
 
     def __init__(self, launcher: Launcher, clock: Clock, answered: Callable[[], None]) -> None:
         """``answered`` is called when a look that was not waited for is over."""
         self._launcher, self._answered = launcher, answered
-        self.history = Sightings(HEALTH_SECONDS, clock)
+        self.history = ProbeHistory(PROBE_INTERVAL_SECONDS, clock)
         """What was observed so far."""
         self._looks: dict[str, asyncio.Task[Observation]] = {}
         self._states: dict[str, ReplicaState] = {}
         """In which those that are looked at were when it began."""
 
-    async def seen(self, alive: Sequence[Replica]) -> dict[str, Observation]:
+    async def observations(self, alive: Sequence[Replica]) -> dict[str, Observation]:
         """What is known anew of each; one that cannot be looked at says nothing of the others.
 
         What was seen of one that has come into another state meanwhile is forgotten. Raises BackendUnavailable when
@@ -47,7 +47,7 @@ class Watch:
                 self._looks[one.id] = asyncio.create_task(self._launcher.observe(one.id))
                 self._states[one.id] = one.state
         if self._looks:
-            await asyncio.wait(self._looks.values(), timeout=PATIENCE_SECONDS)
+            await asyncio.wait(self._looks.values(), timeout=PROBE_WAIT_SECONDS)
         by_id = {one.id: one for one in alive}
         seen = {}
         away: BackendUnavailable | None = None
@@ -66,9 +66,9 @@ class Watch:
             if replica is not None and replica.state is self._states[replica_id]:
                 seen[replica_id] = found
                 if found.phase is Phase.UNKNOWN:
-                    self.history.not_seen(replica_id)
+                    self.history.record_unknown(replica_id)
                 else:
-                    self.history.heard(replica, silent=silent(replica, found))
+                    self.history.record(replica, silent=is_unresponsive(replica, found))
         if away is not None:
             raise away
         return seen
@@ -96,13 +96,13 @@ def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation:
     return Observation(Phase.UNKNOWN)
 
 
-def silent(replica: Replica, look: Observation) -> bool:
+def is_unresponsive(replica: Replica, look: Observation) -> bool:
     """Whether a replica that should serve does not answer."""
-    serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
-    return serves and look.phase in (Phase.SILENT, Phase.STARTING)
+    serves = replica.state in (ReplicaState.READY, ReplicaState.UNRESPONSIVE)
+    return serves and look.phase in (Phase.UNRESPONSIVE, Phase.STARTING)
 
 
-class Sightings:
+class ProbeHistory:
     """What one supervisor has seen of the replicas that are alive."""
 
     def __init__(self, seconds: float, clock: Clock = SYSTEM) -> None:
@@ -127,27 +127,27 @@ class Sightings:
         self._looked_at |= {one.id: at for one in due}
         return due
 
-    def suspect(self, replica_id: str) -> None:
+    def probe_now(self, replica_id: str) -> None:
         """It is due at the next look."""
         self._looked_at.pop(replica_id, None)
 
-    def heard(self, replica: Replica, *, silent: bool) -> None:
+    def record(self, replica: Replica, *, silent: bool) -> None:
         """Whether it answered when it was looked at; after one miss it is looked at again at once."""
         misses, answers = self._counts.get(replica.id, (0, 0))
         self._counts[replica.id] = (misses + 1, 0) if silent else (0, answers + 1)
         if silent:
             self._silent_since.setdefault(replica.id, self._clock.steady())
             if not misses:
-                self.suspect(replica.id)
+                self.probe_now(replica.id)
         else:
             self._silent_since.pop(replica.id, None)
 
-    def not_seen(self, replica_id: str) -> None:
+    def record_unknown(self, replica_id: str) -> None:
         """It could not be looked at: what was counted stands, and how long it has been silent begins anew."""
         if replica_id in self._silent_since:
             self._silent_since[replica_id] = self._clock.steady()
 
-    def doubtful(self) -> bool:
+    def any_to_probe_again(self) -> bool:
         """Whether somebody is to be looked at again at once."""
         return any(misses == 1 for misses, _ in self._counts.values())
 
@@ -165,5 +165,5 @@ class Sightings:
         }
 
     def _is_due(self, replica: Replica, at: float) -> bool:
-        serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
+        serves = replica.state in (ReplicaState.READY, ReplicaState.UNRESPONSIVE)
         return not serves or at - self._looked_at.get(replica.id, -self._seconds) >= self._seconds

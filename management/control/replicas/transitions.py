@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from management.backends.base import Observation, Phase
-from management.control.evaluation import News, Settled
+from management.control.evaluation import Evaluation, Transition
 from management.control.replicas.plan import LONGEST_PAUSE
+from management.domain.backoff import backoff
 from management.domain.records import Deployment, Health, Replica, ReplicaState, Revision
 from management.settings import Settings
 
-ENOUGH_PROBES: Final = 2
+PROBES_TO_CHANGE_STATE: Final = 2
 """In a row that are missed before a replica gets no more requests, or answered before it gets some again."""
 BRIEF_SECONDS: Final = 2.0
 """That a replica must have served for its successor to start without a pause, while others serve."""
@@ -22,14 +23,14 @@ SHORTEST_DRAIN: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Context:
+class EvaluationContext:
     """What a look is judged by."""
 
     at: datetime
     settings: Settings
     health: Mapping[str, Health] = field(default_factory=dict)
     """How replicas answer."""
-    ending: frozenset[str] = frozenset()
+    stopping: frozenset[str] = frozenset()
     """Replicas that are being ended."""
     ages: Mapping[str, float] = field(default_factory=dict)
     """Seconds for which replicas have been seen in their state, by a clock that nobody sets."""
@@ -38,104 +39,104 @@ class Context:
         """Seconds in its state; of one that was not seen in it before, by the time of day."""
         return self.ages.get(replica.id, (self.at - replica.changed_at).total_seconds())
 
-    def answers(self, replica: Replica) -> Health:
+    def health_of(self, replica: Replica) -> Health:
         """How it answers."""
         return self.health.get(replica.id, Health())
 
 
-def settle(
-    deployment: Deployment, replicas: Sequence[Replica], seen: Mapping[str, Observation], context: Context
-) -> Settled:
+def evaluate(
+    deployment: Deployment, replicas: Sequence[Replica], seen: Mapping[str, Observation], context: EvaluationContext
+) -> Evaluation:
     """What the look ``seen``, by replica id, means for this deployment, whose replicas these are."""
     looked_at = [(one, seen[one.id]) for one in replicas if one.id in seen]
-    spare = any(one.state is ReplicaState.READY and not context.answers(one).misses for one in replicas)
+    spare = any(one.state is ReplicaState.READY and not context.health_of(one).failures_in_a_row for one in replicas)
     news = tuple(found for one, look in looked_at if (found := _moved(one, look, context, spare=spare)) is not None)
-    changes = _learnt(deployment, replicas, news, context)
-    return Settled(
-        news=news,
-        changed=changes,
+    changes = _deployment_update(deployment, replicas, news, context)
+    return Evaluation(
+        transitions=news,
+        deployment_update=changes,
         restart=tuple(
             one for one, look in looked_at if one.state is ReplicaState.STARTING and look.phase is Phase.ABSENT
         ),
         end={
             one.id: context.settings.stop_seconds
             for one, look in looked_at
-            if one.state is ReplicaState.DRAINING and one.id not in context.ending and _drained(one, look, context)
+            if one.state is ReplicaState.DRAINING and one.id not in context.stopping and _drained(one, look, context)
         },
     )
 
 
-def refused(deployment: Deployment, replica: Replica, reason: str, context: Context) -> Settled:
+def evaluate_refusal(deployment: Deployment, replica: Replica, reason: str, context: EvaluationContext) -> Evaluation:
     """A start that could not even be begun is a failure, but no reason to give up what has been ready before.
 
     It is the machine that refuses: its disk is full, or it has no more processes to give.
     """
-    news = (News(replica, ReplicaState.FAILED, context.at, reason=reason),)
-    learnt = _learnt(deployment, (replica,), news, context)
+    news = (Transition(replica, ReplicaState.FAILED, context.at, reason=reason),)
+    learnt = _deployment_update(deployment, (replica,), news, context)
 
     def changed(current: Deployment) -> Deployment:
         after = current if learnt is None else learnt(current)
         most = context.settings.crash_attempts - 1
-        return replace(after, failures=min(after.failures, most)) if after.proven else after
+        return replace(after, failures=min(after.failures, most)) if after.is_stable else after
 
-    return Settled(news, changed)
+    return Evaluation(news, changed)
 
 
-def _moved(replica: Replica, look: Observation, context: Context, *, spare: bool) -> News | None:
+def _moved(replica: Replica, look: Observation, context: EvaluationContext, *, spare: bool) -> Transition | None:
     """``spare``: whether another one answers, else the last that might is not taken out of use."""
     ended = look.phase in (Phase.EXITED, Phase.ABSENT)
     if replica.state is ReplicaState.DRAINING:
-        swept = replica.id not in context.ending  # with what it had started
-        return News(replica, ReplicaState.GONE, context.at) if ended and swept else None
+        swept = replica.id not in context.stopping  # with what it had started
+        return Transition(replica, ReplicaState.GONE, context.at) if ended and swept else None
     if replica.state is ReplicaState.STARTING:
         return _started(replica, look, context)
     if look.phase is Phase.UNKNOWN:
         return None
     if ended:
         reason = look.reason or "the process is gone"
-        return News(replica, ReplicaState.FAILED, context.at, reason=reason, crashed=look.crashed)
+        return Transition(replica, ReplicaState.FAILED, context.at, reason=reason, crashed=look.crashed)
     return _served(replica, context, spare=spare)
 
 
-def _served(replica: Replica, context: Context, *, spare: bool) -> News | None:
-    health = context.answers(replica)
-    if health.silence > context.settings.silence_seconds:
+def _served(replica: Replica, context: EvaluationContext, *, spare: bool) -> Transition | None:
+    health = context.health_of(replica)
+    if health.seconds_unresponsive > context.settings.silence_seconds:
         reason = f"it did not answer for {context.settings.silence_seconds:g} s"
-        return News(replica, ReplicaState.FAILED, context.at, reason=reason)
-    if replica.state is ReplicaState.READY and health.misses >= ENOUGH_PROBES and spare:
-        return News(replica, ReplicaState.SILENT, context.at, reason="it does not answer")
-    if replica.state is ReplicaState.SILENT and health.answers >= ENOUGH_PROBES:
-        return News(replica, ReplicaState.READY, context.at, address=replica.address)
+        return Transition(replica, ReplicaState.FAILED, context.at, reason=reason)
+    if replica.state is ReplicaState.READY and health.failures_in_a_row >= PROBES_TO_CHANGE_STATE and spare:
+        return Transition(replica, ReplicaState.UNRESPONSIVE, context.at, reason="it does not answer")
+    if replica.state is ReplicaState.UNRESPONSIVE and health.successes_in_a_row >= PROBES_TO_CHANGE_STATE:
+        return Transition(replica, ReplicaState.READY, context.at, address=replica.address)
     return None
 
 
-def _started(replica: Replica, look: Observation, context: Context) -> News | None:
+def _started(replica: Replica, look: Observation, context: EvaluationContext) -> Transition | None:
     if look.phase is Phase.READY:
-        return News(replica, ReplicaState.READY, context.at, address=look.address)
+        return Transition(replica, ReplicaState.READY, context.at, address=look.address)
     if look.phase is Phase.EXITED:
-        return News(replica, ReplicaState.FAILED, context.at, reason=look.reason)
+        return Transition(replica, ReplicaState.FAILED, context.at, reason=look.reason)
     if look.phase is Phase.UNKNOWN:  # it may be ready
         return None
     if context.age(replica) > context.settings.start_seconds:
         reason = f"it was not ready within {context.settings.start_seconds:g} s"
-        return News(replica, ReplicaState.FAILED, context.at, reason=reason)
+        return Transition(replica, ReplicaState.FAILED, context.at, reason=reason)
     return None
 
 
-def _drained(replica: Replica, look: Observation, context: Context) -> bool:
+def _drained(replica: Replica, look: Observation, context: EvaluationContext) -> bool:
     age = context.age(replica)
-    idle = look.phase not in (Phase.SILENT, Phase.UNKNOWN) and look.in_flight == 0 and age > SHORTEST_DRAIN
+    idle = look.phase not in (Phase.UNRESPONSIVE, Phase.UNKNOWN) and look.in_flight == 0 and age > SHORTEST_DRAIN
     return idle or age > context.settings.drain_seconds
 
 
-def _learnt(
-    deployment: Deployment, replicas: Sequence[Replica], news: Sequence[News], context: Context
+def _deployment_update(
+    deployment: Deployment, replicas: Sequence[Replica], news: Sequence[Transition], context: EvaluationContext
 ) -> Callable[[Deployment], Deployment] | None:
     """How the deployment changes; it is applied to what the database holds then, which may wish something new."""
-    number = deployment.wanted.number
+    number = deployment.target.number
     failures = [one for one in news if one.failed and one.replica.revision.number == number]
     states = {one.id: one.state for one in replicas} | {one.replica.id: one.state for one in news}
-    proven = not deployment.proven and _proves(number, replicas, states)
+    proven = not deployment.is_stable and _becomes_stable(number, replicas, states)
     steady = _steady(deployment, replicas, context) and not failures
     fallback = _fallback(deployment, replicas, states)
     if not (proven or failures or steady or fallback):
@@ -143,12 +144,12 @@ def _learnt(
     others = any(states[one.id] is ReplicaState.READY for one in _of(number, replicas))
 
     def changed(current: Deployment) -> Deployment:
-        if current.wanted.number != number:
+        if current.target.number != number:
             return current
         if proven:
-            current = replace(current, served=current.wanted)
-        elif current.served is None:
-            current = replace(current, served=fallback)
+            current = replace(current, last_stable=current.target)
+        elif current.last_stable is None:
+            current = replace(current, last_stable=fallback)
         if steady:
             current = replace(current, failures=0, retry_at=None)
         for one in failures:
@@ -162,20 +163,20 @@ def _fallback(
     deployment: Deployment, replicas: Sequence[Replica], states: Mapping[str, ReplicaState]
 ) -> Revision | None:
     """The revision that serves while none has before: it was updated before its first replica was ready."""
-    if deployment.served is not None:
+    if deployment.last_stable is not None:
         return None
-    number = deployment.wanted.number
+    number = deployment.target.number
     ready = [one.revision for one in replicas if states[one.id] is ReplicaState.READY and one.revision.number != number]
     return max(ready, key=lambda revision: revision.number, default=None)
 
 
-def _proves(number: int, replicas: Sequence[Replica], states: Mapping[str, ReplicaState]) -> bool:
+def _becomes_stable(number: int, replicas: Sequence[Replica], states: Mapping[str, ReplicaState]) -> bool:
     """Whether a revision serves, and nothing is left of the one before it, to which an update could go back."""
     ready = any(states[one.id] is ReplicaState.READY for one in _of(number, replicas))
-    return ready and not any(states[one.id].wanted for one in replicas if one.revision.number != number)
+    return ready and not any(states[one.id].active for one in replicas if one.revision.number != number)
 
 
-def _failed(deployment: Deployment, news: News, context: Context, *, others: bool) -> Deployment:
+def _failed(deployment: Deployment, news: Transition, context: EvaluationContext, *, others: bool) -> Deployment:
     """What follows from a failure; ``others``: whether another replica of the revision is ready."""
     at, replica, retry_at = context.at.timestamp(), news.replica, deployment.retry_at
     served = 0.0
@@ -190,10 +191,9 @@ def _failed(deployment: Deployment, news: News, context: Context, *, others: boo
         return replace(deployment, failures=1, retry_at=at, reason=news.reason)
     if retry_at is not None and 0 < retry_at - replica.created_at.timestamp() <= LONGEST_PAUSE:
         return replace(deployment, reason=news.reason)  # started before the last failure: that one spoke for both
-    count, pause = deployment.failures + 1, 0.0
-    pauses = count - deployment.proven  # the first successor of one that served starts at once
-    if pauses:
-        pause = min(LONGEST_PAUSE, context.settings.retry_seconds * 2 ** min(pauses - 1, 10))
+    count = deployment.failures + 1
+    pauses = count - deployment.is_stable  # the first successor of one that served starts at once
+    pause = backoff(pauses, context.settings.retry_seconds, LONGEST_PAUSE)
     return replace(deployment, failures=count, retry_at=at + pause, reason=news.reason)
 
 
@@ -201,9 +201,9 @@ def _of(number: int, replicas: Sequence[Replica]) -> list[Replica]:
     return [one for one in replicas if one.revision.number == number]
 
 
-def _steady(deployment: Deployment, replicas: Sequence[Replica], context: Context) -> bool:
+def _steady(deployment: Deployment, replicas: Sequence[Replica], context: EvaluationContext) -> bool:
     """Whether earlier failures are forgotten: something is ready, and nothing has failed for a while."""
     if not deployment.failures or deployment.retry_at is None:
         return False
     calm = context.at.timestamp() - deployment.retry_at > context.settings.steady_seconds
-    return calm and any(one.state is ReplicaState.READY for one in _of(deployment.wanted.number, replicas))
+    return calm and any(one.state is ReplicaState.READY for one in _of(deployment.target.number, replicas))

@@ -1,1 +1,1 @@
-"""The steps from each version of the tables to the next."""
+"""How do the tables of one version become those of the next?"""

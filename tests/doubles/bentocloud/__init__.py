@@ -1,1 +1,1 @@
-"""A local BentoCloud that BentoML's own client speaks to."""
+"""What does a local BentoCloud answer to BentoML's own client?"""

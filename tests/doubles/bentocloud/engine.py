@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from management.backends.bentocloud.engine import BentoCloud
-from management.backends.engine import Condition, Order, Standing
+from management.backends.engine import EnginePhase, EngineSpec, EngineStatus
 from management.domain.records import Resources
 from management.settings import Settings
 from tests.doubles.bentocloud.server import TOKEN, LocalCloud, local_cloud
@@ -55,25 +55,25 @@ async def engine(shared: BentoCloud, cloud: LocalCloud) -> BentoCloud:
     return shared
 
 
-def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> Order:
+def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> EngineSpec:
     one = revision(number)
     config = {"docker_image": f"tests/echo:{number}.0.0", "resources": SMALL, **changes}
-    return Order("d1", model_id, replace(one, config=replace(one.config, **config)), least, most)
+    return EngineSpec("d1", model_id, replace(one, config=replace(one.config, **config)), least, most)
 
 
-async def seen(engine: BentoCloud, standing: Standing, deployment_id: str = "d1") -> Condition:
+async def seen(engine: BentoCloud, standing: EnginePhase, deployment_id: str = "d1") -> EngineStatus:
     """The deployment when it has come to stand so."""
     async with asyncio.timeout(SECONDS):
         while True:
             found = (await engine.observe()).get(deployment_id)
-            if found is not None and found.standing is standing:
+            if found is not None and found.phase is standing:
                 return found
             await asyncio.sleep(0.02)
 
 
-async def serving(engine: BentoCloud, told: Order) -> Condition:
+async def serving(engine: BentoCloud, told: EngineSpec) -> EngineStatus:
     await engine.apply(told)
-    return await seen(engine, Standing.RUNNING)
+    return await seen(engine, EnginePhase.RUNNING)
 
 
 def callers() -> list[psutil.Process]:

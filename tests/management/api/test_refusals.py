@@ -14,9 +14,9 @@ from management.api import parsing, schemas
 from management.api.configs import config_of
 from management.api.errors import of_error
 from management.api.messages import Language, language_of
-from management.control.commands import Wishes
+from management.control.commands import DeploymentCommands
 from management.domain.capacity import Capacity
-from management.domain.records import Removal, Resources
+from management.domain.records import Deletion, Resources
 from management.errors import InvalidRequest, ModelAlreadyExists, ModelBeingDeleted
 from management.store import Store
 from tests.doubles.management import deployment
@@ -111,14 +111,14 @@ def test_a_stopped_model_says_so_and_names_no_time_to_come_again(api: Fuzzed, la
     assert {"zh": "停止", "fr": "arrêté", "en": "stopped"}[language] in told(answer)["message"]
 
 
-@pytest.mark.parametrize("removal", list(Removal))
-def test_a_deploy_under_an_id_that_is_being_deleted_says_when_to_come_again(tmp_path: Path, removal: Removal) -> None:
+@pytest.mark.parametrize("removal", list(Deletion))
+def test_a_deploy_under_an_id_that_is_being_deleted_says_when_to_come_again(tmp_path: Path, removal: Deletion) -> None:
     store = Store(f"sqlite:///{tmp_path / 'atelier.db'}")
     store.migrate()
-    wishes = Wishes(Capacity(Resources(10**6, 2**40, 0)))
+    wishes = DeploymentCommands(Capacity(Resources(10**6, 2**40, 0)))
     body = schemas.ConfigBody.model_validate(echo_config())
     with store.writing() as session:
-        session.deployments.add(deployment(removal=removal))
+        session.deployments.add(deployment(deletion=removal))
         with pytest.raises(ModelBeingDeleted) as caught:
             wishes.deploy(session, body.model_id, config_of(body), "somebody")
     store.close()

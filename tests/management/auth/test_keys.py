@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from management.auth import access
-from management.auth.access import Door, Failures, Keyring, role_for_api, role_for_models
+from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_api, role_for_models
 from management.domain import keys
 from management.domain.clock import now
-from management.domain.keys import Key, Made, Role
+from management.domain.keys import Key, NewKey, Role
 from management.store import Store
 from web.error_shape import Refusal
 
@@ -30,7 +30,7 @@ class HandClock:
         return self.now
 
 
-def made(role: Role = ADMIN, **changes: Any) -> Made:
+def made(role: Role = ADMIN, **changes: Any) -> NewKey:
     return keys.make("ci", role, AT, **changes)
 
 
@@ -155,11 +155,11 @@ class House:
     """A door, the keys to it, and how many wrong ones it bears."""
 
     def __init__(self, most: int = 2) -> None:
-        self.keyring, self.clock = Keyring(), HandClock()
+        self.keyring, self.clock = KeyCache(), HandClock()
         self.keys = {role: made(role) for role in Role}
         self.keyring.learn([one.key for one in self.keys.values()])
-        self.failures = Failures(most, self.clock)
-        self.door = Door(self.keyring, self.failures, role_for_api(OPEN, "/api/v1/static/"))
+        self.failures = FailedLoginLimiter(most, self.clock)
+        self.door = Authenticator(self.keyring, self.failures, role_for_api(OPEN, "/api/v1/static/"))
 
     async def knock(
         self,
@@ -275,7 +275,7 @@ async def test_the_use_of_a_key_is_written_down_once(tmp_path: Any) -> None:
     one = made()
     with store.writing() as session:
         session.keys.add(one.key)
-    keyring, before = Keyring(), now()
+    keyring, before = KeyCache(), now()
     keyring.learn([one.key])
     keyring.find(one.text)
     await keyring.write_uses(store)
@@ -289,7 +289,7 @@ async def test_the_use_of_a_key_is_written_down_once(tmp_path: Any) -> None:
 
 def test_failures_are_counted_for_a_minute_and_the_wait_is_until_the_first_is_forgotten() -> None:
     clock = HandClock()
-    failures = Failures(2, clock)
+    failures = FailedLoginLimiter(2, clock)
     times = (0.0, 10.0, 20.0, 59.0, 60.0, 120.0)
     waits = []
     for clock.now in times:
@@ -299,7 +299,7 @@ def test_failures_are_counted_for_a_minute_and_the_wait_is_until_the_first_is_fo
 
 def test_failures_remember_so_many_addresses_and_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access, "MOST_ADDRESSES", 3)
-    failures = Failures(1, HandClock())
+    failures = FailedLoginLimiter(1, HandClock())
     for address in ("a", "b", "a", "c", "d"):  # b is the oldest then
         failures.note(address)
     assert failures.note("a") is not None

@@ -13,7 +13,7 @@ from tests.doubles.management import settings
 
 async def test_a_replica_of_an_earlier_version_serves_on_and_is_ended_in_peace(short_home: Path, earlier: str) -> None:
     launcher = ProcessLauncher(settings(short_home))
-    assert await launcher.running() == [earlier]
+    assert await launcher.list_running() == [earlier]
     look = await until(launcher, earlier, Phase.READY)
     client = ReplicaClient(look.address)
     (result,) = await client.infer([{"input_data": {}, "parameters": {}}], "id")
@@ -23,6 +23,6 @@ async def test_a_replica_of_an_earlier_version_serves_on_and_is_ended_in_peace(s
     assert (await launcher.usage([earlier]))[earlier].memory_bytes > 0
     await launcher.stop(earlier, 5.0)
     assert (await launcher.observe(earlier)).phase is Phase.EXITED
-    assert await launcher.running() == []
-    await launcher.clean(earlier)
+    assert await launcher.list_running() == []
+    await launcher.remove_files(earlier)
     assert (await launcher.observe(earlier)).phase is Phase.ABSENT

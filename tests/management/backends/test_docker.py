@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from management.backends.base import TAIL_BYTES, ImageRefusedError, Launch, LaunchRefusedError, Phase
+from management.backends.base import TAIL_BYTES, ImageRefused, Launch, LaunchRefused, Phase
 from management.backends.docker.client import PING_SECONDS, DockerEngine
 from management.backends.docker.images import DockerImages
 from management.backends.docker.launcher import DockerLauncher
@@ -73,8 +73,8 @@ async def bench(told: Settings, engine: DockerEngine) -> AsyncIterator[Bench]:
 
     loud = wanted(environment={"ECHO_FAIL": "1"})
     yield Bench(launcher, wanted(), loud, lambda: DockerLauncher(engine, told), kill)
-    for replica_id in await launcher.left():
-        await launcher.clean(replica_id)
+    for replica_id in await launcher.list_leftovers():
+        await launcher.remove_files(replica_id)
 
 
 def name(replica_id: str) -> str:
@@ -165,7 +165,7 @@ async def test_calls_that_wait_take_nobody_elses_place(bench: Bench, engine: Doc
 
 async def test_gpus_are_handed_over_by_their_numbers(bench: Bench, engine: DockerEngine) -> None:
     with_gpu = wanted(gpus=(0, 3))
-    with suppress(LaunchRefusedError):  # where there are none
+    with suppress(LaunchRefused):  # where there are none
         await bench.launcher.start(with_gpu)
     found = await inspected(engine, with_gpu.replica_id)
     (request,) = found["HostConfig"]["DeviceRequests"]
@@ -201,9 +201,9 @@ async def test_one_that_needs_more_memory_than_it_has_is_told_so(bench: Bench) -
 async def test_one_that_hangs_is_silent_and_is_ended_by_force(grace: float, bench: Bench, engine: DockerEngine) -> None:
     await begun(bench)
     await engine.call(lambda client: client.pause(name(bench.launch.replica_id)))
-    assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.SILENT
+    assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.UNRESPONSIVE
     await bench.launcher.stop(bench.launch.replica_id, grace)
-    assert await bench.launcher.running() == []
+    assert await bench.launcher.list_running() == []
 
 
 async def test_what_was_made_and_not_started_is_absent_until_it_is_started_again(bench: Bench) -> None:
@@ -211,7 +211,7 @@ async def test_what_was_made_and_not_started_is_absent_until_it_is_started_again
     assert isinstance(launcher, DockerLauncher)
     await launcher._create(bench.launch, name(bench.launch.replica_id))
     assert (await launcher.observe(bench.launch.replica_id)).phase is Phase.ABSENT
-    assert (await launcher.running(), await launcher.left()) == ([], [bench.launch.replica_id])
+    assert (await launcher.list_running(), await launcher.list_leftovers()) == ([], [bench.launch.replica_id])
     await begun(bench)
 
 
@@ -220,8 +220,10 @@ async def test_the_containers_of_another_control_plane_are_not_ours(bench: Bench
     folder = Path(tempfile.mkdtemp(prefix="at-"))
     try:
         other = DockerLauncher(engine, settings(folder))
-        assert (await other.running(), await other.left()) == ([], [])
-        assert (await other.observe(bench.launch.replica_id)).phase is Phase.SILENT, "it cannot prove that it is ours"
+        assert (await other.list_running(), await other.list_leftovers()) == ([], [])
+        assert (await other.observe(bench.launch.replica_id)).phase is Phase.UNRESPONSIVE, (
+            "it cannot prove that it is ours"
+        )
     finally:
         shutil.rmtree(folder)
 
@@ -241,7 +243,7 @@ async def test_images_that_may_not_be_deployed_are_refused(
     changes: dict[str, Any], image: str, kind: str, engine: DockerEngine, told: Settings
 ) -> None:
     images = DockerImages(engine, told.model_copy(update=changes))
-    with pytest.raises(ImageRefusedError) as refused:
+    with pytest.raises(ImageRefused) as refused:
         await images.check(image)
     assert refused.value.kind == kind
 
@@ -257,7 +259,7 @@ async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngi
         lambda client: list(client.build(path=str(folder), tag=built, rm=True, forcerm=True, decode=True))
     )
     try:
-        with pytest.raises(ImageRefusedError) as refused:
+        with pytest.raises(ImageRefused) as refused:
             await DockerImages(engine, told).check(built)
         assert refused.value.kind == "image_root"
     finally:
@@ -265,9 +267,9 @@ async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngi
 
 
 async def test_an_image_that_was_not_there_when_it_was_deployed_is_refused_when_it_is_started(bench: Bench) -> None:
-    with pytest.raises(LaunchRefusedError, match="slim was not built by BentoML"):
+    with pytest.raises(LaunchRefused, match="slim was not built by BentoML"):
         await bench.launcher.start(wanted(docker_image=SLIM))
-    assert await bench.launcher.left() == []
+    assert await bench.launcher.list_leftovers() == []
 
 
 async def test_images_of_the_engine_with_an_allowed_name_may_be_deployed(engine: DockerEngine, told: Settings) -> None:
@@ -279,7 +281,7 @@ async def test_what_is_not_in_the_engine_is_refused_unless_it_may_be_pulled(
     engine: DockerEngine, told: Settings
 ) -> None:
     absent = wanted(docker_image="127.0.0.1:9/tests/none:1.0.0")  # where no registry listens
-    with pytest.raises(LaunchRefusedError, match="has no image"):
+    with pytest.raises(LaunchRefused, match="has no image"):
         await DockerLauncher(engine, told).start(absent)
     pulling = told.model_copy(update={"docker_pull": "missing"})
     await DockerImages(engine, pulling).check(absent.docker_image)
@@ -304,7 +306,7 @@ async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
         await launcher.start(pulled)
         await until(launcher, pulled.replica_id, Phase.READY)
         await launcher.stop(pulled.replica_id, 0.0)
-        await launcher.clean(pulled.replica_id)
+        await launcher.remove_files(pulled.replica_id)
 
 
 async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Bench, told: Settings) -> None:
@@ -319,7 +321,7 @@ async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Ben
             launcher.observe(bench.launch.replica_id),
             launcher.start(wanted()),
             launcher.stop(bench.launch.replica_id, GRACE_SECONDS),
-            launcher.running(),
+            launcher.list_running(),
             launcher.log(bench.launch.replica_id, 5),
             DockerImages(engine, told).check("tests/echo:1.0.0"),
         ):
@@ -373,5 +375,5 @@ async def test_an_engine_that_hangs_is_not_waited_for_for_ever(
         engine = DockerEngine(told.home / "hangs.sock")
         assert not await engine.answers()
         with pytest.raises(BackendUnavailable):
-            await DockerLauncher(engine, told).running()
+            await DockerLauncher(engine, told).list_running()
         await engine.close()

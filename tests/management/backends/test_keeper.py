@@ -224,7 +224,7 @@ async def starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
     yield made
     for one in launchers:
-        for replica_id in await one.running():
+        for replica_id in await one.list_running():
             await one.stop(replica_id, 0.0)
 
 
@@ -239,7 +239,7 @@ async def test_a_child_that_drops_its_environment_and_its_session_does_not_outli
     assert orphan.environ() == {}
     await launcher.stop(wanted.replica_id, 5.0)
     assert not runs(orphan)
-    assert await launcher.running() == []
+    assert await launcher.list_running() == []
 
 
 async def test_also_where_the_keeper_hangs(starts: Starts, folder: Path) -> None:
@@ -251,7 +251,7 @@ async def test_also_where_the_keeper_hangs(starts: Starts, folder: Path) -> None
     launcher._children[wanted.replica_id].send_signal(signal.SIGSTOP)
     await launcher.stop(wanted.replica_id, 0.2)
     assert not runs(orphan)
-    assert await launcher.running() == []
+    assert await launcher.list_running() == []
 
 
 async def test_a_keeper_outlives_the_control_plane_and_another_one_reads_its_log(starts: Starts, folder: Path) -> None:

@@ -21,7 +21,7 @@ from management.backends.process import replica_folder
 from management.backends.process.launcher import ProcessLauncher
 from management.backends.replica import probe
 from management.control.replicas.probes import (
-    Sightings,
+    ProbeHistory,
 )
 from management.domain.clock import Clock
 from management.domain.records import ReplicaState
@@ -70,7 +70,7 @@ async def test_without_descriptors_nothing_is_known_of_a_replica_and_nothing_is_
     with exhausted():
         looks = [(await launcher.observe(earlier)).phase for _ in range(10)]
         with pytest.raises(OSError, match="Too many open files"):
-            await launcher.running()
+            await launcher.list_running()
         with pytest.raises(OSError, match="Too many open files"):
             await launcher.stop(earlier, 5.0)
         with pytest.raises(ReplicaBusy):
@@ -78,7 +78,7 @@ async def test_without_descriptors_nothing_is_known_of_a_replica_and_nothing_is_
     await client.close()
     assert set(looks) == {Phase.UNKNOWN}
     assert (await launcher.observe(earlier)).phase is Phase.READY
-    assert await launcher.running() == [earlier]
+    assert await launcher.list_running() == [earlier]
 
 
 async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(short_home: Path) -> None:
@@ -94,7 +94,7 @@ async def test_without_descriptors_a_port_is_not_seen_either(short_home: Path, m
     launcher = DockerLauncher(DockerEngine(short_home / "docker.sock"), settings(short_home))
     container = {"NetworkSettings": {"Ports": {f"{PORT}/tcp": [{"HostPort": "9"}]}}}
     with exhausted():
-        with pytest.raises(probe.NotSeenError):
+        with pytest.raises(probe.NotObserved):
             await probe.at("http://127.0.0.1:9", b"token")
         assert (await launcher._look("one", container)).phase is Phase.UNKNOWN
     assert (await launcher._look("one", container)).phase is Phase.STARTING, "nobody listens there"
@@ -129,7 +129,7 @@ async def test_a_process_that_was_held_up_itself_has_not_seen_whom_it_asked(
     replica_folder.send(folder, signal.SIGSTOP)
     try:
         monkeypatch.setattr(probe, "SECONDS", 0.2)
-        assert (await launcher.observe(earlier)).phase is Phase.SILENT
+        assert (await launcher.observe(earlier)).phase is Phase.UNRESPONSIVE
         monkeypatch.setattr(probe, "LATE_SECONDS", 0.1)
         assert (await launcher.observe(earlier)).phase is Phase.UNKNOWN
     finally:
@@ -162,15 +162,15 @@ class Steady(Clock):
 
 def test_the_time_in_which_a_replica_could_not_be_looked_at_is_none_of_its_silence() -> None:
     clock = Steady()
-    sightings = Sightings(0.5, clock)
+    sightings = ProbeHistory(0.5, clock)
     one = recorded(ReplicaState.READY)
-    sightings.heard(one, silent=True)
+    sightings.record(one, silent=True)
     clock.at = 29.0
-    sightings.not_seen(one.id)
-    assert sightings.health()[one.id].misses == 1
+    sightings.record_unknown(one.id)
+    assert sightings.health()[one.id].failures_in_a_row == 1
     clock.at = 31.0
-    sightings.heard(one, silent=True)
-    assert sightings.health()[one.id].silence == 2.0
+    sightings.record(one, silent=True)
+    assert sightings.health()[one.id].seconds_unresponsive == 2.0
 
 
 @pytest.mark.slow

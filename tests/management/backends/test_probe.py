@@ -12,7 +12,7 @@ from aiohttp import web
 
 from management.backends.replica import probe
 from management.backends.replica.host import STATE, proof_of
-from management.backends.replica.probe import MOST_BYTES, Said
+from management.backends.replica.probe import MOST_BYTES, ProbeAnswer
 
 TOKEN = b"secret"
 
@@ -53,7 +53,7 @@ def proven(**told: object) -> Callable[[str], bytes]:
 
 async def test_who_proves_itself_is_believed() -> None:
     async with saying(proven(ready=True, in_flight=3)) as url:
-        assert await probe.at(url, TOKEN) == Said(ready=True, in_flight=3)
+        assert await probe.at(url, TOKEN) == ProbeAnswer(ready=True, in_flight=3)
         assert await probe.at(url, b"another") is None
 
 
@@ -62,7 +62,7 @@ async def test_who_proves_itself_is_believed() -> None:
 )
 async def test_what_it_says_otherwise_is_not_ready(told: dict[str, object]) -> None:
     async with saying(proven(**told)) as url:
-        assert await probe.at(url, TOKEN) == Said(ready=False, in_flight=0)
+        assert await probe.at(url, TOKEN) == ProbeAnswer(ready=False, in_flight=0)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from management.backends.base import TAIL_BYTES, LaunchRefusedError, Phase
+from management.backends.base import TAIL_BYTES, LaunchRefused, Phase
 from management.backends.process.launcher import ProcessLauncher
 from management.gateway.replica_client import ReplicaClient
 from tests.doubles.launchers import CONTRACT, Bench, begun, launch, listed, until
@@ -51,7 +51,7 @@ async def bench(home: Path) -> AsyncIterator[Bench]:
         os.kill(pid_of(home, replica_id), signal.SIGKILL)
 
     yield Bench(launcher, launch(), launch("tests/echo:9.9.9"), lambda: ProcessLauncher(told), kill)
-    for replica_id in await launcher.running():
+    for replica_id in await launcher.list_running():
         await launcher.stop(replica_id, 0.0)
     for child in launcher._children.values():
         child.wait()
@@ -132,7 +132,7 @@ async def test_a_replica_that_hides_its_environment_is_ended(
     await bench.launcher.start(bench.launch)
     monkeypatch.setattr("management.backends.process.processes._environment", lambda _: {})
     await bench.launcher.stop(bench.launch.replica_id, 0.0)
-    assert await bench.launcher.running() == []
+    assert await bench.launcher.list_running() == []
 
 
 async def test_a_foreign_process_that_got_the_same_id_is_left_alone(bench: Bench, home: Path) -> None:
@@ -164,7 +164,7 @@ async def test_an_impostor_on_the_socket_is_not_ready(bench: Bench, home: Path) 
     await runner.setup()
     await web.UnixSite(runner, str(socket)).start()
     try:
-        assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.SILENT
+        assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.UNRESPONSIVE
     finally:
         await runner.cleanup()
 
@@ -172,9 +172,9 @@ async def test_an_impostor_on_the_socket_is_not_ready(bench: Bench, home: Path) 
 async def test_a_replica_that_hangs_is_silent_and_is_ended_by_force(bench: Bench, home: Path) -> None:
     await begun(bench)
     os.kill(pid_of(home, bench.launch.replica_id), signal.SIGSTOP)
-    assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.SILENT
+    assert (await bench.launcher.observe(bench.launch.replica_id)).phase is Phase.UNRESPONSIVE
     await bench.launcher.stop(bench.launch.replica_id, 0.2)
-    assert await bench.launcher.running() == []
+    assert await bench.launcher.list_running() == []
 
 
 async def test_what_a_replica_started_ends_with_it(bench: Bench, home: Path) -> None:
@@ -194,7 +194,7 @@ async def test_a_bento_that_is_not_there_ends_with_a_log_that_says_so(bench: Ben
 
 async def test_what_cannot_be_begun_is_refused(bench: Bench, home: Path) -> None:
     (home / "replicas" / bench.launch.replica_id).write_text("a file where a folder is wanted")
-    with pytest.raises(LaunchRefusedError, match="cannot be started"):
+    with pytest.raises(LaunchRefused, match="cannot be started"):
         await bench.launcher.start(bench.launch)
 
 

@@ -118,10 +118,10 @@ def test_an_outage_is_logged_when_it_begins_when_its_cause_changes_and_when_it_e
     outage = Outage(logging.getLogger("test"), "the backend")
     with caplog.at_level(logging.WARNING):
         for cause in ("a", "a", "a", "b", "b"):
-            outage.lasts(cause)
-        outage.is_over()
-        outage.is_over()
-        outage.lasts("b")
+            outage.report(cause)
+        outage.end()
+        outage.end()
+        outage.report("b")
     said = [one.getMessage() for one in caplog.records]
     assert [("(a)" in one, "(b)" in one, "again" in one) for one in said] == [
         (True, False, False),

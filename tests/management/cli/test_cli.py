@@ -324,7 +324,7 @@ def test_keys_without_a_database(alone: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_building(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = {"echo:1.0.0": True, "echo:2.0.0": False}
 
-    def build(recipe: building.Recipe, tag: Any, store: building.Store) -> bool:
+    def build(recipe: building.Recipe, tag: Any, store: building.BentoHome) -> bool:
         if str(tag) not in state:
             raise building.BuildError(f"{tag} needs weights:1, which the model store has not: make models")
         return state[str(tag)]

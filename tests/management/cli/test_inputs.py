@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from management.backends.base import ImageRefusedError
+from management.backends.base import ImageRefused
 from management.backends.process.images import (
     BentoStore,
 )
@@ -124,10 +124,10 @@ def test_the_example_after_a_deployment_fits_the_type(model_type: str, shown: st
 
 async def test_a_missing_bento_is_built_by_what_can_build_it(tmp_path: Path) -> None:
     store = BentoStore(tmp_path / "bentoml")
-    with pytest.raises(ImageRefusedError) as ours:
+    with pytest.raises(ImageRefused) as ours:
         await store.check("atelier/tcm-diagnosis:9.0.0")
     assert ours.value.values["command"] == ".venv/bin/atelier build tcm-diagnosis --version 9.0.0"
-    with pytest.raises(ImageRefusedError) as own:
+    with pytest.raises(ImageRefused) as own:
         await store.check("me/sentiment:1.2.0")
     assert "bentoml build --version 1.2.0" in own.value.values["command"]
     assert f"BENTOML_HOME={tmp_path / 'bentoml'}" in own.value.values["command"]

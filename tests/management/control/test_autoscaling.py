@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from management.control.autoscaling.policy import Advice, History, Load, advise, decide, idle
+from management.control.autoscaling.policy import (
+    LoadSample,
+    Recommendation,
+    RecommendationHistory,
+    decide,
+    idle,
+    recommend,
+)
 from management.domain.records import Scaling
 from tests.doubles.management import config, deployment, revision
 
@@ -18,8 +25,8 @@ QUIET = 60.0
 ONE_TO_TEN = Scaling(1, 10, 70)
 
 
-def load(ready: int = 2, utilization: float | None = 50.0, *, in_flight: int = 0, waiting: int = 0) -> Load:
-    return Load(0.0, ready, utilization, in_flight, waiting, places=ready * 10)
+def load(ready: int = 2, utilization: float | None = 50.0, *, in_flight: int = 0, waiting: int = 0) -> LoadSample:
+    return LoadSample(0.0, ready, utilization, in_flight, waiting, slots=ready * 10)
 
 
 @pytest.mark.parametrize(
@@ -42,29 +49,29 @@ def load(ready: int = 2, utilization: float | None = 50.0, *, in_flight: int = 0
         (load(3, 10, in_flight=3, waiting=1), 4),  # the places of one worker may be taken
     ],
 )
-def test_a_look_asks_for_so_many(look: Load, replicas: int) -> None:
-    assert advise(look, look.ready, ONE_TO_TEN).replicas == replicas
+def test_a_look_asks_for_so_many(look: LoadSample, replicas: int) -> None:
+    assert recommend(look, look.ready, ONE_TO_TEN).replicas == replicas
 
 
 def test_a_wish_that_has_not_come_true_yet_is_not_taken_back() -> None:
-    assert advise(load(1, 700), 6, ONE_TO_TEN).replicas == 6
-    assert advise(load(1, 20), 6, ONE_TO_TEN).replicas == 1
+    assert recommend(load(1, 700), 6, ONE_TO_TEN).replicas == 6
+    assert recommend(load(1, 20), 6, ONE_TO_TEN).replicas == 1
 
 
 def test_the_reason_is_what_asks_for_most() -> None:
-    assert advise(load(2, 140), 2, ONE_TO_TEN).reason == "CPU at 140 % of what was asked for, target 70 %, 2 ready"
-    assert advise(load(2, 10, in_flight=20, waiting=5), 2, ONE_TO_TEN).reason == "5 requests wait, 2 ready"
-    assert advise(load(2, 10, in_flight=11), 2, ONE_TO_TEN).reason == "11 of 20 places taken, 2 ready"
+    assert recommend(load(2, 140), 2, ONE_TO_TEN).reason == "CPU at 140 % of what was asked for, target 70 %, 2 ready"
+    assert recommend(load(2, 10, in_flight=20, waiting=5), 2, ONE_TO_TEN).reason == "5 requests wait, 2 ready"
+    assert recommend(load(2, 10, in_flight=11), 2, ONE_TO_TEN).reason == "11 of 20 places taken, 2 ready"
 
 
 loads = st.builds(
-    Load,
+    LoadSample,
     at=st.just(0.0),
     ready=st.integers(1, 64),
     utilization=st.none() | st.floats(0, 6400),
     in_flight=st.integers(0, 3000),
     waiting=st.integers(0, 3000),
-    places=st.integers(0, 3000),
+    slots=st.integers(0, 3000),
 )
 scalings = st.builds(
     lambda low, more, target: Scaling(low, low + more, target),
@@ -75,16 +82,16 @@ scalings = st.builds(
 
 
 @given(loads, scalings)
-def test_no_look_asks_for_more_or_less_than_is_allowed(look: Load, scaling: Scaling) -> None:
-    found = advise(look, scaling.clamped(look.ready), scaling).replicas
+def test_no_look_asks_for_more_or_less_than_is_allowed(look: LoadSample, scaling: Scaling) -> None:
+    found = recommend(look, scaling.clamped(look.ready), scaling).replicas
     assert max(1, scaling.min_replicas) <= found <= max(1, scaling.max_replicas)
 
 
 def changes(curve: Iterable[int], wish: int = 1) -> list[tuple[float, int]]:
     """When the wish changed, and to what, where a look a second advised the numbers of ``curve``."""
-    history, made = History(), []
+    history, made = RecommendationHistory(), []
     for at, number in enumerate(curve):
-        history.add(Advice(float(at), number, ""), QUIET)
+        history.add(Recommendation(float(at), number, ""), QUIET)
         change = decide(wish, history.advice, QUIET)
         if change is not None:
             wish = change.replicas
@@ -113,9 +120,9 @@ def test_a_curve_is_followed(name: str) -> None:
 
 
 def test_after_a_gap_nothing_is_known_of_a_quiet_time() -> None:
-    history = History()
+    history = RecommendationHistory()
     for at in (0.0, 1.0, 2.0, 100.0, 101.0):
-        history.add(Advice(at, 1, ""), QUIET)
+        history.add(Recommendation(at, 1, ""), QUIET)
         assert decide(3, history.advice, QUIET) is None
 
 
@@ -135,15 +142,15 @@ class Plant:
         self.scaling, self.start_seconds = scaling, start_seconds
         self.wish, self.starting, self.ready = scaling.clamped(1), [0], 0
         self.wishes: list[int] = []
-        self.history = History()
+        self.history = RecommendationHistory()
 
     def second(self, at: int, millicores: float, asked: float = 1000.0) -> None:
         self.ready += sum(one <= at for one in self.starting)
         self.starting = [one for one in self.starting if one > at]
         if self.ready:
             used = 100 * millicores / self.ready / asked
-            look = Load(float(at), self.ready, used, in_flight=1, waiting=0, places=self.ready * 32)
-            self.history.add(advise(look, self.wish, self.scaling), QUIET)
+            look = LoadSample(float(at), self.ready, used, in_flight=1, waiting=0, slots=self.ready * 32)
+            self.history.add(recommend(look, self.wish, self.scaling), QUIET)
             change = decide(self.wish, self.history.advice, QUIET)
             if change is not None:
                 self._follow(at, change.replicas)
@@ -195,6 +202,6 @@ def test_a_day_is_followed_without_flapping(curve: Callable[[int], float], most_
 
 @pytest.mark.parametrize(("low", "seconds", "expected"), [(0, 300.0, True), (0, 299.0, False), (1, 1e9, False)])
 def test_only_a_model_on_demand_sleeps_when_nobody_asks(low: int, seconds: float, *, expected: bool) -> None:
-    one = deployment(wanted=revision(1, scaling=Scaling(low, 3)))
+    one = deployment(target=revision(1, scaling=Scaling(low, 3)))
     assert idle(one, 1000.0, 1000.0 + seconds, 300.0) is expected
     assert config().scaling.min_replicas == 0, "the doubles are on demand"

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from management.backends.base import Usage
-from management.control.commands import Wishes
+from management.backends.base import (
+    ReplicaUsage,
+)
+from management.control.commands import DeploymentCommands
 from management.control.replicas import probes
 from management.domain.capacity import Capacity
 from management.domain.clock import Clock
-from management.domain.records import NOTHING, Demand, Deployment, Resources, Revision, Scaling
+from management.domain.records import NOTHING, Deployment, LoadReport, Resources, Revision, Scaling
 from management.errors import InsufficientResources, InvalidModelConfig
 from tests.doubles.management import AT, FakeLauncher, deployment, revision
 from tests.doubles.stage import LEAST_MEMORY, HandClock, Stage
@@ -30,15 +32,15 @@ class MeteredLauncher(FakeLauncher):
         self.cores = self._seconds = 0.0
         self._clock, self._at = clock, clock.steady()
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         before, self._at = self._at, self._clock.steady()
         self._seconds += self.cores * (self._at - before)
-        return {one: Usage(self._seconds, 7) for one in replica_ids}
+        return {one: ReplicaUsage(self._seconds, 7) for one in replica_ids}
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(probes, "HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
     clock = HandClock(AT.timestamp())
     made = Stage(tmp_path, MeteredLauncher(clock), clock=clock, idle_seconds=300, quiet_seconds=60, lease_seconds=1e9)
     yield made
@@ -46,7 +48,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 
 def scaled(low: int, high: int) -> dict[str, Any]:
-    return {"wanted": revision(1, scaling=Scaling(low, high, 50))}
+    return {"target": revision(1, scaling=Scaling(low, high, 50))}
 
 
 async def serving(stage: Stage, model_id: str = "echo", *, low: int = 1, high: int = 4, **changes: Any) -> Deployment:
@@ -59,18 +61,18 @@ async def serving(stage: Stage, model_id: str = "echo", *, low: int = 1, high: i
     return stage.told(model_id)
 
 
-async def second(stage: Stage, *demands: Demand) -> None:
+async def second(stage: Stage, *demands: LoadReport) -> None:
     """A second passes, in which callers want this."""
     assert isinstance(stage.clock, HandClock)
     stage.clock.at += 1.0
     with stage.store.writing(counted=False) as session:
-        session.demands.put(demands)
+        session.load_reports.put(demands)
     await stage.look()
 
 
-def demand(one: Deployment, stage: Stage, in_flight: int = 0, waiting: int = 0) -> Demand:
+def demand(one: Deployment, stage: Stage, in_flight: int = 0, waiting: int = 0) -> LoadReport:
     at = stage.clock.unix() + 1.0
-    return Demand("worker", one.id, in_flight, waiting, 32, at, at)
+    return LoadReport("worker", one.id, in_flight, waiting, 32, at, at)
 
 
 def reasons(stage: Stage, model_id: str = "echo") -> list[tuple[str, str, object]]:
@@ -121,7 +123,7 @@ async def test_never_more_than_is_allowed_nor_than_there_is_room_for(stage: Stag
 
 async def test_a_number_that_somebody_chose_is_held(stage: Stage) -> None:
     one = await serving(stage)
-    wishes = Wishes(stage.capacity, hold_seconds=100, clock=stage.clock)
+    wishes = DeploymentCommands(stage.capacity, hold_seconds=100, clock=stage.clock)
     with stage.store.writing() as session:
         wishes.scale(session, "echo", 2, SOMEBODY)
     for _ in range(90):
@@ -135,7 +137,7 @@ async def test_a_number_that_somebody_chose_is_held(stage: Stage) -> None:
 @pytest.mark.parametrize("replicas", [1, 5])
 async def test_nobody_chooses_a_number_that_is_not_allowed(stage: Stage, replicas: int) -> None:
     await serving(stage, low=2, high=4, replicas=2)
-    wishes = Wishes(stage.capacity, clock=stage.clock)
+    wishes = DeploymentCommands(stage.capacity, clock=stage.clock)
     with pytest.raises(InvalidModelConfig), stage.store.writing() as session:
         wishes.scale(session, "echo", replicas, SOMEBODY)
 
@@ -150,12 +152,12 @@ async def test_a_model_on_demand_sleeps_when_nobody_asks_and_wakes_once(stage: S
     assert stage.told().replicas == 1, "it was asked 298 seconds ago"
     for _ in range(4):
         await second(stage)
-    assert (stage.told().replicas, stage.told().dormant) == (0, True)
+    assert (stage.told().replicas, stage.told().scaled_to_zero) == (0, True)
     assert reasons(stage) == [("autoscaler", "1 -> 0", "nobody asked for 300 s")]
-    wishes = Wishes(stage.capacity, clock=stage.clock)
+    wishes = DeploymentCommands(stage.capacity, clock=stage.clock)
     for _ in range(2):
         with stage.store.writing() as session:
-            wishes.wake(session, "echo")
+            wishes.activate(session, "echo")
     for _ in range(4):
         await second(stage)
     assert stage.rests(1, 1)
@@ -166,23 +168,23 @@ async def test_a_model_that_is_being_asked_does_not_sleep_however_long_it_takes(
     one = await serving(stage, low=0)
     asked_at = stage.clock.unix()
     for _ in range(400):
-        await second(stage, Demand("worker", one.id, 1, 0, 32, asked_at, stage.clock.unix() + 1.0))
+        await second(stage, LoadReport("worker", one.id, 1, 0, 32, asked_at, stage.clock.unix() + 1.0))
     assert stage.told().replicas == 1
 
 
 async def test_who_needs_room_gets_that_of_the_longest_idle_and_nobody_is_ended_in_vain(stage: Stage) -> None:
     stage.capacity = Capacity(Resources(300, 2**40, 0))
-    wishes = Wishes(stage.capacity, clock=stage.clock)
+    wishes = DeploymentCommands(stage.capacity, clock=stage.clock)
     for name in ("old", "new", "warm"):
         await serving(stage, name, low=0)
     warm = stage.told("warm")
     with stage.store.writing() as session:
-        session.demands.put([demand(warm, stage)])
+        session.load_reports.put([demand(warm, stage)])
     with pytest.raises(InsufficientResources), stage.store.writing() as session:
-        wishes._check_room(session, NOTHING, deployment("wanted", replicas=3))
+        wishes._make_room(session, NOTHING, deployment("wanted", replicas=3))
     with stage.store.writing() as session:
-        wishes._check_room(session, NOTHING, deployment("wanted", replicas=2))
-    assert {name for name in ("old", "new", "warm") if stage.told(name).dormant} == {"old", "new"}
+        wishes._make_room(session, NOTHING, deployment("wanted", replicas=2))
+    assert {name for name in ("old", "new", "warm") if stage.told(name).scaled_to_zero} == {"old", "new"}
 
 
 async def test_nobody_makes_place_who_has_not_got_what_is_missing(stage: Stage) -> None:
@@ -193,13 +195,13 @@ async def test_nobody_makes_place_who_has_not_got_what_is_missing(stage: Stage) 
     with stage.store.writing() as session:
         one = session.deployments.get("gpu")
         assert one is not None
-        session.deployments.put(replace(one, wanted=with_gpu(one.wanted), served=with_gpu(one.wanted)))
+        session.deployments.put(replace(one, target=with_gpu(one.target), last_stable=with_gpu(one.target)))
     for _ in range(12):
         await second(stage)
-    wishes = Wishes(stage.capacity, clock=stage.clock)
+    wishes = DeploymentCommands(stage.capacity, clock=stage.clock)
     with stage.store.writing() as session:
-        wishes._check_room(session, NOTHING, deployment("wanted", wanted=revision(1, gpus=1)))
-    assert (stage.told("cpu").dormant, stage.told("gpu").dormant) == (False, True)
+        wishes._make_room(session, NOTHING, deployment("wanted", target=revision(1, gpus=1)))
+    assert (stage.told("cpu").scaled_to_zero, stage.told("gpu").scaled_to_zero) == (False, True)
 
 
 def with_gpu(wanted: Revision) -> Revision:
@@ -207,25 +209,27 @@ def with_gpu(wanted: Revision) -> Revision:
 
 
 async def test_what_was_woken_a_moment_ago_makes_no_place(stage: Stage) -> None:
-    wishes = Wishes(Capacity(Resources(100, 2**40, 0)), clock=stage.clock)
+    wishes = DeploymentCommands(Capacity(Resources(100, 2**40, 0)), clock=stage.clock)
     await stage.lead()
     for name in ("first", "second"):
-        stage.wish(name, **scaled(0, 4), replicas=0, dormant=True, served=revision(1, scaling=Scaling(0, 4, 50)))
+        stage.wish(
+            name, **scaled(0, 4), replicas=0, scaled_to_zero=True, last_stable=revision(1, scaling=Scaling(0, 4, 50))
+        )
     with stage.store.writing() as session:
-        wishes.wake(session, "first")
+        wishes.activate(session, "first")
     with pytest.raises(InsufficientResources), stage.store.writing() as session:
-        wishes.wake(session, "second")
-    assert not stage.told("first").dormant
+        wishes.activate(session, "second")
+    assert not stage.told("first").scaled_to_zero
 
 
 async def test_what_was_given_up_neither_sleeps_nor_takes_room(stage: Stage) -> None:
     await serving(stage, low=0)
     with stage.store.writing() as session:
-        session.deployments.put(replace(stage.told(), gave_up=True))
+        session.deployments.put(replace(stage.told(), failed=True))
     stage.free_memory = LEAST_MEMORY - 1
     for _ in range(400):
         await second(stage)
-    assert not stage.told().dormant
+    assert not stage.told().scaled_to_zero
     assert Capacity(Resources(100, 2**40, 0)).fits([stage.told()], Resources(100, 1, 0))
 
 
@@ -238,8 +242,8 @@ async def test_where_the_machine_is_short_of_memory_one_after_the_other_is_ended
     stage.free_memory = LEAST_MEMORY - 1
     for _ in range(3):
         await second(stage)
-    assert [stage.told(name).dormant for name in ("first", "second")] == [True, False]
+    assert [stage.told(name).scaled_to_zero for name in ("first", "second")] == [True, False]
     for _ in range(6):
         await second(stage)
-    assert [stage.told(name).dormant for name in ("first", "second", "always")] == [True, True, False]
+    assert [stage.told(name).scaled_to_zero for name in ("first", "second", "always")] == [True, True, False]
     assert reasons(stage, "first")[0][2] == "the machine is short of memory"

@@ -14,13 +14,13 @@ from aiohttp import web
 from management.domain.records import Deployment, Replica
 from management.errors import BackendUnavailable, InsufficientResources, ModelNotReady
 from management.gateway.balancing import Priority
-from management.gateway.gateway import Calls, Gateway, Terms
+from management.gateway.gateway import Gateway, GatewayHooks, InferenceOptions
 from management.gateway.replica_client import Item, Result
 from tests.doubles.management import deployment, replica, revision, settings
 
-TERMS = Terms(Priority.NORMAL, 10.0, "request")
-SERVED = deployment(served=revision(1))
-ASLEEP = replace(SERVED, replicas=0, dormant=True)
+TERMS = InferenceOptions(Priority.NORMAL, 10.0, "request")
+SERVED = deployment(last_stable=revision(1))
+ASLEEP = replace(SERVED, replicas=0, scaled_to_zero=True)
 STOPPED = replace(SERVED, replicas=0)
 
 
@@ -33,7 +33,7 @@ class World:
         self.ejected: list[str] = []
         self.backend_is_there = True
         self.awaken: Callable[[], Awaitable[None]] = self.nothing
-        calls = Calls(
+        calls = GatewayHooks(
             self.nothing,
             self._awaken,
             self.suspects.append,
@@ -182,11 +182,13 @@ async def test_a_model_that_was_stopped_while_it_was_woken_keeps_nobody_waiting(
 
 async def test_a_model_that_was_never_ready_is_not_waited_for_and_one_on_demand_is(world: World) -> None:
     world.learn(
-        replace(SERVED, served=None, wanted=revision(1, scaling=replace(revision().config.scaling, min_replicas=1)))
+        replace(
+            SERVED, last_stable=None, target=revision(1, scaling=replace(revision().config.scaling, min_replicas=1))
+        )
     )
     with pytest.raises(ModelNotReady):
         await (await world.asked())
-    world.learn(replace(SERVED, served=None))
+    world.learn(replace(SERVED, last_stable=None))
     waiting = await world.asked()
     async with answering() as one:
         world.learn(SERVED, one)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from management.gateway import balancing
 from management.gateway import queue as waiting_module
-from management.gateway.balancing import Load, Priority, pick, retry_after
-from management.gateway.queue import Line, LineClosedError, QueueFullError, Rules, Seat
+from management.gateway.balancing import Priority, ReplicaLoad, pick, retry_after
+from management.gateway.queue import QueueClosed, QueueLimits, QueueOverflow, ReplicaSlot, RequestQueue
 
 AGEING = 10.0
 SECONDS = st.floats(0, 1000, allow_nan=False)
@@ -29,8 +29,8 @@ class HandClock:
         return self.now
 
 
-def turn(arrived: float, priority: Priority, number: int = 0) -> balancing.Turn:
-    return balancing.turn(arrived, priority, number, ageing=AGEING)
+def turn(arrived: float, priority: Priority, number: int = 0) -> balancing.QueuePosition:
+    return balancing.position(arrived, priority, number, ageing=AGEING)
 
 
 def test_of_requests_of_the_same_moment_the_more_urgent_is_first() -> None:
@@ -56,14 +56,14 @@ def test_high_is_served_before_any_low_that_it_followed_sooner(low: float, soone
 
 
 def test_the_replica_with_least_in_flight_is_picked_and_of_equals_the_first() -> None:
-    assert pick([Load("a", 2), Load("b", 1), Load("c", 1)], 4) == "b"
-    assert pick([Load("a", 4), Load("b", 4)], 4) is None
+    assert pick([ReplicaLoad("a", 2), ReplicaLoad("b", 1), ReplicaLoad("c", 1)], 4) == "b"
+    assert pick([ReplicaLoad("a", 4), ReplicaLoad("b", 4)], 4) is None
     assert pick([], 4) is None
 
 
 def test_what_is_avoided_is_picked_only_when_there_is_no_other() -> None:
-    assert pick([Load("a", 0), Load("b", 3)], 4, avoid={"a"}) == "b"
-    assert pick([Load("a", 0), Load("b", 4)], 4, avoid={"a"}) == "a"
+    assert pick([ReplicaLoad("a", 0), ReplicaLoad("b", 3)], 4, avoid={"a"}) == "b"
+    assert pick([ReplicaLoad("a", 0), ReplicaLoad("b", 4)], 4, avoid={"a"}) == "a"
 
 
 @pytest.mark.parametrize(
@@ -73,15 +73,19 @@ def test_retry_after_is_what_waits_at_the_measured_rate(waiting: int, rate: floa
     assert retry_after(waiting, rate) == seconds
 
 
-def line(concurrency: int = 1, size: int = 10, clock: HandClock | None = None, replicas: Iterable[str] = "a") -> Line:
-    made = Line(Rules(concurrency, size, most_bytes=1000, ageing=AGEING), clock or HandClock())
-    made.seat(set(replicas))
+def line(
+    concurrency: int = 1, size: int = 10, clock: HandClock | None = None, replicas: Iterable[str] = "a"
+) -> RequestQueue:
+    made = RequestQueue(QueueLimits(concurrency, size, most_bytes=1000, ageing=AGEING), clock or HandClock())
+    made.set_replicas(set(replicas))
     return made
 
 
-async def queued(made: Line, priority: Priority = Priority.NORMAL, avoid: Collection[str] = ()) -> asyncio.Task[Seat]:
+async def queued(
+    made: RequestQueue, priority: Priority = Priority.NORMAL, avoid: Collection[str] = ()
+) -> asyncio.Task[ReplicaSlot]:
     """A request that has asked for its place."""
-    task = asyncio.create_task(made.take(priority, avoid=avoid))
+    task = asyncio.create_task(made.acquire(priority, avoid=avoid))
     await asyncio.sleep(0)
     return task
 
@@ -95,7 +99,7 @@ async def turned() -> None:
 async def test_places_are_given_by_turn() -> None:
     clock = HandClock()
     made = line(clock=clock)
-    seat = await made.take(Priority.NORMAL)
+    seat = await made.acquire(Priority.NORMAL)
     low = await queued(made, Priority.LOW)
     clock.now = 5
     normal, high = await queued(made, Priority.NORMAL), await queued(made, Priority.HIGH)
@@ -103,7 +107,7 @@ async def test_places_are_given_by_turn() -> None:
     late = await queued(made, Priority.HIGH)
     order = []
     for _ in range(4):
-        made.leave(seat, answered=True)
+        made.release(seat, answered=True)
         await turned()
         [done] = [one for one in (low, normal, high, late) if one.done() and one not in order]
         order.append(done)
@@ -113,9 +117,9 @@ async def test_places_are_given_by_turn() -> None:
 
 async def test_nobody_overtakes_those_who_wait() -> None:
     made = line()
-    seat = await made.take(Priority.NORMAL)
+    seat = await made.acquire(Priority.NORMAL)
     first, second = await queued(made), await queued(made)
-    made.leave(seat, answered=True)
+    made.release(seat, answered=True)
     third = await queued(made)  # it comes while the place is being handed over
     await turned()
     assert [one.done() for one in (first, second, third)] == [True, False, False]
@@ -125,26 +129,26 @@ async def test_nobody_overtakes_those_who_wait() -> None:
 
 async def test_a_full_line_turns_away_and_a_free_place_needs_no_line() -> None:
     made = line(size=1)
-    await made.take(Priority.LOW)
+    await made.acquire(Priority.LOW)
     waiting = await queued(made)
-    with pytest.raises(QueueFullError):
-        await made.take(Priority.NORMAL)
+    with pytest.raises(QueueOverflow):
+        await made.acquire(Priority.NORMAL)
     waiting.cancel()
     await turned()
     assert not (await queued(made)).done(), "its place in the line is free again"
     nothing_waits = line(size=0)
-    await nothing_waits.take(Priority.LOW)
-    with pytest.raises(QueueFullError):
-        await nothing_waits.take(Priority.LOW)
+    await nothing_waits.acquire(Priority.LOW)
+    with pytest.raises(QueueOverflow):
+        await nothing_waits.acquire(Priority.LOW)
 
 
 async def test_a_line_full_of_what_is_less_urgent_turns_nobody_away_who_is_more_so() -> None:
     made = line(size=1)
-    await made.take(Priority.LOW)
+    await made.acquire(Priority.LOW)
     waiting = [await queued(made, priority) for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH)]
     for priority in Priority:
-        with pytest.raises(QueueFullError):
-            await made.take(priority)
+        with pytest.raises(QueueOverflow):
+            await made.acquire(priority)
     for one in waiting:
         one.cancel()
 
@@ -153,18 +157,18 @@ async def test_of_idle_replicas_each_gets_its_turn() -> None:
     made = line(replicas="abc")
     taken = []
     for _ in range(6):
-        seat = await made.take(Priority.NORMAL)
+        seat = await made.acquire(Priority.NORMAL)
         taken.append(seat.replica_id)
-        made.leave(seat, answered=True)
+        made.release(seat, answered=True)
     assert sorted(taken[:3]) == ["a", "b", "c"]
     assert taken[3:] == taken[:3]
 
 
 async def test_who_leaves_in_the_moment_of_being_served_gives_the_place_to_the_next() -> None:
     made = line()
-    seat = await made.take(Priority.NORMAL)
+    seat = await made.acquire(Priority.NORMAL)
     first, second = await queued(made), await queued(made)
-    made.leave(seat, answered=True)  # the first one's turn has come, and it has not noticed
+    made.release(seat, answered=True)  # the first one's turn has come, and it has not noticed
     first.cancel()
     await turned()
     assert first.cancelled()
@@ -173,62 +177,62 @@ async def test_who_leaves_in_the_moment_of_being_served_gives_the_place_to_the_n
 
 async def test_who_leaves_the_line_is_passed_over() -> None:
     made = line()
-    seat = await made.take(Priority.NORMAL)
+    seat = await made.acquire(Priority.NORMAL)
     first, second = await queued(made), await queued(made)
     first.cancel()
     await turned()
-    made.leave(seat, answered=True)
+    made.release(seat, answered=True)
     assert await asyncio.wait_for(second, 30) is seat
 
 
 async def test_a_new_replica_serves_those_who_wait_and_one_that_left_gets_nothing_more() -> None:
     made = line()
-    seat = await made.take(Priority.NORMAL)
+    seat = await made.acquire(Priority.NORMAL)
     first = await queued(made)
-    made.seat({"b"})
+    made.set_replicas({"b"})
     await turned()
     assert first.result().replica_id == "b"
     second = await queued(made)
-    made.leave(seat, answered=True)
+    made.release(seat, answered=True)
     await turned()
     assert not second.done(), "the place that is free belongs to a replica that left"
-    made.leave(first.result(), answered=True)
+    made.release(first.result(), answered=True)
     assert (await asyncio.wait_for(second, 30)).replica_id == "b"
     assert made.replica_ids == {"b"}
 
 
 async def test_a_replica_that_left_and_came_back_starts_from_nothing() -> None:
     made = line()
-    seat = await made.take(Priority.NORMAL)
-    made.seat(set())
-    made.seat({"a"})
-    fresh = await asyncio.wait_for(made.take(Priority.NORMAL), 30)
-    made.leave(seat, answered=False)
+    seat = await made.acquire(Priority.NORMAL)
+    made.set_replicas(set())
+    made.set_replicas({"a"})
+    fresh = await asyncio.wait_for(made.acquire(Priority.NORMAL), 30)
+    made.release(seat, answered=False)
     assert (seat.in_flight, fresh.in_flight) == (0, 1)
 
 
 async def test_a_retried_request_goes_to_another_replica_when_there_is_one() -> None:
     made = line(concurrency=2, replicas="ab")
-    assert (await made.take(Priority.NORMAL, avoid={"a"})).replica_id == "b"
-    assert (await made.take(Priority.NORMAL, avoid={"a"})).replica_id == "b"
-    assert (await made.take(Priority.NORMAL, avoid={"a"})).replica_id == "a"
+    assert (await made.acquire(Priority.NORMAL, avoid={"a"})).replica_id == "b"
+    assert (await made.acquire(Priority.NORMAL, avoid={"a"})).replica_id == "b"
+    assert (await made.acquire(Priority.NORMAL, avoid={"a"})).replica_id == "a"
 
 
 async def test_retry_after_follows_the_answers() -> None:
     clock = HandClock()
     made = line(concurrency=9, clock=clock)
     assert made.retry_after() == balancing.UNMEASURED_RETRY
-    seats = [await made.take(Priority.NORMAL) for _ in range(9)]
+    seats = [await made.acquire(Priority.NORMAL) for _ in range(9)]
     for second, seat in enumerate(seats):
         clock.now = 4.0 * second
-        made.leave(seat, answered=True)
+        made.release(seat, answered=True)
     assert made.retry_after() == 4
 
 
 async def test_a_request_that_was_not_answered_is_no_measurement() -> None:
     made = line(concurrency=2)
-    for seat in [await made.take(Priority.NORMAL) for _ in range(2)]:
-        made.leave(seat, answered=False)
+    for seat in [await made.acquire(Priority.NORMAL) for _ in range(2)]:
+        made.release(seat, answered=False)
     assert made.retry_after() == balancing.UNMEASURED_RETRY
 
 
@@ -237,34 +241,36 @@ async def test_whatever_comes_and_goes_no_replica_has_more_than_its_share_and_no
     chance = random.Random(seed)
     concurrency, size = chance.randint(1, 3), chance.randint(0, 6)
     made = line(concurrency, size, replicas="ab")
-    asking: list[asyncio.Task[Seat]] = []
-    held: list[Seat] = []
+    asking: list[asyncio.Task[ReplicaSlot]] = []
+    held: list[ReplicaSlot] = []
     for _ in range(300):
         asking, held = collect(asking, held)
         match chance.choice(("ask", "ask", "ask", "leave", "leave", "cancel", "seat")):
             case "ask":
                 asking.append(await queued(made, chance.choice(list(Priority)), chance.choice(({"a"}, set()))))
             case "leave" if held:
-                made.leave(held.pop(chance.randrange(len(held))), answered=chance.random() < 0.8)
+                made.release(held.pop(chance.randrange(len(held))), answered=chance.random() < 0.8)
             case "cancel" if asking:
                 chance.choice(asking).cancel()
             case "seat":
-                made.seat(set(chance.choice(("", "a", "b", "ab", "abc"))))
+                made.set_replicas(set(chance.choice(("", "a", "b", "ab", "abc"))))
         if chance.random() < 0.5:
             await turned()
         assert all(0 <= one.in_flight <= concurrency for one in held)
-    made.seat(set("abc"))
+    made.set_replicas(set("abc"))
     for _ in range(100):  # everybody who still waits is served in the end
         await turned()
         asking, held = collect(asking, held)
         while held:
-            made.leave(held.pop(), answered=True)
+            made.release(held.pop(), answered=True)
     assert not asking
-    full = [await asyncio.wait_for(made.take(Priority.NORMAL), 30) for _ in range(3 * concurrency)]
+    full = [await asyncio.wait_for(made.acquire(Priority.NORMAL), 30) for _ in range(3 * concurrency)]
     assert {one.in_flight for one in full} == {concurrency}, "a place was lost"
 
 
-def collect(asking: list[asyncio.Task[Seat]], held: list[Seat]) -> tuple[list[asyncio.Task[Seat]], list[Seat]]:
+def collect(
+    asking: list[asyncio.Task[ReplicaSlot]], held: list[ReplicaSlot]
+) -> tuple[list[asyncio.Task[ReplicaSlot]], list[ReplicaSlot]]:
     """Who still asks, and who holds a place."""
     for task in asking:
         if task.done() and not task.cancelled() and task.exception() is None:
@@ -274,11 +280,11 @@ def collect(asking: list[asyncio.Task[Seat]], held: list[Seat]) -> tuple[list[as
 
 async def test_a_line_is_full_of_bytes_as_well_as_of_requests() -> None:
     made = line()
-    await made.take(Priority.HIGH, size=900)  # it does not wait
-    waiting = asyncio.create_task(made.take(Priority.HIGH, size=900))
+    await made.acquire(Priority.HIGH, size=900)  # it does not wait
+    waiting = asyncio.create_task(made.acquire(Priority.HIGH, size=900))
     await asyncio.sleep(0)
-    with pytest.raises(QueueFullError):
-        await made.take(Priority.HIGH, size=101)
+    with pytest.raises(QueueOverflow):
+        await made.acquire(Priority.HIGH, size=101)
     waiting.cancel()
     await turned()
     small = await queued(made)
@@ -289,10 +295,10 @@ async def test_a_line_is_full_of_bytes_as_well_as_of_requests() -> None:
 @pytest.mark.parametrize(("priority", "most"), [(Priority.LOW, 500), (Priority.NORMAL, 750), (Priority.HIGH, 1000)])
 async def test_some_of_the_bytes_are_kept_for_what_is_more_urgent(priority: Priority, most: int) -> None:
     made = line()
-    await made.take(Priority.LOW)
-    with pytest.raises(QueueFullError):
-        await made.take(priority, size=most + 1)
-    waiting = asyncio.create_task(made.take(priority, size=most))
+    await made.acquire(Priority.LOW)
+    with pytest.raises(QueueOverflow):
+        await made.acquire(priority, size=most + 1)
+    waiting = asyncio.create_task(made.acquire(priority, size=most))
     await turned()
     assert not waiting.done()
     waiting.cancel()
@@ -300,78 +306,78 @@ async def test_some_of_the_bytes_are_kept_for_what_is_more_urgent(priority: Prio
 
 async def test_who_is_turned_away_in_the_moment_in_which_he_leaves_is_counted_out_once() -> None:
     made = line()
-    await made.take(Priority.NORMAL)
-    waiting = asyncio.create_task(made.take(Priority.NORMAL, size=100))
+    await made.acquire(Priority.NORMAL)
+    waiting = asyncio.create_task(made.acquire(Priority.NORMAL, size=100))
     await turned()
     waiting.cancel()
-    made.turn_away()
+    made.reject_all()
     await turned()
     assert made.waiting == 0
-    again = [asyncio.create_task(made.take(Priority.HIGH, size=500)) for _ in range(3)]
+    again = [asyncio.create_task(made.acquire(Priority.HIGH, size=500)) for _ in range(3)]
     await turned()
-    assert isinstance(again[2].exception(), QueueFullError), "the bytes are counted right"
+    assert isinstance(again[2].exception(), QueueOverflow), "the bytes are counted right"
     for one in again[:2]:
         one.cancel()
 
 
 async def test_who_will_not_have_a_dead_replica_waits_for_another_and_keeps_nobody_from_it() -> None:
     made = line(concurrency=2)
-    picky = asyncio.create_task(made.take(Priority.HIGH, never={"a"}))
+    picky = asyncio.create_task(made.acquire(Priority.HIGH, never={"a"}))
     await turned()
     assert not picky.done()
-    assert (await asyncio.wait_for(made.take(Priority.NORMAL), 30)).replica_id == "a"
-    made.seat({"a", "b"})
+    assert (await asyncio.wait_for(made.acquire(Priority.NORMAL), 30)).replica_id == "a"
+    made.set_replicas({"a", "b"})
     assert (await asyncio.wait_for(picky, 30)).replica_id == "b"
 
 
 @pytest.mark.parametrize("for_good", [True, False])
 async def test_who_waits_in_vain_is_told_at_once(*, for_good: bool) -> None:
     made = line()
-    seat = await made.take(Priority.NORMAL)
+    seat = await made.acquire(Priority.NORMAL)
     waiting = [await queued(made) for _ in range(3)]
-    (made.close if for_good else made.turn_away)()
+    (made.close if for_good else made.reject_all)()
     for one in waiting:
-        with pytest.raises(LineClosedError):
+        with pytest.raises(QueueClosed):
             await one
-    made.leave(seat, answered=True)
+    made.release(seat, answered=True)
     if for_good:
-        with pytest.raises(LineClosedError):
-            await made.take(Priority.NORMAL)
+        with pytest.raises(QueueClosed):
+            await made.acquire(Priority.NORMAL)
     else:
-        assert (await made.take(Priority.NORMAL)).replica_id == "a"
+        assert (await made.acquire(Priority.NORMAL)).replica_id == "a"
 
 
 async def test_a_replica_that_fails_again_and_again_rests_longer_each_time_and_an_answer_makes_it_good() -> None:
     clock = HandClock()
     made = line(concurrency=9, clock=clock, replicas="ab")
-    assert [made.blame("a") for _ in range(3)] == [False, False, True]
-    assert {(await made.take(Priority.NORMAL)).replica_id for _ in range(4)} == {"b"}
-    assert not made.blame("a"), "it rests already"
-    clock.now = waiting_module.REST_SECONDS
-    trial = await made.take(Priority.NORMAL)
+    assert [made.record_failure("a") for _ in range(3)] == [False, False, True]
+    assert {(await made.acquire(Priority.NORMAL)).replica_id for _ in range(4)} == {"b"}
+    assert not made.record_failure("a"), "it rests already"
+    clock.now = waiting_module.PROBE_PAUSE_SECONDS
+    trial = await made.acquire(Priority.NORMAL)
     assert trial.replica_id == "a"
-    assert made.blame("a")
-    clock.now += 1.5 * waiting_module.REST_SECONDS
-    assert (await made.take(Priority.NORMAL)).replica_id == "b", "twice as long"
-    clock.now += waiting_module.REST_SECONDS
-    made.leave(trial, answered=True)
-    assert not made.blame("a")
-    assert not made.blame("nobody")
+    assert made.record_failure("a")
+    clock.now += 1.5 * waiting_module.PROBE_PAUSE_SECONDS
+    assert (await made.acquire(Priority.NORMAL)).replica_id == "b", "twice as long"
+    clock.now += waiting_module.PROBE_PAUSE_SECONDS
+    made.release(trial, answered=True)
+    assert not made.record_failure("a")
+    assert not made.record_failure("nobody")
 
 
 async def test_when_all_fail_all_are_asked() -> None:
     made = line(concurrency=9, replicas="ab")
-    assert [made.blame(one) for _ in range(4) for one in "ab"] == [False] * 4 + [True] * 2 + [False] * 2
-    assert {(await made.take(Priority.NORMAL)).replica_id for _ in range(4)} == {"a", "b"}
+    assert [made.record_failure(one) for _ in range(4) for one in "ab"] == [False] * 4 + [True] * 2 + [False] * 2
+    assert {(await made.acquire(Priority.NORMAL)).replica_id for _ in range(4)} == {"a", "b"}
 
 
 async def test_a_replica_whose_connection_broke_rests_while_there_is_another() -> None:
     clock = HandClock()
     made = line(concurrency=4, clock=clock, replicas="ab")
-    made.rest("a")
-    assert [(await made.take(Priority.NORMAL)).replica_id for _ in range(2)] == ["b", "b"]
-    clock.now += waiting_module.REST_SECONDS
-    assert (await made.take(Priority.NORMAL)).replica_id == "a"
+    made.eject("a")
+    assert [(await made.acquire(Priority.NORMAL)).replica_id for _ in range(2)] == ["b", "b"]
+    clock.now += waiting_module.PROBE_PAUSE_SECONDS
+    assert (await made.acquire(Priority.NORMAL)).replica_id == "a"
 
 
 async def test_idle_time_says_nothing_of_the_rate() -> None:
@@ -379,19 +385,19 @@ async def test_idle_time_says_nothing_of_the_rate() -> None:
     made = line(clock=clock)
     for start in (0.0, 3600.0):
         clock.now = start
-        ahead = await made.take(Priority.NORMAL)
+        ahead = await made.acquire(Priority.NORMAL)
         for _ in range(20):
             behind = await queued(made)
             clock.now += 0.01
-            made.leave(ahead, answered=True)
+            made.release(ahead, answered=True)
             ahead = await behind
         assert made.retry_after() == 1
-        made.leave(ahead, answered=True)
+        made.release(ahead, answered=True)
 
 
 async def test_callers_who_left_do_not_fill_the_heap() -> None:
     made = line(size=10)
-    await made.take(Priority.NORMAL)
+    await made.acquire(Priority.NORMAL)
     await queued(made, Priority.HIGH)
     for _ in range(1000):
         gone = await queued(made, Priority.LOW)

@@ -23,9 +23,9 @@ from management.packaging.build import (
     LEFT_SECONDS,
     ROOT,
     WORKPLACE,
+    BentoHome,
     BuildError,
     Recipe,
-    Store,
     build,
     digest,
     recipes,
@@ -71,8 +71,8 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "home")
+def store(tmp_path: Path) -> BentoHome:
+    return BentoHome(tmp_path / "home")
 
 
 def write(root: Path, models: str = "", service: str = "echo_service:Echo", name: str = "echo") -> None:
@@ -84,7 +84,7 @@ def recipe(root: Path) -> Recipe:
     return found
 
 
-def put_model(store: Store, version: str = "1") -> None:
+def put_model(store: BentoHome, version: str = "1") -> None:
     folder = store.home / "models" / "weights"
     (folder / version).mkdir(parents=True)
     (folder / version / "model.yaml").write_text("")
@@ -103,7 +103,7 @@ def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Pa
         assert all("/" in pattern.rstrip("/") for pattern in one.include), one.file
     file = root / "bentos" / "echo.yaml"
     file.write_text(file.read_text().replace('"*.py"', '"/*.py"'))
-    store = Store(root / ".atelier")
+    store = BentoHome(root / ".atelier")
     for line in ("# once\n", "# and again\n"):
         with (root / "echo_service.py").open("a") as code:
             code.write(line)
@@ -128,7 +128,7 @@ def test_a_build_file_that_is_none_is_named(root: Path, text: str) -> None:
 @pytest.mark.parametrize(
     "file", ["echo_service.py", "parts/taken.txt", "requirements.lock", "Dockerfile.j2", "bentos/echo.yaml"]
 )
-def test_a_change_of_what_a_bento_is_made_from_changes_its_digest(root: Path, store: Store, file: str) -> None:
+def test_a_change_of_what_a_bento_is_made_from_changes_its_digest(root: Path, store: BentoHome, file: str) -> None:
     before = digest(recipe(root), ONE, store)
     with (root / file).open("a") as changed:
         changed.write("\n# changed\n")
@@ -136,14 +136,14 @@ def test_a_change_of_what_a_bento_is_made_from_changes_its_digest(root: Path, st
 
 
 @pytest.mark.parametrize("file", ["parts/left_out.txt", "other.md", ".hidden/a.py", "parts/deep/taken.txt"])
-def test_a_change_of_anything_else_does_not(root: Path, store: Store, file: str) -> None:
+def test_a_change_of_anything_else_does_not(root: Path, store: BentoHome, file: str) -> None:
     before = digest(recipe(root), ONE, store)
     (root / file).parent.mkdir(exist_ok=True)
     (root / file).write_text("changed")
     assert digest(recipe(root), ONE, store) == before
 
 
-def test_the_version_and_the_chosen_model_change_it_too(root: Path, store: Store) -> None:
+def test_the_version_and_the_chosen_model_change_it_too(root: Path, store: BentoHome) -> None:
     write(root, '"weights:latest"')
     put_model(store, "1")
     first = digest(recipe(root), ONE, store)
@@ -152,13 +152,13 @@ def test_the_version_and_the_chosen_model_change_it_too(root: Path, store: Store
 
 
 @pytest.mark.parametrize("model", ["weights:1", "weights:latest", "weights"])
-def test_a_model_that_the_store_lacks_is_said(root: Path, store: Store, model: str) -> None:
+def test_a_model_that_the_store_lacks_is_said(root: Path, store: BentoHome, model: str) -> None:
     write(root, f'"{model}"')
     with pytest.raises(BuildError, match=f"needs {model}.*make models"):
         build(recipe(root), ONE, store)
 
 
-def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root: Path, store: Store) -> None:
+def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root: Path, store: BentoHome) -> None:
     made = recipe(root)
     left = store.home / f"{WORKPLACE}left"
     left.mkdir(parents=True)
@@ -185,13 +185,13 @@ def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root:
     assert build(made, ONE, store) is False
 
 
-def labels(store: Store) -> dict[str, str]:
+def labels(store: BentoHome) -> dict[str, str]:
     found: dict[str, str] = yaml.safe_load((store.folder(ONE) / "bento.yaml").read_text())["labels"]
     return found
 
 
 def test_a_bento_is_labelled_with_the_commit_and_another_commit_of_the_same_files_makes_no_other(
-    root: Path, store: Store
+    root: Path, store: BentoHome
 ) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=Tester", "-c", "user.email=tester@example.com"]
@@ -210,14 +210,14 @@ def test_a_bento_is_labelled_with_the_commit_and_another_commit_of_the_same_file
     assert labels(store)["revision"] == git("rev-parse", "HEAD") + "-dirty"
 
 
-def wait_for_workplace(store: Store, tag: Tag) -> None:
+def wait_for_workplace(store: BentoHome, tag: Tag) -> None:
     deadline = time.monotonic() + 60
     while not list(store.home.glob(f"{WORKPLACE}*/bentos/{tag.name}/{tag.version}/{DIGEST}")):
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_a_build_that_fails_leaves_what_was_there(root: Path, store: Store) -> None:
+def test_a_build_that_fails_leaves_what_was_there(root: Path, store: BentoHome) -> None:
     old = store.folder(ONE)
     old.mkdir(parents=True)
     (old / "bento.yaml").write_text("old")

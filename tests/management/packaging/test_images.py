@@ -11,7 +11,9 @@ from management.domain.bento_tag import (
     Tag,
 )
 from management.packaging import images
-from management.packaging.build import Store
+from management.packaging.build import (
+    BentoHome,
+)
 
 BENTO: dict[str, Any] = {
     "name": "tcm-diagnosis",
@@ -56,4 +58,4 @@ def test_the_port_is_that_of_the_service_that_callers_reach() -> None:
 def test_an_image_wants_its_bento_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "require_engine", lambda: None)
     with pytest.raises(images.ImageError, match=r"echo:1\.0\.0 is not built"):
-        images.make(Store(tmp_path), Tag("echo", "1.0.0"), "tests/echo:1.0.0")
+        images.make(BentoHome(tmp_path), Tag("echo", "1.0.0"), "tests/echo:1.0.0")

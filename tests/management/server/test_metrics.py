@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management.counters import Outcome, Rejection, ReplicaTally
+from management.counters import Outcome, Rejection, ReplicaCounters
 from management.domain.records import (
     GATEWAY,
-    Demand,
+    LoadReport,
 )
-from management.gateway.queue import Rules
-from management.gateway.route_table import Routes
+from management.gateway.queue import QueueLimits
+from management.gateway.route_table import RouteTable
 from management.metrics import Metrics
 from management.store import Store
 from tests.doubles.management import deployment
@@ -155,7 +155,7 @@ def crowd(echo_bentos: Path) -> Iterator[Management]:
 
 async def test_without_its_database_a_worker_tells_what_it_knows_by_itself(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/missing/db")
-    routes = Routes(Rules(1, 1, 1, 1.0))
+    routes = RouteTable(QueueLimits(1, 1, 1, 1.0))
     routes.learn([deployment()], [])
     metrics = Metrics(store, routes, {}, "worker", tmp_path)
     text = (await metrics.text()).decode()
@@ -171,14 +171,14 @@ async def test_of_what_is_demanded_every_workers_line_counts_and_no_request_twic
     at = time.time()
     with store.writing() as session:
         session.deployments.add(asked)
-        session.demands.put(
+        session.load_reports.put(
             [
-                Demand("other", asked.id, 2, 3, 4, at, at),
-                Demand("worker", asked.id, 50, 50, 50, at, at),
-                Demand(GATEWAY, asked.id, 0, 1, 0, at, at),
+                LoadReport("other", asked.id, 2, 3, 4, at, at),
+                LoadReport("worker", asked.id, 50, 50, 50, at, at),
+                LoadReport(GATEWAY, asked.id, 0, 1, 0, at, at),
             ]
         )
-    routes = Routes(Rules(1, 1, 1, 1.0))
+    routes = RouteTable(QueueLimits(1, 1, 1, 1.0))
     routes.learn([asked], [])
     text = (await Metrics(store, routes, {}, "worker", tmp_path).text()).decode()
     store.close()
@@ -189,8 +189,8 @@ async def test_of_what_is_demanded_every_workers_line_counts_and_no_request_twic
 async def test_what_was_counted_of_a_deployment_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/db")
     store.migrate()
-    tallies = {"gone": ReplicaTally(starts=1)}
-    metrics = Metrics(store, Routes(Rules(1, 1, 1, 1.0)), tallies, "worker", tmp_path)
+    tallies = {"gone": ReplicaCounters(starts=1)}
+    metrics = Metrics(store, RouteTable(QueueLimits(1, 1, 1, 1.0)), tallies, "worker", tmp_path)
     assert b"atelier_management_database_up 1.0" in await metrics.text()
     assert not tallies
     store.close()

@@ -70,7 +70,7 @@ async def test_a_deletion_ends_no_replica_where_the_database_is_away_for_another
         ended.append(model_id)
         return True
 
-    platform.supervisor.end_at_once = end_at_once  # type: ignore[method-assign, union-attr]
+    platform.supervisor.stop_at_once = end_at_once  # type: ignore[method-assign, union-attr]
     assert [step async for step in platform._room("echo")] == []
     assert ended == []
 

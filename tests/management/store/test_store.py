@@ -15,10 +15,10 @@ from sqlalchemy.exc import IntegrityError
 
 from management.domain import keys
 from management.domain.keys import Role
-from management.domain.records import MOVES, Event, Removal, Replica, ReplicaState, Status, status_of
+from management.domain.records import TRANSITIONS, Deletion, Event, Replica, ReplicaState, Status, status_of
 from management.store import Session, Store, events, idempotency_keys, replicas, tables
 from management.store.leases import Lease
-from management.store.replicas import IllegalMoveError
+from management.store.replicas import IllegalTransition
 from tests.doubles.management import AT, deployment, replica, revision
 
 POSTGRESQL = os.environ.get("ATELIER_TEST_DATABASE")
@@ -48,16 +48,16 @@ def session(store: Store) -> Iterator[Session]:
 
 
 FULL = deployment(
-    wanted=revision(3, gpus=2, environment_variables={"A": "é"}),
-    served=revision(2),
+    target=revision(3, gpus=2, environment_variables={"A": "é"}),
+    last_stable=revision(2),
     replicas=4,
     failures=2,
     retry_at=1.5,
-    gave_up=True,
-    abandoned="9.0.0",
-    abandoned_for="it broke",
+    failed=True,
+    rolled_back_from="9.0.0",
+    rollback_reason="it broke",
     reason="线路",
-    removal=Removal.FORCE,
+    deletion=Deletion.FORCED,
     updated_at=AT + timedelta(microseconds=1),
 )
 
@@ -69,7 +69,7 @@ def test_a_deployment_comes_back_as_it_was(session: Session) -> None:
     assert session.deployments.get("echo") == FULL
     assert session.deployments.all() == [FULL, plain], "in the order of creation"
     assert session.deployments.get("nobody") is None
-    changed = replace(plain, replicas=7, removal=Removal.DRAIN, served=plain.wanted)
+    changed = replace(plain, replicas=7, deletion=Deletion.GRACEFUL, last_stable=plain.target)
     session.deployments.put(changed)
     assert session.deployments.all() == [FULL, changed]
 
@@ -90,7 +90,7 @@ def test_a_replica_comes_back_as_it_was(session: Session) -> None:
     assert session.replicas.all() == session.replicas.of([FULL.id]) == [one, two]
     assert session.replicas.ready() == [one]
     assert session.replicas.of([]) == []
-    session.replicas.measured(one.id, 7, 8)
+    session.replicas.record_usage(one.id, 7, 8)
     assert session.replicas.ready() == [replace(one, cpu_millicores=7, memory_bytes=8)]
 
 
@@ -100,19 +100,19 @@ def test_only_legal_moves_are_made(session: Session, before: ReplicaState, after
     one = replica(before, deployment_id=FULL.id)
     session.replicas.add(one)
     stale = replace(one, state=ReplicaState.STARTING)  # the row decides, not the caller's copy
-    if after not in MOVES[before]:
-        with pytest.raises(IllegalMoveError):
-            session.replicas.move(stale, after, AT)
+    if after not in TRANSITIONS[before]:
+        with pytest.raises(IllegalTransition):
+            session.replicas.transition(stale, after, AT)
         assert session.replicas.all() == [one]
         return
-    moved = session.replicas.move(stale, after, AT + timedelta(1), reason="so")
+    moved = session.replicas.transition(stale, after, AT + timedelta(1), reason="so")
     assert moved == replace(one, state=after, changed_at=AT + timedelta(1), reason="so")
     assert session.replicas.all() == ([] if after is ReplicaState.GONE else [moved])
 
 
 def test_an_unknown_replica_does_not_move(session: Session) -> None:
-    with pytest.raises(IllegalMoveError):
-        session.replicas.move(replica(), ReplicaState.GONE, AT)
+    with pytest.raises(IllegalTransition):
+        session.replicas.transition(replica(), ReplicaState.GONE, AT)
 
 
 def test_all_but_the_last_failed_replicas_are_forgotten(session: Session) -> None:
@@ -145,10 +145,12 @@ def test_a_deployment_takes_its_replicas_along_and_no_replica_is_without_one(sto
 def test_a_page_has_those_whose_status_is_that_in_every_combination(session: Session) -> None:
     everything: list[tuple[Status, str, str]] = []
     states = [(), *((one,) for one in ReplicaState), tuple(ReplicaState)]
-    for number, (some, removal, wanted, gave_up) in enumerate(product(states, (None, *Removal), (0, 2), (False, True))):
+    for number, (some, removal, wanted, gave_up) in enumerate(
+        product(states, (None, *Deletion), (0, 2), (False, True))
+    ):
         kind = ("summarization", "multimodal")[number % 2]
         config = revision(1, model_type=kind)
-        one = deployment(f"m{number}", wanted=config, removal=removal, replicas=wanted, gave_up=gave_up)
+        one = deployment(f"m{number}", target=config, deletion=removal, replicas=wanted, failed=gave_up)
         own = [replica(state, deployment_id=one.id) for state in some]
         session.deployments.add(one)
         for each in own:
@@ -223,22 +225,22 @@ def test_a_lease_from_a_clock_that_was_set_back_since_is_nobodys(session: Sessio
 
 
 def test_an_answer_is_given_again_until_a_day_is_over(session: Session) -> None:
-    kept = session.answers
+    kept = session.idempotency_keys
     assert kept.begin("ci", "k", "request", AT) is None
-    kept.answer("ci", "k", 202, {"status": "deploying"}, AT + timedelta(seconds=30))
+    kept.record("ci", "k", 202, {"status": "deploying"}, AT + timedelta(seconds=30))
     waiting = kept.begin("ci", "k", "request", AT)
-    assert waiting == idempotency_keys.Answer("request", running=True, status=202, body={"status": "deploying"})
-    kept.answer("ci", "k", 200, {"status": "deployed"})
-    done = idempotency_keys.Answer("request", running=False, status=200, body={"status": "deployed"})
+    assert waiting == idempotency_keys.RecordedReply("request", running=True, status=202, body={"status": "deploying"})
+    kept.record("ci", "k", 200, {"status": "deployed"})
+    done = idempotency_keys.RecordedReply("request", running=False, status=200, body={"status": "deployed"})
     assert kept.begin("ci", "k", "other request", AT + timedelta(hours=24)) == done
     assert kept.begin("other", "k", "request", AT) is None, "keys are each caller's own"
     assert kept.begin("ci", "k", "request", AT + timedelta(hours=24, microseconds=1)) is None
 
 
 def test_a_request_that_died_with_its_server_does_not_run_for_ever(session: Session) -> None:
-    kept = session.answers
+    kept = session.idempotency_keys
     kept.begin("ci", "k", "request", AT)
-    kept.answer("ci", "k", 202, {}, AT + timedelta(seconds=30))
+    kept.record("ci", "k", 202, {}, AT + timedelta(seconds=30))
     for passed, running in ((29, True), (30, False)):
         found = kept.begin("ci", "k", "request", AT + timedelta(seconds=passed))
         assert found is not None
@@ -270,6 +272,6 @@ def test_keys_come_back_as_they_were_and_are_revoked_once(session: Session) -> N
 
 def test_a_replicas_record_is_of_the_revision_that_it_runs(session: Session) -> None:
     session.deployments.add(FULL)
-    one: Replica = replica(deployment_id=FULL.id, revision=FULL.wanted)
+    one: Replica = replica(deployment_id=FULL.id, revision=FULL.target)
     session.replicas.add(one)
     assert session.replicas.all()[0].revision.config.environment_variables == {"A": "é"}

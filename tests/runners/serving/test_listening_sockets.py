@@ -57,10 +57,10 @@ async def launcher(duo: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     home = Path(tempfile.mkdtemp(prefix="at-"))
     starts = ProcessLauncher(settings(home))
     yield starts
-    for replica_id in await starts.running():
+    for replica_id in await starts.list_running():
         await starts.stop(replica_id, 5.0)
-    for replica_id in await starts.left():
-        await starts.clean(replica_id)
+    for replica_id in await starts.list_leftovers():
+        await starts.remove_files(replica_id)
     shutil.rmtree(home)
 
 

@@ -1,1 +1,1 @@
-"""Control planes that follow one another on one home, and the API in this process for thousands of requests."""
+"""How do control planes that follow one another on one home behave, and the API under thousands of requests?"""

@@ -27,11 +27,15 @@ from management.backends import machine
 from management.backends.backend import (
     Backend,
 )
-from management.backends.base import Observation, Phase, Usage
+from management.backends.base import (
+    Observation,
+    Phase,
+    ReplicaUsage,
+)
 from management.backends.process.images import (
     BentoStore,
 )
-from management.control.commands import Wishes
+from management.control.commands import DeploymentCommands
 from management.domain.clock import now
 from management.domain.keys import Role, make
 from management.platform import Platform
@@ -57,8 +61,8 @@ class EchoLauncher(FakeLauncher):
         seen = await super().observe(replica_id)
         return Observation(Phase.READY, self._address) if seen.phase is Phase.READY else seen
 
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, Usage]:
-        return {one: Usage(0.0, 0) for one in replica_ids}
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
+        return {one: ReplicaUsage(0.0, 0) for one in replica_ids}
 
 
 class EchoPlatform(Platform):
@@ -71,8 +75,8 @@ class EchoPlatform(Platform):
         return replace(super().backend, images=BentoStore(self.settings.home), driver=EchoLauncher(self.address))
 
     @cached_property
-    def commands(self) -> Wishes:
-        return Wishes(machine.capacity(self.settings))
+    def commands(self) -> DeploymentCommands:
+        return DeploymentCommands(machine.capacity(self.settings))
 
 
 @dataclass

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from management.api import inference_routes, schemas
 from management.api.application import _add_documentation
-from management.auth.access import Door, Failures, Keyring, role_for_api
+from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_api
 from management.domain import keys
 from management.domain.clock import now
 from management.domain.keys import Role
@@ -310,13 +310,13 @@ def test_20_000_odd_paths_below_a_mount_are_nobodys(tmp_path: Path, mount: str) 
 # Callers
 
 
-def refusing(most: int = 3) -> Door:
-    keyring = Keyring()
+def refusing(most: int = 3) -> Authenticator:
+    keyring = KeyCache()
     keyring.learn([])
-    return Door(keyring, Failures(most), role_for_api(frozenset(), "/static/"))
+    return Authenticator(keyring, FailedLoginLimiter(most), role_for_api(frozenset(), "/static/"))
 
 
-async def asked(door: Door, address: str, key: bytes = b"wrong") -> int:
+async def asked(door: Authenticator, address: str, key: bytes = b"wrong") -> int:
     scope = {"method": "GET", "edge.path": "/x", "headers": [(b"x-api-key", key)], "client": (address, 1), "state": {}}
     refused = await door(scope)
     return 0 if refused is None else refused.status
@@ -332,9 +332,9 @@ async def test_wrong_keys_are_slowed_by_where_they_come_from() -> None:
 
 @pytest.mark.parametrize("around", [(b" ", b""), (b"", b" "), (b"\t ", b" \t")])
 async def test_blanks_around_a_key_are_no_part_of_it(around: tuple[bytes, bytes]) -> None:
-    one, keyring = keys.make("ci", Role.ADMIN, now()), Keyring()
+    one, keyring = keys.make("ci", Role.ADMIN, now()), KeyCache()
     keyring.learn([one.key])
-    door = Door(keyring, Failures(3), role_for_api(frozenset(), "/static/"))
+    door = Authenticator(keyring, FailedLoginLimiter(3), role_for_api(frozenset(), "/static/"))
     assert await asked(door, "192.0.2.1", one.text.encode().join(around)) == 0
     assert await asked(door, "192.0.2.1", (one.text[:20] + " " + one.text[20:]).encode()) == 401
 

@@ -1,1 +1,1 @@
-"""One file a step."""
+"""Which steps lead from the first tables to those of today? One file a step."""

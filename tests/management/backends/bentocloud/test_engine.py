@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from management.backends.base import LaunchRefusedError
+from management.backends.base import LaunchRefused
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.bentocloud.mapping import MARK, STANDINGS
-from management.backends.engine import Standing
+from management.backends.engine import EnginePhase
 from management.backends.replica.identity import of_home
 from management.domain.records import Resources
 from management.settings import Settings
@@ -95,7 +95,7 @@ async def test_the_models_of_a_bento_are_sent_with_it(
     another = BentoCloud(settings)
     try:
         await serving(another, order(docker_image="tests/heavy:1.0.0"))
-        await another.remove(await seen(another, Standing.RUNNING), force=True)
+        await another.remove(await seen(another, EnginePhase.RUNNING), force=True)
     finally:
         await another.close()
     sent = cloud.packages["model", "weights", "1.0.0"]
@@ -118,18 +118,18 @@ async def test_another_revision_or_scaling_is_an_update_and_variables_that_are_g
 ) -> None:
     await serving(engine, order(environment_variables={"ECHO_VERSION": "1", "OLD": "1"}))
     await engine.apply(order(2, environment_variables={}))
-    found = await seen(engine, Standing.RUNNING)
+    found = await seen(engine, EnginePhase.RUNNING)
     assert found.mark == order(2).mark
     assert cloud.deployments["echo"].config["bento"] == "echo:2.0.0"
     assert {"ECHO_VERSION", "OLD"}.isdisjoint(cloud.deployments["echo"].environment())
     await engine.apply(order(2, 3, 3))
-    assert (await seen(engine, Standing.RUNNING)).ready == 3
+    assert (await seen(engine, EnginePhase.RUNNING)).ready == 3
 
 
 async def test_what_is_halted_stays_and_starts_again_as_it_was(engine: BentoCloud, cloud: LocalCloud) -> None:
     found = await serving(engine, order())
     await engine.halt(found)
-    stopped = await seen(engine, Standing.STOPPED)
+    stopped = await seen(engine, EnginePhase.STOPPED)
     assert stopped.mark == order().mark
     await engine.halt(stopped)
     assert [one for one in cloud.calls if one.endswith("/terminate")] == ["POST /api/v2/deployments/echo/terminate"]
@@ -144,7 +144,7 @@ async def test_the_client_s_own_start_still_starts_nothing(
     import bentoml.deployment
 
     await engine.halt(await serving(engine, order()))
-    await seen(engine, Standing.STOPPED)
+    await seen(engine, EnginePhase.STOPPED)
     monkeypatch.setenv("BENTO_CLOUD_API_KEY", TOKEN)
     monkeypatch.setenv("BENTO_CLOUD_API_ENDPOINT", cloud.url)
     with pytest.raises(bentoml.exceptions.BentoMLException, match="must be called first"):
@@ -168,11 +168,11 @@ async def test_a_removal_takes_a_step_each_time_until_nothing_is_left(
 
 async def test_every_word_for_a_status_means_something_here(engine: BentoCloud, cloud: LocalCloud) -> None:
     await serving(engine, order())
-    for word, standing in {**STANDINGS, "a-word-of-tomorrow": Standing.PENDING}.items():
+    for word, standing in {**STANDINGS, "a-word-of-tomorrow": EnginePhase.PENDING}.items():
         cloud.deployments["echo"].becomes(word)
         found = (await engine.observe())["d1"]
-        assert found.standing is standing, word
-        assert (word in found.reason) == (standing in (Standing.FAILED, Standing.UNHEALTHY)), word
+        assert found.phase is standing, word
+        assert (word in found.reason) == (standing in (EnginePhase.FAILED, EnginePhase.UNHEALTHY)), word
     cloud.deployments["echo"].becomes("scaled-to-zero")
     assert (await engine.observe())["d1"].ready == 0
 
@@ -194,7 +194,7 @@ async def test_the_cheapest_instance_type_that_has_enough_is_taken(
 
 
 async def test_what_no_instance_type_has_is_refused(engine: BentoCloud, cloud: LocalCloud) -> None:
-    with pytest.raises(LaunchRefusedError, match=r"no instance type .*65536Mi.*cpu\.1"):
+    with pytest.raises(LaunchRefused, match=r"no instance type .*65536Mi.*cpu\.1"):
         await engine.apply(order(resources=Resources(100, 64 * GIB, 0)))
     assert cloud.deployments == {}
 
@@ -205,7 +205,7 @@ async def test_a_bento_that_is_nowhere_is_refused_and_no_module_of_its_name_is_i
     (settings.home / "bentocloud").mkdir(exist_ok=True)
     trap = settings.home / "bentocloud" / "nobody.py"
     trap.write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
-    with pytest.raises(LaunchRefusedError, match=r"nobody:1\.0\.0 is neither"):
+    with pytest.raises(LaunchRefused, match=r"nobody:1\.0\.0 is neither"):
         await engine.apply(order(docker_image="tests/nobody:1.0.0"))
     assert not (tmp_path / "imported").exists()
 
@@ -218,7 +218,7 @@ async def test_a_deployment_of_the_name_that_is_somebody_else_s_is_left_alone(
     cloud.deployments["echo"].labels = []
     cloud.deployments["echo"].config = {**config, "envs": [{"name": MARK, "value": "other.d1.1"}]}
     assert await engine.observe() == {}
-    with pytest.raises(LaunchRefusedError, match="somebody else"):
+    with pytest.raises(LaunchRefused, match="somebody else"):
         await engine.apply(order(2))
     assert cloud.deployments["echo"].config["bento"] == "echo:1.0.0"
 

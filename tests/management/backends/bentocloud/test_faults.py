@@ -11,10 +11,10 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from management.backends.base import LaunchRefusedError
+from management.backends.base import LaunchRefused
 from management.backends.bentocloud.client import CALLS
 from management.backends.bentocloud.engine import BentoCloud
-from management.backends.engine import Standing
+from management.backends.engine import EnginePhase
 from management.errors import BackendUnavailable
 from management.settings import Settings
 from tests.doubles.bentocloud import engine as bentocloud_engine
@@ -39,7 +39,7 @@ async def test_a_cloud_that_is_away_is_unavailable_and_found_again(
         assert TOKEN not in str(raised.value.details), "though the cloud says it"
     assert not await engine.answers()
     cloud.fault = None
-    assert (await engine.observe())["d1"].standing is Standing.RUNNING
+    assert (await engine.observe())["d1"].phase is EnginePhase.RUNNING
     assert await engine.answers()
 
 
@@ -61,7 +61,7 @@ async def test_what_the_cloud_refuses_is_told_in_its_words_and_without_the_token
     engine: BentoCloud, cloud: LocalCloud
 ) -> None:
     cloud.fault, cloud.faulty = "400", re.compile("^/api/v2/deployments$")
-    with pytest.raises(LaunchRefusedError, match="told to fail") as raised:
+    with pytest.raises(LaunchRefused, match="told to fail") as raised:
         await engine.apply(order())
     assert TOKEN not in str(raised.value)
     assert "***" in str(raised.value)

@@ -10,7 +10,7 @@ import pytest
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
 from management.backends.bentocloud.mapping import MARK, STANDINGS, Found, configured, name_of
 from management.backends.bentocloud.tokens import tokens
-from management.backends.engine import Mark, Order
+from management.backends.engine import AppliedSpec, EngineSpec
 from management.domain.records import Resources
 from management.settings import Settings
 from tests.doubles.bentocloud.server import TOKEN
@@ -73,14 +73,14 @@ def told(**changes: Any) -> Found:
 
 
 def test_a_deployment_says_whose_it_is_and_which_order_it_holds() -> None:
-    order = Order("d1", "echo", revision(3), 1, 4)
+    order = EngineSpec("d1", "echo", revision(3), 1, 4)
     config = configured(order, "instance", "cpu.1", {"A": "1", MARK: "forged"})
     assert config["access_authorization"] is True
     assert [one["name"] for one in config["envs"]] == ["A", MARK]
     scaling = {"min_replicas": 1, "max_replicas": 4}
     services = {"Other": {"scaling": {"min_replicas": 9}}, "Echo": {"instance_type": "cpu.1", "scaling": scaling}}
     found = told(config={"envs": config["envs"], "services": services})
-    assert (found.owner, found.mark) == (("instance", "d1"), Mark("d1", 3, 1, 4))
+    assert (found.owner, found.mark) == (("instance", "d1"), AppliedSpec("d1", 3, 1, 4))
 
 
 def test_one_that_is_not_configured_yet_is_known_by_its_labels_and_any_other_is_nobody_s() -> None:

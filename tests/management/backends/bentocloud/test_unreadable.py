@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from management.backends.bentocloud.engine import BentoCloud
-from management.backends.engine import Condition, Standing
-from management.domain.records import Removal
+from management.backends.engine import EnginePhase, EngineStatus
+from management.domain.records import Deletion
 from management.settings import Settings
 from tests.doubles.bentocloud import engine as bentocloud_engine
 from tests.doubles.bentocloud.engine import order, seen, serving
@@ -40,9 +40,9 @@ async def test_one_of_ours_whose_configuration_cannot_be_read_is_seen_and_can_be
     await serving(engine, order())
     cloud.deployments["echo"].garbled = True
     found = (await engine.observe())["d1"]
-    assert (found.name, found.mark, found.standing) == ("echo", None, Standing.RUNNING)
+    assert (found.name, found.mark, found.phase) == ("echo", None, EnginePhase.RUNNING)
     await engine.remove(found, force=False)
-    await engine.remove(await seen(engine, Standing.STOPPED), force=False)
+    await engine.remove(await seen(engine, EnginePhase.STOPPED), force=False)
     assert cloud.deployments == {}
 
 
@@ -57,7 +57,7 @@ async def test_one_whose_address_cannot_be_asked_hides_no_other_and_is_waited_fo
     anew = BentoCloud(settings)
     try:
         cloud.fault, cloud.faulty = "500", re.compile("^/api/v2/deployments/echo$")
-        unknown = replace(found, standing=Standing.PENDING, address="", ready=None, reason="")
+        unknown = replace(found, phase=EnginePhase.PENDING, address="", ready=None, reason="")
         assert await anew.observe() == {"d1": unknown, **other}
         cloud.fault = None
         assert await anew.observe() == {"d1": found, **other}
@@ -65,10 +65,10 @@ async def test_one_whose_address_cannot_be_asked_hides_no_other_and_is_waited_fo
         await anew.close()
 
 
-async def anothers(engine: BentoCloud) -> dict[str, Condition]:
+async def anothers(engine: BentoCloud) -> dict[str, EngineStatus]:
     """Another deployment of ours, that serves."""
     await engine.apply(replace(order(model_id="other"), deployment_id="d2"))
-    return {"d2": await seen(engine, Standing.RUNNING, "d2")}
+    return {"d2": await seen(engine, EnginePhase.RUNNING, "d2")}
 
 
 class GarbledEngine(FailingEngine):
@@ -77,7 +77,7 @@ class GarbledEngine(FailingEngine):
     garbled = False
     looks_in_vain = 0
 
-    async def observe(self) -> dict[str, Condition]:
+    async def observe(self) -> dict[str, EngineStatus]:
         if self.garbled:
             self.looks_in_vain += 1
             raise RuntimeError("what is this?")
@@ -91,17 +91,17 @@ async def test_a_model_is_deleted_and_another_given_up_once_the_engine_can_be_re
     stage.wish()
     await stage.until(lambda: stage.rests(1, 1))
     engine.garbled = True
-    stage.wish(removal=Removal.DRAIN)
-    stage.wish("other", wanted=revision(2))
+    stage.wish(deletion=Deletion.GRACEFUL)
+    stage.wish("other", target=revision(2))
     for tries in range(1, 6):
         stage.reconciler.wake()
         assert await stage.reconciler.step() < stage.settings.engine_seconds, "it looks again soon"
         assert engine.looks_in_vain == tries
         assert stage.found() is not None, "nobody knows whether it is gone"
-        assert stage.standing() is Standing.RUNNING
+        assert stage.standing() is EnginePhase.RUNNING
     engine.garbled = False
     assert await stage.reconciler.step() < stage.settings.engine_seconds, "nobody has to wake it"
-    await stage.until(lambda: stage.found() is None and stage.told("other").gave_up)
+    await stage.until(lambda: stage.found() is None and stage.told("other").failed)
     assert engine.kept.keys() == {"other"}
     await stage.reconciler.close(stop_replicas=True)
     stage.store.close()

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from management.backends.engine import Order, Standing
-from management.control.engines.apply_queue import MOST_TRIES, UNKEPT
-from management.domain.records import Removal, ReplicaState, Status, status_of
+from management.backends.engine import EnginePhase, EngineSpec
+from management.control.engines.apply_queue import MAX_ATTEMPTS, UNKEPT
+from management.domain.records import Deletion, ReplicaState, Status, status_of
 from tests.doubles.engine import EngineStage, FailingEngine, FakeEngine, ForgetfulEngine, PickyEngine
 from tests.doubles.management import revision
 from tests.doubles.stage import Death, HandClock
@@ -30,15 +30,15 @@ async def stage(tmp_path: Path) -> AsyncIterator[EngineStage]:
 
 
 async def test_a_wish_becomes_an_order_and_the_rows_follow_the_engine(stage: EngineStage) -> None:
-    stage.wish(replicas=2, held_until=HELD)
+    stage.wish(replicas=2, autoscaling_paused_until=HELD)
     await stage.until(lambda: stage.rests(2, 1))
     assert {one.address for one in stage.replicas()} == {"https://echo.example"}
     assert len(stage.engine.applied) == 1
-    stage.wish(replicas=1, held_until=HELD)
+    stage.wish(replicas=1, autoscaling_paused_until=HELD)
     await stage.until(lambda: stage.rests(1, 1))
-    stage.wish(wanted=revision(2))
+    stage.wish(target=revision(2))
     await stage.until(lambda: stage.rests(1, 2), always=lambda: stage.ready() >= 1)
-    assert stage.told().proven
+    assert stage.told().is_stable
     assert stage.engine.made == ["echo"]
 
 
@@ -46,7 +46,7 @@ async def test_what_is_stopped_is_halted_and_starts_again(stage: EngineStage) ->
     stage.wish()
     await stage.until(lambda: stage.rests(1, 1))
     stage.wish(replicas=0)
-    await stage.until(lambda: stage.standing() is Standing.STOPPED and not stage.replicas())
+    await stage.until(lambda: stage.standing() is EnginePhase.STOPPED and not stage.replicas())
     assert status_of(stage.told(), stage.replicas()) is Status.STOPPED
     stage.wish(replicas=1)
     await stage.until(lambda: stage.rests(1, 1))
@@ -61,9 +61,9 @@ async def test_a_stop_waits_for_requests_in_flight_and_not_for_ever(tmp_path: Pa
     for _ in range(5):
         await stage.look()
     assert stage.replicas()[0].state is ReplicaState.DRAINING
-    assert stage.standing() is Standing.RUNNING, "no worker can have told yet that nothing is in flight"
+    assert stage.standing() is EnginePhase.RUNNING, "no worker can have told yet that nothing is in flight"
     stage.clock.at += 2.0
-    await stage.until(lambda: stage.standing() is Standing.STOPPED)
+    await stage.until(lambda: stage.standing() is EnginePhase.STOPPED)
     stage.store.close()
 
 
@@ -75,9 +75,9 @@ async def test_a_failed_update_goes_back_to_what_served(tmp_path: Path) -> None:
         await stage.lead()
         stage.wish()
         await stage.until(lambda one=stage: one.rests(1, 1))  # type: ignore[misc]
-        stage.wish(wanted=revision(2))
-        await stage.until(lambda one=stage: one.rests(1, 1) and one.told().abandoned == "2.0.0")  # type: ignore[misc]
-        assert stage.told().abandoned_for == why
+        stage.wish(target=revision(2))
+        await stage.until(lambda one=stage: one.rests(1, 1) and one.told().rolled_back_from == "2.0.0")  # type: ignore[misc]
+        assert stage.told().rollback_reason == why
         assert stage.engine.kept["echo"].order.revision.number == 1
         stage.store.close()
 
@@ -88,10 +88,10 @@ async def test_an_engine_that_says_too_early_that_a_revision_runs_is_not_believe
     stage.wish()
     for _ in range(5):
         await stage.look()
-    assert (stage.standing(), stage.ready()) == (Standing.RUNNING, 0)
+    assert (stage.standing(), stage.ready()) == (EnginePhase.RUNNING, 0)
     stage.clock.at += stage.settings.engine_seconds
     await stage.until(lambda: stage.rests(1, 1))
-    stage.wish(replicas=3, held_until=HELD)
+    stage.wish(replicas=3, autoscaling_paused_until=HELD)
     await stage.until(lambda: stage.rests(3, 1))  # the same revision: nothing else can be meant
     stage.store.close()
 
@@ -99,8 +99,8 @@ async def test_an_engine_that_says_too_early_that_a_revision_runs_is_not_believe
 async def test_a_first_order_that_is_refused_is_given_up_with_its_reason(tmp_path: Path) -> None:
     stage = EngineStage(tmp_path, PickyEngine())
     await stage.lead()
-    stage.wish(wanted=revision(2))
-    await stage.until(lambda: stage.told().gave_up)
+    stage.wish(target=revision(2))
+    await stage.until(lambda: stage.told().failed)
     await stage.look()
     assert (stage.told().reason, status_of(stage.told(), stage.replicas())) == ("it is too large", Status.FAILED)
     assert [one.reason for one in stage.replicas()] == ["it is too large"]
@@ -112,18 +112,18 @@ async def test_an_engine_that_does_not_keep_its_orders_is_not_told_for_ever(tmp_
     stage = EngineStage(tmp_path, ForgetfulEngine())
     await stage.lead()
     stage.wish()
-    await stage.until(lambda: stage.told().gave_up)
+    await stage.until(lambda: stage.told().failed)
     assert stage.told().reason == UNKEPT
-    assert len(stage.engine.applied) == MOST_TRIES
+    assert len(stage.engine.applied) == MAX_ATTEMPTS
     stage.store.close()
 
 
 async def test_a_new_wish_interrupts_an_order_that_takes_long(tmp_path: Path) -> None:
-    begun: list[Order] = []
+    begun: list[EngineSpec] = []
     ended: list[str] = []
 
     class Pushing(FakeEngine):
-        async def apply(self, order: Order) -> None:
+        async def apply(self, order: EngineSpec) -> None:
             begun.append(order)
             if order.revision.number == 1:
                 try:
@@ -136,14 +136,14 @@ async def test_a_new_wish_interrupts_an_order_that_takes_long(tmp_path: Path) ->
     await stage.lead()
     stage.wish()
     await stage.look()
-    stage.wish("other", wanted=revision(2))
+    stage.wish("other", target=revision(2))
     await stage.until(lambda: any(one.state is ReplicaState.READY for one in stage.replicas()))
-    stage.wish(wanted=revision(2))
+    stage.wish(target=revision(2))
     await stage.until(lambda: stage.ready() == 2)
     assert [one.revision.number for one in begun if one.model_id == "echo"] == [1, 2]
     stage.wish("third")
     await stage.look()
-    stage.wish("third", removal=Removal.DRAIN)
+    stage.wish("third", deletion=Deletion.GRACEFUL)
     await stage.until(lambda: stage.found("third") is None)
     assert ended == ["echo", "third"]
     assert "third" not in stage.engine.kept
@@ -154,7 +154,7 @@ async def test_an_engine_that_is_away_changes_nothing(stage: EngineStage) -> Non
     stage.wish()
     await stage.until(lambda: stage.rests(1, 1))
     stage.engine.away = True
-    stage.wish(wanted=revision(2))
+    stage.wish(target=revision(2))
     for _ in range(5):
         assert await stage.step() == 1.0
         stage.reconciler.wake()
@@ -178,7 +178,7 @@ async def test_a_server_that_ends_leaves_what_the_engine_keeps(stage: EngineStag
     stage.wish()
     await stage.until(lambda: stage.rests(1, 1))
     await stage.reconciler.close(stop_replicas=True)
-    assert stage.standing() is Standing.RUNNING
+    assert stage.standing() is EnginePhase.RUNNING
     assert stage.rests(1, 1)
 
 
@@ -189,7 +189,7 @@ async def test_looks_are_made_when_it_is_time_and_when_somebody_says_so(tmp_path
     await stage.step()
     assert await stage.step() == stage.settings.engine_seconds
     assert len(looks) == 1
-    stage.reconciler.suspect("r")
+    stage.reconciler.probe_now("r")
     await stage.step()
     assert len(looks) == 2
     stage.clock.at += stage.settings.engine_seconds
@@ -198,14 +198,14 @@ async def test_looks_are_made_when_it_is_time_and_when_somebody_says_so(tmp_path
     stage.store.close()
 
 
-SCENES: dict[str, tuple[dict[str, Any], int, int, Standing]] = {
-    "deploy": ({"replicas": 2}, 1, 2, Standing.RUNNING),
-    "scale up": ({"replicas": 3}, 1, 3, Standing.RUNNING),
-    "scale down": ({"replicas": 1}, 1, 1, Standing.RUNNING),
-    "stop": ({"replicas": 0}, 1, 0, Standing.STOPPED),
-    "update": ({"wanted": revision(2)}, 2, 2, Standing.RUNNING),
-    "delete": ({"removal": Removal.DRAIN}, 1, 0, Standing.ABSENT),
-    "force": ({"removal": Removal.FORCE}, 1, 0, Standing.ABSENT),
+SCENES: dict[str, tuple[dict[str, Any], int, int, EnginePhase]] = {
+    "deploy": ({"replicas": 2}, 1, 2, EnginePhase.RUNNING),
+    "scale up": ({"replicas": 3}, 1, 3, EnginePhase.RUNNING),
+    "scale down": ({"replicas": 1}, 1, 1, EnginePhase.RUNNING),
+    "stop": ({"replicas": 0}, 1, 0, EnginePhase.STOPPED),
+    "update": ({"target": revision(2)}, 2, 2, EnginePhase.RUNNING),
+    "delete": ({"deletion": Deletion.GRACEFUL}, 1, 0, EnginePhase.ABSENT),
+    "force": ({"deletion": Deletion.FORCED}, 1, 0, EnginePhase.ABSENT),
 }
 """The new wish; the revision and the number of those that serve in the end; how it stands on the engine then."""
 
@@ -219,15 +219,15 @@ async def test_a_kill_at_any_step_leaves_nothing_that_nobody_knows_and_makes_not
 
     def over() -> bool:
         found = stage.found()
-        rests = stage.rests(replicas, number) and (found is None or found.removal is None)
+        rests = stage.rests(replicas, number) and (found is None or found.deletion is None)
         return rests and stage.standing() is standing
 
     await stage.lead()
     for steps in range(200):
         if scene != "deploy":
-            stage.wish(replicas=2, held_until=HELD)
+            stage.wish(replicas=2, autoscaling_paused_until=HELD)
             await stage.until(lambda: stage.rests(2, 1))
-        stage.wish(held_until=HELD, **changes)
+        stage.wish(autoscaling_paused_until=HELD, **changes)
         stage.engine.watch = stage.store.watch = death = Death(steps)
         try:
             await stage.until(over)

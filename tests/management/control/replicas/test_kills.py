@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from management.control.replicas import probes
-from management.domain.records import Removal
+from management.domain.records import Deletion
 from tests.doubles.management import SlowLauncher, revision
 from tests.doubles.stage import Death, Stage
 
@@ -18,9 +18,9 @@ SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
     "scale up": ({"replicas": 3}, 1, 1, 3),
     "scale down": ({"replicas": 1}, 1, 1, 1),
     "stop": ({"replicas": 0}, 0, 1, 0),
-    "update": ({"wanted": revision(2)}, 2, 2, 2),
-    "delete": ({"removal": Removal.DRAIN}, 0, 1, 0),
-    "force": ({"removal": Removal.FORCE}, 0, 1, 0),
+    "update": ({"target": revision(2)}, 2, 2, 2),
+    "delete": ({"deletion": Deletion.GRACEFUL}, 0, 1, 0),
+    "force": ({"deletion": Deletion.FORCED}, 0, 1, 0),
 }
 """The new wish; how many serve all the time; the revision and the number of those that serve in the end."""
 
@@ -29,7 +29,7 @@ SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
 async def test_a_kill_at_any_step_orphans_nothing_and_starts_nothing_twice(
     scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
     changes, least, number, replicas = SCENES[scene]
     stage = Stage(tmp_path, SlowLauncher(looks=2))
     await stage.lead()
@@ -64,4 +64,4 @@ async def test_a_kill_at_any_step_orphans_nothing_and_starts_nothing_twice(
 def over(stage: Stage, number: int, replicas: int) -> bool:
     """Whether the scene has come to its end."""
     found = stage.found()
-    return stage.rests(replicas, number) and (found is None or found.removal is None)
+    return stage.rests(replicas, number) and (found is None or found.deletion is None)

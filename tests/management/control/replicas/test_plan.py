@@ -14,18 +14,21 @@ import pytest
 
 from management.backends.base import Observation, Phase
 from management.control.evaluation import (
-    given_up,
+    MarkFailed,
+    RemoveRecord,
+    RollBack,
+    marked_failed,
     rolled_back,
 )
-from management.control.replicas.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
+from management.control.replicas.plan import Action, Drain, Start, Stop, plan
 from management.control.replicas.transitions import (
-    Context,
-    settle,
+    EvaluationContext,
+    evaluate,
 )
 from management.domain.records import (
+    Deletion,
     Deployment,
     Health,
-    Removal,
     Replica,
     ReplicaState,
     Revision,
@@ -35,7 +38,7 @@ from tests.doubles.management import AT, deployment, replica, revision, settings
 NOW = AT.timestamp()
 ATTEMPTS = 3
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING
-SILENT = ReplicaState.SILENT
+SILENT = ReplicaState.UNRESPONSIVE
 OLD, WANTED = revision(1), revision(2)
 KINDS = list(product((STARTING, READY, SILENT, DRAINING), (OLD, WANTED)))
 CROWDS = [
@@ -49,11 +52,11 @@ QUICK = settings(Path("unused"))
 
 
 def planned(wish: Deployment, replicas: Sequence[Replica] = (), room: int = 9) -> list[Action]:
-    return plan(wish, replicas, now=NOW, attempts=ATTEMPTS, room=room)
+    return plan(wish, replicas, now=NOW, attempts=ATTEMPTS, free_slots=room)
 
 
 def wished(replicas: int = 1, **changes: Any) -> Deployment:
-    return deployment(wanted=WANTED, replicas=replicas, **changes)
+    return deployment(target=WANTED, replicas=replicas, **changes)
 
 
 def test_a_deployment_starts_all_its_replicas_at_once() -> None:
@@ -77,21 +80,21 @@ def test_none_wished_drains_what_serves_and_stops_what_starts() -> None:
 
 def test_a_deleted_model_drains_and_is_erased_when_nothing_is_left() -> None:
     ready = replica(READY, 2)
-    gone = wished(2, removal=Removal.DRAIN)
+    gone = wished(2, deletion=Deletion.GRACEFUL)
     assert planned(gone, [ready]) == [Drain(ready.id)]
     assert planned(gone, [replica(DRAINING, 2)]) == []
-    assert planned(gone, [replica(ReplicaState.FAILED, 2)]) == [Erase()]
+    assert planned(gone, [replica(ReplicaState.FAILED, 2)]) == [RemoveRecord()]
 
 
 def test_a_forced_deletion_stops_what_drains_too() -> None:
     crowd = [replica(READY, 2), replica(DRAINING, 2), replica(STARTING, 1)]
-    assert planned(wished(2, removal=Removal.FORCE), crowd) == [Stop(one.id) for one in crowd]
+    assert planned(wished(2, deletion=Deletion.FORCED), crowd) == [Stop(one.id) for one in crowd]
 
 
 def test_an_update_starts_one_new_replica_at_a_time_and_drains_an_old_one_for_each_that_is_ready() -> None:
     first, second = replica(READY, 1), replica(READY, 1)
     new = replica(STARTING, 2)
-    wish = wished(2, served=OLD)
+    wish = wished(2, last_stable=OLD)
     assert planned(wish, [first, second]) == [Start()]
     assert planned(wish, [first, second, new]) == []
     assert planned(wish, [first, second, replace(new, state=READY)]) == [Drain(first.id), Start()]
@@ -103,38 +106,41 @@ def test_old_replicas_that_never_served_are_stopped_at_once() -> None:
 
 
 def test_an_update_that_fails_too_often_goes_back_to_what_served() -> None:
-    assert planned(wished(1, served=OLD, failures=ATTEMPTS), [replica(READY, 1)]) == [RollBack()]
+    assert planned(wished(1, last_stable=OLD, failures=ATTEMPTS), [replica(READY, 1)]) == [RollBack()]
 
 
 def test_a_model_that_was_never_ready_is_given_up_and_then_left_alone() -> None:
-    assert planned(wished(1, failures=ATTEMPTS)) == [GiveUp()]
-    assert planned(wished(1, failures=ATTEMPTS, gave_up=True)) == []
+    assert planned(wished(1, failures=ATTEMPTS)) == [MarkFailed()]
+    assert planned(wished(1, failures=ATTEMPTS, failed=True)) == []
 
 
 def test_a_model_that_has_served_is_given_up_only_when_nothing_of_it_is_left() -> None:
-    tired = wished(2, served=WANTED, failures=50, retry_at=NOW)
+    tired = wished(2, last_stable=WANTED, failures=50, retry_at=NOW)
     assert planned(tired, [replica(READY, 2)]) == [Start()]
     assert planned(tired, [replica(STARTING, 2)]) == []
     assert planned(tired, [replica(SILENT, 2)]) == [], "it may answer again"
-    assert planned(tired, [replica(DRAINING, 2)]) == [GiveUp()]
-    assert planned(tired) == [GiveUp()]
+    assert planned(tired, [replica(DRAINING, 2)]) == [MarkFailed()]
+    assert planned(tired) == [MarkFailed()]
 
 
 def test_what_was_never_ready_is_tried_with_few_at_a_time() -> None:
     assert planned(wished(9)) == [Start()] * ATTEMPTS
     assert planned(wished(9), [replica(STARTING, 2)]) == [Start()] * (ATTEMPTS - 1)
-    assert planned(wished(9, served=WANTED)) == [Start()] * 9
+    assert planned(wished(9, last_stable=WANTED)) == [Start()] * 9
 
 
 def test_lost_replicas_are_replaced_together_while_others_serve() -> None:
-    assert planned(wished(3, served=WANTED, failures=1, retry_at=NOW), [replica(READY, 2)]) == [Start()] * 2
+    assert planned(wished(3, last_stable=WANTED, failures=1, retry_at=NOW), [replica(READY, 2)]) == [Start()] * 2
 
 
 def test_a_silent_replica_is_kept_and_ends_before_those_that_answer() -> None:
     answers, silent = replica(READY, 2), replica(SILENT, 2)
     assert planned(wished(2), [silent, answers]) == []
     assert planned(wished(1), [silent, answers]) == [Drain(silent.id)]
-    assert planned(wished(1, served=OLD), [replica(READY, 1), old := replica(SILENT, 1)]) == [Drain(old.id), Start()]
+    assert planned(wished(1, last_stable=OLD), [replica(READY, 1), old := replica(SILENT, 1)]) == [
+        Drain(old.id),
+        Start(),
+    ]
 
 
 def test_nothing_is_started_before_the_pause_is_over_and_then_one_is() -> None:
@@ -151,25 +157,25 @@ def test_only_so_many_are_started_as_there_is_room_for() -> None:
 
 def test_without_room_for_one_more_a_single_old_replica_makes_place() -> None:
     first, second = replica(READY, 1), replica(READY, 1)
-    wish = wished(2, served=OLD)
+    wish = wished(2, last_stable=OLD)
     assert planned(wish, [first, second], room=0) == [Drain(first.id)]
     assert planned(wish, [replace(first, state=DRAINING), second], room=0) == [], "its place is not free yet"
     assert planned(wish, [second], room=1) == [Start()]
 
 
 def test_no_old_replica_makes_place_for_one_that_is_not_to_be_started_yet() -> None:
-    assert planned(wished(1, served=OLD, failures=1, retry_at=NOW + 9), [replica(READY, 1)], room=0) == []
+    assert planned(wished(1, last_stable=OLD, failures=1, retry_at=NOW + 9), [replica(READY, 1)], room=0) == []
 
 
 def wishes() -> Iterator[Deployment]:
-    base = deployment(wanted=WANTED)
+    base = deployment(target=WANTED)
     for replicas, removal, served, failures, gave_up, retry_at in product(
-        range(4), (None, *Removal), (None, WANTED, OLD), range(4), (False, True), (NOW - 1, NOW + 1)
+        range(4), (None, *Deletion), (None, WANTED, OLD), range(4), (False, True), (NOW - 1, NOW + 1)
     ):
         yield Deployment(
             **vars(base)
-            | {"replicas": replicas, "removal": removal, "served": served, "failures": failures}
-            | {"gave_up": gave_up, "retry_at": retry_at}
+            | {"replicas": replicas, "deletion": removal, "last_stable": served, "failures": failures}
+            | {"failed": gave_up, "retry_at": retry_at}
         )
 
 
@@ -188,14 +194,14 @@ def judge(wish: Deployment, crowd: Sequence[Replica], room: int, actions: Sequen
     by_id = {one.id: one for one in crowd}
     if len(set(ended)) < len(ended) or not by_id.keys() >= set(ended):
         return "an id is unknown, or ended twice"
-    if wish.removal or not wish.replicas:
+    if wish.deletion or not wish.replicas:
         return "something is started that nobody wants" if starts else ""
     left = ready(crowd) - sum(by_id[one].state is READY for one in ended)
     least = min(wish.replicas, ready(crowd))
     draining = any(one.state is DRAINING for one in crowd)
     if left < least - (room == 0 and not draining):
         return "too few serve"
-    if starts and (wish.gave_up or wish.retry_at is None or wish.retry_at > NOW):
+    if starts and (wish.failed or wish.retry_at is None or wish.retry_at > NOW):
         return "it is too early, or too late, to start"
     staying = sum(one.state is not DRAINING for one in crowd) - len(ended)
     if starts and (staying + starts > wish.replicas + 1 or starts > room):
@@ -225,15 +231,15 @@ class World:
     def round(self) -> list[Action]:
         self.moment += timedelta(minutes=2)  # longer than every pause
         seen = {one.id: Observation(self._phase(one)) for one in self.crowd}
-        health = {one.id: Health(answers=2) for one in self.crowd}
-        settled = settle(self.wish, self.crowd, seen, Context(self.moment, QUICK, health))
-        states = {one.replica.id: one.state for one in settled.news}
+        health = {one.id: Health(successes_in_a_row=2) for one in self.crowd}
+        settled = evaluate(self.wish, self.crowd, seen, EvaluationContext(self.moment, QUICK, health))
+        states = {one.replica.id: one.state for one in settled.transitions}
         moved = [replace(one, state=states[one.id]) if one.id in states else one for one in self.crowd]
         self.crowd = [one for one in moved if one.state.alive]
-        if settled.changed:
-            self.wish = settled.changed(self.wish)
+        if settled.deployment_update:
+            self.wish = settled.deployment_update(self.wish)
         room = self.places - len(self.crowd)
-        actions = plan(self.wish, self.crowd, now=self.moment.timestamp(), attempts=ATTEMPTS, room=room)
+        actions = plan(self.wish, self.crowd, now=self.moment.timestamp(), attempts=ATTEMPTS, free_slots=room)
         for action in actions:
             self._apply(action)
         return actions
@@ -247,15 +253,15 @@ class World:
         match action:
             case Start():
                 self.crowd.append(
-                    replica(STARTING, revision=self.wish.wanted, created_at=self.moment, changed_at=self.moment)
+                    replica(STARTING, revision=self.wish.target, created_at=self.moment, changed_at=self.moment)
                 )
             case Drain(replica_id) | Stop(replica_id):
                 self.crowd = [replace(one, state=DRAINING) if one.id == replica_id else one for one in self.crowd]
             case RollBack():
                 self.wish = rolled_back(self.wish)
-            case GiveUp():
-                self.wish = given_up(self.wish)
-            case Erase():
+            case MarkFailed():
+                self.wish = marked_failed(self.wish)
+            case RemoveRecord():
                 self.erased = True
 
     def settle_down(self, least: int = 0) -> None:
@@ -273,9 +279,9 @@ def worlds(
     works: Callable[[Revision], bool], spares: Sequence[int], served: Sequence[Revision | None]
 ) -> Iterator[World]:
     everyone = crowds()
-    base = deployment(wanted=WANTED)
+    base = deployment(target=WANTED)
     for replicas, last, failures, gave_up in product(range(4), served, (0, 2, 3), (False, True)):
-        wish = replace(base, replicas=replicas, served=last, failures=failures, gave_up=gave_up, retry_at=NOW + 1)
+        wish = replace(base, replicas=replicas, last_stable=last, failures=failures, failed=gave_up, retry_at=NOW + 1)
         for crowd, spare in product(everyone, spares):
             yield World(wish, crowd, spare, works)
 
@@ -285,16 +291,16 @@ def test_from_every_small_state_the_wish_comes_true() -> None:
         start = world.wish, world.crowd
         world.settle_down()
         numbers = Counter(one.revision.number for one in world.crowd)
-        if not world.wish.gave_up:
-            wanted = world.wish.wanted.number
+        if not world.wish.failed:
+            wanted = world.wish.target.number
             assert numbers == Counter({wanted: world.wish.replicas} if world.wish.replicas else {}), start
         assert len(world.crowd) <= world.wish.replicas, start
 
 
-@pytest.mark.parametrize("removal", Removal)
-def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Removal) -> None:
+@pytest.mark.parametrize("removal", Deletion)
+def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Deletion) -> None:
     for crowd in crowds():
-        world = World(wished(2, removal=removal), crowd, 0, lambda _: True)
+        world = World(wished(2, deletion=removal), crowd, 0, lambda _: True)
         world.settle_down()
         assert world.erased
         assert not world.crowd
@@ -306,9 +312,9 @@ def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_bac
             continue  # it has become ready
         start = world.wish, list(world.crowd)
         world.settle_down(least=min(world.wish.replicas, ready(world.crowd)))
-        tried = world.wish.replicas and not start[0].gave_up
-        if tried and world.wish.served is None:
-            assert world.wish.gave_up, start
+        tried = world.wish.replicas and not start[0].failed
+        if tried and world.wish.last_stable is None:
+            assert world.wish.failed, start
         elif tried:
-            assert (world.wish.wanted, world.wish.abandoned) == (OLD, WANTED.config.version), start
+            assert (world.wish.target, world.wish.rolled_back_from) == (OLD, WANTED.config.version), start
             assert ready(world.crowd) == world.wish.replicas, start

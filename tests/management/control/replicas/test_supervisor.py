@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from management.backends.base import Launch, Observation, Phase
-from management.control.journal import LeaseLostError
+from management.control.journal import LeaseLost
 from management.control.leader_loop import BACKEND_RETRY_SECONDS
 from management.control.replicas import probes, supervisor, usage
-from management.domain.records import NOTHING, Removal, ReplicaState, Status, status_of
+from management.domain.records import NOTHING, Deletion, ReplicaState, Status, status_of
 from management.store import tables
 from tests.doubles.management import (
     AwayLauncher,
@@ -35,7 +35,7 @@ ECHO_2 = "suoke/echo:2.0.0"
 @pytest.fixture
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stage]]:
     """Makes stages, on which every look is at everything."""
-    monkeypatch.setattr(probes, "HEALTH_SECONDS", 0.0)
+    monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
     made: list[Stage] = []
 
     def make(launcher: FakeLauncher | None = None, **changes: Any) -> Stage:
@@ -58,11 +58,11 @@ async def test_a_deployment_becomes_ready(staged: Callable[..., Stage]) -> None:
     stage = staged(SlowLauncher(looks=3))
     await serving(stage, 2)
     one = stage.told()
-    assert one.served == revision(1)
+    assert one.last_stable == revision(1)
     assert status_of(one, stage.replicas()) is Status.RUNNING
     assert {replica.address for replica in stage.replicas()} == {f"unix:/{one.id}" for one in stage.replicas()}
     assert await stage.honest()
-    assert not await stage.supervisor.look(), "nothing is on its way"
+    assert not await stage.supervisor.take_turn(), "nothing is on its way"
 
 
 async def test_a_model_is_scaled_up_and_down_and_stopped_and_started(staged: Callable[..., Stage]) -> None:
@@ -77,9 +77,9 @@ async def test_a_model_is_scaled_up_and_down_and_stopped_and_started(staged: Cal
 async def test_an_update_never_has_fewer_ready_replicas(staged: Callable[..., Stage]) -> None:
     stage = staged(SlowLauncher(looks=2))
     await serving(stage, 3)
-    stage.wish(wanted=revision(2))
+    stage.wish(target=revision(2))
     await stage.until(lambda: stage.rests(3, 2), always=lambda: stage.ready() >= 3)
-    assert stage.told().served == revision(2)
+    assert stage.told().last_stable == revision(2)
     assert await stage.honest()
 
 
@@ -97,10 +97,17 @@ async def test_an_update_that_fails_leaves_the_old_one_serving_and_says_why(
     stage = staged(launcher, start_seconds=0.001)
     await serving(stage, 2)
     before = {one.id for one in stage.replicas()}
-    stage.wish(wanted=revision(2))
-    await stage.until(lambda: bool(stage.told().abandoned) and stage.rests(2, 1), always=lambda: stage.ready(1) >= 2)
+    stage.wish(target=revision(2))
+    await stage.until(
+        lambda: bool(stage.told().rolled_back_from) and stage.rests(2, 1), always=lambda: stage.ready(1) >= 2
+    )
     one = stage.told()
-    assert (one.wanted, one.abandoned, one.abandoned_for, one.latest) == (revision(1), "2.0.0", reason, 2)
+    assert (one.target, one.rolled_back_from, one.rollback_reason, one.revision_counter) == (
+        revision(1),
+        "2.0.0",
+        reason,
+        2,
+    )
     assert {replica.id for replica in stage.replicas() if replica.state.alive} == before
     assert "rolled_back" in {event.action for event in stage.events()}
     assert await stage.honest()
@@ -113,7 +120,7 @@ async def test_what_never_becomes_ready_is_given_up_with_its_reason_and_log(
     stage = staged(kind("suoke/echo:1.0.0"), start_seconds=0.001, start_attempts=2)
     await stage.lead()
     stage.wish()
-    await stage.until(lambda: stage.told().gave_up)
+    await stage.until(lambda: stage.told().failed)
     for _ in range(3):
         await stage.look()
     failed = stage.replicas()
@@ -122,7 +129,7 @@ async def test_what_never_becomes_ready_is_given_up_with_its_reason_and_log(
     assert all(one.reason == stage.told().reason != "" for one in failed)
     if kind is not BadLauncher:
         assert {one.log_tail for one in failed} == {"a line before\nits last words"}
-    assert await stage.launcher.running() == []
+    assert await stage.launcher.list_running() == []
     assert len(stage.launcher.begun) == (0 if kind is BadLauncher else 2)
 
 
@@ -130,21 +137,21 @@ async def test_what_was_given_up_is_tried_again_when_the_wish_changes(staged: Ca
     stage = staged(DyingLauncher("suoke/echo:1.0.0"))
     await stage.lead()
     stage.wish()
-    await stage.until(lambda: stage.told().gave_up)
-    stage.wish(wanted=revision(2))
+    await stage.until(lambda: stage.told().failed)
+    stage.wish(target=revision(2))
     await stage.until(lambda: stage.rests(1, 2))
 
 
-@pytest.mark.parametrize("removal", Removal)
+@pytest.mark.parametrize("removal", Deletion)
 async def test_a_deleted_model_leaves_nothing_and_its_id_is_free(
-    staged: Callable[..., Stage], removal: Removal
+    staged: Callable[..., Stage], removal: Deletion
 ) -> None:
     stage = staged()
     await serving(stage, 2)
     first = stage.told()
-    stage.wish(removal=removal)
+    stage.wish(deletion=removal)
     await stage.until(lambda: stage.found() is None)
-    assert await stage.launcher.running() == []
+    assert await stage.launcher.list_running() == []
     assert stage.launcher.phases == {}, "nothing of them is left on disk"
     stage.wish()
     await stage.until(lambda: stage.rests(1, 1))
@@ -165,7 +172,7 @@ async def test_a_replica_that_falls_silent_is_ended_and_replaced(staged: Callabl
     stage = staged(silence_seconds=1e-6)
     await serving(stage)
     victim = stage.replicas()[0].id
-    stage.launcher.phases[victim] = Phase.SILENT
+    stage.launcher.phases[victim] = Phase.UNRESPONSIVE
     await stage.until(lambda: stage.ready() == 1 and len(stage.launcher.begun) == 2)
     assert await stage.honest()
 
@@ -197,7 +204,7 @@ async def test_who_lost_the_lease_writes_and_starts_nothing(staged: Callable[...
         assert session.leases.take("another", time.time(), 1000)
     stage.wish(replicas=3)
     before = stage.told(), stage.replicas()
-    with pytest.raises(LeaseLostError):
+    with pytest.raises(LeaseLost):
         await stage.look()
     assert (stage.told(), stage.replicas()) == before
     assert len(stage.launcher.begun) == 1
@@ -234,9 +241,9 @@ async def test_no_gpu_is_ever_given_twice_and_an_update_without_a_free_one_still
         return len(set(taken)) == len(taken) and set(taken) <= {0, 1}
 
     await stage.lead()
-    stage.wish(replicas=2, wanted=revision(1, gpus=1))
+    stage.wish(replicas=2, target=revision(1, gpus=1))
     await stage.until(lambda: stage.rests(2, 1), exclusive)
-    stage.wish(wanted=revision(2, gpus=1))
+    stage.wish(target=revision(2, gpus=1))
     await stage.until(lambda: stage.rests(2, 2), lambda: exclusive() and stage.ready() >= 1)
     assert {one.gpus for one in stage.launcher.launches.values()} == {(0,), (1,)}
 
@@ -244,7 +251,7 @@ async def test_no_gpu_is_ever_given_twice_and_an_update_without_a_free_one_still
 async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
     staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "USAGE_SECONDS", 0.0)
+    monkeypatch.setattr(usage, "SAMPLE_INTERVAL_SECONDS", 0.0)
     stage = staged()
     await serving(stage, 2)
     with stage.store.reading() as session:
@@ -257,7 +264,7 @@ async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
 async def test_a_measurement_that_hangs_holds_up_no_look_and_counts_when_it_comes(
     staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usage, "USAGE_SECONDS", 0.0)
+    monkeypatch.setattr(usage, "SAMPLE_INTERVAL_SECONDS", 0.0)
     launcher = SlowlyMeasuredLauncher()
     stage = staged(launcher)
     async with asyncio.timeout(30):
@@ -274,9 +281,9 @@ async def test_deployments_do_not_mix(staged: Callable[..., Stage]) -> None:
     stage = staged(DyingLauncher(ECHO_2))
     await stage.lead()
     stage.wish("good", replicas=2)
-    stage.wish("bad", wanted=revision(2))
-    await stage.until(lambda: stage.told("bad").gave_up and stage.rests(2, 1))
-    assert stage.told("good") == deployment("good", id=stage.told("good").id, replicas=2, served=revision(1))
+    stage.wish("bad", target=revision(2))
+    await stage.until(lambda: stage.told("bad").failed and stage.rests(2, 1))
+    assert stage.told("good") == deployment("good", id=stage.told("good").id, replicas=2, last_stable=revision(1))
 
 
 async def test_a_replica_that_cannot_be_looked_at_stays_what_it_is_and_keeps_nobody_from_ending_it(
@@ -298,15 +305,15 @@ async def test_a_replica_that_cannot_be_looked_at_stays_what_it_is_and_keeps_nob
         await stage.look()
     assert stage.rests(3, 1)
     assert spoilt in {one.id for one in stage.replicas()}
-    stage.wish(removal=Removal.DRAIN)
+    stage.wish(deletion=Deletion.GRACEFUL)
     await stage.until(lambda: stage.found() is None)
-    assert await stage.launcher.running() == []
+    assert await stage.launcher.list_running() == []
 
 
 async def test_an_orphan_is_ended_also_when_its_worker_wakes_up_late(
     staged: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "ORPHAN_INTERVAL_SECONDS", 0.0)
     stage = staged()
     await serving(stage)
     await stage.launcher.start(Launch("late", "echo", ECHO_2, NOTHING))

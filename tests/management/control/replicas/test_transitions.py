@@ -10,23 +10,27 @@ from typing import Any
 
 import pytest
 
-from management.backends.base import Observation, Phase, Usage
+from management.backends.base import (
+    Observation,
+    Phase,
+    ReplicaUsage,
+)
 from management.control.evaluation import (
-    Settled,
-    given_up,
+    Evaluation,
+    marked_failed,
     rolled_back,
 )
 from management.control.replicas.plan import LONGEST_PAUSE
 from management.control.replicas.probes import (
-    silent,
+    is_unresponsive,
 )
 from management.control.replicas.transitions import (
-    Context,
-    refused,
-    settle,
+    EvaluationContext,
+    evaluate,
+    evaluate_refusal,
 )
 from management.control.replicas.usage import (
-    Measured,
+    UsageSample,
     rates,
 )
 from management.domain.records import (
@@ -38,7 +42,7 @@ from management.domain.records import (
 from tests.doubles.management import AT, deployment, replica, revision, settings
 
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING
-SILENT, FAILED, GONE = ReplicaState.SILENT, ReplicaState.FAILED, ReplicaState.GONE
+SILENT, FAILED, GONE = ReplicaState.UNRESPONSIVE, ReplicaState.FAILED, ReplicaState.GONE
 SETTINGS = settings(
     Path("unused"),
     start_seconds=180,
@@ -50,18 +54,20 @@ SETTINGS = settings(
 )
 
 
-def context(seconds: float = 0.5, **changes: Any) -> Context:
+def context(seconds: float = 0.5, **changes: Any) -> EvaluationContext:
     """So many seconds after everything was made."""
-    return Context(AT + timedelta(seconds=seconds), SETTINGS, **changes)
+    return EvaluationContext(AT + timedelta(seconds=seconds), SETTINGS, **changes)
 
 
-def settled(one: Replica, look: Observation, when: Context | None = None, wish: Deployment | None = None) -> Settled:
-    return settle(wish or deployment(), [one], {one.id: look}, when or context())
+def settled(
+    one: Replica, look: Observation, when: EvaluationContext | None = None, wish: Deployment | None = None
+) -> Evaluation:
+    return evaluate(wish or deployment(), [one], {one.id: look}, when or context())
 
 
-def moved(state: ReplicaState, look: Observation, when: Context | None = None) -> ReplicaState | None:
+def moved(state: ReplicaState, look: Observation, when: EvaluationContext | None = None) -> ReplicaState | None:
     """The state that a replica comes into."""
-    news = settled(replica(state), look, when).news
+    news = settled(replica(state), look, when).transitions
     return news[0].state if news else None
 
 
@@ -84,21 +90,21 @@ def test_each_phase_in_each_state_means_what_the_table_says(state: ReplicaState,
 
 
 def test_a_replica_that_nobody_looked_at_stays_what_it_is() -> None:
-    assert settle(deployment(served=revision(1)), [replica()], {}, context()) == Settled()
+    assert evaluate(deployment(last_stable=revision(1)), [replica()], {}, context()) == Evaluation()
 
 
-@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.ABSENT, Phase.SILENT])
+@pytest.mark.parametrize("phase", [Phase.STARTING, Phase.ABSENT, Phase.UNRESPONSIVE])
 def test_what_is_not_ready_in_time_has_failed(phase: Phase) -> None:
     assert moved(STARTING, Observation(phase), context(180)) is None
     found = settled(replica(STARTING), Observation(phase), context(180.1))
-    assert [(one.state, one.reason) for one in found.news] == [(FAILED, "it was not ready within 180 s")]
+    assert [(one.state, one.reason) for one in found.transitions] == [(FAILED, "it was not ready within 180 s")]
 
 
 def test_a_replica_that_is_silent_for_too_long_has_failed() -> None:
     one = replica(READY)
     for seconds, reasons in ((30.0, []), (30.1, ["it did not answer for 30 s"])):
-        found = settled(one, Observation(Phase.SILENT), context(health={one.id: Health(9, 0, seconds)}))
-        assert [news.reason for news in found.news] == reasons
+        found = settled(one, Observation(Phase.UNRESPONSIVE), context(health={one.id: Health(9, 0, seconds)}))
+        assert [news.reason for news in found.transitions] == reasons
 
 
 @pytest.mark.parametrize("state", [STARTING, READY, SILENT])
@@ -106,7 +112,7 @@ def test_one_that_could_not_be_looked_at_stays_what_it_is_however_long(state: Re
     one = replica(state)
     long = context(1e6, health={one.id: Health(9, 0, 1e6)})
     found = settled(one, Observation(Phase.UNKNOWN), long)
-    assert (found.news, found.restart, found.end) == ((), (), {})
+    assert (found.transitions, found.restart, found.end) == ((), (), {})
 
 
 @pytest.mark.parametrize(
@@ -118,9 +124,11 @@ def test_one_that_misses_two_probes_gets_no_more_requests_if_another_one_answers
     bad, good = replica(READY), replica(READY)
     crowd = [bad] if others is None else [bad, good]
     health = {bad.id: Health(misses, 0, 2.0), good.id: Health(others or 0)}
-    found = settle(deployment(served=revision(1)), crowd, {bad.id: Observation(Phase.SILENT)}, context(health=health))
-    assert [one.state for one in found.news] == [SILENT] * ejected
-    assert found.changed is None, "it has not failed"
+    found = evaluate(
+        deployment(last_stable=revision(1)), crowd, {bad.id: Observation(Phase.UNRESPONSIVE)}, context(health=health)
+    )
+    assert [one.state for one in found.transitions] == [SILENT] * ejected
+    assert found.deployment_update is None, "it has not failed"
 
 
 @pytest.mark.parametrize(("answers", "back"), [(1, False), (2, True)])
@@ -128,17 +136,19 @@ def test_a_silent_one_that_answers_twice_is_in_use_again_and_was_ready_since_bef
     answers: int, *, back: bool
 ) -> None:
     one = replica(SILENT, address="unix:/here", ready_at=AT)
-    wish = deployment(served=revision(1))
-    found = settled(one, Observation(Phase.READY), context(9, health={one.id: Health(answers=answers)}), wish)
-    assert [news.more({}) for news in found.news] == [{"address": "unix:/here", "ready_at": AT}] * back
-    assert found.changed is None
+    wish = deployment(last_stable=revision(1))
+    found = settled(
+        one, Observation(Phase.READY), context(9, health={one.id: Health(successes_in_a_row=answers)}), wish
+    )
+    assert [news.more({}) for news in found.transitions] == [{"address": "unix:/here", "ready_at": AT}] * back
+    assert found.deployment_update is None
 
 
 def test_only_a_replica_that_should_serve_can_be_silent() -> None:
-    looks = {phase for phase in Phase if silent(replica(READY), Observation(phase))}
-    assert looks == {Phase.SILENT, Phase.STARTING}
-    assert silent(replica(SILENT), Observation(Phase.SILENT))
-    assert not any(silent(replica(state), Observation(Phase.SILENT)) for state in (STARTING, DRAINING))
+    looks = {phase for phase in Phase if is_unresponsive(replica(READY), Observation(phase))}
+    assert looks == {Phase.UNRESPONSIVE, Phase.STARTING}
+    assert is_unresponsive(replica(SILENT), Observation(Phase.UNRESPONSIVE))
+    assert not any(is_unresponsive(replica(state), Observation(Phase.UNRESPONSIVE)) for state in (STARTING, DRAINING))
 
 
 def test_a_recorded_replica_that_was_never_begun_is_begun() -> None:
@@ -154,12 +164,12 @@ def test_a_recorded_replica_that_was_never_begun_is_begun() -> None:
         (1.0, Phase.READY, 0, False),
         (1.1, Phase.READY, 0, True),
         (1.1, Phase.READY, 1, False),
-        (1.1, Phase.SILENT, 0, False),
+        (1.1, Phase.UNRESPONSIVE, 0, False),
         (1.1, Phase.UNKNOWN, 0, False),
         (60.1, Phase.UNKNOWN, 0, True),
         (60.0, Phase.READY, 1, False),
         (60.1, Phase.READY, 1, True),
-        (60.1, Phase.SILENT, 0, True),
+        (60.1, Phase.UNRESPONSIVE, 0, True),
     ],
 )
 def test_a_draining_replica_ends_when_it_is_idle_or_out_of_time(
@@ -172,16 +182,16 @@ def test_a_draining_replica_ends_when_it_is_idle_or_out_of_time(
 
 def test_what_is_being_ended_is_not_ended_again() -> None:
     one = replica(DRAINING)
-    assert settled(one, Observation(Phase.READY), context(90, ending=frozenset({one.id}))).end == {}
+    assert settled(one, Observation(Phase.READY), context(90, stopping=frozenset({one.id}))).end == {}
 
 
 def test_news_carry_what_the_record_needs() -> None:
     one = replica(STARTING)
-    [ready] = settled(one, Observation(Phase.READY, "unix:/here")).news
+    [ready] = settled(one, Observation(Phase.READY, "unix:/here")).transitions
     assert ready.more({}) == {"address": "unix:/here", "ready_at": ready.at}
-    [failed] = settled(one, Observation(Phase.EXITED, reason="it broke")).news
+    [failed] = settled(one, Observation(Phase.EXITED, reason="it broke")).transitions
     assert failed.more({one.id: ["first", "last"]}) == {"reason": "it broke", "log_tail": "first\nlast"}
-    [gone] = settled(replica(DRAINING), Observation(Phase.EXITED)).news
+    [gone] = settled(replica(DRAINING), Observation(Phase.EXITED)).transitions
     assert gone.more({}) == {}
 
 
@@ -192,21 +202,23 @@ def test_news_become_events() -> None:
     assert event.details == {"replica_id": one.id, "revision": 1, "reason": "it broke"}
 
 
-def learnt(wish: Deployment, state: ReplicaState, look: Observation, when: Context | None = None) -> Deployment:
+def learnt(
+    wish: Deployment, state: ReplicaState, look: Observation, when: EvaluationContext | None = None
+) -> Deployment:
     """The wish after a replica of its revision was looked at."""
-    change = settled(replica(state), look, when, wish).changed
+    change = settled(replica(state), look, when, wish).deployment_update
     return change(wish) if change else wish
 
 
 def test_the_first_ready_replica_proves_its_revision() -> None:
     after = learnt(deployment(), STARTING, Observation(Phase.READY))
-    assert after.served == revision(1)
-    assert after.proven
+    assert after.last_stable == revision(1)
+    assert after.is_stable
 
 
 def test_what_an_older_revision_does_teaches_nothing() -> None:
-    wish = deployment(wanted=revision(2))
-    assert settled(replica(READY, 1), Observation(Phase.EXITED), wish=wish).changed is None
+    wish = deployment(target=revision(2))
+    assert settled(replica(READY, 1), Observation(Phase.EXITED), wish=wish).deployment_update is None
 
 
 @pytest.mark.parametrize(("failures", "pause"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, LONGEST_PAUSE), (5000, 60)])
@@ -217,7 +229,7 @@ def test_the_pause_doubles_with_each_failure_up_to_a_minute(failures: int, pause
 
 
 def test_the_successor_of_one_that_served_starts_at_once_and_only_the_first_time() -> None:
-    proven = deployment(served=revision(1))
+    proven = deployment(last_stable=revision(1))
     at = context().at.timestamp()
     assert learnt(proven, READY, Observation(Phase.EXITED)).retry_at == at
     assert learnt(replace(proven, failures=1), READY, Observation(Phase.EXITED)).retry_at == at + 1
@@ -227,71 +239,71 @@ def test_the_successor_of_one_that_served_starts_at_once_and_only_the_first_time
 def test_one_of_several_that_is_lost_is_replaced_at_once_unless_it_had_only_just_begun(
     served: float, pause: float
 ) -> None:
-    wish, lost = deployment(replicas=2, served=revision(1), failures=3), replica(READY)
-    found = settle(wish, [lost, replica(READY)], {lost.id: Observation(Phase.EXITED)}, context(served))
-    assert found.changed is not None
-    after = found.changed(wish)
+    wish, lost = deployment(replicas=2, last_stable=revision(1), failures=3), replica(READY)
+    found = evaluate(wish, [lost, replica(READY)], {lost.id: Observation(Phase.EXITED)}, context(served))
+    assert found.deployment_update is not None
+    after = found.deployment_update(wish)
     assert (after.failures, after.retry_at) == (3, AT.timestamp() + served + pause)
 
 
 def test_the_last_one_that_served_for_long_is_no_crash_loop() -> None:
-    before = deployment(served=revision(1), failures=4)
+    before = deployment(last_stable=revision(1), failures=4)
     after = learnt(before, READY, Observation(Phase.EXITED), context(31))
     assert (after.failures, after.retry_at) == (1, AT.timestamp() + 31)
 
 
 def test_what_was_started_before_a_failure_and_fails_too_says_nothing_new() -> None:
     wish, both = deployment(replicas=2), [replica(STARTING), replica(STARTING)]
-    found = settle(wish, both, {one.id: Observation(Phase.EXITED) for one in both}, context())
-    assert found.changed is not None
-    after = found.changed(wish)
+    found = evaluate(wish, both, {one.id: Observation(Phase.EXITED) for one in both}, context())
+    assert found.deployment_update is not None
+    after = found.deployment_update(wish)
     assert (after.failures, after.retry_at) == (1, context().at.timestamp() + 1)
     again = replica(STARTING, created_at=AT + timedelta(seconds=1.5))
     assert learnt_of(after, again, context(3)).failures == 2
 
 
-def learnt_of(wish: Deployment, one: Replica, when: Context) -> Deployment:
+def learnt_of(wish: Deployment, one: Replica, when: EvaluationContext) -> Deployment:
     """The wish after this replica has ended."""
-    change = settled(one, Observation(Phase.EXITED), when, wish).changed
+    change = settled(one, Observation(Phase.EXITED), when, wish).deployment_update
     return change(wish) if change else wish
 
 
 def test_one_that_crashes_by_itself_is_a_failure_also_where_others_serve_and_no_pause_grows_shorter() -> None:
-    wish, bad = deployment(replicas=2, served=revision(1), failures=2), replica(READY)
+    wish, bad = deployment(replicas=2, last_stable=revision(1), failures=2), replica(READY)
     crash = {bad.id: Observation(Phase.EXITED, crashed=True)}
-    found = settle(wish, [bad, replica(READY)], crash, context(9))
-    assert found.changed is not None
-    after = found.changed(wish)
+    found = evaluate(wish, [bad, replica(READY)], crash, context(9))
+    assert found.deployment_update is not None
+    after = found.deployment_update(wish)
     assert (after.failures, after.retry_at) == (3, AT.timestamp() + 9 + 2)
-    killed = settle(after, [bad, replica(READY)], {bad.id: Observation(Phase.EXITED)}, context(10))
-    assert killed.changed is not None
-    assert killed.changed(after).retry_at == after.retry_at
-    late = settle(wish, [bad, replica(READY)], crash, context(31))
-    assert late.changed is not None
-    assert late.changed(wish).failures == 2, "it served for long"
+    killed = evaluate(after, [bad, replica(READY)], {bad.id: Observation(Phase.EXITED)}, context(10))
+    assert killed.deployment_update is not None
+    assert killed.deployment_update(after).retry_at == after.retry_at
+    late = evaluate(wish, [bad, replica(READY)], crash, context(31))
+    assert late.deployment_update is not None
+    assert late.deployment_update(wish).failures == 2, "it served for long"
 
 
 def test_an_update_is_proven_when_nothing_is_left_to_go_back_to() -> None:
-    wish = deployment(wanted=revision(2), served=revision(1))
+    wish = deployment(target=revision(2), last_stable=revision(1))
     new, old = replica(READY, 2), replica(READY, 1)
     seen = {one.id: Observation(Phase.READY) for one in (new, old)}
-    assert settle(wish, [new, old], seen, context()).changed is None
-    found = settle(wish, [new, replace(old, state=DRAINING)], seen, context())
-    assert found.changed is not None
-    assert found.changed(wish).served == revision(2)
+    assert evaluate(wish, [new, old], seen, context()).deployment_update is None
+    found = evaluate(wish, [new, replace(old, state=DRAINING)], seen, context())
+    assert found.deployment_update is not None
+    assert found.deployment_update(wish).last_stable == revision(2)
 
 
 def test_a_refused_start_is_a_failure_like_any_other() -> None:
     wish = deployment()
-    found = refused(wish, replica(STARTING), "there is no such image", context())
-    assert [one.state for one in found.news] == [FAILED]
-    assert found.changed is not None
-    after = found.changed(wish)
+    found = evaluate_refusal(wish, replica(STARTING), "there is no such image", context())
+    assert [one.state for one in found.transitions] == [FAILED]
+    assert found.deployment_update is not None
+    after = found.deployment_update(wish)
     assert (after.failures, after.reason) == (1, "there is no such image")
 
 
 def test_failures_are_forgotten_after_a_calm_while_with_something_ready() -> None:
-    tired = deployment(served=revision(1), failures=2, retry_at=AT.timestamp())
+    tired = deployment(last_stable=revision(1), failures=2, retry_at=AT.timestamp())
     look = Observation(Phase.READY)
     assert learnt(tired, READY, look, context(30)) == tired
     assert learnt(tired, READY, look, context(30.1)) == replace(tired, failures=0, retry_at=None)
@@ -299,18 +311,18 @@ def test_failures_are_forgotten_after_a_calm_while_with_something_ready() -> Non
 
 
 def test_a_failure_in_a_calm_while_is_not_forgotten_with_the_others() -> None:
-    tired = deployment(replicas=2, served=revision(1), failures=2, retry_at=AT.timestamp())
+    tired = deployment(replicas=2, last_stable=revision(1), failures=2, retry_at=AT.timestamp())
     good, bad = replica(READY), replica(READY)
     seen = {good.id: Observation(Phase.READY), bad.id: Observation(Phase.EXITED)}
-    found = settle(tired, [good, bad], seen, context(31))
-    assert found.changed is not None
-    assert found.changed(tired).failures == 2
+    found = evaluate(tired, [good, bad], seen, context(31))
+    assert found.deployment_update is not None
+    assert found.deployment_update(tired).failures == 2
 
 
 def test_a_wish_that_came_between_look_and_record_is_not_overwritten() -> None:
-    change = settled(replica(STARTING), Observation(Phase.EXITED)).changed
+    change = settled(replica(STARTING), Observation(Phase.EXITED)).deployment_update
     assert change is not None
-    newer = deployment(wanted=revision(2), replicas=5)
+    newer = deployment(target=revision(2), replicas=5)
     assert change(newer) is newer
     scaled = deployment(replicas=5)
     assert change(scaled).replicas == 5
@@ -321,46 +333,46 @@ def test_a_failure_and_a_success_in_one_look_are_both_learnt() -> None:
     wish = deployment(replicas=2)
     good, bad = replica(STARTING), replica(STARTING)
     seen = {good.id: Observation(Phase.READY), bad.id: Observation(Phase.EXITED)}
-    found = settle(wish, [good, bad], seen, context())
-    assert found.changed is not None
-    after = found.changed(wish)
-    assert after.proven
+    found = evaluate(wish, [good, bad], seen, context())
+    assert found.deployment_update is not None
+    after = found.deployment_update(wish)
+    assert after.is_stable
     assert after.failures == 1
 
 
 def test_rolled_back_wants_what_served_and_says_what_was_abandoned() -> None:
-    wish = deployment(wanted=revision(2), served=revision(1), failures=3, retry_at=1.0, reason="it broke")
+    wish = deployment(target=revision(2), last_stable=revision(1), failures=3, retry_at=1.0, reason="it broke")
     after = rolled_back(wish)
-    assert (after.wanted, after.abandoned, after.failures, after.retry_at) == (revision(1), "2.0.0", 0, None)
-    assert (after.abandoned_for, after.reason) == ("it broke", "")
-    assert after.latest == 2, "the number of the failed revision is never given again"
+    assert (after.target, after.rolled_back_from, after.failures, after.retry_at) == (revision(1), "2.0.0", 0, None)
+    assert (after.rollback_reason, after.reason) == ("it broke", "")
+    assert after.revision_counter == 2, "the number of the failed revision is never given again"
 
 
 def test_given_up_waits_for_nothing() -> None:
-    after = given_up(deployment(failures=3, retry_at=1.0, reason="it broke"))
-    assert (after.gave_up, after.retry_at, after.reason) == (True, None, "it broke")
+    after = marked_failed(deployment(failures=3, retry_at=1.0, reason="it broke"))
+    assert (after.failed, after.retry_at, after.reason) == (True, None, "it broke")
 
 
 def test_what_is_used_is_the_rate_between_two_measurements() -> None:
-    before = {"a": Measured(10.0, Usage(1.0, 5)), "gone": Measured(10.0, Usage(1.0, 5))}
-    now = {"a": Measured(12.0, Usage(2.0, 7)), "new": Measured(12.0, Usage(2.0, 7))}
+    before = {"a": UsageSample(10.0, ReplicaUsage(1.0, 5)), "gone": UsageSample(10.0, ReplicaUsage(1.0, 5))}
+    now = {"a": UsageSample(12.0, ReplicaUsage(2.0, 7)), "new": UsageSample(12.0, ReplicaUsage(2.0, 7))}
     assert rates(before, now) == {"a": (500, 7)}
     assert rates({}, now) == {}
 
 
 def test_what_is_used_is_never_negative_nor_divided_by_nothing() -> None:
-    before = {"a": Measured(10.0, Usage(5.0, 5))}
-    assert rates(before, {"a": Measured(12.0, Usage(0.0, 7))}) == {"a": (0, 7)}
-    assert rates(before, {"a": Measured(10.0, Usage(5.0, 7))}) == {"a": (0, 7)}
+    before = {"a": UsageSample(10.0, ReplicaUsage(5.0, 5))}
+    assert rates(before, {"a": UsageSample(12.0, ReplicaUsage(0.0, 7))}) == {"a": (0, 7)}
+    assert rates(before, {"a": UsageSample(10.0, ReplicaUsage(5.0, 7))}) == {"a": (0, 7)}
 
 
 def test_a_revision_that_serves_only_after_the_next_one_was_wanted_is_what_an_update_goes_back_to() -> None:
-    wish = deployment(wanted=revision(2))
+    wish = deployment(target=revision(2))
     found = settled(replica(STARTING), Observation(Phase.READY, address="unix:/a"), wish=wish)
-    assert found.changed is not None
-    learnt = found.changed(wish)
-    assert learnt.served == revision(1)
-    assert not learnt.proven
-    assert rolled_back(replace(learnt, failures=3)).wanted.number == 1
+    assert found.deployment_update is not None
+    learnt = found.deployment_update(wish)
+    assert learnt.last_stable == revision(1)
+    assert not learnt.is_stable
+    assert rolled_back(replace(learnt, failures=3)).target.number == 1
     again = settled(replica(READY), Observation(Phase.READY, address="unix:/a"), wish=learnt)
-    assert again.changed is None, "it is learnt once"
+    assert again.deployment_update is None, "it is learnt once"

@@ -1,0 +1,74 @@
+"""Checks the shape of the tree: how full folders are, and whether a class name means one thing.
+
+Prints the figures; exits with 1 where one is above its bound.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MOST_MODULES = 14
+"""Modules in one folder."""
+PACKAGES = ("web", "management", "runners", "training", "benchmarks")
+
+
+def main() -> None:
+    """Prints the figures and says what is wrong."""
+    files = [Path(line) for line in _git("ls-files", "--cached", "--others", "--exclude-standard", "*.py")]
+    files = [file for file in files if (ROOT / file).is_file()]
+    wrong = [*_full_folders(files), *_unasked_questions(files), *_repeated_names(files)]
+    lines = sum(len((ROOT / file).read_text().splitlines()) for file in files if file.parts[0] != "tests")
+    print(f"lines of Python outside tests: {lines}")
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    sys.exit(bool(wrong))
+
+
+def _full_folders(files: list[Path]) -> Iterator[str]:
+    counts = Counter(file.parent for file in files)
+    fullest, most = counts.most_common(1)[0]
+    print(f"modules in the fullest folder: {most} ({fullest}), at most {MOST_MODULES}")
+    for folder, count in counts.items():
+        if count > MOST_MODULES:
+            yield f"{folder} holds {count} modules: at most {MOST_MODULES}"
+
+
+def _unasked_questions(files: list[Path]) -> Iterator[str]:
+    for file in files:
+        if file.name == "__init__.py" and "?" not in (ast.get_docstring(_parsed(file)) or ""):
+            yield f"{file}: its docstring asks no question that the folder answers"
+
+
+def _repeated_names(files: list[Path]) -> Iterator[str]:
+    repeated = 0
+    for package in PACKAGES:
+        places = defaultdict(list)
+        for file in files:
+            if file.parts[0] == package:
+                for node in _parsed(file).body:
+                    if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                        places[node.name].append(str(file))
+        for name, where in places.items():
+            if len(where) > 1:
+                repeated += 1
+                yield f"{package}: the class name {name} is defined in {' and '.join(where)}"
+    print(f"class names defined twice in one package: {repeated}")
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse((ROOT / file).read_text())
+
+
+def _git(*arguments: str) -> list[str]:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+if __name__ == "__main__":
+    main()
