@@ -29,6 +29,7 @@ from rich.table import Table
 
 from runners.artifacts import store
 from runners.engines import load
+from runners.engines.base import Engine
 from runners.models.vision.transform import SATELLITE_TRANSFORM
 from runners.serving.batching import Batcher
 
@@ -72,7 +73,7 @@ class Windowed:
                 future.set_result(result)
 
 
-def contenders(compute: Compute, network: load.Engine) -> dict[str, Callable[[], Ask]]:
+def contenders(compute: Compute, network: Engine) -> dict[str, Callable[[], Ask]]:
     """Each by its name, made when its turn comes."""
     windows = {f"window of {1000 * one:.0f} ms": one for one in WINDOWS}
     return (

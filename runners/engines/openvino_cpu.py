@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.load import Engine, Outputs
+from runners.engines.base import Engine, Outputs
 from runners.models.facts import FACTS
 
 # Importing openvino sends an event to its maker, where this module can be had; nothing here is sent anywhere.

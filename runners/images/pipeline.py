@@ -11,12 +11,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from PIL import Image
 
+from machine.devices import cores
 from runners.contract import Infer, InferenceRequest, InferenceResult, ItemError, answer_each, ask
 from runners.errors import InvalidInput, RunnerError
 from runners.http.requests import Item, decode_base64
 from runners.images import decode
 from runners.serving.batching import Batcher, Observe
-from runners.serving.machine import cores
 
 T = TypeVar("T")
 DECODERS: Final = 8  # one image may take 300 MB while it is decoded

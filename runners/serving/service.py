@@ -11,13 +11,13 @@ from typing import Any, Final
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 from starlette.types import ASGIApp, Scope
 
+from machine.devices import cores, gpus
 from runners.http.requests import MAX_REQUEST_BYTES
 from runners.serving import metrics
 from runners.serving.fast_path import Direct, Endpoints
 from runners.serving.infer_route import CHECKED_INFER, INFER
 from runners.serving.ipc import PREFIX, Inner
 from runners.serving.key_guard import key_guard
-from runners.serving.machine import cores, gpus
 from runners.settings import settings
 from web.edge.known_paths import KnownPaths
 from web.edge.middleware import Edge, Guard, Limits, Section, configure_access_log

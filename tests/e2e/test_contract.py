@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from machine.devices import cores
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, ask
 from runners.embedding import service as embedding
 from runners.embedding.service import EmbeddingModel
@@ -20,7 +21,6 @@ from runners.engines.openvino_cpu import OpenVinoEngine
 from runners.errors import InvalidInput, RunnerError
 from runners.satellite import service as satellite
 from runners.satellite.service import SatelliteModel
-from runners.serving.machine import cores
 from runners.tcm import diagnosis, treatment
 from runners.tcm.diagnosis import DiagnosisModel
 from runners.tcm.treatment import TreatmentModel

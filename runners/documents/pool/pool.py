@@ -17,12 +17,12 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from machine.devices import cores
 from runners.documents.document import Document
 from runners.documents.pool.job import Job
 from runners.documents.pool.reader_process import Seat
 from runners.documents.pool.turns import CLOSED, Turns
 from runners.errors import ModelUnavailable, NoText, ReadingTimeout
-from runners.serving.machine import cores
 
 OCR: Final = "runners.documents.scans.ocr:Ocr"
 MOST_WORKERS: Final = 4

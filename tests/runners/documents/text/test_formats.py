@@ -11,11 +11,10 @@ import pytest
 from PIL import Image
 
 from runners.documents import formats, reader
-from runners.documents.document import MAX_CHARACTERS
 from runners.documents.formats import Kind
 from runners.documents.scans.pages import LONGEST_SIDE, MAX_PICTURES, AsPictures
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge, UnsupportedMediaType
-from runners.limits import MAX_BYTES
+from runners.limits import MAX_BYTES, MAX_CHARACTERS
 from tests.doubles.documents_doubles import Blind, Sized
 from tests.inputs.documents_made import pdf, saved, typed, word, written, zipped
 
