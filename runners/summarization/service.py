@@ -120,13 +120,13 @@ class Summarization:
     """Document summarization on its own."""
 
     def __init__(self) -> None:
-        from runners.documents.pool.pool import Readers
+        from runners.documents.pool.pool import ReaderPool
         from runners.models.summarizers.warming import warm
 
         self._model = SummarizationModel(_summarizer())
         self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Summarization"))
         self._long = Batcher(self._model.infer, 1, partial(metrics.batch, "Summarization"))
-        self._readers = Readers(settings().readers or None)
+        self._readers = ReaderPool(settings().readers or None)
         self._readers.warm()
         warm(self._model.summarizer)
         logger.warning("summarizing with the engine %(engine)s: %(model)s", self._model.about())
