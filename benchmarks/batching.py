@@ -4,7 +4,7 @@ The shipped network, asked in this process by 1, 4 and 32 callers who ask again 
 
     no batches      one picture after the other
     adaptive        runners.serving.batching: what comes while one batch is computed makes the next
-    in lanes        the same, as it is served: smaller batches, several of them beside one another
+    in streams      the same, as it is served: smaller batches, several of them beside one another
     window of N ms  the first waits so long for others, or until there are 16
     BentoML         its CorkDispatcher, which guesses how long to wait
 
@@ -79,7 +79,7 @@ def contenders(compute: Compute, network: Engine) -> dict[str, Callable[[], Ask]
     return (
         {"no batches": lambda: _alone(compute)}
         | {"adaptive": lambda: _adaptive(Batcher(compute, BATCH))}
-        | {"in lanes": lambda: _adaptive(Batcher(compute, network.batch, lanes=network.lanes))}
+        | {"in streams": lambda: _adaptive(Batcher(compute, network.max_batch_size, streams=network.streams))}
         | {name: (lambda seconds=one: Windowed(compute, BATCH, seconds)) for name, one in windows.items()}
         | {"BentoML": lambda: _bentomls(compute)}
     )

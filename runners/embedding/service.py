@@ -48,7 +48,7 @@ class EmbeddingModel:
         self._engine = load.load(store.path(self.tag))
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         observe = partial(metrics.batch, "Embedding")
-        batches = self._engine.batch, self._engine.lanes
+        batches = self._engine.max_batch_size, self._engine.streams
         self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, batches, observe)
         self._engine.warm(self._transform.crop)
 

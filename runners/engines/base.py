@@ -25,10 +25,10 @@ class Engine(ABC):
     precision: str
     """What it computes in: ``float32``, ``bfloat16`` or ``float16``."""
 
-    lanes: int = 1
+    streams: int = 1
     """How many batches it computes beside one another; further calls wait."""
 
-    batch: int = 32
+    max_batch_size: int = 32
     """Most pictures of a batch that are worth it: larger ones would only make their callers wait for one another."""
 
     @abstractmethod
@@ -37,8 +37,8 @@ class Engine(ABC):
 
     def warm(self, side: int) -> None:
         """Runs the largest batch that will come, and smaller ones: the first of a size takes some 20 ms more."""
-        pixels = np.zeros((self.batch, side, side, 3), np.uint8)
-        with ThreadPoolExecutor(self.lanes) as threads:
+        pixels = np.zeros((self.max_batch_size, side, side, 3), np.uint8)
+        with ThreadPoolExecutor(self.streams) as threads:
             while len(pixels):
-                list(threads.map(self, [pixels] * self.lanes))
+                list(threads.map(self, [pixels] * self.streams))
                 pixels = pixels[: len(pixels) // 2]

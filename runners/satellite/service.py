@@ -57,7 +57,7 @@ class SatelliteModel:
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         self._threshold = float(self._engine.facts["threshold"])
         observe = partial(metrics.batch, "Satellite")
-        batches = self._engine.batch, self._engine.lanes
+        batches = self._engine.max_batch_size, self._engine.streams
         self.pictures = Pictures(self._prepare, self._judge, self._transform.resize, batches, observe)
         self._engine.warm(self._transform.crop)
 

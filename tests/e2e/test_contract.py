@@ -198,9 +198,9 @@ def test_a_network_has_run_batches_large_and_small_before_it_is_ready(
 
     monkeypatch.setattr(OpenVinoEngine, "__call__", counting)
     service.inner()
-    assert batches[0] == OpenVinoEngine.batch
+    assert batches[0] == OpenVinoEngine.max_batch_size
     assert batches[-1] == 1
-    assert len(batches) >= 2 * len(set(batches)) or cores() == 1  # in every lane
+    assert len(batches) >= 2 * len(set(batches)) or cores() == 1  # in every stream
 
 
 @pytest.mark.parametrize("name", ["diagnosis", "treatment"])
