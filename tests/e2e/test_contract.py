@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from machine.devices import cores
-from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, ask
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, infer_each
 from runners.embedding import service as embedding
 from runners.embedding.service import EmbeddingModel
 from runners.engines.openvino_cpu import OpenVinoEngine
@@ -229,10 +229,14 @@ def test_errors_stand_where_their_items_stood() -> None:
 
 
 async def test_a_model_is_not_asked_when_no_item_is_good() -> None:
-    async def unasked(requests: object) -> list[InferenceResult]:
-        raise AssertionError(requests)
+    class Unasked:
+        async def infer(self, requests: object) -> list[InferenceResult]:
+            raise AssertionError(requests)
 
-    (result,) = await ask(unasked, [InvalidInput("no")])
+        async def info(self) -> dict[str, Any] | None:
+            return {}
+
+    (result,) = await infer_each(Unasked(), [InvalidInput("no")])
     assert result.error is not None
 
 
