@@ -25,8 +25,8 @@ from runners.embedding.service import Embedding
 from runners.satellite import service as satellite
 from runners.satellite.service import Satellite
 from runners.serving.application import application
-from runners.serving.mounted import Mounted
-from runners.serving.proxies import dependency_about, dependency_infer
+from runners.serving.mounted import MountedModel
+from runners.serving.proxies import RemoteModel
 from runners.serving.service import EdgedService, configuration
 from runners.settings import settings
 from runners.summarization import service as summarization
@@ -45,12 +45,12 @@ OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "
 _platform = Platform(beside_models=True)  # opens and starts nothing before the front door's own process serves
 
 
-def _mounted(name: str, model: ModuleType) -> Mounted:
+def _mounted(name: str, model: ModuleType) -> MountedModel:
     example = getattr(model, "EXAMPLE_INPUT", None)
-    return Mounted(dependency_infer(name), dependency_about(name), model.router, model.EXAMPLE, example)
+    return MountedModel(RemoteModel(name), model.router, model.EXAMPLE, example)
 
 
-_MODELS: Final[dict[str, tuple[Service[Any], Mounted]]] = {
+_MODELS: Final[dict[str, tuple[Service[Any], MountedModel]]] = {
     "satellite": (Satellite, _mounted("satellite", satellite)),
     "embedding": (Embedding, _mounted("embedding", embedding)),
     "summarization": (Summarization, summarization.mounted("summarization")),

@@ -4,7 +4,7 @@ The shipped network, asked in this process by 1, 4 and 32 callers who ask again 
 
     no batches      one picture after the other
     adaptive        runners.serving.batching: what comes while one batch is computed makes the next
-    in lanes        the same, as it is served: smaller batches, several of them beside one another
+    in streams      the same, as it is served: smaller batches, several of them beside one another
     window of N ms  the first waits so long for others, or until there are 16
     BentoML         its CorkDispatcher, which guesses how long to wait
 
@@ -29,6 +29,7 @@ from rich.table import Table
 
 from runners.artifacts import store
 from runners.engines import load
+from runners.engines.base import Engine
 from runners.models.vision.transform import SATELLITE_TRANSFORM
 from runners.serving.batching import Batcher
 
@@ -72,13 +73,13 @@ class Windowed:
                 future.set_result(result)
 
 
-def contenders(compute: Compute, network: load.Engine) -> dict[str, Callable[[], Ask]]:
+def contenders(compute: Compute, network: Engine) -> dict[str, Callable[[], Ask]]:
     """Each by its name, made when its turn comes."""
     windows = {f"window of {1000 * one:.0f} ms": one for one in WINDOWS}
     return (
         {"no batches": lambda: _alone(compute)}
         | {"adaptive": lambda: _adaptive(Batcher(compute, BATCH))}
-        | {"in lanes": lambda: _adaptive(Batcher(compute, network.batch, lanes=network.lanes))}
+        | {"in streams": lambda: _adaptive(Batcher(compute, network.max_batch_size, streams=network.streams))}
         | {name: (lambda seconds=one: Windowed(compute, BATCH, seconds)) for name, one in windows.items()}
         | {"BentoML": lambda: _bentomls(compute)}
     )

@@ -21,15 +21,15 @@ from runners.contract import InferenceRequest
 WARM_SECONDS: Final = 1.0
 
 
-def pictures_of(task: str) -> Any:
+def pipeline_of(task: str) -> Any:
     """What Atelier serves: decoder, batches and network."""
     from runners.embedding.service import EmbeddingModel
     from runners.satellite.service import SatelliteModel
 
-    return (SatelliteModel() if task == "classify" else EmbeddingModel()).pictures
+    return (SatelliteModel() if task == "classify" else EmbeddingModel()).pipeline
 
 
-async def per_second(pictures: Any, files: Sequence[bytes], seconds: float) -> float:
+async def per_second(pipeline: Any, files: Sequence[bytes], seconds: float) -> float:
     """Pictures a second, after a warm-up."""
     following, done = cycle(files), 0
     began = time.perf_counter() + WARM_SECONDS
@@ -37,7 +37,7 @@ async def per_second(pictures: Any, files: Sequence[bytes], seconds: float) -> f
     async def caller() -> None:
         nonlocal done
         while (now := time.perf_counter()) < began + seconds:
-            (result,) = await pictures.ask([InferenceRequest(input_data={"image": next(following)})])
+            (result,) = await pipeline.answer([InferenceRequest(input_data={"image": next(following)})])
             if result.error is not None:
                 raise RuntimeError(result.error.message)
             done += now >= began
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="at least (default: %(default)s)")
     told = parser.parse_args()
     files = [one.read_bytes() for one in told.pictures]
-    print(json.dumps({"per_second": asyncio.run(per_second(pictures_of(told.task), files, told.seconds))}))
+    print(json.dumps({"per_second": asyncio.run(per_second(pipeline_of(told.task), files, told.seconds))}))
 
 
 if __name__ == "__main__":

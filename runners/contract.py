@@ -7,12 +7,12 @@ its neighbours are served.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
-from runners.errors import InvalidInput, RunnerError
+from runners.errors import InvalidInput, ModelUnavailable, RunnerError, of_code
 
 MAX_ITEMS: Final = 32
 """Most items in one request, and in one batch of the model: a longer list would be split and block its neighbours."""
@@ -33,6 +33,10 @@ class ItemError(BaseModel):
     def of(cls, error: RunnerError) -> ItemError:
         """The error as data, to travel between processes."""
         return cls(code=error.code, message=error.message, status=error.status)
+
+    def as_exception(self) -> RunnerError:
+        """The error that this was made of."""
+        return of_code(self.code, self.message)
 
 
 class InferenceRequest(BaseModel):
@@ -67,9 +71,23 @@ class InferenceResult(BaseModel):
     error: ItemError | None = None
     confidence: float | None = None
 
+    def output(self) -> dict[str, Any]:
+        """The output. Raises the RunnerError that there is instead."""
+        if self.error is not None:
+            raise self.error.as_exception()
+        if self.output_data is None:
+            raise ModelUnavailable("the model gave no answer; try again")
+        return self.output_data
 
-Infer = Callable[[Sequence[InferenceRequest]], Awaitable[list[InferenceResult]]]
-"""How a router asks a model, wherever it runs. Raises RunnerError when the model as a whole cannot answer."""
+
+class ModelProxy(Protocol):
+    """A model as its routes call it, in this process or in another one."""
+
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """A result for each request, in order. Raises RunnerError when the model as a whole cannot answer."""
+
+    async def info(self) -> dict[str, Any] | None:
+        """What ``/health`` shows of a model that is ready; None where it is not."""
 
 
 def only(parameters: Mapping[str, Any], known: frozenset[str]) -> None:
@@ -80,24 +98,21 @@ def only(parameters: Mapping[str, Any], known: frozenset[str]) -> None:
 
 
 def answer_each(
-    prepared: Sequence[T | RunnerError], compute: Callable[[list[T]], list[InferenceResult]]
+    items: Sequence[T | RunnerError], compute: Callable[[list[T]], list[InferenceResult]]
 ) -> list[InferenceResult]:
-    """Runs ``compute`` over the items that could be prepared and puts the errors of the others in their places."""
-    good = [item for item in prepared if not isinstance(item, RunnerError)]
-    return _in_order(prepared, compute(good) if good else [])
-
-
-async def ask(infer: Infer, prepared: Sequence[InferenceRequest | RunnerError]) -> list[InferenceResult]:
-    """Asks a model about the items that could be prepared and puts the errors of the others in their places."""
-    good = [item for item in prepared if not isinstance(item, RunnerError)]
-    return _in_order(prepared, await infer(good) if good else [])
-
-
-def _in_order(prepared: Sequence[object], answers: Sequence[InferenceResult]) -> list[InferenceResult]:
-    wanted = sum(not isinstance(item, RunnerError) for item in prepared)
-    if len(answers) != wanted:
-        raise AssertionError(f"{len(answers)} answers for {wanted} items")
-    rest = iter(answers)
+    """The results that ``compute`` gives for the good items, and the other items' errors in their places."""
+    good = [item for item in items if not isinstance(item, RunnerError)]
+    results = compute(good) if good else []
+    if len(results) != len(good):
+        raise AssertionError(f"{len(results)} answers for {len(good)} items")
+    rest = iter(results)
     return [
-        InferenceResult(error=ItemError.of(item)) if isinstance(item, RunnerError) else next(rest) for item in prepared
+        InferenceResult(error=ItemError.of(item)) if isinstance(item, RunnerError) else next(rest) for item in items
     ]
+
+
+async def infer_each(model: ModelProxy, items: Sequence[InferenceRequest | RunnerError]) -> list[InferenceResult]:
+    """The model's results for the good items, and the other items' errors in their places."""
+    good = [item for item in items if not isinstance(item, RunnerError)]
+    results = await model.infer(good) if good else []
+    return answer_each(items, lambda _: results)

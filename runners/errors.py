@@ -131,8 +131,8 @@ class UpstreamTimeout(RunnerError):
     code = "UPSTREAM_TIMEOUT"
 
 
-def told(code: str, message: str) -> RunnerError:
-    """The error that another process told of by its code."""
+def of_code(code: str, message: str) -> RunnerError:
+    """The error with this code, as another process sent it."""
     kind = next((one for one in _kinds(RunnerError) if one.code == code), RunnerError)
     return kind(message)
 

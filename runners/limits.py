@@ -1,4 +1,4 @@
-"""How large an image may be; read from its header, before anything is decoded."""
+"""How large an image may be, read from its header before anything is decoded; and how large a document may be."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ MAX_MEMORY: Final = 280_000_000
 
 It binds before ``MAX_PIXELS`` does for WebP (from 23 megapixels, less for large files), for CMYK JPEG in several scans
 (from 20), and for compressed TIFF whose strips or tiles are the size of the picture."""
+
+MAX_PAGES: Final = 200
+"""Most pages of one document."""
+
+MAX_CHARACTERS: Final = 1_000_000
+"""Most characters of one document, and of one text."""
 
 
 def check_bytes(count: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import psutil
 
-from runners.serving.machine import cores
+from machine.devices import cores
 
 PACKAGES: Final = ("torch", "bentoml", "fastapi", "uvicorn", "litserve", "mosec", "ray", "flask")
 

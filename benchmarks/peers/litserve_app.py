@@ -14,7 +14,7 @@ from fastapi import Request
 from torch import Tensor
 
 from benchmarks.peers.network import MOST, Batches, picture, task
-from runners.serving.machine import cores
+from machine.devices import cores
 
 WAIT_SECONDS = 0.005
 WORKERS = cores()

@@ -15,7 +15,7 @@ from mosec import Server, Worker
 from torch import Tensor
 
 from benchmarks.peers.network import MOST, Batches, load, picture, task
-from runners.serving.machine import cores
+from machine.devices import cores
 
 WAIT_MS: Final = 5
 THREADS: Final = 1  # of each worker

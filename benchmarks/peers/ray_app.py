@@ -19,7 +19,7 @@ from ray.serve.config import HTTPOptions
 from starlette.requests import Request
 
 from benchmarks.peers.network import MOST, Batches, picture, task
-from runners.serving.machine import cores
+from machine.devices import cores
 
 WAIT_SECONDS = 0.005
 REPLICAS = cores()

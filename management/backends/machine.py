@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from machine.devices import cores, gpus
 from management.domain import quantities
 from management.domain.capacity import Capacity
 from management.domain.records import Resources
@@ -17,18 +17,17 @@ from management.settings import Settings
 ENDLESS: Final = 2**62
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_NVIDIA: Final = Path("/proc/driver/nvidia/gpus")
 
 
 def capacity(settings: Settings) -> Capacity:
     """The machine's, as far as the settings say nothing else."""
-    cores = settings.cpus if settings.cpus is not None else float(_cores())
+    cpus = settings.cpus if settings.cpus is not None else float(cores())
     memory = quantities.memory_bytes(settings.memory) if settings.memory else _memory()
     return Capacity(
         Resources(
-            round(cores * 1000 * settings.overcommit),
+            round(cpus * 1000 * settings.overcommit),
             round(memory * settings.overcommit),
-            settings.gpus if settings.gpus is not None else _gpus(),
+            settings.gpus if settings.gpus is not None else gpus(),
         )
     )
 
@@ -62,10 +61,6 @@ def least_memory(settings: Settings) -> int:
     return quantities.memory_bytes(settings.spare_memory) if settings.spare_memory else _memory() // 20
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @cache
 def _memory() -> int:
     """Bytes of this machine, or of the container that this runs in."""
@@ -76,13 +71,3 @@ def _memory() -> int:
         except (OSError, ValueError):  # no such limit, or the word "max"
             continue
     return min(limits)
-
-
-def _gpus() -> int:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([one for one in visible.split(",") if one.strip()])
-    try:
-        return sum(1 for _ in _NVIDIA.iterdir())
-    except OSError:
-        return 0

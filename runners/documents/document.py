@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-MAX_PAGES: Final = 200
-MAX_CHARACTERS: Final = 1_000_000
+from runners.limits import MAX_CHARACTERS, MAX_PAGES
 
 TOO_MANY_PAGES: Final = f"a document may have {MAX_PAGES} pages at most"
 TOO_LONG: Final = f"a document may have {MAX_CHARACTERS:,} characters at most"

@@ -11,17 +11,17 @@ import bentoml
 import numpy as np
 from fastapi import APIRouter, Request
 
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, only
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ModelProxy, infer_each, only
 from runners.download.client import Downloader
 from runners.http import openapi
 from runners.http.requests import many_images, one_image
-from runners.http.responses import answered, listed
-from runners.images.pipeline import Pictures, see
+from runners.http.responses import batch_response
+from runners.images.pipeline import ImagePipeline
 from runners.models.vision.outputs import unit
 from runners.serving import metrics
 from runners.serving.application import application
-from runners.serving.mounted import Mounted
-from runners.serving.proxies import own_about, own_infer
+from runners.serving.mounted import MountedModel
+from runners.serving.proxies import LocalModel
 from runners.serving.service import configuration, resources
 from web.answers import JSONAnswer
 
@@ -48,24 +48,27 @@ class EmbeddingModel:
         self._engine = load.load(store.path(self.tag))
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         observe = partial(metrics.batch, "Embedding")
-        batches = self._engine.batch, self._engine.lanes
-        self.pictures = Pictures(self._prepare, self._embed, self._transform.resize, batches, observe)
+        self.pipeline = ImagePipeline(
+            self, self._transform.resize, self._engine.max_batch_size, self._engine.streams, observe
+        )
         self._engine.warm(self._transform.crop)
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
-        return self.pictures.infer(requests)
+        return self.pipeline.infer(requests)
 
-    def _prepare(self, image: Image, parameters: dict[str, Any]) -> Pixels:
+    def prepare(self, image: Image, parameters: dict[str, Any]) -> Pixels:
+        """What the network is given of a picture. Raises InvalidInput."""
         only(parameters, NO_PARAMETERS)
         return self._transform(image)
 
-    def _embed(self, pixels: list[Pixels]) -> list[InferenceResult]:
-        vectors = unit(self._engine(np.stack(pixels))).tolist()
+    def compute(self, prepared: list[Pixels]) -> list[InferenceResult]:
+        """Vectors of pictures that the network sees together."""
+        vectors = unit(self._engine(np.stack(prepared))).tolist()
         return [InferenceResult(output_data={"embedding": vector, "model": self.tag}) for vector in vectors]
 
 
-def router(infer: Infer, downloader: Downloader) -> APIRouter:
+def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
     """The documented routes over an embedding model, wherever it runs."""
     routes = APIRouter(tags=["embedding"])
 
@@ -77,8 +80,8 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     )
     async def embed(request: Request) -> JSONAnswer:
         reading = await one_image(request, downloader, NO_PARAMETERS)
-        (result,) = await see(infer, reading.items, {})
-        return answered(result)
+        (result,) = await infer_each(model, reading.requests({}))
+        return JSONAnswer(result.output())
 
     @routes.post(
         "/embed/batch",
@@ -88,7 +91,7 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     )
     async def embed_batch(request: Request) -> JSONAnswer:
         reading = await many_images(request, downloader, NO_PARAMETERS)
-        return listed(await see(infer, reading.items, {}))
+        return batch_response(await infer_each(model, reading.requests({})))
 
     return routes
 
@@ -96,7 +99,7 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
 _front = application(
     "Atelier: image embedding",
     "512 numbers of length one, near for pictures that look alike.",
-    {"embedding": Mounted(own_infer(), own_about, router, EXAMPLE)},
+    {"embedding": MountedModel(LocalModel(), router, EXAMPLE)},
 )
 
 
@@ -111,7 +114,7 @@ class Embedding:
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         """Answers in batches with what others ask at the same time."""
-        return await self._model.pictures.ask(requests)
+        return await self._model.pipeline.answer(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:

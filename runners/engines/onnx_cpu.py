@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.load import Engine, Outputs
+from runners.engines.base import Engine, Outputs
 from runners.models.onnx_file import OnnxFile
 
 

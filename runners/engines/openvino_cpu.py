@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.load import Engine, Outputs
+from runners.engines.base import Engine, Outputs
 from runners.models.facts import FACTS
 
 # Importing openvino sends an event to its maker, where this module can be had; nothing here is sent anywhere.
@@ -29,7 +29,7 @@ TYPES: Final = {"float32": "f32", "bfloat16": "bf16"}
 NAMES: Final = {"f32": "float32", "float": "float32", "bf16": "bfloat16", "bfloat16": "bfloat16", "f16": "float16"}
 
 
-MOST_LANES: Final = 4
+MAX_STREAMS: Final = 4
 
 
 class OpenVinoEngine(Engine):
@@ -41,7 +41,7 @@ class OpenVinoEngine(Engine):
     """
 
     name = "openvino"
-    batch = 8
+    max_batch_size = 8
 
     def __init__(self, path: Path, precision: str, threads: int) -> None:
         core = openvino.Core()
@@ -53,19 +53,19 @@ class OpenVinoEngine(Engine):
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         if precision != "auto":  # else what the cores multiply fastest without losing labels
             options["INFERENCE_PRECISION_HINT"] = TYPES[precision]
-        self.lanes = min(threads, MOST_LANES)
-        compiled = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": self.lanes})
+        self.streams = min(threads, MAX_STREAMS)
+        compiled = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": self.streams})
         computed = compiled.get_property("INFERENCE_PRECISION_HINT")
         self.precision = NAMES[computed.get_type_name()]
-        self._lanes: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(self.lanes):
-            self._lanes.put(compiled.create_infer_request())
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.streams):
+            self._requests.put(compiled.create_infer_request())
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
         """Runs outside the interpreter's lock."""
-        request = self._lanes.get()
+        request = self._requests.get()
         try:
             request.infer([np.ascontiguousarray(pixels)], share_inputs=True)
             return np.array(request.get_output_tensor().data, np.float32)
         finally:
-            self._lanes.put(request)
+            self._requests.put(request)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from runners.engines.load import Engine, Outputs
+from runners.engines.base import Engine, Outputs
 from runners.models.vision import graphs
 from runners.models.vision.networks import FEATURES, Mean, Served
 from runners.models.vision.transform import EvalTransform

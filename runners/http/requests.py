@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.datastructures import FormData
 from starlette.requests import Request
 
-from runners.contract import MAX_ITEMS
+from runners.contract import MAX_ITEMS, InferenceRequest
 from runners.download.client import Downloader
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.http.uploads import files_of, instead_of, multipart
@@ -39,6 +39,15 @@ class Reading:
 
     items: list[Item]
     parameters: dict[str, str] = field(default_factory=dict)
+
+    def requests(self, parameters: dict[str, Any]) -> list[InferenceRequest | RunnerError]:
+        """A request to the model for each image, or why there is none."""
+        return [
+            item
+            if isinstance(item, RunnerError)
+            else InferenceRequest(input_data={"image": item}, parameters=parameters)
+            for item in self.items
+        ]
 
 
 async def one_image(request: Request, downloader: Downloader, parameters: frozenset[str]) -> Reading:
@@ -132,17 +141,18 @@ def decode_base64(text: object, name: str = "image") -> bytes:
 
 async def images(sources: Sequence[Source], downloader: Downloader) -> list[Item]:
     """The images of one request, beside one another; those that are too much together are errors."""
-    purse = _Purse(MAX_REQUEST_BYTES)
-    return list(await asyncio.gather(*(_image(source, downloader, purse) for source in sources)))
+    budget = ByteBudget(MAX_REQUEST_BYTES)
+    return list(await asyncio.gather(*(_image(source, downloader, budget) for source in sources)))
 
 
-class _Purse:
-    """How many bytes of images a request may still hold: URLs are short, and what they lead to is not."""
+class ByteBudget:
+    """The bytes of images that a request may still hold: URLs are short, and what they lead to is not."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
-    def paid(self, image: bytes) -> bytes:
+    def charge(self, image: bytes) -> bytes:
+        """The same image, counted. Raises PayloadTooLarge."""
         self.left -= len(image)
         memory.hold(len(image))
         if self.left < 0:
@@ -150,15 +160,15 @@ class _Purse:
         return image
 
 
-async def _image(source: Source, downloader: Downloader, purse: _Purse) -> Item:
+async def _image(source: Source, downloader: Downloader, budget: ByteBudget) -> Item:
     kind, value = source
     try:
         if kind == "image":
             large = isinstance(value, str) and len(value) > LARGE_BODY
-            return purse.paid(await asyncio.to_thread(decode_base64, value) if large else decode_base64(value))
+            return budget.charge(await asyncio.to_thread(decode_base64, value) if large else decode_base64(value))
         if not isinstance(value, str):
             raise InvalidInput('"url" must be a string')
-        return purse.paid(await downloader.fetch(value))
+        return budget.charge(await downloader.fetch(value))
     except RunnerError as error:
         return error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,18 +17,12 @@ RETRY_SECONDS: Final = 2
 """When to ask again a model that is starting, or busy with others."""
 
 
-def answered(result: InferenceResult) -> JSONAnswer:
-    """One result as an HTTP answer."""
-    return JSONAnswer(_content(result), status_code=result.error.status if result.error else 200)
-
-
-def listed(results: Sequence[InferenceResult]) -> JSONAnswer:
-    """A batch's results as an HTTP answer: an answer or an error each, in order."""
-    return JSONAnswer({"results": [_content(result) for result in results]})
-
-
-def _content(result: InferenceResult) -> dict[str, Any] | None:
-    return shape(result.error.message, result.error.code) if result.error else result.output_data
+def batch_response(results: Sequence[InferenceResult]) -> JSONAnswer:
+    """A batch's results as an HTTP answer: an output or an error each, in order."""
+    contents = [
+        shape(result.error.message, result.error.code) if result.error else result.output_data for result in results
+    ]
+    return JSONAnswer({"results": contents})
 
 
 def install_error_handlers(app: FastAPI) -> None:

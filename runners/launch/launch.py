@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 
 from pydantic import ValidationError
 
-from runners.launch.shutdown import Ending
+from runners.launch.shutdown import ShutdownGuard
 from runners.models.summarizers.choice import found
 from runners.models.summarizers.neural.checkpoints import CheckpointError
 from runners.settings import settings, wrong_settings
@@ -82,9 +82,9 @@ def main() -> None:
 
 def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
     if arguments.contained:
-        _, ending = _started(arguments)
-        sys.exit(ending.wait())
-    server, ending = _started(arguments, ATELIER_PUBLIC_URL=url)
+        _, guard = _started(arguments)
+        sys.exit(guard.wait())
+    server, guard = _started(arguments, ATELIER_PUBLIC_URL=url)
     ready = _ready(server, arguments.host, arguments.port)
     if ready:
         # A model alone has only its own routes: its documentation shows them.
@@ -92,10 +92,10 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
         print(said.format(url=url) + (UNMANAGED if ready is Ready.MODELS else ""), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
-        ending.ask(signal.SIGTERM)
-        ending.wait()
+        guard.send(signal.SIGTERM)
+        guard.wait()
         sys.exit(f"the models were not ready after {_start_seconds()} seconds; the log above says why")
-    sys.exit(ending.wait())
+    sys.exit(guard.wait())
 
 
 def _examples() -> str:
@@ -104,15 +104,15 @@ def _examples() -> str:
     return "\n" + "".join(f"  {call}\n" for call in calls) + MANAGED
 
 
-def _started(arguments: argparse.Namespace, **defaults: str) -> tuple[subprocess.Popen[bytes], Ending]:
+def _started(arguments: argparse.Namespace, **defaults: str) -> tuple[subprocess.Popen[bytes], ShutdownGuard]:
     """The server, and what it is ended by when this process is asked to end."""
     environment = {**defaults, **os.environ, "BENTOML_DO_NOT_TRACK": "True"}
     # Should this process be killed, nothing of it stays on the port. It has one thread: a function may run in the fork.
     server = subprocess.Popen(_command(arguments), env=environment, preexec_fn=partial(end_with, os.getpid()))  # noqa: PLW1509
-    ending = Ending(server, arguments.stop)
+    guard = ShutdownGuard(server, arguments.stop)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: ending.ask(received))
-    return server, ending
+        signal.signal(number, lambda received, _: guard.send(received))
+    return server, guard
 
 
 def _arguments() -> argparse.Namespace:

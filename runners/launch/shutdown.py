@@ -12,16 +12,16 @@ import psutil
 LOOK_SECONDS: Final = 0.5
 
 
-class Ending:
-    """Passes a wish to end on, and makes it come true by force when it does not by itself."""
+class ShutdownGuard:
+    """Passes the request to stop on to a server, and ends it by force where it does not stop in time."""
 
     def __init__(self, server: subprocess.Popen[bytes], seconds: float) -> None:
-        """``seconds`` is what the server has from the first wish on."""
+        """``seconds`` is what the server has from the first request to stop on."""
         self._server, self._seconds = server, seconds
         self._deadline: float | None = None
 
-    def ask(self, number: int) -> None:
-        """Sends this signal."""
+    def send(self, number: int) -> None:
+        """Sends this signal to the server."""
         if self._deadline is None:
             self._deadline = time.monotonic() + self._seconds
         self._server.send_signal(number)

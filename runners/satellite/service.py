@@ -12,20 +12,20 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from runners.artifacts.store import SATELLITE
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, only
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ModelProxy, infer_each, only
 from runners.download.client import Downloader
 from runners.errors import InvalidInput
 from runners.http import openapi
 from runners.http.requests import many_images, one_image
-from runners.http.responses import answered, listed
-from runners.images.pipeline import Pictures, see
+from runners.http.responses import batch_response
+from runners.images.pipeline import ImagePipeline
 from runners.models.vision.outputs import softmax
 from runners.models.vision.satellite import LABELS, NO_SCENE, Language, Verdict, judge
 from runners.satellite.content import is_empty
 from runners.serving import metrics
 from runners.serving.application import application
-from runners.serving.mounted import Mounted
-from runners.serving.proxies import own_about, own_infer
+from runners.serving.mounted import MountedModel
+from runners.serving.proxies import LocalModel
 from runners.serving.service import configuration, resources
 from web.answers import JSONAnswer
 
@@ -57,25 +57,28 @@ class SatelliteModel:
         self._transform = EvalTransform.from_dict(self._engine.facts["transform"])
         self._threshold = float(self._engine.facts["threshold"])
         observe = partial(metrics.batch, "Satellite")
-        batches = self._engine.batch, self._engine.lanes
-        self.pictures = Pictures(self._prepare, self._judge, self._transform.resize, batches, observe)
+        self.pipeline = ImagePipeline(
+            self, self._transform.resize, self._engine.max_batch_size, self._engine.streams, observe
+        )
         self._engine.warm(self._transform.crop)
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
-        return self.pictures.infer(requests)
+        return self.pipeline.infer(requests)
 
-    def _prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language] | InferenceResult:
+    def prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language] | InferenceResult:
+        """What the network is given of a picture; of one without a scene, the verdict. Raises InvalidInput."""
         language = language_of(parameters)
         if is_empty(image):
             return _answer(judge(NO_SCENE, self._threshold, language))
         return self._transform(image), language
 
-    def _judge(self, asked: list[tuple[Pixels, Language]]) -> list[InferenceResult]:
-        probabilities = softmax(self._engine(np.stack([pixels for pixels, _ in asked]))).tolist()
+    def compute(self, prepared: list[tuple[Pixels, Language]]) -> list[InferenceResult]:
+        """Verdicts on pictures that the network sees together."""
+        probabilities = softmax(self._engine(np.stack([pixels for pixels, _ in prepared]))).tolist()
         return [
             _answer(judge(row, self._threshold, language))
-            for row, (_, language) in zip(probabilities, asked, strict=True)
+            for row, (_, language) in zip(probabilities, prepared, strict=True)
         ]
 
 
@@ -93,7 +96,7 @@ def language_of(parameters: dict[str, Any]) -> Language:
     raise InvalidInput(f'"lang" must be one of: {", ".join(LABELS)}')
 
 
-def router(infer: Infer, downloader: Downloader) -> APIRouter:
+def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
     """The documented routes over a satellite model, wherever it runs."""
     routes = APIRouter(tags=["satellite"])
     language = {"lang": {"type": "string", "enum": list(LABELS), "default": "fr"}}
@@ -107,8 +110,8 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     )
     async def classify(request: Request) -> JSONAnswer:
         reading = await one_image(request, downloader, PARAMETERS)
-        (result,) = await see(infer, reading.items, {"lang": language_of(dict(reading.parameters))})
-        return answered(result)
+        (result,) = await infer_each(model, reading.requests({"lang": language_of(dict(reading.parameters))}))
+        return JSONAnswer(result.output())
 
     @routes.post(
         "/classify/batch",
@@ -118,7 +121,8 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     )
     async def classify_batch(request: Request) -> JSONAnswer:
         reading = await many_images(request, downloader, PARAMETERS)
-        return listed(await see(infer, reading.items, {"lang": language_of(dict(reading.parameters))}))
+        requests = reading.requests({"lang": language_of(dict(reading.parameters))})
+        return batch_response(await infer_each(model, requests))
 
     return routes
 
@@ -126,7 +130,7 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
 _front = application(
     "Atelier: satellite image classification",
     "Forest, sea, desert or clouds, or none of these.",
-    {"satellite": Mounted(own_infer(), own_about, router, EXAMPLE)},
+    {"satellite": MountedModel(LocalModel(), router, EXAMPLE)},
 )
 
 
@@ -140,7 +144,7 @@ class Satellite:
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
         """Answers in batches with what others ask at the same time."""
-        return await self._model.pictures.ask(requests)
+        return await self._model.pipeline.answer(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from runners.http.responses import install_error_handlers
 from runners.serving import ipc
 from runners.serving.fast_path import endpoints
 from runners.serving.infer_route import native_router
-from runners.serving.mounted import About, Mounted
+from runners.serving.mounted import MountedModel
 from runners.settings import settings
 from web.answers import JSONAnswer, timestamp
 from web.documentation import documentation_page
@@ -25,21 +25,23 @@ from web.error_shape import shape
 
 HEALTH_SECONDS: Final = 0.8
 
+Info = Callable[[], Awaitable[dict[str, Any] | None]]
+"""What ``/health`` shows of a part of the server that is ready; None of one that is not."""
 States = Mapping[str, dict[str, Any] | None]
 
 
 def application(  # noqa: PLR0913
     title: str,
     description: str,
-    models: Mapping[str, Mounted],
+    models: Mapping[str, MountedModel],
     downloader: Downloader | None = None,
-    beside: Mapping[str, About] | None = None,
+    beside: Mapping[str, Info] | None = None,
     *,
     managed_at: str | None = None,
 ) -> FastAPI:
     """The FastAPI application over these models, in this process or in others; it closes its downloader at its end.
 
-    What stands ``beside`` them must be ready for ``/health`` as they must, and is told of under its name.
+    What stands ``beside`` them must be ready for ``/health`` as they must, which shows it under its name.
     ``managed_at`` is the path of a management API on the same server, which the documentation leads to.
     """
     downloads = downloader or Downloader(settings())
@@ -52,7 +54,7 @@ def application(  # noqa: PLR0913
 
     app = FastAPI(title=title, description=description, docs_url=None, redoc_url=None, lifespan=lifespan)
     install_error_handlers(app)
-    routers = [model.router(model.infer, downloads) for model in models.values()]
+    routers = [model.router(model.proxy, downloads) for model in models.values()]
     routers.append(native_router(models, downloads))
     for router in routers:
         app.include_router(router)
@@ -83,7 +85,7 @@ def _documentation_router(title: str, managed_at: str | None) -> APIRouter:
     return router
 
 
-def _health_router(models: Mapping[str, Mounted], beside: Mapping[str, About]) -> APIRouter:
+def _health_router(models: Mapping[str, MountedModel], beside: Mapping[str, Info]) -> APIRouter:
     router = APIRouter(tags=["health"])
     healthy = {"status": "healthy", "model_loaded": True, "timestamp": "2026-01-01T12:00:00.000Z"}
     responses: dict[int | str, dict[str, Any]] = {
@@ -93,11 +95,11 @@ def _health_router(models: Mapping[str, Mounted], beside: Mapping[str, About]) -
 
     @router.get("/health", summary="Is every model loaded and answering?", responses=responses)
     async def health() -> JSONAnswer:
-        asked = [model.about for model in models.values()] + list(beside.values())
-        answers = await asyncio.gather(*map(_answers_soon, asked))
+        parts = [model.proxy.info for model in models.values()] + list(beside.values())
+        answers = await asyncio.gather(*map(_answers_soon, parts))
         own, others = answers[: len(models)], answers[len(models) :]
-        told = _health(dict(zip(models, own, strict=True)), dict(zip(beside, others, strict=True)))
-        return JSONAnswer(told, status_code=503 if None in answers else 200)
+        health = _health(dict(zip(models, own, strict=True)), dict(zip(beside, others, strict=True)))
+        return JSONAnswer(health, status_code=503 if None in answers else 200)
 
     return router
 
@@ -119,9 +121,9 @@ def _health(states: States, beside: States) -> dict[str, Any]:
     return {**answer, **shape(f"not ready: {', '.join(down)}", ModelUnavailable.code)} if down else answer
 
 
-async def _answers_soon(about: About) -> dict[str, Any] | None:
+async def _answers_soon(info: Info) -> dict[str, Any] | None:
     # BentoML's own readiness waits its whole traffic timeout for a frozen model, and raises what it likes.
     try:
-        return await asyncio.wait_for(about(), HEALTH_SECONDS)
+        return await asyncio.wait_for(info(), HEALTH_SECONDS)
     except Exception:  # whatever it is, nobody answers
         return None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runners.contract import MAX_ITEMS, InferenceRequest, ask
+from runners.contract import MAX_ITEMS, InferenceRequest, infer_each
 from runners.download.client import Downloader
 from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
 from runners.http import openapi
 from runners.http.requests import json_body, media_type, resolved
-from runners.serving.mounted import Mounted, Prepare
+from runners.serving.mounted import MountedModel
 from web.answers import JSONAnswer
 
 INFER: Final = "/infer"
@@ -26,8 +25,6 @@ would hold up its neighbours.
 """
 MOST_ELEMENTS: Final = 1_000_000
 """Of one body: items may be made of numbers, such as the pixels of a picture."""
-AT_ONCE: Final = 2
-"""Items of one request that are prepared at a time: reading documents is slow, and others want to, too."""
 
 
 class NativeCall(BaseModel):
@@ -39,7 +36,7 @@ class NativeCall(BaseModel):
     model: str | None = None
 
 
-def native_router(models: Mapping[str, Mounted], downloader: Downloader) -> APIRouter:
+def native_router(models: Mapping[str, MountedModel], downloader: Downloader) -> APIRouter:
     """The route of the model contract over one model, or over several by name."""
     router = APIRouter(tags=["native"])
 
@@ -48,7 +45,7 @@ def native_router(models: Mapping[str, Mounted], downloader: Downloader) -> APIR
             raise UnsupportedMediaType("send application/json")
         call = _validated(await json_body(request, MOST_ELEMENTS))
         model = _chosen(models, call.model)
-        results = await ask(model.infer, await _prepared(call.requests, downloader, model.prepare))
+        results = await infer_each(model.proxy, await _downloaded(call.requests, downloader))
         return JSONAnswer([result.model_dump() for result in results])
 
     # BentoML's own route stands before this one where the service has a native API, so the outermost layer leads
@@ -65,31 +62,15 @@ def native_router(models: Mapping[str, Mounted], downloader: Downloader) -> APIR
     return router
 
 
-async def _prepared(
-    requests: list[InferenceRequest], downloader: Downloader, prepare: Prepare | None
-) -> list[InferenceRequest | RunnerError]:
+async def _downloaded(requests: list[InferenceRequest], downloader: Downloader) -> list[InferenceRequest | RunnerError]:
     datas = await resolved([request.input_data for request in requests], downloader)
-    fetched = [
+    return [
         data if isinstance(data, RunnerError) else request.model_copy(update={"input_data": data})
         for request, data in zip(requests, datas, strict=True)
     ]
-    if prepare is None:
-        return fetched
-    room = asyncio.Semaphore(AT_ONCE)
-    return await asyncio.gather(*(_ready(one, prepare, room) for one in fetched))
 
 
-async def _ready(
-    item: InferenceRequest | RunnerError, prepare: Prepare, room: asyncio.Semaphore
-) -> InferenceRequest | RunnerError:
-    try:
-        async with room:
-            return item if isinstance(item, RunnerError) else await prepare(item)
-    except RunnerError as error:
-        return error
-
-
-def _chosen(models: Mapping[str, Mounted], name: str | None) -> Mounted:
+def _chosen(models: Mapping[str, MountedModel], name: str | None) -> MountedModel:
     if name is None and len(models) == 1:
         return _first(models)
     if name is None or name not in models:
@@ -106,11 +87,11 @@ def _validated(body: object) -> NativeCall:
         raise InvalidInput(f"{where or 'body'}: {first['msg']}") from error
 
 
-def _first(models: Mapping[str, Mounted]) -> Mounted:
+def _first(models: Mapping[str, MountedModel]) -> MountedModel:
     return next(iter(models.values()))
 
 
-def _example(models: Mapping[str, Mounted]) -> dict[str, Any]:
+def _example(models: Mapping[str, MountedModel]) -> dict[str, Any]:
     input_data = _first(models).example or {"image": openapi.EXAMPLE_IMAGE}
     call: dict[str, Any] = {"requests": [{"input_data": input_data, "parameters": {}}]}
     return call if len(models) == 1 else {"model": next(iter(models)), **call}

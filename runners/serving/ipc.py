@@ -1,4 +1,4 @@
-"""How the processes of one server ask one another: MessagePack over the unix socket that BentoML gave each model.
+"""How the processes of one server call one another: MessagePack over the unix socket that BentoML gave each model.
 
 BentoML's own client and routes would do, at five times the cost: they make the JSON schema of the answer anew for each
 call, and pickle what they carry. Bytes travel as they are; nothing that is read here can run.
@@ -24,67 +24,67 @@ from runners.errors import ModelTimeout, ModelUnavailable
 from runners.http.requests import LARGE_BODY
 from web.edge.caller import caller
 
-PREFIX: Final = "/inner/"
+PREFIX: Final = "/ipc/"
 KIND: Final = "application/msgpack"
 CALLER: Final = "X-Atelier-Caller"
-"""The header that names the caller for whom one process asks another."""
+"""The header that names the caller for whom one process calls another."""
 KEEP_SECONDS: Final = 3.0
 """How long an idle connection is kept: less than the 5 seconds after which uvicorn closes it."""
 
 Call = Callable[..., Awaitable[Any]]
-"""One of a model's asked functions, wherever it runs: ``requests`` to results, or nothing to facts."""
+"""A function of a service that other processes may call: ``requests`` to results, or nothing to facts."""
 
 
-class Inner:
-    """A model's application, with the functions in front of it that the server's other processes ask."""
+class IpcEndpoint:
+    """A model's application, with the functions in front of it that the server's other processes call."""
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
         self.app, self._paths = app, {f"{PREFIX}{name}": name for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers what is for here, and hands everything else on."""
+        """Calls the function that the path names, and hands every other request on."""
         name = self._paths.get(scope["path"]) if scope["type"] == "http" else None
         if name is None:
             await self.app(scope, receive, send)
         else:
             request = Request(scope, receive)
             caller.set(unquote(request.headers.get(CALLER, "")))
-            answer = await _answered(name, await request.body())
-            await Response(answer, media_type=KIND)(scope, receive, send)
+            content = await _called(name, await request.body())
+            await Response(content, media_type=KIND)(scope, receive, send)
 
 
-async def _answered(name: str, body: bytes) -> bytes:
-    call: Call = getattr(bentoml.get_current_service(), name)
+async def _called(name: str, body: bytes) -> bytes:
+    function: Call = getattr(bentoml.get_current_service(), name)
     if not body:
-        return _packed(await call())
-    asked = _unpacked(body) if len(body) < LARGE_BODY else await asyncio.to_thread(_unpacked, body)
-    requests = [InferenceRequest.model_validate(one) for one in asked]
-    results: Sequence[InferenceResult] = await call(requests=requests)
+        return _packed(await function())
+    items = _unpacked(body) if len(body) < LARGE_BODY else await asyncio.to_thread(_unpacked, body)
+    requests = [InferenceRequest.model_validate(item) for item in items]
+    results: Sequence[InferenceResult] = await function(requests=requests)
     return _packed([result.model_dump() for result in results])
 
 
-class Line:
-    """The way to one model's process; its connections are made when they are needed, and kept for a while."""
+class IpcClient:
+    """Calls one model's process; its connections are made when they are needed, and kept for a while."""
 
     def __init__(self, url: str) -> None:
         self._url = urlparse(url)
         self._session: aiohttp.ClientSession | None = None
 
-    async def ask(self, name: str, requests: Sequence[InferenceRequest] | None = None) -> Any:
-        """The results of a function of the model. Raises ModelUnavailable and ModelTimeout."""
+    async def call(self, name: str, requests: Sequence[InferenceRequest] | None = None) -> Any:
+        """The results of a function of the service. Raises ModelUnavailable and ModelTimeout."""
         body = b"" if requests is None else await _body(requests)
         headers = {"Content-Type": KIND, CALLER: quote(caller.get())}
         try:
-            async with self._opened().post(f"{PREFIX}{name}", data=body, headers=headers) as answer:
-                said = await answer.read()
+            async with self._opened().post(f"{PREFIX}{name}", data=body, headers=headers) as response:
+                content = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise ModelUnavailable("the model does not answer; try again") from error
-        if answer.status == 504:
+        if response.status == 504:
             raise ModelTimeout("The request took too long")
-        if answer.status != 200:
+        if response.status != 200:
             raise ModelUnavailable("the model does not answer; try again")
-        told = _unpacked(said)
-        return told if requests is None else [InferenceResult.model_validate(one) for one in told]
+        unpacked = _unpacked(content)
+        return unpacked if requests is None else [InferenceResult.model_validate(item) for item in unpacked]
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
@@ -110,12 +110,12 @@ def _as_data(request: InferenceRequest) -> Mapping[str, Any]:
 
 
 async def _body(requests: Sequence[InferenceRequest]) -> bytes:
-    asked, size = [_as_data(one) for one in requests], sum(_size(one.input_data) for one in requests)
-    return _packed(asked) if size < LARGE_BODY else await asyncio.to_thread(_packed, asked)
+    items, size = [_as_data(request) for request in requests], sum(_size(request.input_data) for request in requests)
+    return _packed(items) if size < LARGE_BODY else await asyncio.to_thread(_packed, items)
 
 
 def _size(input_data: Mapping[str, Any]) -> int:
-    return sum(len(one) for one in input_data.values() if isinstance(one, bytes | str))
+    return sum(len(value) for value in input_data.values() if isinstance(value, bytes | str))
 
 
 def _packed(value: Any) -> bytes:
@@ -127,15 +127,15 @@ def _unpacked(data: bytes) -> Any:
     return msgpack.unpackb(data, raw=False)
 
 
-_lines: Final[dict[str, Line]] = {}
+_clients: Final[dict[str, IpcClient]] = {}
 
 
-def line(url: str) -> Line:
-    """The one way to the process behind that address."""
-    return _lines.setdefault(url, Line(url))
+def client(url: str) -> IpcClient:
+    """The one client of the process behind that address."""
+    return _clients.setdefault(url, IpcClient(url))
 
 
 async def close() -> None:
-    """Closes every way."""
-    await asyncio.gather(*(one.close() for one in _lines.values()))
-    _lines.clear()
+    """Closes every client."""
+    await asyncio.gather(*(client.close() for client in _clients.values()))
+    _clients.clear()

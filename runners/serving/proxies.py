@@ -1,96 +1,90 @@
-"""How a model's functions are asked: in this process by calling them, in another one of the server over its socket."""
+"""Calls to a model: in this process directly, in another process of the server over its socket."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import bentoml
 from _bentoml_impl.client import RemoteProxy
 
-from runners.contract import Infer, InferenceRequest, InferenceResult
+from runners.contract import InferenceRequest, InferenceResult
 from runners.errors import ModelTimeout
 from runners.serving import ipc
-from runners.serving.ipc import Call
-from runners.serving.mounted import About
 from runners.settings import settings
 
 ASK: Final = "ask"
-"""The name that every service of ours gives the model contract: a batch of requests in, as many results out."""
+"""Name that every service of ours gives the model contract: a batch of requests in, as many results out."""
+INFO: Final = "info"
+"""Name of the function by which a service describes itself, where it has one."""
 
 
-def own(name: str = ASK) -> Call:
-    """Calls a function of the service that this process is."""
+class LocalModel:
+    """The service that this process is; it takes requests only once its instance is made and warmed up.
 
-    async def call(**arguments: Any) -> Any:
-        return await getattr(bentoml.get_current_service(), name)(**arguments)
+    An answer may take ``seconds``, by default ``request_seconds``. ``has_info`` says whether the service describes
+    itself.
+    """
 
-    return call
+    def __init__(self, seconds: float | None = None, *, has_info: bool = False) -> None:
+        self._seconds, self._has_info = seconds, has_info
 
-
-def dependency(attribute: str, name: str = ASK) -> Call:
-    """Asks the service that this process's service depends on under ``attribute``. Raises ModelUnavailable."""
-
-    async def call(requests: Sequence[InferenceRequest] | None = None) -> Any:
-        found = getattr(bentoml.get_current_service(), attribute)
-        if isinstance(found, RemoteProxy):
-            return await ipc.line(found.to_async.url).ask(name, requests)
-        # Served as one process, BentoML makes the services that this one depends on in here.
-        return await (getattr(found, name)() if requests is None else getattr(found, name)(requests=requests))
-
-    return call
-
-
-def infer_of(call: Call, seconds: float | None = None) -> Infer:
-    """The model contract over a function that speaks it, and has so long (``request_seconds``) to answer."""
-
-    async def infer(requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        try:
-            async with asyncio.timeout(seconds or settings().request_seconds):
-                results: list[InferenceResult] = await call(requests=list(requests))
-        except TimeoutError as error:
-            raise ModelTimeout("The request took too long") from error
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Goes through the batches of the service. Raises ModelTimeout."""
+        async with _deadline(self._seconds):
+            results: list[InferenceResult] = await getattr(bentoml.get_current_service(), ASK)(requests=list(requests))
         return results
 
-    return infer
-
-
-def about_of(call: Call) -> About:
-    """What a service says of itself."""
-
-    async def about() -> dict[str, Any] | None:
-        said: dict[str, Any] = await call()
-        return said
-
-    return about
-
-
-def own_infer() -> Infer:
-    """Asks the service that this process is, through its batches."""
-    return infer_of(own())
-
-
-def dependency_infer(attribute: str) -> Infer:
-    """Asks the service that this process's service depends on under ``attribute``."""
-    return infer_of(dependency(attribute))
-
-
-async def own_about() -> dict[str, Any] | None:
-    """Nothing, of a service that is ready: its instance is made, and warmed up, before any request is taken."""
-    return {} if bentoml.get_current_service() is not None else None
-
-
-def dependency_about(attribute: str, facts: About | None = None) -> About:
-    """Asks the service under ``attribute`` whether it is ready and, once, for the ``facts`` about it."""
-    known: dict[str, Any] = {}
-
-    async def about() -> dict[str, Any] | None:
-        found = getattr(bentoml.get_current_service(), attribute)
-        if isinstance(found, RemoteProxy) and not await found.is_ready():
+    async def info(self) -> dict[str, Any] | None:
+        """None before the service is made."""
+        service = bentoml.get_current_service()
+        if service is None:
             return None
-        if facts is not None and not known:
-            known.update(await facts() or {})
-        return known
+        info: dict[str, Any] = await getattr(service, INFO)() if self._has_info else {}
+        return info
 
-    return about
+
+class RemoteModel:
+    """The service that the service of this process depends on under ``attribute``; else as ``LocalModel``."""
+
+    def __init__(self, attribute: str, seconds: float | None = None, *, has_info: bool = False) -> None:
+        self._attribute, self._seconds, self._has_info = attribute, seconds, has_info
+        self._info: dict[str, Any] = {}
+
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Goes through the batches of the service. Raises ModelUnavailable and ModelTimeout."""
+        async with _deadline(self._seconds):
+            results: list[InferenceResult] = await self._call(ASK, list(requests))
+        return results
+
+    async def info(self) -> dict[str, Any] | None:
+        """None while the service is not ready; what it says of itself is asked for once."""
+        dependency = self._dependency()
+        if isinstance(dependency, RemoteProxy) and not await dependency.is_ready():
+            return None
+        if self._has_info and not self._info:
+            self._info = await self._call(INFO)
+        return self._info
+
+    def _dependency(self) -> Any:
+        return getattr(bentoml.get_current_service(), self._attribute)
+
+    async def _call(self, name: str, requests: list[InferenceRequest] | None = None) -> Any:
+        dependency = self._dependency()
+        if isinstance(dependency, RemoteProxy):
+            return await ipc.client(dependency.to_async.url).call(name, requests)
+        # Served as one process, BentoML makes the services that this one depends on in here.
+        function = getattr(dependency, name)
+        return await (function() if requests is None else function(requests=requests))
+
+
+@asynccontextmanager
+async def _deadline(seconds: float | None) -> AsyncIterator[None]:
+    """Raises ModelTimeout where what is inside takes longer; None is ``request_seconds``."""
+    try:
+        async with asyncio.timeout(seconds or settings().request_seconds):
+            yield
+    except TimeoutError as error:
+        raise ModelTimeout("The request took too long") from error

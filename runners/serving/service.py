@@ -11,13 +11,14 @@ from typing import Any, Final
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 from starlette.types import ASGIApp, Scope
 
+from machine.devices import cores, gpus
 from runners.http.requests import MAX_REQUEST_BYTES
 from runners.serving import metrics
 from runners.serving.fast_path import Direct, Endpoints
 from runners.serving.infer_route import CHECKED_INFER, INFER
-from runners.serving.ipc import PREFIX, Inner
+from runners.serving.ipc import PREFIX, IpcEndpoint
 from runners.serving.key_guard import key_guard
-from runners.serving.machine import cores, gpus
+from runners.serving.proxies import ASK, INFO
 from runners.settings import settings
 from web.edge.known_paths import KnownPaths
 from web.edge.middleware import Edge, Guard, Limits, Section, configure_access_log
@@ -36,8 +37,8 @@ SPARE_SECONDS: Final = 10.0  # for an answer to come back in: who asks waits lon
 DOCUMENT_BYTES: Final = 16 * MIB
 DOCUMENT_PATHS: Final = ("/summarize/text", "/summarize/file", "/summarize/image", "/batch/summarize")
 DOCUMENT_TOO_LARGE: Final = "File too large (max 16MB)"
-ASKED: Final = frozenset({"ask", "read", "about"})
-"""What the server's other processes may ask of a model's."""
+ASKED: Final = frozenset({ASK, INFO})
+"""Functions of a model's service that the server's other processes may call."""
 MODELS: Final = 3  # that keep cores busy in one server; those of Chinese medicine take microseconds
 GPU_MODELS: Final = 2  # of them that always have a network
 
@@ -65,7 +66,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
         app = super().to_asgi(is_main=is_main)
         endpoints = self._endpoints()
         return Edge(
-            Direct(app, endpoints) if is_main else Inner(app, ASKED),
+            Direct(app, endpoints) if is_main else IpcEndpoint(app, ASKED),
             name=self.name,
             routes=_routes_of(app, endpoints),
             limits=limits(trusted=not is_main),

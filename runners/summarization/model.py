@@ -1,139 +1,139 @@
-"""The summarizer that was chosen, behind the model contract: texts or page pictures in, summaries out."""
+"""The chosen summarizer behind the model contract: texts, page pictures and documents in, summaries out."""
 
 from __future__ import annotations
 
 import asyncio
-import re
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from runners.contract import Infer, InferenceRequest, InferenceResult, ItemError, answer_each, only
+from runners.contract import InferenceRequest, InferenceResult, ItemError, answer_each
 from runners.errors import InvalidInput, ModelTimeout, RunnerError
-from runners.http.requests import decode_base64
-from runners.summarization import parts
-from runners.summarization.requests import PARAMETERS, checked_text, options_of
+from runners.summarization import items, parts
+from runners.summarization.items import SHAPES, Source
+from runners.summarization.parts import Batches, Outcome
+from web.edge.caller import caller
 
 if TYPE_CHECKING:
-    from runners.models.summarizers.base import Summarizer, Task
+    from runners.documents.document import Document
+    from runners.models.summarizers.base import Summarizer
 
-TEXT_INPUT: Final = frozenset({"text", "title", "language", "images", "pages"})
-LONG_TEXT: Final = 50_000
-"""Characters; one such text at a time is in a batch, so that ten do not make one that takes ten times as long."""
-LANGUAGE: Final = re.compile(r"[a-z]{2,3}\Z")
-SHAPES: Final = '{"text": text}, {"image": base64}, {"url": text} or {"file": base64, "filename": text}'
+LONG_TEXT_CHARACTERS: Final = 50_000
+"""Characters of a long text. One such text at a time is in a batch, so that ten do not make it ten times as slow."""
+READS_AT_A_TIME: Final = 2
+"""Documents of one call that are read, or wait to be, at a time: reading is slow, and other callers want to, too."""
+
+
+class DocumentReader(Protocol):
+    """What turns the bytes of a file into a document."""
+
+    async def read(  # noqa: PLR0913 - what is asked of a document, and for whom
+        self,
+        data: bytes,
+        filename: str,
+        *,
+        seconds: float,
+        as_pictures: bool = False,
+        pictures_only: bool = False,
+        caller: str = "",
+    ) -> Document:
+        """The document, within ``seconds``. Raises RunnerError."""
 
 
 class SummarizationModel:
-    """Answers batches with one engine; ``images`` of an item are the pages of its document, as base64."""
+    """Answers with one engine, which takes short texts through ``batches``, and long ones through ``long_batches``.
 
-    def __init__(self, summarizer: Summarizer) -> None:
-        self.summarizer = summarizer
+    Only an engine that runs in several threads at once has ``long_batches``: no short text waits for a long one there.
+    """
+
+    def __init__(
+        self, summarizer: Summarizer, reader: DocumentReader, batches: Batches, long_batches: Batches | None = None
+    ) -> None:
+        self._summarizer, self._reader = summarizer, reader
+        self._batches, self._long_batches = batches, long_batches or batches
         self._one_long = asyncio.Semaphore(1)
 
-    def about(self) -> dict[str, Any]:
+    def info(self) -> dict[str, Any]:
         """Which engine serves, with which weights."""
-        return {"engine": self.summarizer.engine, "model": self.summarizer.model}
+        return {"engine": self._summarizer.engine, "model": self._summarizer.model}
 
-    def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """A batch: summaries in the order of the requests; one that cannot be summarized gets an error."""
-        return answer_each([self._prepared(request) for request in requests], self._summarize)
+    def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        """Summaries of a batch of texts, in order; one that cannot be summarized gets an error."""
+        return answer_each([self._checked(request) for request in requests], self._summarize)
 
-    async def whole(
-        self, request: InferenceRequest, infer: Infer, seconds: float, long: Infer | None = None
-    ) -> InferenceResult:
-        """One request of any length, in parts through ``infer``, the batched way to this model.
+    async def answer(self, requests: Sequence[InferenceRequest], seconds: float) -> list[InferenceResult]:
+        """Summaries of texts and documents of any length, in order, within ``seconds``; an error where one fails.
 
-        Long texts go through ``long``, so that short ones do not wait for them, where the engine allows that.
+        Documents are read outside the batches, and long texts go through the batches in parts.
         """
+        room = asyncio.Semaphore(READS_AT_A_TIME)
+        return list(await asyncio.gather(*(self._answer(request, seconds, room) for request in requests)))
+
+    async def _answer(self, request: InferenceRequest, seconds: float, room: asyncio.Semaphore) -> InferenceResult:
+        deadline = asyncio.get_running_loop().time() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                task = await asyncio.to_thread(self._task, request)
-                is_long = len(task.text) > LONG_TEXT
-                way = long if long is not None and is_long and self.summarizer.beside_others else infer
-                async with self._one_long if is_long else nullcontext():
-                    summary = await parts.summary(self.summarizer, task, way)
-                return self._result(task, summary, request)
+            document = await self._read(request, deadline, room) if items.is_file(request) else None
+            async with asyncio.timeout_at(deadline):
+                source = await asyncio.to_thread(self._source, request, document)
+                return self._result(source, await self._summary(source))
         except RunnerError as error:
             return InferenceResult(error=ItemError.of(error))
         except TimeoutError:
             return InferenceResult(error=ItemError.of(ModelTimeout("The request took too long")))
 
-    def _task(self, request: InferenceRequest) -> Task:
-        if request.input_data.get("images") and not self.summarizer.reads_pictures:
-            raise InvalidInput(f"an item's input_data is {SHAPES}")
-        return task_of(request)
+    async def _read(self, request: InferenceRequest, deadline: float, room: asyncio.Semaphore) -> Document:
+        items.checked_options(request)  # what is wrong with them is said before the long work
+        async with room:
+            data, filename = await asyncio.to_thread(items.payload, request)
+            return await self._reader.read(
+                data,
+                filename,
+                seconds=deadline - asyncio.get_running_loop().time(),
+                as_pictures=self._summarizer.reads_pictures,
+                pictures_only="image" in request.input_data,
+                caller=caller.get(),
+            )
 
-    def _prepared(self, request: InferenceRequest) -> tuple[Task, InferenceRequest] | RunnerError:
+    async def _summary(self, source: Source) -> Outcome:
+        is_long = len(source.task.text) > LONG_TEXT_CHARACTERS
+        async with self._one_long if is_long else nullcontext():
+            batches = self._long_batches if is_long else self._batches
+            return await parts.summary(self._summarizer, source.task, batches)
+
+    def _source(self, request: InferenceRequest, document: Document | None = None) -> Source:
+        if document is not None:
+            return items.of_document(request, document)
+        if request.input_data.get("images") and not self._summarizer.reads_pictures:
+            raise InvalidInput(f"an item's input_data is {SHAPES}")
+        return items.of_text(request)
+
+    def _checked(self, request: InferenceRequest) -> Source | RunnerError:
         try:
-            return self._task(request), request
+            return self._source(request)
         except RunnerError as error:
             return error
 
-    def _summarize(self, asked: list[tuple[Task, InferenceRequest]]) -> list[InferenceResult]:
-        summaries = self.summarizer.summarize([task for task, _ in asked])
-        return [self._result(task, summary, request) for (task, request), summary in zip(asked, summaries, strict=True)]
+    def _summarize(self, sources: list[Source]) -> list[InferenceResult]:
+        summaries = self._summarizer.summarize([source.task for source in sources])
+        return [self._result(*each) for each in zip(sources, summaries, strict=True)]
 
-    def _result(self, task: Task, summary: str | RunnerError, request: InferenceRequest) -> InferenceResult:
+    def _result(self, source: Source, summary: Outcome) -> InferenceResult:
         if isinstance(summary, RunnerError):
             return InferenceResult(error=ItemError.of(summary))
-        pages = request.input_data.get("pages")
-        return InferenceResult(
-            output_data={**self._output(task, summary), **({} if pages is None else {"pages": pages})}
-        )
-
-    def _output(self, task: Task, summary: str) -> dict[str, Any]:
-        original = len(task.text)
-        return {
+        original, ignores = len(source.task.text), self._summarizer.ignores
+        output = {
             "summary": summary,
             "original_length": original,
             "summary_length": len(summary),
             "compression_ratio": ratio(original, len(summary)),
-            **self.about(),
-            "language": task.language,
-            **({"ignored_parameters": list(self.summarizer.ignores)} if self.summarizer.ignores else {}),
+            **self.info(),
+            "language": source.task.language,
+            **({"ignored_parameters": list(ignores)} if ignores else {}),
+            **({} if source.pages is None else {"pages": source.pages}),
         }
+        return InferenceResult(output_data=output)
 
 
 def ratio(original: int, summary: int) -> float:
     """How many times shorter a summary is, to two places; 0 where there is none."""
     return round(original / summary, 2) if summary else 0
-
-
-def task_of(request: InferenceRequest) -> Task:
-    """What an engine is asked. Raises InvalidInput, and PayloadTooLarge."""
-    from runners.models.summarizers.base import Task
-    from runners.models.text.language import detect
-
-    data = request.input_data
-    only(request.parameters, PARAMETERS)
-    if not data.keys() <= TEXT_INPUT or not data.keys() & {"text", "images"}:
-        raise InvalidInput(f"an item's input_data is {SHAPES}")
-    options = options_of(request.parameters)
-    images = tuple(decode_base64(page) for page in _list(data.get("images", [])))
-    text = "" if images and "text" not in data else checked_text(data.get("text"))
-    _check_pages(data.get("pages"))
-    language = _language(data.get("language")) or detect(text)
-    return Task(text, options.max_length, options.temperature, language, _title(data.get("title")), images)
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise InvalidInput("images must be a list")
-    return value
-
-
-def _language(value: object) -> str | None:
-    if value is not None and not (isinstance(value, str) and LANGUAGE.match(value)):
-        raise InvalidInput("language must be an ISO 639-1 code")
-    return value
-
-
-def _check_pages(value: object) -> None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise InvalidInput("pages must be a whole number from 1 on")
-
-
-def _title(value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise InvalidInput("title must be a string")
-    return value

@@ -10,10 +10,10 @@ from typing import Any, Final
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from runners.documents.document import MAX_CHARACTERS
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.http.requests import json_body, media_type
 from runners.http.uploads import files_of, multipart
+from runners.limits import MAX_CHARACTERS
 from runners.models.summarizers.base import LONGEST_SUMMARY
 
 MAX_TEXTS: Final = 10

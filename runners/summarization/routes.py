@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
-from runners.contract import Infer, InferenceRequest, InferenceResult, ask
+from runners.contract import InferenceRequest, InferenceResult, ModelProxy, infer_each
 from runners.download.client import Downloader
-from runners.errors import told
 from runners.http import openapi
 from runners.models.summarizers.base import LONGEST_SUMMARY
-from runners.serving.mounted import About, Prepare
 from runners.summarization.model import ratio
 from runners.summarization.requests import HOTTEST, MAX_TEXTS, Options, Upload, many_texts, one_text, upload
 from web.answers import JSONAnswer, timestamp
@@ -38,19 +36,15 @@ OPTIONS: Final = {
 }
 
 
-def summary_router(prepare: Prepare, about: About) -> Callable[[Infer, Downloader], APIRouter]:
-    """Makes the routes; ``prepare`` reads a document before its text is batched, ``about`` says which engine serves."""
-
-    def router(infer: Infer, _: Downloader) -> APIRouter:
-        routes = APIRouter(tags=["summarization"])
-        _add_texts(routes, infer, about)
-        _add_uploads(routes, infer, prepare)
-        return routes
-
-    return router
+def router(model: ModelProxy, _: Downloader) -> APIRouter:
+    """The documented routes over a summarization model, wherever it runs."""
+    routes = APIRouter(tags=["summarization"])
+    _add_texts(routes, model)
+    _add_uploads(routes, model)
+    return routes
 
 
-def _add_texts(routes: APIRouter, infer: Infer, about: About) -> None:
+def _add_texts(routes: APIRouter, model: ModelProxy) -> None:
     text = {**EXAMPLE_INPUT, **Options().as_parameters()}
     texts = {"texts": [EXAMPLE_INPUT["text"]] * 2, **Options().as_parameters()}
 
@@ -62,8 +56,8 @@ def _add_texts(routes: APIRouter, infer: Infer, about: About) -> None:
     )
     async def summarize_text(request: Request) -> JSONAnswer:
         text, options = await one_text(request)
-        (result,) = await infer([_request({"text": text}, options)])
-        output = _output(result)
+        (result,) = await model.infer([_request({"text": text}, options)])
+        output = result.output()
         fields = _only(output, ("summary", *LENGTHS))
         return JSONAnswer({**fields, "parameters": options.as_parameters(), **_end(output)})
 
@@ -75,15 +69,16 @@ def _add_texts(routes: APIRouter, infer: Infer, about: About) -> None:
     )
     async def batch_summarize(request: Request) -> JSONAnswer:
         texts, options = await many_texts(request)
-        results = await ask(infer, [_request({"text": one}, options) if isinstance(one, str) else one for one in texts])
-        return JSONAnswer({**_batch(results), **(await about() or {})})
+        requests = [_request({"text": text}, options) if isinstance(text, str) else text for text in texts]
+        results = await infer_each(model, requests)
+        return JSONAnswer({**_batch(results), **(await model.info() or {})})
 
 
-def _add_uploads(routes: APIRouter, infer: Infer, prepare: Prepare) -> None:
+def _add_uploads(routes: APIRouter, model: ModelProxy) -> None:
     async def summarized(sent: Upload, field: str) -> dict[str, Any]:
-        read = await prepare(_request({field: sent.data, "filename": sent.filename}, sent.options))
-        (result,) = await infer([read])
-        return _output(result)
+        request = _request({field: sent.data, "filename": sent.filename}, sent.options)
+        (result,) = await model.infer([request])
+        return result.output()
 
     @routes.post(
         "/summarize/file",
@@ -110,13 +105,6 @@ def _add_uploads(routes: APIRouter, infer: Infer, prepare: Prepare) -> None:
 
 def _request(input_data: dict[str, Any], options: Options) -> InferenceRequest:
     return InferenceRequest(input_data=input_data, parameters=options.as_parameters())
-
-
-def _output(result: InferenceResult) -> dict[str, Any]:
-    """What the model gave. Raises the RunnerError that it told instead."""
-    if result.error is not None:
-        raise told(result.error.code, result.error.message)
-    return result.output_data or {}
 
 
 def _document(output: dict[str, Any], sent: Upload, lengths: Sequence[str]) -> dict[str, Any]:

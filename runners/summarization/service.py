@@ -2,65 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from base64 import b64encode
-from collections.abc import Awaitable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
 
 from runners.artifacts.store import SUMMARIZATION
-from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError
-from runners.errors import InvalidInput, RunnerError, told
-from runners.http.requests import decode_base64
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult
 from runners.serving import metrics
 from runners.serving.application import application
 from runners.serving.batching import Batcher
-from runners.serving.ipc import Call
-from runners.serving.mounted import Mounted, Prepare
-from runners.serving.proxies import ASK, about_of, dependency, dependency_about, infer_of, own
+from runners.serving.mounted import MountedModel
+from runners.serving.proxies import LocalModel, RemoteModel
 from runners.serving.service import SPARE_SECONDS, configuration, resources, threads
 from runners.settings import settings
-from runners.summarization.model import SHAPES, SummarizationModel
-from runners.summarization.requests import options_of
-from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, summary_router
-from web.edge.caller import caller
+from runners.summarization.model import SummarizationModel
+from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, router
 from web.edge.disconnect import while_awaited
 
 if TYPE_CHECKING:
-    from runners.documents.document import Document
     from runners.models.summarizers.base import Summarizer
 
 logger = logging.getLogger("bentoml.atelier")
 PORT: Final = 5000
 
 
-def mounted(name: str | None = None) -> Mounted:
+def mounted(name: str | None = None) -> MountedModel:
     """The model of this process, or the one that this process's service depends on under the attribute ``name``."""
-
-    def api(one: str) -> Call:
-        return own(one) if name is None else dependency(name, one)
-
-    prepare, facts = preparing(api("read")), about_of(api("about"))
-    about = facts if name is None else dependency_about(name, facts)
-    infer = infer_of(api(ASK), settings().document_seconds + SPARE_SECONDS / 2)
-    return Mounted(infer, about, summary_router(prepare, about), EXAMPLE, EXAMPLE_INPUT, prepare)
-
-
-def preparing(read: Call) -> Prepare:
-    """Turns a document into what goes into a batch, in the model's process but outside its batches."""
-
-    async def prepare(item: InferenceRequest) -> InferenceRequest:
-        if not item.input_data.keys() & {"file", "image"}:
-            return item
-        (result,) = await read(requests=[item])
-        if result.error is not None:
-            raise told(result.error.code, result.error.message)
-        return item.model_copy(update={"input_data": result.output_data})
-
-    return prepare
+    seconds = settings().document_seconds + SPARE_SECONDS / 2
+    proxy = LocalModel(seconds, has_info=True) if name is None else RemoteModel(name, seconds, has_info=True)
+    return MountedModel(proxy, router, EXAMPLE, EXAMPLE_INPUT)
 
 
 def _summarizer() -> Summarizer:
@@ -85,30 +57,6 @@ def _extractive() -> Summarizer:
     return Extractive(ranker.read(store.path(SUMMARIZATION)), SUMMARIZATION)
 
 
-def payload(request: InferenceRequest) -> tuple[bytes, str]:
-    """The document's bytes and name. Raises InvalidInput."""
-    data = request.input_data
-    found = data.keys() & {"file", "image"}
-    if len(found) != 1 or not data.keys() <= found | {"filename"}:
-        raise InvalidInput(f"an item's input_data is {SHAPES}")
-    name = data.get("filename", "")
-    if not isinstance(name, str):
-        raise InvalidInput("filename must be a string")
-    kind = found.pop()
-    return data[kind] if isinstance(data[kind], bytes) else decode_base64(data[kind], kind), name
-
-
-def _as_input(document: Document) -> dict[str, Any]:
-    """What ``infer`` is given of a document."""
-    images = [b64encode(page).decode() for page in document.images]
-    parts = {"text": document.text, "title": document.title, "images": images, "pages": document.pages}
-    return {name: value for name, value in parts.items() if value}
-
-
-async def _together(work: Iterable[Awaitable[InferenceResult]]) -> list[InferenceResult]:
-    return list(await asyncio.gather(*work))
-
-
 _front = application(
     "Atelier: document summarization", "Texts, files, pictures of pages.", {"summarization": mounted()}
 )
@@ -120,16 +68,17 @@ class Summarization:
     """Document summarization on its own."""
 
     def __init__(self) -> None:
-        from runners.documents.pool.pool import Readers
+        from runners.documents.pool.pool import ReaderPool
         from runners.models.summarizers.warming import warm
 
-        self._model = SummarizationModel(_summarizer())
-        self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Summarization"))
-        self._long = Batcher(self._model.infer, 1, partial(metrics.batch, "Summarization"))
-        self._readers = Readers(settings().readers or None)
+        summarizer, observe = _summarizer(), partial(metrics.batch, "Summarization")
+        batches = Batcher(summarizer.summarize, MAX_ITEMS, observe)
+        long_batches = Batcher(summarizer.summarize, 1, observe) if summarizer.beside_others else None
+        self._readers = ReaderPool(settings().readers or None)
         self._readers.warm()
-        warm(self._model.summarizer)
-        logger.warning("summarizing with the engine %(engine)s: %(model)s", self._model.about())
+        self._model = SummarizationModel(summarizer, self._readers, batches, long_batches)
+        warm(summarizer)
+        logger.warning("summarizing with the engine %(engine)s: %(model)s", self._model.info())
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=600_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
@@ -137,38 +86,14 @@ class Summarization:
         return self._model.infer(requests)
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Summaries of texts of any length, which go through the batches in parts."""
-        seconds = settings().document_seconds
-        each = (self._model.whole(request, self._batches, seconds, self._long) for request in requests)
-        return list(await while_awaited(_together(each)))
+        """Summaries of texts and documents of any length; the work ends when the caller leaves."""
+        return await while_awaited(self._model.answer(requests, settings().document_seconds))
 
-    async def read(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Reads documents; the output_data of each is an input_data of ``infer``."""
-        return list(await while_awaited(_together(map(self._answer, requests))))
-
-    async def about(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, Any]:
         """Which engine serves, with which weights."""
-        return self._model.about()
+        return self._model.info()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
         """Ends the reading processes."""
         self._readers.close()
-
-    async def _answer(self, request: InferenceRequest) -> InferenceResult:
-        try:
-            return InferenceResult(output_data=await asyncio.to_thread(_as_input, await self._read(request)))
-        except RunnerError as error:
-            return InferenceResult(error=ItemError.of(error))
-
-    async def _read(self, request: InferenceRequest) -> Document:
-        options_of(request.parameters)  # what is wrong with them is said before the long work
-        data, name = await asyncio.to_thread(payload, request)
-        return await self._readers.read(
-            data,
-            name,
-            seconds=settings().document_seconds,
-            as_pictures=self._model.summarizer.reads_pictures,
-            pictures_only="image" in request.input_data,
-            caller=caller.get(),
-        )

@@ -10,14 +10,14 @@ import bentoml
 from fastapi import APIRouter
 
 from runners.artifacts.store import DIAGNOSIS
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, ItemError, answer_each
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError, ModelProxy, answer_each
 from runners.download.client import Downloader
 from runners.errors import RunnerError
 from runners.serving import metrics
 from runners.serving.application import application
 from runners.serving.batching import Batcher
-from runners.serving.mounted import Mounted
-from runners.serving.proxies import own_about, own_infer
+from runners.serving.mounted import MountedModel
+from runners.serving.proxies import LocalModel
 from runners.serving.service import configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import Options, check_fields, names_of, options_of, patient_of, texts_of
@@ -156,15 +156,15 @@ def _symptoms(readings: tuple[Reading, ...]) -> dict[str, Any]:
     }
 
 
-def router(infer: Infer, _: Downloader) -> APIRouter:
+def router(model: ModelProxy, _: Downloader) -> APIRouter:
     """The route over a diagnosis model, wherever it runs."""
-    return patient_router(infer, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLES, EXAMPLE)
+    return patient_router(model, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLES, EXAMPLE)
 
 
 _front = application(
     "Atelier: diagnosis of Chinese medicine",
     "Symptoms to syndrome elements and ranked syndromes.",
-    {"diagnosis": Mounted(own_infer(), own_about, router, EXAMPLE, EXAMPLE_INPUT)},
+    {"diagnosis": MountedModel(LocalModel(), router, EXAMPLE, EXAMPLE_INPUT)},
 )
 
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request
 
-from runners.contract import Infer, InferenceRequest
-from runners.errors import InvalidInput, UnknownSymptoms, UnsupportedMediaType, told
+from runners.contract import InferenceRequest, ModelProxy
+from runners.errors import InvalidInput, UnknownSymptoms, UnsupportedMediaType
 from runners.http import openapi
 from runners.http.requests import json_body, media_type
 from web.answers import JSONAnswer, timestamp
@@ -17,28 +17,26 @@ PARAMETERS: Final = "parameters"
 
 
 def patient_router(
-    infer: Infer, path: str, summary: str, examples: Mapping[str, dict[str, Any]], output: dict[str, Any]
+    model: ModelProxy, path: str, summary: str, examples: Mapping[str, dict[str, Any]], output: dict[str, Any]
 ) -> APIRouter:
     """``POST path``: the fields of an item's ``input_data`` and, beside them, its ``parameters``.
 
     ``examples`` are bodies by the name of their language.
     """
-    told_of = {**output, "confidence": 0.5, "timestamp": "2026-01-01T12:00:00.000Z"}
+    example = {**output, "confidence": 0.5, "timestamp": "2026-01-01T12:00:00.000Z"}
     routes = APIRouter(tags=[path.removeprefix("/")])
 
     @routes.post(
         path,
         summary=summary,
         openapi_extra=openapi.json_bodies(examples),
-        responses=openapi.answers(told_of, UnknownSymptoms),
+        responses=openapi.answers(example, UnknownSymptoms),
     )
     async def answer(request: Request) -> JSONAnswer:
         if media_type(request) != "application/json":
             raise UnsupportedMediaType("send application/json")
-        (result,) = await infer([_item(await json_body(request))])
-        if result.error is not None:
-            raise told(result.error.code, result.error.message)
-        return JSONAnswer({**(result.output_data or {}), "confidence": result.confidence, "timestamp": timestamp()})
+        (result,) = await model.infer([_item(await json_body(request))])
+        return JSONAnswer({**result.output(), "confidence": result.confidence, "timestamp": timestamp()})
 
     return routes
 

@@ -11,14 +11,14 @@ import bentoml
 from fastapi import APIRouter
 
 from runners.artifacts.store import DIAGNOSIS, TREATMENT
-from runners.contract import MAX_ITEMS, Infer, InferenceRequest, InferenceResult, ItemError, answer_each
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError, ModelProxy, answer_each
 from runners.download.client import Downloader
 from runners.errors import InvalidInput, RunnerError
 from runners.serving import metrics
 from runners.serving.application import application
 from runners.serving.batching import Batcher
-from runners.serving.mounted import Mounted
-from runners.serving.proxies import own_about, own_infer
+from runners.serving.mounted import MountedModel
+from runners.serving.proxies import LocalModel
 from runners.serving.service import configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import (
@@ -241,15 +241,15 @@ def _symptoms(used: tuple[Used, ...]) -> dict[str, Any]:
     }
 
 
-def router(infer: Infer, _: Downloader) -> APIRouter:
+def router(model: ModelProxy, _: Downloader) -> APIRouter:
     """The route over a treatment model, wherever it runs."""
-    return patient_router(infer, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLES, EXAMPLE)
+    return patient_router(model, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLES, EXAMPLE)
 
 
 _front = application(
     "Atelier: treatment of Chinese medicine",
     "Symptoms or a diagnosis to ranked herbs, textbook formulae and a principle.",
-    {"treatment": Mounted(own_infer(), own_about, router, EXAMPLE, EXAMPLE_INPUT)},
+    {"treatment": MountedModel(LocalModel(), router, EXAMPLE, EXAMPLE_INPUT)},
 )
 
 

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, ask
+from machine.devices import cores
+from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, answer_each, infer_each
 from runners.embedding import service as embedding
 from runners.embedding.service import EmbeddingModel
 from runners.engines.openvino_cpu import OpenVinoEngine
 from runners.errors import InvalidInput, RunnerError
 from runners.satellite import service as satellite
 from runners.satellite.service import SatelliteModel
-from runners.serving.machine import cores
 from runners.tcm import diagnosis, treatment
 from runners.tcm.diagnosis import DiagnosisModel
 from runners.tcm.treatment import TreatmentModel
@@ -198,9 +198,9 @@ def test_a_network_has_run_batches_large_and_small_before_it_is_ready(
 
     monkeypatch.setattr(OpenVinoEngine, "__call__", counting)
     service.inner()
-    assert batches[0] == OpenVinoEngine.batch
+    assert batches[0] == OpenVinoEngine.max_batch_size
     assert batches[-1] == 1
-    assert len(batches) >= 2 * len(set(batches)) or cores() == 1  # in every lane
+    assert len(batches) >= 2 * len(set(batches)) or cores() == 1  # in every stream
 
 
 @pytest.mark.parametrize("name", ["diagnosis", "treatment"])
@@ -229,10 +229,14 @@ def test_errors_stand_where_their_items_stood() -> None:
 
 
 async def test_a_model_is_not_asked_when_no_item_is_good() -> None:
-    async def unasked(requests: object) -> list[InferenceResult]:
-        raise AssertionError(requests)
+    class Unasked:
+        async def infer(self, requests: object) -> list[InferenceResult]:
+            raise AssertionError(requests)
 
-    (result,) = await ask(unasked, [InvalidInput("no")])
+        async def info(self) -> dict[str, Any] | None:
+            return {}
+
+    (result,) = await infer_each(Unasked(), [InvalidInput("no")])
     assert result.error is not None
 
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from runners.engines import load
-from runners.engines.load import Engine
+from runners.engines.base import Engine
 from runners.images import decode
 from runners.models.vision import graphs
 from runners.models.vision.satellite import CLASSES, UNKNOWN

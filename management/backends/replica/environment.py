@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
+from machine.devices import VISIBLE_DEVICES, listed_gpus
 from management.backends.base import Launch
 from management.domain.records import LONGEST_TIMEOUT
 from management.settings import Settings
@@ -28,7 +29,7 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
         "HOME": str(folder),
         "TMPDIR": str(_made(folder / "tmp")),
         "BENTOML_HOME": str(settings.bentoml_home),
-        "CUDA_VISIBLE_DEVICES": ",".join(device(gpu) for gpu in launch.gpus),
+        VISIBLE_DEVICES: ",".join(device(gpu) for gpu in launch.gpus),
         MARKER: launch.replica_id,
     }
 
@@ -49,8 +50,8 @@ def for_model(launch: Launch) -> dict[str, str]:
 
 def device(gpu: int) -> str:
     """The CUDA name of the GPU of that number among those that the control plane may see."""
-    visible = [one.strip() for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one.strip()]
-    return visible[gpu] if gpu < len(visible) else str(gpu)
+    names = listed_gpus() or []
+    return names[gpu] if gpu < len(names) else str(gpu)
 
 
 def _made(folder: Path) -> Path:

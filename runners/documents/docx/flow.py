@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from runners.documents.document import MAX_CHARACTERS, TOO_LONG
+from runners.documents.document import TOO_LONG
 from runners.documents.docx.elements import Fields, Paragraph, Run, Table
 from runners.documents.docx.styles import Styles
 from runners.errors import PayloadTooLarge
+from runners.limits import MAX_CHARACTERS
 
 MAX_PARAGRAPHS: Final = MAX_CHARACTERS
 """Most paragraphs of one part, those without text included."""

@@ -8,11 +8,12 @@ from typing import Final
 
 from PIL import Image
 
-from runners.documents.document import MAX_PAGES, TOO_MANY_PAGES
+from runners.documents.document import TOO_MANY_PAGES
 from runners.documents.docx.archive import Archive
 from runners.documents.scans.pages import AsPictures, PageReader
 from runners.errors import PayloadTooLarge, RunnerError
 from runners.images import decode
+from runners.limits import MAX_PAGES
 
 LARGE: Final = 50.0
 """Square centimetres from which a picture beside text may be a scan: below are logos, icons and signatures."""

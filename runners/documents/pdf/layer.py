@@ -9,12 +9,13 @@ from typing import Final, NamedTuple
 import pypdfium2
 from pypdfium2 import raw
 
-from runners.documents.document import MAX_CHARACTERS, TOO_LONG
+from runners.documents.document import TOO_LONG
 from runners.documents.html.html import spaced
 from runners.documents.pdf import letters, lines
 from runners.documents.pdf.letters import Box
 from runners.documents.text.plain import clean
 from runners.errors import PayloadTooLarge
+from runners.limits import MAX_CHARACTERS
 
 WIDE: Final = 0.7
 """The share of a line's height from which the white between two words may part columns or cells."""

@@ -14,7 +14,7 @@ import pypdfium2
 from pypdfium2 import raw
 
 from runners.documents import budget
-from runners.documents.document import MAX_CHARACTERS, MAX_PAGES, TOO_LONG, TOO_MANY_PAGES, Document
+from runners.documents.document import TOO_LONG, TOO_MANY_PAGES, Document
 from runners.documents.formats import EMPTY, LOCKED
 from runners.documents.html.html import MAX_TITLE, spaced
 from runners.documents.pdf import forms, lines, survey
@@ -23,6 +23,7 @@ from runners.documents.pdf.survey import Survey
 from runners.documents.scans.pages import AsPictures, PageReader
 from runners.documents.text.plain import clean
 from runners.errors import InvalidDocument, PayloadTooLarge
+from runners.limits import MAX_CHARACTERS, MAX_PAGES
 
 DAMAGED: Final = "the PDF is damaged, or ends too early"
 XFA: Final = (

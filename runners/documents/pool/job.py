@@ -19,7 +19,7 @@ IDLE_SHARE: Final = 0.4
 _ages = itertools.count()
 
 
-class Job:
+class ReadJob:
     """A document to be read. ``stop``, ``set_aside`` and ``fail`` may come from any thread and at any time."""
 
     def __init__(

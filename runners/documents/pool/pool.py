@@ -17,12 +17,12 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
+from machine.devices import cores
 from runners.documents.document import Document
-from runners.documents.pool.job import Job
-from runners.documents.pool.reader_process import Seat
+from runners.documents.pool.job import ReadJob
+from runners.documents.pool.reader_process import ReaderProcess
 from runners.documents.pool.turns import CLOSED, Turns
 from runners.errors import ModelUnavailable, NoText, ReadingTimeout
-from runners.serving.machine import cores
 
 OCR: Final = "runners.documents.scans.ocr:Ocr"
 MOST_WORKERS: Final = 4
@@ -34,19 +34,19 @@ TOO_SLOW: Final = "the document takes too long to read"
 NOT_WARM: Final = "the reading processes do not start"
 
 
-class Readers:
+class ReaderPool:
     """Reading processes, one document each at a time. ``ocr`` is where the class stands that reads pages."""
 
     def __init__(self, workers: int | None = None, *, ocr: str = OCR) -> None:
         general = workers or min(MOST_WORKERS, max(1, cores() // 2))
         threads = max(1, cores() // general)
-        self._quick = Seat(ocr, threads)
-        self._seats = [self._quick, *(Seat(ocr, threads) for _ in range(general))]
+        self._quick = ReaderProcess(ocr, threads)
+        self._readers = [self._quick, *(ReaderProcess(ocr, threads) for _ in range(general))]
         self._turns = Turns()
         self._is_warm = False
         self._end = Event()
         # A server that ends waits for no document: its threads are daemons, and its processes end with it.
-        self._threads = [Thread(target=self._work, args=(seat,), daemon=True) for seat in self._seats]
+        self._threads = [Thread(target=self._work, args=(reader,), daemon=True) for reader in self._readers]
         self._threads.append(Thread(target=self._watch, daemon=True))
         for thread in self._threads:
             thread.start()
@@ -67,7 +67,7 @@ class Readers:
         Raises what ``reader.read`` raises, InvalidDocument where its process died of it, ReadingTimeout, and
         ModelUnavailable where too many wait or a process was killed from outside. ``caller`` is whose turn it takes.
         """
-        job = Job(data, filename, as_pictures, pictures_only, caller)
+        job = ReadJob(data, filename, as_pictures, pictures_only, caller)
         self._turns.add(job)
         try:
             async with asyncio.timeout(seconds):
@@ -80,7 +80,7 @@ class Readers:
     def warm(self) -> None:
         """Returns when every process has read a page. Raises ModelUnavailable where OCR cannot be loaded."""
         self._is_warm = True
-        jobs = [_example() for _ in self._seats[1:]]
+        jobs = [_example() for _ in self._readers[1:]]
         for job in jobs:
             self._turns.add(job)
         late = wait([job.answer for job in jobs], WARM_SECONDS).not_done
@@ -96,25 +96,25 @@ class Readers:
         """Ends the processes, with what they are reading; may be called twice."""
         jobs = self._turns.close()
         self._end.set()
-        for seat in self._seats:
-            seat.kill()
+        for reader in self._readers:
+            reader.kill()
         for job in jobs:
             job.stop()
         for thread in self._threads:
             thread.join()
 
-    def _work(self, seat: Seat) -> None:
+    def _work(self, reader: ReaderProcess) -> None:
         """A thread's life."""
-        while self._do_next(seat):
-            if self._is_warm and seat.is_cold and self._turns.is_empty():
-                seat.do(_example() if seat is not self._quick else _short_example())
-        seat.leave()
+        while self._do_next(reader):
+            if self._is_warm and reader.is_cold and self._turns.is_empty():
+                reader.do(_example() if reader is not self._quick else _short_example())
+        reader.leave()
 
-    def _do_next(self, seat: Seat) -> bool:
+    def _do_next(self, reader: ReaderProcess) -> bool:
         """False at the end. The thread waits for another job without keeping this one, which may be large."""
-        job = self._turns.take(quick=seat is self._quick)
+        job = self._turns.take(quick=reader is self._quick)
         if job is not None:
-            self._turns.leave(job, again=not seat.do(job))
+            self._turns.leave(job, again=not reader.do(job))
         return job is not None
 
     def _watch(self) -> None:
@@ -125,7 +125,7 @@ class Readers:
             self._end.wait(LOOK_SECONDS)
 
 
-async def _answer(job: Job) -> Document:
+async def _answer(job: ReadJob) -> Document:
     """Raises ModelUnavailable where it is the readers that were closed, and not the caller who left."""
     answer = asyncio.wrap_future(job.answer)
     answer.add_done_callback(_heard)
@@ -141,13 +141,13 @@ def _heard(answer: asyncio.Future[Document]) -> None:
         answer.exception()
 
 
-def _example() -> Job:
-    return Job(_example_page(), "")
+def _example() -> ReadJob:
+    return ReadJob(_example_page(), "")
 
 
-def _short_example() -> Job:
+def _short_example() -> ReadJob:
     """What needs no OCR: the quick seat loads it when the first page comes, and saves its memory until then."""
-    return Job(b"Atelier", "")
+    return ReadJob(b"Atelier", "")
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from runners.documents.document import Document
 from runners.documents.pool import protocol
-from runners.documents.pool.job import Job
+from runners.documents.pool.job import ReadJob
 from runners.documents.pool.turns import CLOSED
 from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 
@@ -41,7 +41,7 @@ OURS: Final = str(Path(__file__).parents[3])
 """Where this package lies: ``bentoml.load`` takes a Bento's files off ``sys.path`` once the service is imported."""
 
 
-class Seat:
+class ReaderProcess:
     """Belongs to the thread that starts its processes: they would not outlive it. Only ``kill`` is for others."""
 
     def __init__(self, ocr: str, threads: int = 1) -> None:
@@ -55,7 +55,7 @@ class Seat:
         """Whether the next document would have to wait for a process."""
         return self._process is None and not self._is_closed
 
-    def do(self, job: Job) -> bool:
+    def do(self, job: ReadJob) -> bool:
         """Answers a job, whatever happens: the thread has others to do. False where it was set aside instead."""
         try:
             job.give(self._read(job))
@@ -83,7 +83,7 @@ class Seat:
         if process is not None:
             _ended(process)
 
-    def _read(self, job: Job) -> Document:
+    def _read(self, job: ReadJob) -> Document:
         process = self._living()
         if not job.begins(process):
             raise InvalidDocument(protocol.CANNOT_BE_READ)
@@ -100,7 +100,7 @@ class Seat:
             if job.ends() or is_spent:
                 self.leave()
 
-    def _cause(self, process: subprocess.Popen[bytes], job: Job, error: Exception) -> RunnerError:
+    def _cause(self, process: subprocess.Popen[bytes], job: ReadJob, error: Exception) -> RunnerError:
         """Whose fault it is that the process died, or said what makes no sense."""
         if self._is_closed:
             return ModelUnavailable(CLOSED)
@@ -135,7 +135,7 @@ def _environment() -> dict[str, str]:
     return {**passed, "PYTHONPATH": os.pathsep.join(filter(None, [*sys.path, OURS]))}
 
 
-def _ask(process: subprocess.Popen[bytes], job: Job) -> tuple[dict[str, Any], list[bytes]]:
+def _ask(process: subprocess.Popen[bytes], job: ReadJob) -> tuple[dict[str, Any], list[bytes]]:
     protocol.write(cast("BinaryIO", process.stdin), job.asked, [job.data])
     said, images = protocol.read(cast("BinaryIO", process.stdout))
     if said.get("cause"):

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from threading import Condition
 from typing import Final
 
-from runners.documents.pool.job import Job
+from runners.documents.pool.job import ReadJob
 from runners.errors import ModelUnavailable
 
 MAX_WAITING: Final = 64
@@ -46,14 +46,14 @@ class Turns:
 
     def __init__(self) -> None:
         self._changed = Condition()
-        self._waiting: list[Job] = []  # from the oldest to the newest
-        self._read: dict[Job, bool] = {}  # and whether it has the quick seat
+        self._waiting: list[ReadJob] = []  # from the oldest to the newest
+        self._read: dict[ReadJob, bool] = {}  # and whether it has the quick seat
         self._served: dict[str, int] = {}  # the number of the turn that a caller had last
         self._turn = 0
         self._idle_general_seats = 0
         self._is_closed = False
 
-    def add(self, job: Job) -> None:
+    def add(self, job: ReadJob) -> None:
         """Lets it wait. Raises ModelUnavailable when it may not, or these are closed."""
         with self._changed:
             if self._is_closed:
@@ -64,7 +64,7 @@ class Turns:
             self._changed.notify_all()
         job.answer.add_done_callback(lambda _: self._forget(job))
 
-    def take(self, *, quick: bool = False) -> Job | None:
+    def take(self, *, quick: bool = False) -> ReadJob | None:
         """The next document for a seat, when there is one; None when these are closed."""
         with self._changed:
             self._idle_general_seats += not quick
@@ -80,7 +80,7 @@ class Turns:
             self._changed.notify_all()  # the quick seat waits until no general one is idle
             return job
 
-    def leave(self, job: Job, *, again: bool = False) -> None:
+    def leave(self, job: ReadJob, *, again: bool = False) -> None:
         """The seat is free; ``again`` where the document was given back, and is as old as it was."""
         with self._changed:
             del self._read[job]
@@ -91,7 +91,7 @@ class Turns:
             self._forget_callers()
             self._changed.notify_all()
 
-    def overdue(self) -> list[Job]:
+    def overdue(self) -> list[ReadJob]:
         """Documents that are to be given back now."""
         with self._changed:
             quick = [job for job, is_quick in self._read.items() if is_quick]
@@ -108,7 +108,7 @@ class Turns:
             self._changed.wait_for(lambda: self._is_closed or (self._waiting and self._read))
             return not self._is_closed
 
-    def close(self) -> list[Job]:
+    def close(self) -> list[ReadJob]:
         """Nothing is taken any more; what waited and what is read are told."""
         with self._changed:
             self._is_closed = True
@@ -118,15 +118,15 @@ class Turns:
     def _has_one(self, quick: bool) -> bool:
         return bool(self._fitting(quick)) and not (quick and self._idle_general_seats)
 
-    def _fitting(self, quick: bool) -> list[Job]:
+    def _fitting(self, quick: bool) -> list[ReadJob]:
         return [job for job in self._waiting if not quick or job.tries < QUICK_TRIES]
 
-    def _next(self, quick: bool) -> Job:
+    def _next(self, quick: bool) -> ReadJob:
         fitting = self._fitting(quick)
         due = self._due({job.caller for job in fitting})
         return [job for job in fitting if job.caller == due][-1 if quick else 0]
 
-    def _hinders(self, job: Job) -> bool:
+    def _hinders(self, job: ReadJob) -> bool:
         """Whether the document on the quick seat has had its share, and another waits for it."""
         turns = job.seconds() / QUICK_SECONDS
         others = self._fitting(quick=True)
@@ -136,7 +136,7 @@ class Turns:
         read = Counter(job.caller for job in self._read)
         return min(callers, key=lambda one: (read[one], self._served.get(one, 0), one))
 
-    def _held_too_long(self) -> Iterator[Job]:
+    def _held_too_long(self) -> Iterator[ReadJob]:
         """The one that has burnt most of its turn, where another caller waits of whom nothing is read."""
         callers = {job.caller for job in self._read}
         general = [job for job, is_quick in self._read.items() if not is_quick]
@@ -145,11 +145,11 @@ class Turns:
             if _spent(job) > 1:
                 yield job
 
-    def _is_full(self, job: Job) -> bool:
+    def _is_full(self, job: ReadJob) -> bool:
         size = job.size + sum(one.size for one in self._waiting)
         return len(self._waiting) >= MAX_WAITING or (bool(self._waiting) and size > MAX_WAITING_BYTES)
 
-    def _refuse_another(self, newcomer: Job) -> None:
+    def _refuse_another(self, newcomer: ReadJob) -> None:
         """Makes room. Raises ModelUnavailable where no other has less of a right to wait."""
         counts = Counter(job.caller for job in self._waiting)
         greediest = max(counts.values())
@@ -161,7 +161,7 @@ class Turns:
         self._waiting.remove(refused)
         refused.fail(ModelUnavailable(TOO_MANY))
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: ReadJob) -> None:
         """An answer is there: of one that waited, its caller has left."""
         with self._changed:
             if job in self._waiting:
@@ -174,6 +174,6 @@ class Turns:
         self._served = {name: turn for name, turn in self._served.items() if name in present}
 
 
-def _spent(job: Job) -> float:
+def _spent(job: ReadJob) -> float:
     """The share of its turn that a document has burnt."""
     return job.seconds() / float(TURN_SECONDS * GROWTH**job.tries)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import rapidocr
 from PIL import Image, ImageFilter
 
+from machine.devices import cores
 from runners.documents.scans import gutters, layout
-from runners.serving.machine import cores
 
 MAX_PIXELS: Final = 4_000_000  # of the picture that lines are cut out of: 200 dots an inch on A4
 DETECTION_PIXELS: Final = 1_100_000  # of the picture that lines are looked for in: 105 dots an inch on A4

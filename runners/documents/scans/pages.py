@@ -13,7 +13,7 @@ from runners.errors import PayloadTooLarge
 from runners.limits import MAX_BYTES
 
 MAX_PICTURES: Final = 64 * 1024 * 1024
-"""Most bytes of one document's pages as PNG, which base64 makes 86 MiB of: a request may have 128."""
+"""Most bytes of one document's pages as PNG."""
 LONGEST_SIDE: Final = 3072
 """Pixels of a picture's longer side that are kept: engines that read pictures reduce larger ones to it themselves."""
 

@@ -8,11 +8,12 @@ from typing import Final
 
 from PIL import Image
 
-from runners.documents.document import MAX_PAGES, TOO_MANY_PAGES, Document
+from runners.documents.document import TOO_MANY_PAGES, Document
 from runners.documents.scans import fax
 from runners.documents.scans.pages import PageReader
 from runners.errors import InvalidDocument, PayloadTooLarge
 from runners.images import decode
+from runners.limits import MAX_PAGES
 
 SUBFILE: Final = 254
 """The TIFF tag whose lowest bit marks a smaller copy of another page."""

@@ -6,10 +6,11 @@ import codecs
 import re
 from typing import Final
 
-from runners.documents.document import MAX_CHARACTERS, TOO_LONG
+from runners.documents.document import TOO_LONG
 from runners.documents.formats import ACCEPTED
 from runners.documents.text import encodings
 from runners.errors import PayloadTooLarge, UnsupportedMediaType
+from runners.limits import MAX_CHARACTERS
 
 MAX_BYTES: Final = 4 * MAX_CHARACTERS + 4
 """No encoding takes more bytes than four for a character."""

@@ -17,7 +17,7 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from runners.artifacts import precision_check, store
 from runners.engines import load, torch_gpu
-from runners.engines.load import Name
+from runners.engines.base import Name
 from runners.errors import ModelUnavailable
 from runners.models.vision import graphs
 from runners.models.vision.networks import SatelliteNet

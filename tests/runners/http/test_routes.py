@@ -12,15 +12,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from runners.contract import InferenceRequest, InferenceResult, ItemError
+from runners.contract import InferenceRequest, InferenceResult, ItemError, ModelProxy
 from runners.download.client import Downloader
 from runners.embedding import service as embedding
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
 from runners.http import requests as reading
 from runners.satellite import service as satellite
-from runners.serving.application import application
+from runners.serving.application import Info, application
 from runners.serving.fast_path import Direct
-from runners.serving.mounted import About, Mounted
+from runners.serving.mounted import MountedModel
 from runners.settings import Settings
 from tests.conftest import encoded
 
@@ -31,8 +31,11 @@ TEXT = b64encode(IMAGE).decode()
 class Echo:
     """A model that says what it was sent; bytes that begin with "bad" are no picture to it."""
 
-    async def __call__(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         return [self._answer(request) for request in requests]
+
+    async def info(self) -> dict[str, Any] | None:
+        return {}
 
     def _answer(self, request: InferenceRequest) -> InferenceResult:
         image = request.input_data["image"]
@@ -44,8 +47,18 @@ class Echo:
 class Down:
     """A model whose process is gone."""
 
-    async def __call__(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
         raise ModelUnavailable("the model does not answer; try again")
+
+    async def info(self) -> dict[str, Any] | None:
+        return None
+
+
+class Frozen(Down):
+    """A model whose process does not even say that it is not ready."""
+
+    async def info(self) -> dict[str, Any] | None:
+        raise TimeoutError
 
 
 class OneHost(Downloader):
@@ -60,23 +73,16 @@ class OneHost(Downloader):
         return IMAGE
 
 
-def app(model: Any, beside: Mapping[str, About] | None = None) -> FastAPI:
-    downloader = OneHost()
-
-    async def about() -> dict[str, Any] | None:
-        return None if isinstance(model, Down) else {}
-
-    async def frozen() -> dict[str, Any] | None:
-        raise TimeoutError
-
+def app(model: ModelProxy, beside: Mapping[str, Info] | None = None) -> FastAPI:
+    other = Frozen() if isinstance(model, Down) else model
     return application(
         "test",
         "test",
         {
-            "satellite": Mounted(model, about, satellite.router, satellite.EXAMPLE),
-            "embedding": Mounted(model, frozen if isinstance(model, Down) else about, embedding.router, {}),
+            "satellite": MountedModel(model, satellite.router, satellite.EXAMPLE),
+            "embedding": MountedModel(other, embedding.router, {}),
         },
-        downloader,
+        OneHost(),
         beside,
     )
 
@@ -282,7 +288,7 @@ async def test_what_stands_beside_the_models_is_told_of_by_health_and_must_be_re
         await asyncio.sleep(60)
         return {}
 
-    async def health_of(**beside: About) -> httpx.Response:
+    async def health_of(**beside: Info) -> httpx.Response:
         transport = httpx.ASGITransport(app(Echo(), beside))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             return await client.get("/health")

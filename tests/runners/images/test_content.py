@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from runners.contract import InferenceRequest, InferenceResult
 from runners.images.decode import decode
-from runners.images.pipeline import Pictures
+from runners.images.pipeline import ImagePipeline
 from runners.satellite.content import is_empty
 from runners.satellite.service import SatelliteModel
 from tests.conftest import encoded, picture
@@ -139,21 +139,22 @@ def test_a_picture_of_nothing_is_rejected_in_the_documented_shape(name: str, sto
 def test_the_network_never_sees_what_was_answered_before_it() -> None:
     seen: list[int] = []
 
-    def prepare(image: Image.Image, parameters: dict[str, Any]) -> int | InferenceResult:
-        return InferenceResult(output_data={"seen": False}) if is_empty(image) else image.width
+    class Widths:
+        def prepare(self, image: Image.Image, parameters: dict[str, Any]) -> int | InferenceResult:
+            return InferenceResult(output_data={"seen": False}) if is_empty(image) else image.width
 
-    def compute(widths: list[int]) -> list[InferenceResult]:
-        seen.extend(widths)
-        return [InferenceResult(output_data={"seen": width}) for width in widths]
+        def compute(self, prepared: list[int]) -> list[InferenceResult]:
+            seen.extend(prepared)
+            return [InferenceResult(output_data={"seen": width}) for width in prepared]
 
     files = [encoded(size=(30, 30)), _flat(), b"no picture", encoded(size=(40, 40)), _flat()]
     requests = [InferenceRequest(input_data={"image": data}) for data in files]
-    pictures: Pictures[int] = Pictures(prepare, compute, 32, (8, 1))
-    together, alone = pictures.infer(requests), asyncio.run(pictures.ask(requests))
+    pipeline: ImagePipeline[int] = ImagePipeline(Widths(), 32, 8)
+    together, alone = pipeline.infer(requests), asyncio.run(pipeline.answer(requests))
     for results in (together, alone):
         told = [result.output_data and result.output_data["seen"] for result in results]
         assert told == [30, False, None, 40, False]
-    assert pictures.infer(requests[1:2])[0].output_data == {"seen": False}
+    assert pipeline.infer(requests[1:2])[0].output_data == {"seen": False}
     assert sorted(seen) == [30, 30, 40, 40]
 
 

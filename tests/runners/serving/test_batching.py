@@ -149,9 +149,9 @@ async def test_every_batch_is_told_of_with_its_size() -> None:
     assert sum(told) == 3
 
 
-async def test_batches_are_computed_in_lanes_beside_one_another() -> None:
+async def test_batches_are_computed_in_streams_side_by_side() -> None:
     compute = Doubling(held=True)
-    batcher = Batcher(compute, 2, lanes=2)
+    batcher = Batcher(compute, 2, streams=2)
     asked = [asyncio.ensure_future(batcher([number])) for number in range(6)]
     await turns()
     assert compute.batches == [[0, 1], [2, 3]]

@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runners.contract import InferenceRequest, InferenceResult, ItemError
 from runners.errors import InvalidInput, ModelTimeout, ModelUnavailable
-from runners.serving.ipc import Inner, Line
+from runners.serving.ipc import IpcClient, IpcEndpoint
 from web.edge.middleware import Edge, Limits
 
-NAMES = frozenset({"ask", "about"})
+NAMES = frozenset({"ask", "info"})
 
 
 class Model:
@@ -40,7 +40,7 @@ class Model:
             raise ValueError("secret")
         return [_said(one) for one in requests]
 
-    async def about(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, Any]:
         return {"engine": "echo"}
 
     async def hidden(self) -> str:
@@ -60,17 +60,17 @@ async def elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def served(path: Path, app: ASGIApp | None = None) -> AsyncIterator[Line]:
+async def served(path: Path, app: ASGIApp | None = None) -> AsyncIterator[IpcClient]:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
     listening.listen()  # whoever connects before the server runs is served when it does
-    server = uvicorn.Server(uvicorn.Config(app or Inner(elsewhere, NAMES), log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app or IpcEndpoint(elsewhere, NAMES), log_level="error", lifespan="off"))
     task = asyncio.create_task(server.serve([listening]))
-    line = Line(f"file://{path}")
+    client = IpcClient(f"file://{path}")
     try:
-        yield line
+        yield client
     finally:
-        await line.close()
+        await client.close()
         server.should_exit = server.force_exit = True
         await task
 
@@ -86,9 +86,9 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 async def test_bytes_numbers_texts_and_errors_arrive_as_they_were(tmp_path: Path) -> None:
     asked = {"text": "头痛 é", "number": 2**63 - 1, "half": 0.1, "none": None, "list": [True, {"deep": [1]}]}
     request = InferenceRequest(input_data={**asked, "image": bytes(range(256))}, parameters={"lang": "fr"})
-    async with served(tmp_path / "s") as line:
-        good, bad = await line.ask("ask", [request, InferenceRequest(input_data={"bad": True})])
-        assert await line.ask("about") == {"engine": "echo"}
+    async with served(tmp_path / "s") as client:
+        good, bad = await client.call("ask", [request, InferenceRequest(input_data={"bad": True})])
+        assert await client.call("info") == {"engine": "echo"}
     assert good.output_data == {"data": {**asked, "size": 256}, "parameters": {"lang": "fr"}}
     assert good.confidence == 0.5
     assert bad.error is not None
@@ -97,40 +97,40 @@ async def test_bytes_numbers_texts_and_errors_arrive_as_they_were(tmp_path: Path
 
 @pytest.mark.usefixtures("model")
 async def test_two_hundred_calls_at_once_are_answered(tmp_path: Path) -> None:
-    async with served(tmp_path / "s") as line:
-        asked = [line.ask("ask", [InferenceRequest(input_data={"number": number})]) for number in range(200)]
+    async with served(tmp_path / "s") as client:
+        asked = [client.call("ask", [InferenceRequest(input_data={"number": number})]) for number in range(200)]
         told = await asyncio.gather(*asked)
     assert [one[0].output_data["data"]["number"] for one in told] == [*range(200)]
 
 
 @pytest.mark.usefixtures("model")
 async def test_only_what_is_named_can_be_asked(tmp_path: Path) -> None:
-    async with served(tmp_path / "s") as line:
+    async with served(tmp_path / "s") as client:
         for name in ("hidden", "__init__", "../ask", ""):
             with pytest.raises(ModelUnavailable):
-                await line.ask(name)
+                await client.call(name)
 
 
 @pytest.mark.usefixtures("model")
 async def test_a_model_that_raises_is_unavailable_and_says_no_more(tmp_path: Path) -> None:
-    async with served(tmp_path / "s") as line:
+    async with served(tmp_path / "s") as client:
         with pytest.raises(ModelUnavailable) as raised:
-            await line.ask("ask", [InferenceRequest(input_data={"raise": True})])
+            await client.call("ask", [InferenceRequest(input_data={"raise": True})])
     assert "secret" not in str(raised.value)
 
 
 async def test_a_process_that_is_not_there_is_an_error_that_can_be_tried_again(tmp_path: Path) -> None:
-    line = Line(f"file://{tmp_path}/nobody")
+    client = IpcClient(f"file://{tmp_path}/nobody")
     with pytest.raises(ModelUnavailable, match="try again"):
-        await line.ask("ask", [])
-    await line.close()
+        await client.call("ask", [])
+    await client.close()
 
 
 async def test_whoever_leaves_ends_the_work(tmp_path: Path, model: Model) -> None:
     limits = Limits(body_bytes=1000, request_seconds=60, body_seconds=60)
-    edge = Edge(Inner(elsewhere, NAMES), name="Inner", routes=lambda _: True, limits=limits, trusted=True)
-    async with served(tmp_path / "s", edge) as line:
-        asked = asyncio.ensure_future(line.ask("ask", [InferenceRequest(input_data={"hang": True})]))
+    edge = Edge(IpcEndpoint(elsewhere, NAMES), name="Model", routes=lambda _: True, limits=limits, trusted=True)
+    async with served(tmp_path / "s", edge) as client:
+        asked = asyncio.ensure_future(client.call("ask", [InferenceRequest(input_data={"hang": True})]))
         await asyncio.wait_for(model.asked.wait(), 30)
         asked.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -142,6 +142,6 @@ async def test_a_deadline_of_the_models_process_is_a_timeout(tmp_path: Path) -> 
     async def late(scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("late", status_code=504)(scope, receive, send)
 
-    async with served(tmp_path / "s", late) as line:
+    async with served(tmp_path / "s", late) as client:
         with pytest.raises(ModelTimeout):
-            await line.ask("ask", [])
+            await client.call("ask", [])

@@ -10,17 +10,18 @@ from typing import Any
 import httpx
 import pytest
 
-from runners.contract import InferenceRequest, InferenceResult, ItemError
+from runners.contract import InferenceRequest, InferenceResult, ModelProxy
+from runners.documents.document import Document
 from runners.download.client import Downloader
 from runners.errors import InvalidDocument, ModelUnavailable, NoText, RunnerError
 from runners.models.summarizers.base import Summarizer, Task
 from runners.serving.application import application
+from runners.serving.batching import Batcher
 from runners.serving.fast_path import Direct
-from runners.serving.mounted import Mounted
+from runners.serving.mounted import MountedModel
 from runners.settings import Settings
 from runners.summarization.model import SummarizationModel
-from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, summary_router
-from runners.summarization.service import payload, preparing
+from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, router
 
 TEXT = "The first sentence. The second sentence. The third sentence."
 ADDED = {"engine": "first", "model": "double", "language": "en", "ignored_parameters": ["temperature"]}
@@ -40,25 +41,39 @@ class FirstSentence(Summarizer):
 
 
 class Reader:
-    """Reads bytes as text, in the place of the model's process; what begins with a NUL is no document."""
+    """Reads bytes as text; what begins with a NUL is no document."""
 
-    async def __call__(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        (request,) = requests
-        data, _ = payload(request)
+    async def read(self, data: bytes, filename: str, **_: Any) -> Document:
         if data.startswith(b"\0"):
-            return [InferenceResult(error=ItemError.of(InvalidDocument("the document is damaged")))]
+            raise InvalidDocument("the document is damaged")
         if data == b"blank":
-            return [InferenceResult(error=ItemError.of(NoText("no text was found")))]
-        return [InferenceResult(output_data={"text": data.decode(), "pages": 3})]
+            raise NoText("no text was found")
+        return Document(data.decode(), 3)
 
 
-def client_of(infer: Any) -> httpx.AsyncClient:
-    prepare = preparing(Reader())
+class Alone:
+    """The model in the process of its routes."""
 
-    async def about() -> dict[str, Any] | None:
-        return {"engine": "first", "model": "double"}
+    def __init__(self) -> None:
+        summarizer = FirstSentence()
+        self._model = SummarizationModel(summarizer, Reader(), Batcher(summarizer.summarize, 32))
 
-    mounted = Mounted(infer, about, summary_router(prepare, about), EXAMPLE, EXAMPLE_INPUT, prepare)
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        return await self._model.answer(requests, 60)
+
+    async def info(self) -> dict[str, Any] | None:
+        return self._model.info()
+
+
+class Gone(Alone):
+    """A model whose process is not there."""
+
+    async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
+        raise ModelUnavailable("the model does not answer; try again")
+
+
+def client_of(model: ModelProxy) -> httpx.AsyncClient:
+    mounted = MountedModel(model, router, EXAMPLE, EXAMPLE_INPUT)
     app = application("test", "test", {"summarization": mounted}, Downloader(Settings()))
     direct = Direct(app, app.state.endpoints)  # as the edge calls them
     return httpx.AsyncClient(transport=httpx.ASGITransport(direct), base_url="http://test")
@@ -66,12 +81,7 @@ def client_of(infer: Any) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    model = SummarizationModel(FirstSentence())
-
-    async def infer(requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        return model.infer(list(requests))
-
-    async with client_of(infer) as one:
+    async with client_of(Alone()) as one:
         yield one
 
 
@@ -296,10 +306,7 @@ async def test_the_native_route_reads_documents_too(client: httpx.AsyncClient) -
 
 
 async def test_a_model_that_is_gone_is_not_the_callers_fault() -> None:
-    async def gone(requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        raise ModelUnavailable("the model does not answer; try again")
-
-    async with client_of(gone) as client:
+    async with client_of(Gone()) as client:
         for path, sent in (
             ("/summarize/text", {"json": {"text": TEXT}}),
             ("/batch/summarize", {"json": {"texts": [TEXT]}}),

@@ -64,10 +64,10 @@ class Told:
 async def test_a_models_process_is_told_who_asks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bentoml, "get_current_service", Told)
     request: Any = InferenceRequest(input_data={})
-    async with served(tmp_path / "s") as line:
+    async with served(tmp_path / "s") as client:
         token = caller.set(name)
         try:
-            (result,) = await line.ask("ask", [request])
+            (result,) = await client.call("ask", [request])
         finally:
             caller.reset(token)
     assert result.output_data == {"caller": name}

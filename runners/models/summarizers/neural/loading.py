@@ -9,8 +9,8 @@ from typing import Any, Final
 import psutil
 import torch
 
+from machine.devices import cores
 from runners.models.summarizers.neural.checkpoints import INSTALL, Checkpoint, CheckpointError
-from runners.serving.machine import cores
 
 ROOM: Final = 1.2
 """How much more than its weights a model needs: activations, and the cache of one text."""

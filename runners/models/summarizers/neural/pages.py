@@ -12,8 +12,8 @@ from typing import Final
 
 from PIL import Image, ImageDraw, ImageFont
 
-from runners.documents.document import MAX_PAGES
 from runners.errors import PayloadTooLarge, RunnerError
+from runners.limits import MAX_PAGES
 
 SIZE: Final = (1240, 1754)
 """Pixels of a page."""

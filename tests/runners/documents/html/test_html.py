@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from runners.documents.document import MAX_CHARACTERS
 from runners.documents.html import html
 from runners.documents.reader import read
 from runners.documents.text import markdown
 from runners.errors import PayloadTooLarge
+from runners.limits import MAX_CHARACTERS
 from tests.doubles.documents_doubles import Blind
 
 PAGE = """<!doctype html><html><head><title>The  page's

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from runners.documents import budget
-from runners.documents.pool.pool import Readers
+from runners.documents.pool.pool import ReaderPool
 from runners.documents.pool.reader_main import MAX_MEMORY
 from runners.errors import RunnerError
 from tests.inputs.documents_made import pdf, typed
@@ -48,7 +48,7 @@ def computed() -> float:
 async def taken(data: bytes, filename: str) -> float:
     """Seconds of computing in which a document was read or refused, by a process of its own."""
     before = computed()
-    readers = Readers(1, ocr="tests.doubles.documents_doubles:Sized")
+    readers = ReaderPool(1, ocr="tests.doubles.documents_doubles:Sized")
     try:
         answers = await asyncio.gather(readers.read(data, filename, seconds=SECONDS), return_exceptions=True)
     finally:
@@ -101,7 +101,7 @@ async def test_no_picture_is_slow(name: str) -> None:
 
 
 async def test_no_reading_process_may_have_more_memory_than_is_promised() -> None:
-    readers = Readers(1, ocr="tests.doubles.documents_doubles:Sized")
+    readers = ReaderPool(1, ocr="tests.doubles.documents_doubles:Sized")
     try:
         await readers.read(b"a", "", seconds=SECONDS)
         (process,) = (
@@ -115,7 +115,7 @@ async def test_no_reading_process_may_have_more_memory_than_is_promised() -> Non
 async def test_a_short_document_is_answered_beside_sixteen_hostile_ones_from_the_same_address() -> None:
     short = pdf(typed(["Some text, which is long enough not to be taken for a stamp on a scan."]))
     weapons = [soft_masks(), PDFS["300,000 fills"](), heavy_pages(), PDFS["nested forms"]()] * 4
-    readers = Readers(1, ocr="tests.doubles.documents_doubles:Sized")
+    readers = ReaderPool(1, ocr="tests.doubles.documents_doubles:Sized")
     begun = asyncio.get_running_loop().time()
     heavy = [asyncio.create_task(readers.read(one, "a.pdf", seconds=SECONDS, caller="a")) for one in weapons]
     try:

@@ -23,8 +23,8 @@ from PIL import Image
 
 from runners.documents.document import Document
 from runners.documents.pool import pool, reader_process, turns
-from runners.documents.pool.job import Job
-from runners.documents.pool.pool import Readers
+from runners.documents.pool.job import ReadJob
+from runners.documents.pool.pool import ReaderPool
 from runners.documents.pool.turns import MAX_WAITING
 from runners.errors import (
     InvalidDocument,
@@ -40,8 +40,8 @@ SECONDS = 60.0
 
 
 @contextmanager
-def readers(ocr: str, workers: int = 1) -> Iterator[Readers]:
-    found = Readers(workers, ocr=f"tests.doubles.documents_doubles:{ocr}")
+def readers(ocr: str, workers: int = 1) -> Iterator[ReaderPool]:
+    found = ReaderPool(workers, ocr=f"tests.doubles.documents_doubles:{ocr}")
     try:
         yield found
     finally:
@@ -217,13 +217,13 @@ async def test_a_caller_who_leaves_the_queue_costs_nobody_a_process() -> None:
 
 
 async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Job] = []
+    made: list[ReadJob] = []
 
-    def job(*arguments: Any) -> Job:
-        made.append(Job(*arguments))
+    def job(*arguments: Any) -> ReadJob:
+        made.append(ReadJob(*arguments))
         return made[-1]
 
-    monkeypatch.setattr(pool, "Job", job)
+    monkeypatch.setattr(pool, "ReadJob", job)
     with readers("Hanging") as found:
         being_read = [asyncio.create_task(found.read(page(), "", seconds=SECONDS)) for _ in range(2)]
         await until(lambda: len(children()) == 2)
@@ -249,14 +249,14 @@ async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(m
 
 
 async def test_a_reader_that_waits_keeps_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[weakref.ref[Job]] = []
+    made: list[weakref.ref[ReadJob]] = []
 
-    def job(*arguments: Any) -> Job:
-        one = Job(*arguments)
+    def job(*arguments: Any) -> ReadJob:
+        one = ReadJob(*arguments)
         made.append(weakref.ref(one))
         return one
 
-    monkeypatch.setattr(pool, "Job", job)
+    monkeypatch.setattr(pool, "ReadJob", job)
     with readers("Sized") as found:
         await found.read(page(), "", seconds=SECONDS)
         await until(lambda: gc.collect() >= 0 and made[0]() is None)
@@ -373,10 +373,10 @@ async def test_closing_answers_those_who_wait_and_leaves_no_process() -> None:
 
 SERVER = """
 import asyncio, sys, psutil
-from runners.documents.pool.pool import Readers
+from runners.documents.pool.pool import ReaderPool
 from tests.runners.documents.pool.test_pool import page
 async def main():
-    readers = Readers(1, ocr="tests.doubles.documents_doubles:HangingOnLargePages")
+    readers = ReaderPool(1, ocr="tests.doubles.documents_doubles:HangingOnLargePages")
     await readers.read(page(), "", seconds=60)
     task = asyncio.create_task(readers.read(page(600), "", seconds=60)) if sys.argv[1] == "busy" else None
     await asyncio.sleep(0.3)

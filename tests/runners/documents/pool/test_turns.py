@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runners.documents.pool.job import Job
+from runners.documents.pool.job import ReadJob
 from runners.documents.pool.turns import GROWTH, MAX_WAITING, MAX_WAITING_BYTES, QUICK_SECONDS, TURN_SECONDS, Turns
 from runners.errors import ModelUnavailable
 
 
-class Timed(Job):
+class Timed(ReadJob):
     """A document that has burnt what it is told to have burnt."""
 
     def __init__(self, caller: str = "a", size: int = 1) -> None:

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from runners.documents import formats, reader
-from runners.documents.document import MAX_CHARACTERS
 from runners.documents.formats import Kind
+from runners.documents.pool import protocol
 from runners.documents.scans.pages import LONGEST_SIDE, MAX_PICTURES, AsPictures
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge, UnsupportedMediaType
-from runners.limits import MAX_BYTES
+from runners.limits import MAX_BYTES, MAX_CHARACTERS
 from tests.doubles.documents_doubles import Blind, Sized
 from tests.inputs.documents_made import pdf, saved, typed, word, written, zipped
 
@@ -128,8 +128,8 @@ def test_a_picture_of_noise_is_made_small_enough_to_be_sent() -> None:
     assert MAX_BYTES / 2 < len(image) <= MAX_BYTES
 
 
-def test_the_pictures_of_one_document_fit_into_one_request_as_base64() -> None:
-    assert MAX_PICTURES * 4 / 3 < 0.75 * 128 * 1024 * 1024
+def test_the_pictures_of_one_document_fit_into_one_answer_of_a_reading_process() -> None:
+    assert MAX_PICTURES <= protocol.MAX_BYTES
 
 
 def test_pictures_have_a_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:

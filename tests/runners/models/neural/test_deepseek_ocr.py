@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from runners.documents.document import MAX_PAGES
 from runners.errors import InvalidImage, PayloadTooLarge, RunnerError, UnsupportedMediaType
+from runners.limits import MAX_PAGES
 from runners.models.summarizers.base import Task
 from runners.models.summarizers.neural import checkpoints, loading, pages
 from runners.models.summarizers.neural.deepseek_ocr import DeepSeekOcr
