@@ -31,7 +31,7 @@ STORED = "the-stored-key"
 ANNOUNCING = """
 import sys, time
 from pathlib import Path
-from web import server_file
+from web.server import server_file
 with server_file.announced(Path(sys.argv[1]), "http://127.0.0.1:1", 1):
     print("there", flush=True)
     time.sleep(60)
@@ -260,9 +260,9 @@ def test_fit_settings_are_said_to_be_so(home: Path) -> None:
 
 
 def test_an_interrupted_restore_is_said_before_a_server_starts(home: Path) -> None:
-    from management.backup import replacing
+    from management.backup.swap import UNFINISHED
 
-    (home / replacing.JOURNAL).write_text("")
+    (home / UNFINISHED).write_text("")
     done = run("check")
     assert done.exit_code == 2
     assert "restore" in done.stderr
