@@ -18,7 +18,7 @@ from typing import Any, Final
 import bentoml
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 
-from management.api.routes import PREFIX
+from management.api import PREFIX
 from management.platform import Platform
 from runners.embedding import service as embedding
 from runners.embedding.service import Embedding
