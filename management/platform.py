@@ -15,7 +15,7 @@ from management.auth.bootstrap_key import first_key
 from management.backends import machine, registry
 from management.backends.backend import Backend
 from management.backends.engine import Engine
-from management.backup import replacing
+from management.backup.swap import interrupted
 from management.control.activation import Activator
 from management.control.autoscaling.autoscaler import Autoscaler
 from management.control.change_feed import ChangeFeed
@@ -152,8 +152,8 @@ class Platform:
         Raises what no waiting mends.
         """
         failpoints.arm(self.settings.failpoint)
-        if (self.settings.home / replacing.JOURNAL).exists():
-            raise RuntimeError(f"a restore into {self.settings.home} was interrupted: run it again, then start")
+        if (reason := interrupted(self.settings.home)) is not None:
+            raise RuntimeError(reason)
         if (later := await opened(self.settings.home.absolute(), self._open)) is not None:
             self._tasks.append(later)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from management.backup import replacing
+from management.backup.swap import interrupted
 from management.settings import Settings
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -44,8 +44,8 @@ def obstacles(settings: Settings) -> list[str]:
 
 def _home(settings: Settings) -> Iterator[str]:
     home = settings.home.absolute()
-    if (home / replacing.JOURNAL).exists():
-        yield f"a restore into {home} was interrupted; run it again: python -m management restore FILE"
+    if (reason := interrupted(home)) is not None:
+        yield reason
     existing = next(one for one in (home, *home.parents) if one.exists())
     if (reason := _unwritable(existing)) is not None:
         yield f"ATELIER_HOME cannot be written: {reason}: {home}"

@@ -168,7 +168,7 @@ def _add(archive: tarfile.TarFile, contents: Contents, path: Path, name: str) ->
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
-            raise BackupError(f"{path} is no regular file")
+            raise BackupError(f"{path} is not a regular file")
         counted = _Digesting(file)
         member = _member(name, about.st_size)
         member.mode = PRIVATE | (about.st_mode & 0o111 if name.startswith("store/") else 0)

@@ -1,8 +1,16 @@
-"""Puts back what ``management/backup/archive.py`` wrote: everything is looked at before anything of it takes a place.
+"""Restores what ``management/backup/archive.py`` wrote, into a home that is empty or whose old state is set aside.
 
-An archive is data of somebody else's until then: only regular files are taken out of it, under names that this version
-itself would have given, into a folder of their own; all of them must be as the manifest tells. Then
-``management/backup/replacing.py`` puts them into their places, all or none.
+    1. unpack into ``.restore-*`` and check everything     killed: nothing has changed, the next restore removes it
+    2. set aside what is in the places, in ``before-DATE``
+    3. move the new parts into their places                killed in 2 or 3: ``restore.unfinished`` says so
+
+An archive is untrusted data until it is checked: only regular files are taken out of it, under names that this version
+itself would have given, into a private folder, and all of them must match the manifest. An error in 2 or 3 undoes both
+(``management/backup/swap.py``). Nothing that was there is deleted; an operator moves it back, or removes it.
+
+``before-DATE`` lies inside each folder, and not beside it: the folders are mount points in containers, and hold files
+that no archive has, such as tokens. ``tarfile.data_filter`` would add nothing: it lets links and names pass that are
+refused here.
 """
 
 from __future__ import annotations
@@ -19,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -37,7 +46,7 @@ from management.backup.archive import (
     Contents,
     database_file,
 )
-from management.backup.replacing import Move, replace, settle
+from management.backup.swap import is_taken, swap
 from management.packaging.build import LOCK
 from management.settings import Settings
 
@@ -50,27 +59,35 @@ _PART: Final = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]{1,255}\Z")
 _LOGS: Final = ("-wal", "-shm", "-journal")  # SQLite's, beside a database that was not closed
 
 
-def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Contents:
-    """Puts everything of the archive into place, or nothing. Raises BackupError or OSError.
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did."""
 
-    Without ``force`` nothing that exists is replaced. A server of these folders must not run. What an earlier one began
-    and did not end, for it was killed, is ended first.
+    contents: Contents
+    set_aside: tuple[Path, ...]
+    """Folders with what was there before, the earliest first."""
+
+
+def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Restored:
+    """Put everything of the archive into place, or nothing. Raises BackupError or OSError.
+
+    Without ``force``, a home that holds something is refused; with it, what is there is set aside. A server of these
+    folders must not run.
     """
     with _alone(settings.home / "restore.lock"), _alone(settings.bentoml_home / LOCK):
         _refuse_while_served(settings)
-        settle(settings.home)
-        if not force and (there := [str(one) for one in _places(settings).values() if _exists(one)]):
-            raise BackupError(f"there is something already: {', '.join(there)}; --force replaces it")
+        if not force and (there := [str(place) for place in _places(settings).values() if is_taken(place)]):
+            raise BackupError(f"there is something already: {', '.join(there)}; --force sets it aside")
         with _stages(settings) as stages:
             contents = _unpack(file, stages)
             _check_database(stages["state"] / "atelier.db", there=DATABASE in contents.files)
-            replace(_moves(settings, stages, contents), settings.home, stages.values())
-        return contents
+            parts = _parts(settings, stages, contents)
+            return Restored(contents, swap(settings.home, parts, _logs(settings, parts)))
 
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Another one would take back what this one has begun, and a build would put Bentos beside the store."""
+    """Hold a folder's lock: no second restore, and no build that puts Bentos into a store that is set aside."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with file.open("a") as lock:
         try:
@@ -91,11 +108,6 @@ def _places(settings: Settings) -> dict[str, Path]:
     return stores | {name: place for name, place in state.items() if place is not None}
 
 
-def _exists(place: Path) -> bool:
-    """An empty folder is nothing."""
-    return any(place.iterdir()) if place.is_dir() else place.exists()
-
-
 def _refuse_while_served(settings: Settings) -> None:
     """The lease tells: its holder renews it every second."""
     database = database_file(settings)
@@ -112,7 +124,7 @@ def _refuse_while_served(settings: Settings) -> None:
 
 @contextmanager
 def _stages(settings: Settings) -> Iterator[dict[str, Path]]:
-    """Private folders beside the places, on the same file systems; those of a restore that was killed go."""
+    """Private folders to unpack into, on the file systems of the places; those of a killed restore are removed."""
     parents = {"state": settings.home, "store": settings.bentoml_home}
     for left in {one for parent in parents.values() for one in parent.glob(f"{STAGE}*")}:
         shutil.rmtree(left)
@@ -149,7 +161,7 @@ def _unpack(file: IO[bytes], stages: dict[str, Path]) -> Contents:
 def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     data = archive.extractfile(member) if member.isreg() and not member.issparse() else None
     if data is None:
-        raise BackupError(f"{_shown(member.name)} is no regular file")
+        raise BackupError(f"{_shown(member.name)} is not a regular file")
     return data
 
 
@@ -181,11 +193,11 @@ def _as_told(manifest: bytes, found: dict[str, dict[str, Any]]) -> Contents:
         told = json.loads(manifest)
         version, contents = told["format"], Contents(str(told["made_at"]), told["files"])
     except (ValueError, KeyError, TypeError):
-        raise BackupError("the archive has no manifest: it is no back-up, or was cut off") from None
+        raise BackupError("the archive has no manifest: it is not a back-up, or was cut off") from None
     if version != FORMAT:
         raise BackupError(f"the archive has format {_shown(version)}, and this version reads {FORMAT}")
     if contents.files != found:
-        raise BackupError("the archive's files are not what its manifest tells")
+        raise BackupError("the archive's files do not match its manifest")
     return contents
 
 
@@ -204,19 +216,23 @@ def _check_database(copy: Path, *, there: bool) -> None:
         raise BackupError(f"the archive's database is of a newer version: {_shown(version)}")
 
 
-def _moves(settings: Settings, stages: dict[str, Path], contents: Contents) -> list[Move]:
-    """What the archive has, into its places; a database's logs would be taken for those of the one that comes."""
-    database = database_file(settings)
-    if DATABASE in contents.files and database is None:
-        raise BackupError("the archive has an SQLite database, and ATELIER_DATABASE_URL is none")
-    moves: list[Move] = []
-    if DATABASE in contents.files and database is not None:
-        moves += [(None, database.with_name(database.name + end)) for end in _LOGS]
-    return moves + [
-        (stages[name.split("/")[0]] / name.split("/")[1], place)
+def _parts(settings: Settings, stages: dict[str, Path], contents: Contents) -> dict[Path, Path]:
+    """Where each part of the archive belongs, and where it is unpacked."""
+    if DATABASE in contents.files and database_file(settings) is None:
+        raise BackupError("the archive has an SQLite database, but ATELIER_DATABASE_URL names another kind")
+    return {
+        place.absolute(): stages[name.split("/")[0]] / name.split("/")[1]
         for name, place in _places(settings).items()
-        if any(one == name or one.startswith(f"{name}/") for one in contents.files)
-    ]
+        if any(file == name or file.startswith(f"{name}/") for file in contents.files)
+    }
+
+
+def _logs(settings: Settings, parts: dict[Path, Path]) -> list[Path]:
+    """The old database's logs, which SQLite would take for those of the new one."""
+    database = database_file(settings)
+    if database is None or database.absolute() not in parts:
+        return []
+    return [database.with_name(database.name + end) for end in _LOGS]
 
 
 def _shown(text: object) -> str:

@@ -1,4 +1,8 @@
-"""Several applications that begin and end as one: each has its own lifespan protocol, the server sees a single one."""
+"""Several applications that begin and end as one: each has its own lifespan protocol, the server sees a single one.
+
+Not asgi-lifespan: it waits forever for an application that returns without a lifespan, ignores ``shutdown.failed``, and
+asks no further application to end once one has failed to.
+"""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ def backup(file: Path) -> None:
 
 @click.command()
 @_file
-@click.option("--force", is_flag=True, help="Replace what is there.")
+@click.option("--force", is_flag=True, help="Set aside what is there, in folders named before-DATE.")
 @json_option
 def restore(file: Path, *, force: bool) -> None:
     r"""Put everything of an archive back into ATELIER_HOME and BENTOML_HOME, - for standard input.
 
-    The server must not run. Nothing is put anywhere before all of it has been looked at.
+    The server must be stopped. Everything is checked before anything is moved into place.
 
     \b
     python -m management restore atelier-20261127.tar.gz
@@ -55,10 +55,12 @@ def restore(file: Path, *, force: bool) -> None:
 
     try:
         with sys.stdin.buffer if file == STREAM else file.open("rb") as archive:
-            contents = restore(known_settings(), archive, force=force)
+            restored = restore(known_settings(), archive, force=force)
     except (BackupError, OSError) as error:
         raise Failed(str(error)) from None
-    _tell("restored", contents, to_stdout=True)
+    _tell("restored", restored.contents, to_stdout=True)
+    for folder in restored.set_aside:
+        aside().print(f"what was there before is in {folder}; remove it when it is no longer needed")
 
 
 def _tell(what: str, contents: Contents, *, to_stdout: bool) -> None:

@@ -1,7 +1,7 @@
 """Which encoding is a text in that is not in UTF-8 and does not say?
 
-charset-normalizer needs some hundred letters. For fewer, the encoding wins in which the letters beyond ASCII are those
-that its languages use most; it is asked where none of them is convincing.
+The encoding wins in which the letters beyond ASCII are those that its languages use most. charset-normalizer is asked
+where none of them is convincing: alone, it takes many short texts, and also long ones in cp1252, for another encoding.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def test_the_setting_is_for_callers_that_name_no_language(
         headers = {} if accept is None else {"Accept-Language": accept}
         answer = api.ask("GET", path, **({} if key else {"key": None}), **headers)  # type: ignore[arg-type]
         error = json.loads(answer.content)["error"]
-        assert error["message"] == ERRORS[error["code"]][LANGUAGES.index(language)], accept
+        assert error["message"] == ERRORS[error["code"]][language], accept
 
 
 @pytest.mark.parametrize(

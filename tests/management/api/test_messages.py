@@ -66,9 +66,10 @@ def test_every_code_of_an_error_has_a_text() -> None:
 def test_texts_have_the_same_placeholders_in_all_languages() -> None:
     for texts in (messages.ERRORS, messages.DONE, messages.STATES, messages.PROBLEMS):
         for key, said in texts.items():
-            names = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in said]
+            assert tuple(said) == LANGUAGES, key
+            names = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in said.values()]
             assert names[0] == names[1] == names[2], key
-            assert len(set(said)) == len(LANGUAGES), f"{key} is not translated"
+            assert len(set(said.values())) == len(LANGUAGES), f"{key} is not translated"
 
 
 VALUES = {"expected": "1", "wanted": "echo:1", "found": "-", "command": "build"}

@@ -6,17 +6,17 @@ import fcntl
 import gzip
 import io
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from management.backup.archive import DATABASE, FORMAT, KEY, MANIFEST, BackupError
-from management.backup.replacing import JOURNAL
+from management.backup.archive import DATABASE, FORMAT, INSTANCE, KEY, MANIFEST, BackupError
 from management.backup.restore import restore
+from management.backup.swap import JOURNAL, UNFINISHED, interrupted
 from management.packaging.build import LOCK
 from management.platform import Platform
 from management.settings import Settings
@@ -26,33 +26,62 @@ from tests.support.servers import ROOT
 
 
 def left(target: Settings) -> list[str]:
-    """Every file of the folders, but for the locks."""
+    """Every file of the folders, but for the locks and what was set aside."""
     roots = (target.home, target.bentoml_home)
-    files = (one.relative_to(root) for root in roots for one in root.rglob("*") if one.is_file())
-    return sorted(str(one) for one in files if one.suffix != ".lock")
+    files = (file.relative_to(root) for root in roots for file in root.rglob("*") if file.is_file())
+    return sorted(str(file) for file in files if file.suffix != ".lock" and not file.parts[0].startswith("before-"))
 
 
-def test_a_restore_replaces_nothing_unless_it_is_told_to(target: Settings) -> None:
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def put_back(folders: Iterable[Path]) -> None:
+    """What an operator does who wants the old state again; of several folders, the earliest comes last."""
+    for folder in reversed(list(folders)):
+        for file in folder.iterdir():
+            place = folder.parent / file.name
+            if place.is_dir():
+                shutil.rmtree(place)
+            file.rename(place)
+
+
+def test_a_restore_replaces_nothing_without_force_and_sets_it_aside_with_it(target: Settings) -> None:
     files = {DATABASE: database(1), KEY: b"the new key\n", MODEL: b"new"}
     target.home.mkdir()
     (target.home / "admin.key").write_text("the old key\n")
     (target.home / "atelier.db").write_bytes(database(5))
+    (target.home / "bentocloud.token").write_text("in no archive\n")
     old = target.bentoml_home / "models" / "old" / "1" / "model.yaml"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    with pytest.raises(BackupError, match="--force replaces it"):
+    with pytest.raises(BackupError, match="--force sets it aside"):
         restore(target, io.BytesIO(whole(files)))
     assert (target.home / "admin.key").read_text() == "the old key\n"
-    restore(target, io.BytesIO(whole(files)), force=True)
-    assert left(target) == ["admin.key", "atelier.db", "models/weights/1.0.0/model.yaml"]
+    done = restore(target, io.BytesIO(whole(files)), force=True)
+    assert left(target) == ["admin.key", "atelier.db", "bentocloud.token", "models/weights/1.0.0/model.yaml"]
     assert (target.home / "admin.key").read_text() == "the new key\n"
+    state, store = done.set_aside
+    assert contents(state) == {"admin.key": b"the old key\n", "atelier.db": database(5)}
+    assert contents(store) == {"models/old/1/model.yaml": b"old"}
+    assert state.parent == target.home
+    assert state.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_restore_into_an_empty_home_sets_nothing_aside(target: Settings) -> None:
+    (target.bentoml_home / "models").mkdir(parents=True)  # as BentoML makes it
+    assert restore(target, io.BytesIO(whole({DATABASE: database(), MODEL: b"new"}))).set_aside == ()
+    assert left(target) == ["atelier.db", "models/weights/1.0.0/model.yaml"]
+    assert not list(target.bentoml_home.glob("before-*"))
+    assert not (target.home / UNFINISHED).exists()
 
 
 def test_the_log_of_a_database_that_is_gone_is_not_taken_for_that_of_the_restored_one(target: Settings) -> None:
     target.home.mkdir()
     (target.home / "atelier.db-wal").write_bytes(b"of the old database")
-    restore(target, io.BytesIO(whole({DATABASE: database()})))
+    (folder,) = restore(target, io.BytesIO(whole({DATABASE: database()}))).set_aside
     assert left(target) == ["atelier.db"]
+    assert contents(folder) == {"atelier.db-wal": b"of the old database"}
 
 
 def test_a_restore_that_cannot_be_finished_leaves_everything_as_it_was(
@@ -71,36 +100,105 @@ def test_a_restore_that_cannot_be_finished_leaves_everything_as_it_was(
         shutil.rmtree(elsewhere, ignore_errors=True)
     assert left(target) == ["admin.key"]
     assert (target.home / "admin.key").read_text() == "the old key\n"
+    assert not list(target.home.glob("before-*"))
 
 
 KILLED = """
-import os, signal, sys
+import io, os, signal, sys
 from pathlib import Path
 
 from management.backup.restore import restore
 from management.settings import Settings
 
-def before(event, arguments):
-    if event == "os.rename" and str(arguments[1]).endswith(sys.argv[2]):
-        os.kill(os.getpid(), signal.SIGKILL)
+new = sys.stdin.buffer.read()
 
-sys.addaudithook(before)
-restore(Settings(home=Path(sys.argv[1])), sys.stdin.buffer, force=True)
+def killed(home, renames):
+    "Whether a restore was killed after so many renames, or came to its end before."
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    left = [renames]
+    def hook(event, _):
+        if event == "os.rename":
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+    os.environ["BENTOML_HOME"] = str(home.parent / "bentoml")
+    sys.addaudithook(hook)
+    restore(Settings(home=home), io.BytesIO(new), force=True)
+    os._exit(0)
+
+print(*(killed(Path(home), renames) for renames, home in enumerate(sys.argv[1:])))
 """
 
 
-def killed(target: Settings, new: bytes, before: str) -> None:
-    """A restore that ends before it moves something to that name."""
-    command = [sys.executable, "-c", KILLED, str(target.home), before]
-    assert subprocess.run(command, cwd=ROOT, input=new, check=False, timeout=60).returncode == -signal.SIGKILL
+def kill_restores(targets: Sequence[Settings], new: bytes) -> list[bool]:
+    """Which restores were killed: the first one before any rename, the next one after one, and so on."""
+    command = [sys.executable, "-c", KILLED, *(str(target.home) for target in targets)]
+    done = subprocess.run(command, cwd=ROOT, input=new, check=True, timeout=60, capture_output=True)
+    return [word == b"True" for word in done.stdout.split()]
 
 
-def test_what_a_restore_had_unpacked_that_was_killed_goes_with_the_next_one(target: Settings) -> None:
-    new = whole({DATABASE: database(), MODEL: b"new"})
-    killed(target, new, before=JOURNAL)
-    assert [one.read_bytes() for one in target.bentoml_home.rglob("model.yaml")] == [b"new"]
-    restore(target, io.BytesIO(new))
-    assert left(target) == ["atelier.db", "models/weights/1.0.0/model.yaml"]
+OTHER = "store/bentos/echo/1/bento.yaml"  # of a store that the archive has nothing of
+OLD: Files = {DATABASE: database(5), INSTANCE: b"the old secret", KEY: b"the old key", "store/models/old/1/a": b"old"}
+NEW: Files = {DATABASE: database(), INSTANCE: b"the new secret", KEY: b"the new key", MODEL: b"new"}
+
+
+def filled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings of folders that hold the old state."""
+    monkeypatch.setenv("BENTOML_HOME", str(folder / "bentoml"))
+    for name, content in {**OLD, OTHER: b"old"}.items():
+        part, _, path = name.partition("/")
+        file = folder / {"state": "home", "store": "bentoml"}[part] / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return Settings(home=folder / "home")
+
+
+def state(target: Settings) -> dict[str, bytes]:
+    """Every file but the locks and what was set aside, as an archive names those in the home."""
+    here = {f"state/{name}": (target.home / name) for name in left(target) if "/" not in name}
+    stores = {f"store/{name}": (target.bentoml_home / name) for name in left(target) if "/" in name}
+    return {name: file.read_bytes() for name, file in (here | stores).items()}
+
+
+def test_a_killed_restore_loses_nothing_and_no_server_starts_until_it_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renames = len(OLD) + len(NEW)
+    targets = [filled(tmp_path / str(number), monkeypatch) for number in range(renames + 1)]
+    assert kill_restores(targets, whole(NEW)) == [True] * renames + [False]
+    for target in targets[:-1]:
+        monkeypatch.setenv("BENTOML_HOME", str(target.home.parent / "bentoml"))
+        assert "run it again" in str(interrupted(target.home))
+        done = restore(target, io.BytesIO(whole(NEW)), force=True)
+        assert interrupted(target.home) is None
+        assert state(target) == {**NEW, OTHER: b"old"}
+        put_back(done.set_aside)
+        assert state(target) == {**OLD, OTHER: b"old"}
+
+
+def test_what_a_killed_restore_had_unpacked_is_removed_by_the_next_one(target: Settings) -> None:
+    assert kill_restores([target], whole(NEW)) == [True]
+    assert [file.read_bytes() for file in target.bentoml_home.rglob("model.yaml")] == [b"new"]
+    restore(target, io.BytesIO(whole(NEW)))
+    assert state(target) == NEW
+
+
+def test_a_restore_that_version_0_1_0_left_unfinished_is_replaced_and_what_it_moved_away_stays(
+    target: Settings,
+) -> None:
+    target.home.mkdir()
+    hidden = target.home / ".admin.key.0123456789abcdef"  # as it set the old key aside
+    hidden.write_bytes(b"the old key")
+    (target.home / "admin.key").write_bytes(b"a half-restored key")
+    (target.home / JOURNAL).write_text('{"done": false}')
+    with pytest.raises(BackupError, match="--force"):
+        restore(target, io.BytesIO(whole(NEW)))
+    (folder,) = restore(target, io.BytesIO(whole(NEW)), force=True).set_aside
+    assert contents(folder) == {"admin.key": b"a half-restored key", JOURNAL: b'{"done": false}'}
+    assert hidden.read_bytes() == b"the old key"
+    assert interrupted(target.home) is None
 
 
 def test_no_two_restores_run_at_once_and_none_beside_a_build(target: Settings) -> None:
@@ -112,22 +210,6 @@ def test_no_two_restores_run_at_once_and_none_beside_a_build(target: Settings) -
             with pytest.raises(BackupError, match=f"{folder} is in use"):
                 restore(target, io.BytesIO(new))
             assert left(target) == []
-
-
-def test_a_restore_that_was_killed_is_taken_back_by_the_next_one(target: Settings) -> None:
-    target.home.mkdir()
-    old = {target.home / "admin.key": b"the old key", target.home / "atelier.db-wal": b"the old log"}
-    for file, content in old.items():
-        file.write_bytes(content)
-    new = whole({DATABASE: database(), KEY: b"the new key", MODEL: b"new"})
-    killed(target, new, before="/atelier.db")  # the last
-    assert (target.home / "admin.key").read_bytes() == b"the new key"
-    with pytest.raises(BackupError, match="--force replaces it"):
-        restore(target, io.BytesIO(new))
-    assert {file: file.read_bytes() for file in old} == old
-    assert left(target) == ["admin.key", "atelier.db-wal"]
-    restore(target, io.BytesIO(new), force=True)
-    assert left(target) == ["admin.key", "atelier.db", "models/weights/1.0.0/model.yaml"]
 
 
 GOOD: Files = {DATABASE: database(), KEY: b"key\n", MODEL: b"name: weights"}
@@ -160,9 +242,9 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "is a folder": (archive(*FILES, member("store/models/a", b"", tarfile.DIRTYPE), LAST), "regular"),
     "is there twice": (archive(*FILES, FILES[0], LAST), "twice"),
     "comes after the manifest": (archive(*FILES, LAST, member("store/models/a/b/c", b"late")), "after the manifest"),
-    "is not in the manifest": (archive(*FILES, member("store/models/a/b/c", b"more"), LAST), "what its manifest"),
-    "is missing": (archive(*FILES[:2], LAST), "what its manifest"),
-    "is another one": (archive(*FILES[:2], member(MODEL, b"name: another"), LAST), "what its manifest"),
+    "is not in the manifest": (archive(*FILES, member("store/models/a/b/c", b"more"), LAST), "match its manifest"),
+    "is missing": (archive(*FILES[:2], LAST), "match its manifest"),
+    "is another one": (archive(*FILES[:2], member(MODEL, b"name: another"), LAST), "match its manifest"),
     "has no manifest": (archive(*FILES), "no manifest"),
     "has a manifest of nothing": (archive(*FILES, member(MANIFEST, b"[]")), "no manifest"),
     "is of a newer format": (whole(GOOD, format=FORMAT + 1), "format '2'"),
@@ -193,7 +275,8 @@ def test_a_database_that_is_damaged_is_not_restored(target: Settings) -> None:
         restore(target, io.BytesIO(whole({DATABASE: bytes(sound)})))
 
 
-async def test_no_server_starts_on_what_an_interrupted_restore_left(tmp_path: Path) -> None:
-    (tmp_path / JOURNAL).write_text("{}")
-    with pytest.raises(RuntimeError, match="was interrupted: run it again"):
+@pytest.mark.parametrize("name", [UNFINISHED, JOURNAL])
+async def test_no_server_starts_on_what_an_interrupted_restore_left(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(RuntimeError, match="was interrupted; run it again"):
         await Platform(lambda: settings(tmp_path)).start()

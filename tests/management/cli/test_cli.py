@@ -215,7 +215,7 @@ def test_the_apis_problems_are_told_field_by_field_in_the_wanted_language(run: R
     done = run("deploy", "--model-id", "NO", "--cpu", "much")
     assert done.exit_code == 1
     assert "INVALID_MODEL_CONFIG, HTTP 400" in done.stderr
-    assert "config.resource_requirements.cpu: is not a quantity" in done.stderr
+    assert "config.resource_requirements.cpu: is not a valid quantity" in done.stderr
     assert "模型配置无效" in run("deploy", "--model-id", "NO", "--language", "zh").stderr
 
 

@@ -260,9 +260,9 @@ def test_fit_settings_are_said_to_be_so(home: Path) -> None:
 
 
 def test_an_interrupted_restore_is_said_before_a_server_starts(home: Path) -> None:
-    from management.backup import replacing
+    from management.backup.swap import UNFINISHED
 
-    (home / replacing.JOURNAL).write_text("")
+    (home / UNFINISHED).write_text("")
     done = run("check")
     assert done.exit_code == 2
     assert "restore" in done.stderr

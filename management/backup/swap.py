@@ -1,0 +1,78 @@
+"""New parts come into their places, and what was there goes into a folder ``before-DATE`` beside them.
+
+An error undoes every rename. A process that is killed meanwhile leaves ``restore.unfinished`` in the home, which no
+server starts on: it lists the folders that hold what was there. Nothing is deleted in either case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from management.domain.clock import now, shown
+
+UNFINISHED: Final = "restore.unfinished"
+"""File in the home, from before the first rename until after the last one."""
+
+JOURNAL: Final = "restore.journal"
+"""The same file of version 0.1.0. It names hidden files, beside their places, that hold what was there."""
+
+
+def interrupted(home: Path) -> str | None:
+    """Why no server may start on this home after a restore that was killed, and what to do."""
+    if not any((home / name).exists() for name in (UNFINISHED, JOURNAL)):
+        return None
+    return f"a restore into {home} was interrupted; run it again: python -m management restore FILE --force"
+
+
+def is_taken(place: Path) -> bool:
+    """Whether something is there; an empty folder is nothing."""
+    return any(place.iterdir()) if place.is_dir() else os.path.lexists(place)
+
+
+def swap(home: Path, parts: Mapping[Path, Path], removed: Iterable[Path] = ()) -> tuple[Path, ...]:
+    """Move each part into its place (``{place: part}``), and set aside what is there and in the places ``removed``.
+
+    Returns the folders with what was there before, also those of an interrupted restore before this one, the earliest
+    first. Raises OSError with everything as it was.
+    """
+    before = f"before-{shown(now()).replace(':', '')}"
+    with ExitStack() as undo:
+        folders = _mark(home / UNFINISHED, [place.parent / before for place in (home / JOURNAL, *parts)], undo)
+        for place in (home / JOURNAL, *removed, *parts):
+            if is_taken(place):
+                _make_folder(place.parent / before, undo)
+                _move(place, place.parent / before / place.name, undo)
+        for place, part in parts.items():
+            _make_folder(place.parent, undo)
+            _move(part, place, undo)
+        undo.pop_all()
+    (home / UNFINISHED).unlink()
+    return tuple(folder for folder in folders if folder.is_dir())
+
+
+def _mark(marker: Path, folders: Iterable[Path], undo: ExitStack) -> list[Path]:
+    """Write the marker, and return all the folders that it lists."""
+    listed = marker.read_text(encoding="utf-8").splitlines() if marker.exists() else []
+    if not listed:
+        undo.callback(marker.unlink)
+    listed = list(dict.fromkeys([*listed, *(str(folder.absolute()) for folder in folders)]))
+    with marker.open("w", encoding="utf-8") as out:
+        out.write("\n".join(listed))
+        out.flush()
+        os.fsync(out.fileno())
+    return [Path(line) for line in listed]
+
+
+def _make_folder(folder: Path, undo: ExitStack) -> None:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, mode=0o700)
+        undo.callback(folder.rmdir)
+
+
+def _move(source: Path, target: Path, undo: ExitStack) -> None:
+    os.rename(source, target)
+    undo.callback(os.rename, target, source)
