@@ -19,10 +19,9 @@ from runners.http.responses import answered, listed
 from runners.images.pipeline import Pictures, see
 from runners.models.vision.outputs import unit
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.mounted import Mounted
-from runners.serving.proxies import own_about, own_infer
-from runners.serving.service import configuration, resources
+from runners.serving.proxies import calls_to
+from runners.serving.service import model_configuration
 from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from runners.models.vision.transform import Pixels
 
 logger = logging.getLogger("bentoml.atelier")
-PORT: Final = 8000
 NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 EXAMPLE: Final = {"embedding": [0.0123, 0.0456, 0.0789], "model": "embedding:satellite-1.0.0"}
 
@@ -93,15 +91,12 @@ def router(infer: Infer, downloader: Downloader) -> APIRouter:
     return routes
 
 
-_front = application(
-    "Atelier: image embedding",
-    "512 numbers of length one, near for pictures that look alike.",
-    {"embedding": Mounted(own_infer(), own_about, router, EXAMPLE)},
-)
+def mounted(attribute: str | None = None) -> Mounted:
+    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    return Mounted(*calls_to(attribute), router, EXAMPLE)
 
 
-@bentoml.service(name="Embedding", resources=resources(), **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("embedding"))
 class Embedding:
     """Image embedding on its own."""
 

@@ -76,6 +76,13 @@ def dependency_infer(attribute: str) -> Infer:
     return infer_of(dependency(attribute))
 
 
+def calls_to(attribute: str | None) -> tuple[Infer, About]:
+    """How the service under ``attribute`` is asked and what it says of itself; None is the service of this process."""
+    if attribute is None:
+        return own_infer(), own_about
+    return dependency_infer(attribute), dependency_about(attribute)
+
+
 async def own_about() -> dict[str, Any] | None:
     """Nothing, of a service that is ready: its instance is made, and warmed up, before any request is taken."""
     return {} if bentoml.get_current_service() is not None else None

@@ -7,7 +7,7 @@ import logging
 from base64 import b64encode
 from collections.abc import Awaitable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 
@@ -16,12 +16,11 @@ from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemE
 from runners.errors import InvalidInput, RunnerError, told
 from runners.http.requests import decode_base64
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.batching import Batcher
 from runners.serving.ipc import Call
 from runners.serving.mounted import Mounted, Prepare
 from runners.serving.proxies import ASK, about_of, dependency, dependency_about, infer_of, own
-from runners.serving.service import SPARE_SECONDS, configuration, resources, threads
+from runners.serving.service import SPARE_SECONDS, model_configuration, threads
 from runners.settings import settings
 from runners.summarization.model import SHAPES, SummarizationModel
 from runners.summarization.requests import options_of
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from runners.models.summarizers.base import Summarizer
 
 logger = logging.getLogger("bentoml.atelier")
-PORT: Final = 5000
 
 
 def mounted(name: str | None = None) -> Mounted:
@@ -109,13 +107,7 @@ async def _together(work: Iterable[Awaitable[InferenceResult]]) -> list[Inferenc
     return list(await asyncio.gather(*work))
 
 
-_front = application(
-    "Atelier: document summarization", "Texts, files, pictures of pages.", {"summarization": mounted()}
-)
-
-
-@bentoml.service(name="Summarization", resources=resources() if settings().checkpoint else {}, **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("summarization"))
 class Summarization:
     """Document summarization on its own."""
 
