@@ -12,8 +12,7 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Final
 
-import yaml  # type: ignore[import-untyped]
-
+from management.packaging.build import recipes
 from runners.registry import LIST_BYTES, MIB, MODELS, Model
 
 ROOT: Final = Path(__file__).parents[1]
@@ -169,8 +168,8 @@ def _variable(row: Model) -> str:
 
 def _image(row: Model) -> str:
     """Its image under the first version that its Bento is built under."""
-    recipe = yaml.safe_load((ROOT / "bentos" / f"{row.bento}.yaml").read_text(encoding="utf-8"))
-    return f"atelier/{row.bento}:{recipe['labels']['versions'].split()[0]}"
+    (recipe,) = (recipe for recipe in recipes() if recipe.name == row.bento)
+    return f"atelier/{recipe.tags()[0]}"
 
 
 def _with_blank_lines(stanzas: Iterable[Lines]) -> Lines:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 from fastapi import FastAPI
 
-from management.api.schemas import ModelType
+from management.domain.model_types import MODEL_TYPES
+from management.packaging.build import recipes
 from runners import registry
 from runners.artifacts import store
 from runners.registry import MODELS, Model
@@ -59,7 +60,8 @@ def test_the_examples_call_routes_of_the_model(row: Model) -> None:
 
 @each_model
 def test_its_bento_serves_that_service_under_that_type_with_those_weights(row: Model) -> None:
-    bento = yaml.safe_load((ROOT / "bentos" / f"{row.bento}.yaml").read_text())
+    (recipe,) = (recipe for recipe in recipes() if recipe.name == row.bento)
+    bento = yaml.safe_load(recipe.file.read_text(encoding="utf-8"))
     assert (bento["name"], bento["service"]) == (row.bento, row.service)
     assert bento["labels"]["model_type"] == row.model_type
     assert set(row.tags) <= set(bento.get("models", ()))
@@ -67,7 +69,7 @@ def test_its_bento_serves_that_service_under_that_type_with_those_weights(row: M
 
 @each_model
 def test_its_type_is_one_of_the_api(row: Model) -> None:
-    assert row.model_type in get_args(ModelType)
+    assert row.model_type in MODEL_TYPES
 
 
 @each_model
