@@ -18,7 +18,7 @@ import bentoml
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 from fastapi import FastAPI
 
-from management.api.routes import PREFIX
+from management.api import PREFIX
 from management.platform import Platform
 from runners import registry
 from runners.registry import Model

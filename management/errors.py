@@ -33,6 +33,7 @@ The message of each stands in ``messages.py``, in three languages, under its cod
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -52,11 +53,25 @@ class ManagementError(Exception):
         """Seconds after which to ask again."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is wrong with one field of a request: a kind, and values for its text. Fronts put it into words."""
+
+    field: str
+    """The field's path, as ``config.scaling_config``; empty for the body as a whole."""
+    kind: str
+    values: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+
 class InvalidRequest(ManagementError):
-    """The request does not say what the endpoint needs; ``details["problems"]`` lists all that is wrong."""
+    """The request does not say what the endpoint needs; ``problems`` lists all that is wrong."""
 
     status = 400
     code = "INVALID_REQUEST"
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__()
+        self.problems = problems
 
 
 class InvalidModelConfig(InvalidRequest):

@@ -19,11 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from management.control.commands import GATEWAY
+from management.control.demand import (
+    Wanted,
+    added_up,
+)
 from management.counters import Durations, ReplicaTally, Requests
-from management.domain.records import Demand, Deployment, Replica, ReplicaState, Status, status_of
+from management.domain.records import (
+    GATEWAY,
+    Demand,
+    Deployment,
+    Replica,
+    ReplicaState,
+    Status,
+    status_of,
+)
 from management.errors import StoreUnavailable
-from management.gateway.load_reporter import Wanted, added_up
 from management.gateway.route_table import Route
 from management.store import Session, Store
 from management.store.leases import Lease

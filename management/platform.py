@@ -5,18 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
-from fastapi import FastAPI
-from starlette.types import Scope
-
-from management.api import routes
-from management.api.documentation import add_documentation
-from management.api.errors import ApiVoice, install_error_handlers
-from management.api.idempotency import Changes
-from management.auth.access import Door, Failures, Keyring, role_for_api, role_for_models
+from management.api.application import section
+from management.auth.access import Door, Failures, Keyring, role_for_models
 from management.auth.bootstrap_key import first_key
 from management.backends import machine, registry
 from management.backends.backend import Backend
@@ -24,11 +18,14 @@ from management.backends.engine import Engine
 from management.backup import replacing
 from management.control.activation import Errands
 from management.control.autoscaling.autoscaler import Autoscaler
+from management.control.change_feed import ChangeFeed
 from management.control.commands import Wishes
+from management.control.deployments import Deployments
 from management.control.engines.reconciler import Reconciler
 from management.control.journal import Ledger
 from management.control.replicas.supervisor import Supervisor
-from management.domain.records import LONGEST_TIMEOUT, Status
+from management.domain.keys import Key
+from management.domain.records import Deployment, Replica, Status
 from management.errors import StoreUnavailable
 from management.faults import failpoints
 from management.faults.disk import Reserve
@@ -40,18 +37,11 @@ from management.startup import every, opened
 from management.store import Session, Store
 from management.store.leases import Lease
 from web.answers import timestamp
-from web.edge.middleware import Limits, Section
+from web.edge.middleware import Section
 
-MIB: Final = 1024 * 1024
-CONTROL_BYTES: Final = MIB
-INFERENCE_BYTES: Final = 24 * MIB
-BATCH_BYTES: Final = 64 * MIB
-BODY_SECONDS: Final = 60.0
-SPARE_SECONDS: Final = 30.0  # beyond the longest that a caller may wait for: our own deadlines are first
 HEALTH_SECONDS: Final = 0.5  # that an answer about the health is good for
 USES_SECONDS: Final = 10.0  # between two notes of when keys were used
 RESERVE_SECONDS: Final = 30.0  # between two looks whether there is room for the reserve
-OPEN: Final = frozenset({f"{routes.PREFIX}/{path}" for path in ("health", "docs", "openapi.json")})
 
 
 class Platform:
@@ -66,11 +56,8 @@ class Platform:
         self._beside_models = beside_models
         self.keyring = Keyring()
         self._tasks: list[asyncio.Task[None]] = []
-        self._seen = -1
         self._health: dict[str, Any] = {}
         self._health_until = 0.0
-        self._looking = asyncio.Lock()
-        self._news: asyncio.Future[None] | None = None
 
     @cached_property
     def settings(self) -> Settings:
@@ -81,6 +68,11 @@ class Platform:
     def store(self) -> Store:
         """The database."""
         return Store(self.settings.database)
+
+    @cached_property
+    def feed(self) -> ChangeFeed:
+        """How this worker learns of changes."""
+        return ChangeFeed(self.store, _snapshot, self._learn, self._wake)
 
     @cached_property
     def backend(self) -> Backend:
@@ -94,7 +86,7 @@ class Platform:
         return Gateway(
             self.settings,
             Calls(
-                self._refresh,
+                self.feed.refresh,
                 errands.awaken,
                 self.supervisor.suspect,
                 errands.eject,
@@ -106,7 +98,7 @@ class Platform:
     @cached_property
     def errands(self) -> Errands:
         """What requests set going."""
-        return Errands(self.store, self.wishes, self._refresh)
+        return Errands(self.store, self.commands, self.feed.refresh)
 
     @cached_property
     def reporter(self) -> Reporter:
@@ -116,7 +108,7 @@ class Platform:
     @cached_property
     def ledger(self) -> Ledger:
         """What the supervisor writes down."""
-        return Ledger(self.store, self.wishes.capacity, self.settings.lease_seconds)
+        return Ledger(self.store, self.commands.capacity, self.settings.lease_seconds)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -129,14 +121,14 @@ class Platform:
         """What makes wishes true: by itself, or by an engine that does."""
         keeper = self.backend.driver
         if isinstance(keeper, Engine):
-            return Reconciler(self.ledger, keeper, self.settings, self._refresh)
+            return Reconciler(self.ledger, keeper, self.settings, self.feed.refresh)
         short = machine.least_memory(self.settings)
         autoscaler = Autoscaler(self.ledger, self.settings, machine.free_memory, short)
-        return Supervisor(self.ledger, keeper, autoscaler, self.settings, self._refresh)
+        return Supervisor(self.ledger, keeper, autoscaler, self.settings, self.feed.refresh)
 
     @cached_property
-    def wishes(self) -> Wishes:
-        """What requests change."""
+    def commands(self) -> Wishes:
+        """Changes of the desired state."""
         return Wishes(self.backend.capacity, self.settings.hold_seconds)
 
     @cached_property
@@ -145,14 +137,14 @@ class Platform:
         return Failures(self.settings.failed_logins)
 
     @cached_property
-    def changes(self) -> Changes:
-        """How they change it."""
-        return Changes(self.store, self.supervisor.wake, self._refresh, self._next_news, self._room)
+    def deployments(self) -> Deployments:
+        """What may be deployed, and how changes turn out."""
+        return Deployments(self.store, self.backend.images, self.feed, self.supervisor.wake, self._room)
 
     @cached_property
     def reserve(self) -> Reserve:
         """What a full disk gives up for deletions."""
-        return Reserve(self.settings)
+        return Reserve(self.settings.database_folder)
 
     async def start(self) -> None:
         """Opens the database and begins to supervise, or tries it again and again: others are served meanwhile.
@@ -172,10 +164,10 @@ class Platform:
         await asyncio.to_thread(self.reserve.give)
         await asyncio.to_thread(self.store.migrate)
         await self.store.write(lambda session: first_key(session, self.settings))
-        await self._refresh()
+        await self.feed.refresh()
         self._tasks += [
             asyncio.create_task(self.supervisor.run()),
-            asyncio.create_task(every(self.settings.refresh_seconds, self._refresh)),
+            asyncio.create_task(every(self.settings.refresh_seconds, self.feed.refresh)),
             asyncio.create_task(every(REPORT_SECONDS, self.reporter.report)),
             asyncio.create_task(every(USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
             asyncio.create_task(every(RESERVE_SECONDS, lambda: asyncio.to_thread(self.reserve.keep))),
@@ -233,80 +225,39 @@ class Platform:
             "models": {"wanted": wanted, "ready": ready},
         }
 
+    async def logs(self, deployment: Deployment, replicas: list[Replica], lines: int) -> dict[str, list[str]]:
+        """The last lines of each replica, by its id."""
+        return await self.supervisor.log(deployment, replicas, lines)
+
     async def about(self) -> dict[str, Any] | None:
         """``health`` as a front door shows it beside its models; None when the management does not work."""
         said = await self.health()
         return None if said["status"] == "unhealthy" else said
 
-    async def _refresh(self) -> None:
-        """Learns what has changed, if anything has; one look at a time, so that nothing older is learnt after it."""
-        async with self._looking:
-            changes = await self.store.read(lambda session: session.changes())
-            if changes == self._seen:
-                return
-            deployments, ready, keys = await self.store.read(
-                lambda session: (session.deployments.all(), session.replicas.ready(), session.keys.all())
-            )
-            self.gateway.learn(deployments, ready)
-            self.keyring.learn(keys)
-            self._seen = changes
+    def _wake(self) -> None:
         self.supervisor.wake()
-        if self._news is not None:
-            self._news.set_result(None)
-            self._news = None
 
-    def _next_news(self) -> asyncio.Future[None]:
-        """Done when this worker next learns of a change; shared by all who wait."""
-        if self._news is None:
-            self._news = asyncio.get_running_loop().create_future()
-        return self._news
+    def _learn(self, snapshot: tuple[list[Deployment], list[Replica], list[Key]]) -> None:
+        deployments, ready, keys = snapshot
+        self.gateway.learn(deployments, ready)
+        self.keyring.learn(keys)
 
-    # As an application
+    # As a part of a server
 
     def section(self) -> Section:
         """The API as a part of a server's paths."""
-        door = Door(self.keyring, self.failures, role_for_api(OPEN, f"{routes.PREFIX}/static/"))
-        return Section(
-            routes.PREFIX, self.application(), _limits, ApiVoice(lambda: self.settings.language), door, self._count
-        )
-
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        self.metrics.requests.count(scope, status, seconds)
+        return section(self, beside_models=self._beside_models)
 
     def door_for_models(self, open_paths: frozenset[str]) -> Door | None:
-        """The door of the models' own endpoints, if they are to have one."""
+        """The door of the models' own endpoints, if the settings ask for one."""
         if not self.settings.keys_for_models:
             return None
         return Door(self.keyring, self.failures, role_for_models(open_paths))
 
-    def application(self) -> FastAPI:
-        """The API's routes; its lifespan is the platform's."""
 
-        @asynccontextmanager
-        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-            app.state.language = self.settings.language
-            await self.start()
-            self.metrics.requests.know(router.routes)
-            try:
-                yield
-            finally:
-                await self.close()
-
-        app = FastAPI(
-            title="Atelier: model management",
-            description="Deploy, call, scale, update and delete models.",
-            version="1",
-            docs_url=None,
-            redoc_url=None,
-            openapi_url=f"{routes.PREFIX}/openapi.json",
-            redirect_slashes=False,
-            lifespan=lifespan,
-        )
-        install_error_handlers(app)
-        router = routes.router(self)
-        app.include_router(router)
-        add_documentation(app, routes.PREFIX, beside_models=self._beside_models)
-        return app
+def _snapshot(session: Session) -> tuple[list[Deployment], list[Replica], list[Key]]:
+    """All deployments, the replicas that are ready, and all keys."""
+    return session.deployments.all(), session.replicas.ready(), session.keys.all()
 
 
 def _state(session: Session) -> tuple[Lease | None, int, int]:
@@ -314,9 +265,3 @@ def _state(session: Session) -> tuple[Lease | None, int, int]:
     counts = session.deployments.counts()
     wanted = sum(number for status, number in counts.items() if status is not Status.STOPPED)
     return session.leases.get(), wanted, counts[Status.RUNNING]
-
-
-def _limits(path: str) -> Limits:
-    """Inference takes pictures; everything else is small."""
-    size = {"inference": INFERENCE_BYTES, "batch_inference": BATCH_BYTES}.get(path.rsplit("/", 1)[-1], CONTROL_BYTES)
-    return Limits(body_bytes=size, request_seconds=LONGEST_TIMEOUT + SPARE_SECONDS, body_seconds=BODY_SECONDS)

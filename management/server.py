@@ -17,8 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from management.api import routes
-from management.platform import CONTROL_BYTES, Platform
+from management.api import PREFIX
+from management.api.application import CONTROL_BYTES
+from management.platform import Platform
 from management.settings import settings
 from web.answers import JSONAnswer
 from web.edge.access_log import configure_access_log
@@ -53,7 +54,7 @@ def application() -> ASGIApp:
         return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
 
     async def index(_: Request) -> RedirectResponse:
-        return RedirectResponse(f"{routes.PREFIX}/docs")
+        return RedirectResponse(f"{PREFIX}/docs")
 
     def served(scope: Scope) -> bool:
         return scope["path"] in PATHS

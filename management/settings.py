@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
 
 from management.domain import environment_names, quantities
 from management.domain.keys import check_chosen
@@ -240,6 +241,13 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'atelier.db'}"
+
+    @property
+    def database_folder(self) -> Path:
+        """The folder of an SQLite database; ``home`` where the database is elsewhere."""
+        url = make_url(self.database)
+        own = url.get_backend_name() == "sqlite" and url.database
+        return Path(url.database).parent if own and url.database else self.home.absolute()
 
     @property
     def bentoml_home(self) -> Path:

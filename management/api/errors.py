@@ -35,7 +35,11 @@ def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 def of_error(error: ManagementError, spoken: Language) -> tuple[int, dict[str, Any]]:
     """Status and body."""
     message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.wording or error.code, spoken)
-    return error.status, error_body(error.code, message, error.details)
+    details = error.details
+    if isinstance(error, InvalidRequest) and error.problems:
+        worded = [messages.problem(one.field, one.kind, spoken, **one.values) for one in error.problems]
+        details = {**details, "problems": worded}
+    return error.status, error_body(error.code, message, details)
 
 
 class ApiVoice:

@@ -82,7 +82,7 @@ class LaunchRefusedError(Exception):
 
 
 class ImageRefusedError(Exception):
-    """This image cannot be deployed here: a kind of problem (``messages.PROBLEMS``), and the values of its text."""
+    """This image cannot be deployed here: a kind of problem, and the values of its text."""
 
     def __init__(self, kind: str, **values: str) -> None:
         super().__init__(kind)

@@ -7,10 +7,16 @@ import logging
 from collections.abc import Awaitable, Callable
 from math import ceil
 
-from management.control.commands import GATEWAY, Wishes
+from management.control.commands import (
+    Wishes,
+)
 from management.control.eviction import WARM_SECONDS
 from management.domain.clock import now
-from management.domain.records import Deployment, Event
+from management.domain.records import (
+    GATEWAY,
+    Deployment,
+    Event,
+)
 from management.errors import InsufficientResources, StoreUnavailable
 from management.store import Store
 

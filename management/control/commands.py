@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import uuid4
 
-from management.api.messages import Language, problem
-from management.api.schemas import ChangedConfigBody, ConfigBody
 from management.control import eviction
-from management.domain import quantities
 from management.domain.capacity import Capacity, asked
 from management.domain.clock import SYSTEM, Clock
+from management.domain.config_change import ConfigChange
 from management.domain.records import (
+    GATEWAY,
     NOTHING,
     Demand,
     Deployment,
@@ -24,23 +23,11 @@ from management.domain.records import (
     Revision,
     Scaling,
 )
-from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelBeingDeleted, ModelNotFound
+from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelBeingDeleted, ModelNotFound, Problem
 from management.store import Session
-
-GATEWAY: Final = "gateway"
-"""The actor of events that follow from a request for inference."""
-
 
 DELETION_SECONDS: Final = {Removal.FORCE: 1, Removal.DRAIN: 5}
 """Seconds after which to ask again for an id whose model is being deleted."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks, and in which language."""
-
-    name: str
-    language: Language
 
 
 @dataclass(frozen=True)
@@ -52,30 +39,29 @@ class Wishes:
     """For which the load does not change a number of replicas that somebody chose."""
     clock: Clock = SYSTEM
 
-    def deploy(self, session: Session, body: ConfigBody, caller: Caller) -> Deployment:
+    def deploy(self, session: Session, model_id: str, config: ModelConfig, actor: str) -> Deployment:
         """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
-        _refuse_taken(session.deployments.get(body.model_id))
-        config = _config(body)
+        _refuse_taken(session.deployments.get(model_id))
         at = self.clock.now()
         replicas = config.scaling.clamped(1)
-        deployment = Deployment(uuid4().hex, body.model_id, Revision(1, config), replicas, at, at)
+        deployment = Deployment(uuid4().hex, model_id, Revision(1, config), replicas, at, at)
         if replicas:
             self._check_room(session, NOTHING, deployment)
         else:  # one could run some time
             self.capacity.check(session.deployments.all(), config.resources)
         session.deployments.add(deployment)
         self._note(
-            session, deployment, caller.name, "deploy", {"version": config.version, "docker_image": config.docker_image}
+            session, deployment, actor, "deploy", {"version": config.version, "docker_image": config.docker_image}
         )
         return deployment
 
-    def update(self, session: Session, model_id: str, body: ChangedConfigBody, caller: Caller) -> Deployment:
+    def update(self, session: Session, model_id: str, change: ConfigChange, actor: str) -> Deployment:
         """Merges what is given into the config. Unless it is the scaling alone, that makes a new revision."""
         deployment = _present(session, model_id)
         before = deployment.wanted.config
-        config = _merged(before, body)
+        config = change.applied_to(before)
         if config.scaling.min_replicas > config.scaling.max_replicas:
-            raise InvalidModelConfig({"problems": [problem("config.scaling_config", "scaling", caller.language)]})
+            raise InvalidModelConfig(Problem("config.scaling_config", "scaling"))
         stays = replace(config, scaling=before.scaling) == before
         number = deployment.wanted.number if stays else deployment.latest + 1
         changed = replace(
@@ -92,23 +78,23 @@ class Wishes:
         )
         self._check_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        self._note(session, changed, caller.name, "update", {"revision": number, "version": config.version})
+        self._note(session, changed, actor, "update", {"revision": number, "version": config.version})
         return changed
 
-    def scale(self, session: Session, model_id: str, replicas: int, caller: Caller) -> Deployment:
+    def scale(self, session: Session, model_id: str, replicas: int, actor: str) -> Deployment:
         """So many replicas; none stops the model."""
         deployment = _present(session, model_id)
         scaling = deployment.wanted.config.scaling
         if replicas and scaling.clamped(replicas) != replicas:
             bounds = f"{scaling.min_replicas}..{scaling.max_replicas}"
-            raise InvalidModelConfig({"problems": [problem("replicas", "beyond", caller.language, expected=bounds)]})
+            raise InvalidModelConfig(Problem("replicas", "beyond", {"expected": bounds}))
         held_until = self.clock.unix() + self.hold_seconds
         changed = replace(
             deployment, replicas=replicas, updated_at=self.clock.now(), **_tried_anew(), held_until=held_until
         )
         self._check_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        self._note(session, changed, caller.name, "scale", {"from": deployment.replicas, "to": replicas})
+        self._note(session, changed, actor, "scale", {"from": deployment.replicas, "to": replicas})
         return changed
 
     def wake(self, session: Session, model_id: str) -> Deployment:
@@ -124,7 +110,7 @@ class Wishes:
         self._note(session, changed, GATEWAY, "wake", {"from": 0, "to": changed.replicas})
         return changed
 
-    def delete(self, session: Session, model_id: str, *, force: bool, caller: Caller) -> Deployment:
+    def delete(self, session: Session, model_id: str, *, force: bool, actor: str) -> Deployment:
         """Nothing of it is wanted any more. A deletion that waits for requests in flight can be forced afterwards."""
         deployment = session.deployments.get(model_id)
         if deployment is None:
@@ -132,7 +118,7 @@ class Wishes:
         removal = Removal.FORCE if force or deployment.removal is Removal.FORCE else Removal.DRAIN
         changed = replace(deployment, removal=removal, updated_at=self.clock.now())
         session.deployments.put(changed)
-        self._note(session, changed, caller.name, "delete", {"force": force})
+        self._note(session, changed, actor, "delete", {"force": force})
         return changed
 
     def _check_room(self, session: Session, before: Resources, changed: Deployment) -> None:
@@ -168,46 +154,3 @@ def _tried_anew() -> dict[str, Any]:
 def _replicas_after(deployment: Deployment, scaling: Scaling) -> int:
     """Of an update: one that was stopped stays so; one that sleeps is started, to show that the update works."""
     return scaling.clamped(deployment.replicas or 1) if deployment.replicas or deployment.dormant else 0
-
-
-def _config(body: ConfigBody) -> ModelConfig:
-    requirements = body.resource_requirements.model_dump(by_alias=True)
-    return ModelConfig(
-        name=body.name,
-        version=body.version,
-        model_type=body.model_type,
-        framework=body.framework,
-        docker_image=body.docker_image,
-        resource_requirements=requirements,
-        scaling=Scaling(**body.scaling_config.model_dump()),
-        environment_variables=dict(body.environment_variables),
-        resources=_resources(requirements),
-    )
-
-
-def _merged(config: ModelConfig, body: ChangedConfigBody) -> ModelConfig:
-    requirements = dict(config.resource_requirements) | _given(body.resource_requirements)
-    variables = {**config.environment_variables, **body.environment_variables}
-    return replace(
-        config,
-        version=body.version or config.version,
-        docker_image=body.docker_image or config.docker_image,
-        resource_requirements=requirements,
-        resources=_resources(requirements),
-        scaling=replace(config.scaling, **_given(body.scaling_config)),
-        environment_variables={name: value for name, value in variables.items() if value is not None},
-    )
-
-
-def _given(body: Any) -> dict[str, Any]:
-    """Null is as good as left out."""
-    given: dict[str, Any] = body.model_dump(by_alias=True, exclude_none=True)
-    return given
-
-
-def _resources(requirements: Mapping[str, str]) -> Resources:
-    return Resources(
-        quantities.cpu_millicores(requirements[quantities.CPU]),
-        quantities.memory_bytes(requirements[quantities.MEMORY]),
-        quantities.gpus(requirements[quantities.GPU]),
-    )

@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from management.control.demand import (
+    Wanted,
+    added_up,
+)
 from management.domain.capacity import Capacity, asked
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import NOTHING, Deployment, Event, Replica, ReplicaState, Resources
 from management.errors import InsufficientResources
-from management.gateway.load_reporter import Wanted, added_up
 from management.store import Session
 
 WARM_SECONDS: Final = 10.0

@@ -12,13 +12,18 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from management.control import eviction
-from management.control.replicas.transitions import Settled
+from management.control.demand import (
+    Wanted,
+    added_up,
+)
+from management.control.evaluation import (
+    Settled,
+)
 from management.counters import ReplicaTally, Scaling
 from management.domain.capacity import Capacity, free_gpus
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import Demand, Deployment, Event, Replica, ReplicaState
 from management.errors import StoreUnavailable
-from management.gateway.load_reporter import Wanted, added_up
 from management.store import Session, Store
 
 T = TypeVar("T")

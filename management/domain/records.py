@@ -106,6 +106,8 @@ class Resources:
 
 
 NOTHING: Final = Resources(0, 0, 0)
+GATEWAY: Final = "gateway"
+"""The actor of events that follow from a request for inference."""
 LONGEST_TIMEOUT: Final = 600
 """Seconds that a caller may give a model; nothing between them may end it before."""
 
@@ -198,6 +200,18 @@ class Deployment:
     def proven(self) -> bool:
         """Whether a replica of the wanted revision has ever been ready."""
         return self.served is not None and self.served.number == self.wanted.number
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a replica answered its last probes."""
+
+    misses: int = 0
+    """Probes in a row that it left unanswered."""
+    answers: int = 0
+    """Probes in a row that it answered."""
+    silence: float = 0.0
+    """Seconds since it last answered."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import make_url
-
-from management.settings import Settings
-
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 RESERVE_BYTES: Final = 1024 * 1024
 """That are kept for deletions: less than what replicas' logs leave to others."""
@@ -30,10 +26,8 @@ def is_full(error: BaseException) -> bool:
 class Reserve:
     """A file that takes room on the database's disk, and gives it up when a deletion finds none."""
 
-    def __init__(self, settings: Settings) -> None:
-        url = make_url(settings.database)
-        own = url.get_backend_name() == "sqlite" and url.database
-        self._file = (Path(url.database).parent if own and url.database else settings.home.absolute()) / "reserve"
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "reserve"
 
     def keep(self) -> None:
         """Makes it where it is not, and where there is room enough for others, too."""

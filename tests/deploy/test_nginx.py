@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from management.api.application import BATCH_BYTES
 from management.backends.replica.host import KEY_HEADER
-from management.platform import BATCH_BYTES
 from runners.registry import BODY_BYTES, DOCUMENT_BYTES, LIST_BYTES, MODELS
 from tests.deploy.nginx_server import DEPLOY, PORTS, Nginx, Replica, answering, nginx, raw, require
 

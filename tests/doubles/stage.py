@@ -94,7 +94,8 @@ class Stage:
 
     async def lead(self) -> None:
         """The lease is the supervisor's."""
-        assert await self.supervisor._lead()
+        assert await self.supervisor.lead()
+        await self.supervisor.each_step()
 
     async def succeed(self) -> None:
         """The supervisor is gone without a word; another one begins when its lease has run out."""
@@ -136,6 +137,7 @@ class Stage:
         self.launcher.watch = self.store.watch = Death(steps)
         try:
             for _ in range(steps):
+                self.supervisor.wake()
                 await self.step()
         except asyncio.CancelledError:
             pass

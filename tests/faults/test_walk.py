@@ -26,9 +26,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from management.api.configs import change_of, config_of
 from management.api.schemas import ChangedConfigBody, ConfigBody, ScalingBody
 from management.backends.base import Phase, Usage
-from management.control.commands import Caller, Wishes
+from management.control.commands import Wishes
 from management.domain.records import Deployment, ReplicaState, Status, status_of
 from management.errors import ManagementError
 from management.store import Store
@@ -41,7 +42,7 @@ WALKS: Final = 300
 CONVERGED_SECONDS: Final = 10.0
 MODELS: Final = ("first", "second")
 BAD: Final = "tests/echo:9.0.0"
-SOMEBODY: Final = Caller("somebody", "en")
+SOMEBODY: Final = "somebody"
 SERVED: Final = (ReplicaState.READY, ReplicaState.SILENT)
 
 models = st.sampled_from(MODELS)
@@ -119,12 +120,12 @@ class Walk(RuleBasedStateMachine):
             docker_image=f"tests/echo:{version}",
             scaling_config=ScalingBody(min_replicas=replicas, max_replicas=4),
         )
-        self.change(model_id, lambda session: self.wishes.deploy(session, body, SOMEBODY))
+        self.change(model_id, lambda session: self.wishes.deploy(session, model_id, config_of(body), SOMEBODY))
 
     @rule(model_id=models, version=versions)
     def update(self, model_id: str, version: str) -> None:
         body = ChangedConfigBody(version=version, docker_image=f"tests/echo:{version}")
-        self.change(model_id, lambda session: self.wishes.update(session, model_id, body, SOMEBODY))
+        self.change(model_id, lambda session: self.wishes.update(session, model_id, change_of(body), SOMEBODY))
 
     @rule(model_id=models, replicas=st.sampled_from([0, 3, 4]))
     def scale(self, model_id: str, replicas: int) -> None:
@@ -132,7 +133,7 @@ class Walk(RuleBasedStateMachine):
 
     @rule(model_id=models, force=st.booleans())
     def delete(self, model_id: str, force: bool) -> None:
-        self.change(model_id, lambda session: self.wishes.delete(session, model_id, force=force, caller=SOMEBODY))
+        self.change(model_id, lambda session: self.wishes.delete(session, model_id, force=force, actor=SOMEBODY))
 
     def change(self, model_id: str, work: Any) -> None:
         """A change is made whole or refused."""

@@ -39,6 +39,10 @@ class DockerImages(Images):
         return labels.get(LABEL) or None
 
 
+UNFIT: Final = {"image_foreign": "was not built by BentoML", "image_root": "runs as root, which is not allowed"}
+"""What replicas' logs and reasons say of an image that is found unfit after its deployment."""
+
+
 def unfit(image: dict[str, Any]) -> str | None:
     """Why an image cannot be deployed, as a kind of problem; ``image`` is what the engine knows of it."""
     config = image.get("Config") or {}

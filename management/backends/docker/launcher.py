@@ -18,11 +18,10 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Final
 
-from management.api import messages
 from management.backends.base import TAIL_BYTES, Launch, Launcher, LaunchRefusedError, Observation, Phase, Usage
 from management.backends.docker.client import DockerEngine, EngineRefusedError, NotThereError
 from management.backends.docker.container import PORT, archive, ended, limits
-from management.backends.docker.images import bento_path, unfit
+from management.backends.docker.images import UNFIT, bento_path, unfit
 from management.backends.replica import identity, probe
 from management.backends.replica.environment import MARKER, for_model
 from management.backends.replica.files import ARBITER, HOST, IN_CONTAINERS
@@ -258,7 +257,7 @@ class DockerLauncher(Launcher):
 
 def _refused(launch: Launch, kind: str) -> LaunchRefusedError:
     """As the API refuses such an image; this one was not there when it was deployed."""
-    return LaunchRefusedError(f"{launch.docker_image} {messages.text(messages.PROBLEMS, kind, 'en')}")
+    return LaunchRefusedError(f"{launch.docker_image} {UNFIT[kind]}")
 
 
 def _name(replica_id: str) -> str:

@@ -8,10 +8,13 @@ from typing import Final
 
 from management.control import eviction
 from management.control.autoscaling.policy import LOOK_SECONDS, Advice, History, Load, advise, decide, idle
+from management.control.demand import (
+    Wanted,
+    added_up,
+)
 from management.control.journal import Ledger
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import StoreUnavailable
-from management.gateway.load_reporter import Wanted, added_up
 from management.settings import Settings
 
 SMOOTHED: Final = 3

@@ -15,6 +15,11 @@ from functools import partial
 from typing import Final
 
 from management.backends.engine import NOTHING_THERE, Condition, Engine, Order, Standing
+from management.control import evaluation
+from management.control.demand import (
+    Wanted,
+    added_up,
+)
 from management.control.engines.apply_queue import Orders
 from management.control.engines.engine_plan import (
     Apply,
@@ -33,19 +38,21 @@ from management.control.engines.engine_plan import (
     order_of,
     steer,
 )
+from management.control.evaluation import (
+    News,
+    Settled,
+)
 from management.control.journal import LeaseLostError, Ledger
-from management.control.replicas import transitions
-from management.control.replicas.transitions import News, Settled
+from management.control.leader_loop import LeaderLoop
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
-from management.faults.outage import Outage
-from management.gateway.load_reporter import REPORT_SECONDS, Wanted, added_up
+from management.gateway.load_reporter import (
+    REPORT_SECONDS,
+)
 from management.settings import Settings
 
-BUSY: Final = 0.2
-"""Of the time between two looks, while something is on its way."""
-AWAY_SECONDS: Final = 1.0
-"""Until an engine that does not answer is asked again."""
+BUSY_FRACTION: Final = 0.2
+"""Fraction of the time between two looks that passes while something is on its way."""
 QUIET_SECONDS: Final = 2 * REPORT_SECONDS
 """After which every worker has told what is in flight to a replica that drains."""
 MOVING: Final = (Standing.PENDING, Standing.UNHEALTHY, Standing.ENDING)
@@ -55,78 +62,38 @@ SHOWN: Final = (Standing.PENDING, Standing.UNHEALTHY, Standing.RUNNING)
 logger = logging.getLogger(__name__)
 
 
-class Reconciler:
-    """The loop of one worker; it does nothing while another worker holds the lease."""
+class Reconciler(LeaderLoop):
+    """Gives specs to an engine that keeps replicas by itself, and records what the engine shows."""
 
     def __init__(
         self, ledger: Ledger, engine: Engine, settings: Settings, recorded: Callable[[], Awaitable[None]]
     ) -> None:
         """``recorded`` is called after a look that wrote something down."""
-        self.leads = False
-        """Whether this worker holds the lease."""
-        self._ledger, self._clock, self._engine = ledger, ledger.clock, engine
+        super().__init__(ledger, settings.lease_seconds, logger)
+        self.idle_seconds, self.busy_seconds = settings.engine_seconds, settings.engine_seconds * BUSY_FRACTION
+        self._ledger, self._engine = ledger, engine
         self._settings, self._recorded = settings, recorded
-        self._awake = asyncio.Event()
         self._orders = Orders(engine, self._clock, settings.retry_seconds, self.wake)
         self._ailing: dict[str, float] = {}
         """Since when deployments have been unhealthy."""
         self._demands: Mapping[str, Wanted] = {}
-        self._renew_at = self._look_at = 0.0
-        self._database, self._backend = Outage(logger, "the database"), Outage(logger, "the backend")
 
-    def wake(self) -> None:
-        """Something changed: looks at once. Many wakes are one look."""
-        self._awake.set()
+    @property
+    def retry_seconds(self) -> float:
+        """Seconds until the next step after one that failed."""
+        return self.busy_seconds
+
+    async def lease_taken(self) -> None:
+        """Forgets how long deployments were unhealthy when this worker led last."""
+        self._ailing.clear()
+
+    async def lease_lost(self) -> None:
+        """Gives up orders that are under way: another worker gives them now."""
+        await self._orders.close()
 
     def suspect(self, replica_id: str) -> None:
         """Somebody could not reach it: the engine is asked now."""
         self.wake()
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            pause = await self.step()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), pause)
-
-    async def step(self) -> float:
-        """One look, if this worker leads and it is time for one; seconds until the next step."""
-        seconds, lease = self._settings.engine_seconds, self._settings.lease_seconds / 3
-        try:
-            if not await self._lead():
-                self._awake.clear()
-                return lease
-            if self._awake.is_set() or self._clock.steady() >= self._look_at:
-                self._awake.clear()
-                busy = await self.look()
-                self._database.is_over()
-                self._backend.is_over()
-                self._look_at = self._clock.steady() + (seconds * BUSY if busy else seconds)
-            return max(0.0, min(self._look_at - self._clock.steady(), lease))
-        except LeaseLostError:
-            self.leads = False
-            await self._orders.close()
-        except StoreUnavailable:
-            self._database.lasts("it cannot be read or written")
-        except BackendUnavailable as error:
-            self._backend.lasts(str(error.details.get("reason", error.details)))
-            return AWAY_SECONDS
-        except Exception:  # one bad look must not be the last one
-            logger.exception("a look at the engine failed")
-        return seconds * BUSY
-
-    async def _lead(self) -> bool:
-        at = self._clock.steady()
-        if not self.leads or at >= self._renew_at:
-            before, self.leads = self.leads, await self._ledger.lead()
-            self._renew_at = at + self._settings.lease_seconds / 3
-            if self.leads and not before:
-                logger.info("this worker tells the engine what is wanted from now on")
-                self._ailing.clear()
-                self._look_at = 0.0
-            if before and not self.leads:
-                await self._orders.close()
-        return self.leads
 
     async def look(self) -> bool:
         """One look at everything; True when something is on its way and deserves another look soon.
@@ -243,9 +210,9 @@ class Reconciler:
                 await self._ledger.erased(deployment)
                 self._ailing.pop(deployment.id, None)
             case RollBack(reason):
-                await self._decided(deployment, transitions.rolled_back, "rolled_back", reason)
+                await self._decided(deployment, evaluation.rolled_back, "rolled_back", reason)
             case GiveUp(reason):
-                await self._decided(deployment, transitions.given_up, "given_up", reason)
+                await self._decided(deployment, evaluation.given_up, "given_up", reason)
             case Prove():
                 await self._ledger.settled(deployment, Settled(changed=partial(_proven, deployment)), {})
 
@@ -267,9 +234,7 @@ class Reconciler:
         What the engine keeps runs on: it does so without any server, until the wish for it is gone.
         """
         await self._orders.close()
-        with suppress(StoreUnavailable):
-            await self._ledger.give_back()
-        self.leads = False
+        await self._give_back_lease()
 
 
 def _proven(seen: Deployment, current: Deployment) -> Deployment:

@@ -1,17 +1,18 @@
-"""Looks at replicas, each in its own time: one that does not answer keeps no other's news waiting."""
+"""Probes of replicas, each in its own time: a replica that does not answer delays no other.
+
+Ages are measured by a monotonic clock: the time of day can be set, also while a replica starts or drains.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from management.backends.base import Launcher, Observation, Phase
-from management.control.replicas import transitions
-from management.control.replicas.probe_history import Health, Sightings
-from management.domain.clock import Clock
-from management.domain.records import Replica, ReplicaState
+from management.domain.clock import SYSTEM, Clock
+from management.domain.records import Health, Replica, ReplicaState
 from management.errors import BackendUnavailable
 
 HEALTH_SECONDS: Final = 0.5
@@ -28,7 +29,8 @@ class Watch:
     def __init__(self, launcher: Launcher, clock: Clock, answered: Callable[[], None]) -> None:
         """``answered`` is called when a look that was not waited for is over."""
         self._launcher, self._answered = launcher, answered
-        self._sightings = Sightings(HEALTH_SECONDS, clock)
+        self.history = Sightings(HEALTH_SECONDS, clock)
+        """What was observed so far."""
         self._looks: dict[str, asyncio.Task[Observation]] = {}
         self._states: dict[str, ReplicaState] = {}
         """In which those that are looked at were when it began."""
@@ -39,7 +41,7 @@ class Watch:
         What was seen of one that has come into another state meanwhile is forgotten. Raises BackendUnavailable when
         somebody could not be looked at for that.
         """
-        due = {one.id for one in self._sightings.due(alive)}
+        due = {one.id for one in self.history.due(alive)}
         for one in alive:
             if one.id in due and one.id not in self._looks:
                 self._looks[one.id] = asyncio.create_task(self._launcher.observe(one.id))
@@ -64,31 +66,15 @@ class Watch:
             if replica is not None and replica.state is self._states[replica_id]:
                 seen[replica_id] = found
                 if found.phase is Phase.UNKNOWN:
-                    self._sightings.not_seen(replica_id)
+                    self.history.not_seen(replica_id)
                 else:
-                    self._sightings.heard(replica, silent=transitions.silent(replica, found))
+                    self.history.heard(replica, silent=silent(replica, found))
         if away is not None:
             raise away
         return seen
 
     def _over(self, _: asyncio.Task[Observation]) -> None:
         self._answered()
-
-    def suspect(self, replica_id: str) -> None:
-        """It is looked at the next time."""
-        self._sightings.suspect(replica_id)
-
-    def doubtful(self) -> bool:
-        """Whether somebody is to be looked at again at once."""
-        return self._sightings.doubtful()
-
-    def ages(self) -> Mapping[str, float]:
-        """Seconds that each has been in its state."""
-        return self._sightings.ages()
-
-    def health(self) -> Mapping[str, Health]:
-        """How each answers."""
-        return self._sightings.health()
 
     async def close(self) -> None:
         """Gives up the looks that are under way."""
@@ -108,3 +94,76 @@ def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation:
         raise error
     logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
     return Observation(Phase.UNKNOWN)
+
+
+def silent(replica: Replica, look: Observation) -> bool:
+    """Whether a replica that should serve does not answer."""
+    serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
+    return serves and look.phase in (Phase.SILENT, Phase.STARTING)
+
+
+class Sightings:
+    """What one supervisor has seen of the replicas that are alive."""
+
+    def __init__(self, seconds: float, clock: Clock = SYSTEM) -> None:
+        """``seconds`` pass between two looks at a replica that serves."""
+        self._seconds, self._clock = seconds, clock
+        self._looked_at: dict[str, float] = {}
+        self._since: dict[str, tuple[ReplicaState, float]] = {}
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._silent_since: dict[str, float] = {}
+
+    def due(self, alive: Sequence[Replica]) -> list[Replica]:
+        """Those to be looked at now: what is on its way every time, what serves now and then. Others are forgotten."""
+        at = self._clock.steady()
+        ids = {one.id for one in alive}
+        for known in (self._looked_at, self._since, self._counts, self._silent_since):
+            for gone in known.keys() - ids:
+                del known[gone]
+        for one in alive:
+            if self._since.get(one.id, (None,))[0] is not one.state:
+                self._since[one.id] = (one.state, at)
+        due = [one for one in alive if self._is_due(one, at)]
+        self._looked_at |= {one.id: at for one in due}
+        return due
+
+    def suspect(self, replica_id: str) -> None:
+        """It is due at the next look."""
+        self._looked_at.pop(replica_id, None)
+
+    def heard(self, replica: Replica, *, silent: bool) -> None:
+        """Whether it answered when it was looked at; after one miss it is looked at again at once."""
+        misses, answers = self._counts.get(replica.id, (0, 0))
+        self._counts[replica.id] = (misses + 1, 0) if silent else (0, answers + 1)
+        if silent:
+            self._silent_since.setdefault(replica.id, self._clock.steady())
+            if not misses:
+                self.suspect(replica.id)
+        else:
+            self._silent_since.pop(replica.id, None)
+
+    def not_seen(self, replica_id: str) -> None:
+        """It could not be looked at: what was counted stands, and how long it has been silent begins anew."""
+        if replica_id in self._silent_since:
+            self._silent_since[replica_id] = self._clock.steady()
+
+    def doubtful(self) -> bool:
+        """Whether somebody is to be looked at again at once."""
+        return any(misses == 1 for misses, _ in self._counts.values())
+
+    def ages(self) -> dict[str, float]:
+        """Seconds that each has been in its state, as far as this supervisor saw it."""
+        at = self._clock.steady()
+        return {one: at - since for one, (_, since) in self._since.items()}
+
+    def health(self) -> dict[str, Health]:
+        """How each that was looked at answers."""
+        at = self._clock.steady()
+        return {
+            one: Health(misses, answers, at - self._silent_since.get(one, at))
+            for one, (misses, answers) in self._counts.items()
+        }
+
+    def _is_due(self, replica: Replica, at: float) -> bool:
+        serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
+        return not serves or at - self._looked_at.get(replica.id, -self._seconds) >= self._seconds

@@ -14,25 +14,22 @@ from contextlib import suppress
 from typing import Final
 
 from management.backends.base import Launch, Launcher, LaunchRefusedError, Observation
+from management.control import evaluation
 from management.control.autoscaling.autoscaler import Autoscaler
-from management.control.journal import LeaseLostError, Ledger
+from management.control.evaluation import (
+    Settled,
+)
+from management.control.journal import Ledger
+from management.control.leader_loop import BACKEND_RETRY_SECONDS, LeaderLoop
 from management.control.replicas import transitions
 from management.control.replicas.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
 from management.control.replicas.probes import Watch
-from management.control.replicas.transitions import Settled
 from management.control.replicas.usage import Meter
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.faults import failpoints
-from management.faults.outage import Outage
 from management.settings import Settings
 
-BUSY_SECONDS: Final = 0.05
-"""Between looks while something starts or drains."""
-IDLE_SECONDS: Final = 0.5
-"""Between looks while nothing does; a wake comes at once."""
-AWAY_SECONDS: Final = 1.0
-"""Until a backend that does not answer is asked again."""
 ORPHAN_SECONDS: Final = 10.0
 """Between two looks for what no record knows."""
 GOODBYE_SECONDS: Final = 2.0
@@ -43,8 +40,11 @@ TAIL_LINES: Final = 20
 logger = logging.getLogger(__name__)
 
 
-class Supervisor:
-    """The loop of one worker; it does nothing while another worker holds the lease."""
+class Supervisor(LeaderLoop):
+    """Starts and stops single replicas, so that those that run are those that are desired."""
+
+    busy_seconds = 0.05
+    idle_seconds = 0.5
 
     def __init__(
         self,
@@ -55,68 +55,30 @@ class Supervisor:
         recorded: Callable[[], Awaitable[None]],
     ) -> None:
         """``recorded`` is called after a look that wrote something down."""
+        super().__init__(ledger, settings.lease_seconds, logger)
         self._autoscaler = autoscaler
-        self.leads = False
-        """Whether this worker holds the lease."""
-        self._ledger, self._clock = ledger, ledger.clock
+        self._ledger = ledger
         self._launcher, self._settings, self._recorded = launcher, settings, recorded
-        self._awake = asyncio.Event()
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._watch = Watch(launcher, self._clock, self.wake)
         self._meter = Meter(launcher, ledger, autoscaler.measured)
-        self._renew_at = self._orphans_at = 0.0
-        self._database, self._backend = Outage(logger, "the database"), Outage(logger, "the backend")
+        self._orphans_at = 0.0
 
-    def wake(self) -> None:
-        """Something changed: looks at once. Many wakes are one look."""
-        self._awake.set()
+    async def lease_taken(self) -> None:
+        """Forgets what was seen when this worker led last, and looks for orphans."""
+        await self._watch.close()
+        failpoints.reach("lease.taken")
+        self._orphans_at = 0.0
 
-    async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            pause = await self.step()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._awake.wait(), pause)
-            self._awake.clear()
+    async def each_step(self) -> None:
+        """Ends orphans, now and then.
 
-    async def step(self) -> float:
-        """One look, if this worker leads; seconds until the next one."""
-        try:
-            if not await self._lead():
-                return self._settings.lease_seconds / 3
-            busy = await self.look()
-            self._database.is_over()
-            self._backend.is_over()
-            return BUSY_SECONDS if busy else IDLE_SECONDS
-        except LeaseLostError:
-            self.leads = False
-        except StoreUnavailable:
-            self._database.lasts("it cannot be read or written")
-        except BackendUnavailable as error:
-            self._backend.lasts(str(error.details.get("reason", error.details)))
-            return AWAY_SECONDS
-        except Exception:  # one bad look must not be the last one
-            logger.exception("a look at the replicas failed")
-        return IDLE_SECONDS
-
-    async def _lead(self) -> bool:
-        """Holds the lease, or takes it when it is free. The holder ends what no record knows, now and then.
-
-        Not only when it is new: a worker that slept in the middle of a start may wake up when another one leads.
+        Not only after the lease was taken: a worker that slept in the middle of a start may wake up when another leads.
         """
         at = self._clock.steady()
-        if not self.leads or at >= self._renew_at:
-            before, self.leads = self.leads, await self._ledger.lead()
-            self._renew_at = at + self._settings.lease_seconds / 3
-            if self.leads and not before:
-                logger.info("this worker starts and ends replicas from now on")
-                await self._watch.close()  # what was seen when this worker led last is long past
-                failpoints.reach("lease.taken")
-                self._orphans_at = 0.0
-        if self.leads and at >= self._orphans_at:
+        if at >= self._orphans_at:
             await self._end_orphans()
             self._orphans_at = at + ORPHAN_SECONDS
-        return self.leads
 
     async def _end_orphans(self) -> None:
         # What lies on disk is looked at first: a replica is recorded before anything of it is there.
@@ -148,11 +110,11 @@ class Supervisor:
             await self._recorded()
         await self._meter.look([one.id for one in alive])
         await self._autoscaler.look(deployments, replicas)
-        return busy or self._watch.doubtful()
+        return busy or self._watch.history.doubtful()
 
     def suspect(self, replica_id: str) -> None:
         """Somebody could not reach it: it is looked at now."""
-        self._watch.suspect(replica_id)
+        self._watch.history.suspect(replica_id)
         self.wake()
 
     async def _look_after(
@@ -195,9 +157,9 @@ class Supervisor:
                     await self._ledger.draining(by_id[replica_id])
                 self._end(replica_id, 0.0)
             case RollBack():
-                await self._ledger.changed(deployment, transitions.rolled_back, "rolled_back")
+                await self._ledger.changed(deployment, evaluation.rolled_back, "rolled_back")
             case GiveUp():
-                await self._ledger.changed(deployment, transitions.given_up, "given_up")
+                await self._ledger.changed(deployment, evaluation.given_up, "given_up")
             case Erase():
                 await self._ledger.erased(deployment)
                 failpoints.reach("erase.recorded")
@@ -238,7 +200,7 @@ class Supervisor:
     def _context(self) -> transitions.Context:
         watch = self._watch
         return transitions.Context(
-            self._clock.now(), self._settings, watch.health(), frozenset(self._ending), watch.ages()
+            self._clock.now(), self._settings, watch.history.health(), frozenset(self._ending), watch.history.ages()
         )
 
     def _end(self, replica_id: str, grace_seconds: float) -> None:
@@ -252,7 +214,7 @@ class Supervisor:
             await self._launcher.stop(replica_id, grace_seconds)
             failpoints.reach("stop.done")
         except BackendUnavailable:
-            await asyncio.sleep(AWAY_SECONDS)
+            await asyncio.sleep(BACKEND_RETRY_SECONDS)
         except Exception:  # it is tried again at the next look
             logger.exception("replica %s cannot be ended", replica_id)
         finally:
@@ -289,9 +251,7 @@ class Supervisor:
         with suppress(BackendUnavailable):  # likewise
             for replica_id in ended:
                 await self._launcher.clean(replica_id)
-        with suppress(StoreUnavailable):
-            await self._ledger.give_back()
-        self.leads = False
+        await self._give_back_lease()
 
     async def _leads_at_last(self) -> bool:
         """Takes the lease to end the replicas, also that of a worker that died a moment ago."""

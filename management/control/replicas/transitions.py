@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from management.backends.base import Observation, Phase, Usage
+from management.backends.base import Observation, Phase
+from management.control.evaluation import News, Settled
 from management.control.replicas.plan import LONGEST_PAUSE
-from management.control.replicas.probe_history import Health
-from management.domain.records import Deployment, Event, Replica, ReplicaState, Revision
+from management.domain.records import Deployment, Health, Replica, ReplicaState, Revision
 from management.settings import Settings
 
 ENOUGH_PROBES: Final = 2
@@ -19,14 +19,6 @@ BRIEF_SECONDS: Final = 2.0
 """That a replica must have served for its successor to start without a pause, while others serve."""
 SHORTEST_DRAIN: Final = 1.0
 """Seconds until every worker has seen that a replica drains; none may look idle before."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a replica had used at that second."""
-
-    at: float
-    usage: Usage
 
 
 @dataclass(frozen=True)
@@ -51,63 +43,6 @@ class Context:
         return self.health.get(replica.id, Health())
 
 
-@dataclass(frozen=True)
-class News:
-    """A replica's move, and what is learnt with it."""
-
-    replica: Replica
-    state: ReplicaState
-    at: datetime
-    address: str = ""
-    reason: str = ""
-    crashed: bool = False
-    """Whether it ended by its own doing."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it is a failure."""
-        return self.state is ReplicaState.FAILED
-
-    def more(self, tails: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """The replica's fields that change with its state."""
-        if self.state is ReplicaState.READY:
-            return {"address": self.address, "ready_at": self.replica.ready_at or self.at}
-        if self.failed:
-            return {"reason": self.reason, "log_tail": "\n".join(tails.get(self.replica.id, ()))}
-        return {}
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What follows from a look at one deployment's replicas."""
-
-    news: tuple[News, ...] = ()
-    changed: Callable[[Deployment], Deployment] | None = None
-    """What the deployment learns."""
-    restart: tuple[Replica, ...] = ()
-    """Recorded replicas whose start was not begun."""
-    end: Mapping[str, float] = field(default_factory=dict)
-    """Draining replicas that are to end now, with the seconds they have for it."""
-
-    def events(self, model_id: str, actor: str) -> list[Event]:
-        """Each piece of news as an event."""
-        return [
-            Event(
-                one.at,
-                model_id,
-                one.replica.deployment_id,
-                actor,
-                f"replica_{one.state.value}",
-                {
-                    "replica_id": one.replica.id,
-                    "revision": one.replica.revision.number,
-                    **({"reason": one.reason} if one.reason else {}),
-                },
-            )
-            for one in self.news
-        ]
-
-
 def settle(
     deployment: Deployment, replicas: Sequence[Replica], seen: Mapping[str, Observation], context: Context
 ) -> Settled:
@@ -130,12 +65,6 @@ def settle(
     )
 
 
-def silent(replica: Replica, look: Observation) -> bool:
-    """Whether a replica that should serve does not answer."""
-    serves = replica.state in (ReplicaState.READY, ReplicaState.SILENT)
-    return serves and look.phase in (Phase.SILENT, Phase.STARTING)
-
-
 def refused(deployment: Deployment, replica: Replica, reason: str, context: Context) -> Settled:
     """A start that could not even be begun is a failure, but no reason to give up what has been ready before.
 
@@ -150,37 +79,6 @@ def refused(deployment: Deployment, replica: Replica, reason: str, context: Cont
         return replace(after, failures=min(after.failures, most)) if after.proven else after
 
     return Settled(news, changed)
-
-
-def rolled_back(deployment: Deployment) -> Deployment:
-    """The revision that served before is wanted again."""
-    assert deployment.served is not None, "there is nothing to roll back to"  # noqa: S101
-    scaling = deployment.wanted.config.scaling  # which was not what failed
-    return replace(
-        deployment,
-        wanted=replace(deployment.served, config=replace(deployment.served.config, scaling=scaling)),
-        abandoned=deployment.wanted.config.version,
-        abandoned_for=deployment.reason,
-        failures=0,
-        retry_at=None,
-        reason="",
-    )
-
-
-def given_up(deployment: Deployment) -> Deployment:
-    """Nothing is started until the wish changes."""
-    return replace(deployment, gave_up=True, retry_at=None)
-
-
-def rates(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> dict[str, tuple[int, int]]:
-    """Millicores and bytes of each replica that was measured twice."""
-    used = {}
-    for replica_id in before.keys() & now.keys():
-        first, second = before[replica_id], now[replica_id]
-        seconds = max(1e-3, second.at - first.at)
-        rate = max(0.0, second.usage.cpu_seconds - first.usage.cpu_seconds) / seconds
-        used[replica_id] = (round(rate * 1000), second.usage.memory_bytes)
-    return used
 
 
 def _moved(replica: Replica, look: Observation, context: Context, *, spare: bool) -> News | None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
-from management.backends.base import Launcher
+from management.backends.base import Launcher, Usage
 from management.control.journal import Ledger
-from management.control.replicas import transitions
 from management.control.replicas.probes import PATIENCE_SECONDS
-from management.control.replicas.transitions import Measured
 from management.errors import BackendUnavailable
 
 USAGE_SECONDS: Final = 2.0
 """Between two measurements."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a replica had used at that second."""
+
+    at: float
+    usage: Usage
 
 
 class Meter:
@@ -45,7 +52,7 @@ class Meter:
     async def _measure(self, at: float, replica_ids: Sequence[str]) -> None:
         usage = await self._launcher.usage(replica_ids) if replica_ids else {}
         before, self._last = self._last, {one: Measured(at, used) for one, used in usage.items()}
-        if used := transitions.rates(before, self._last):
+        if used := rates(before, self._last):
             await self._ledger.measured(used)
             self._tell({one: millicores for one, (millicores, _) in used.items()})
 
@@ -55,3 +62,14 @@ class Meter:
             self._measuring.cancel()
             await asyncio.gather(self._measuring, return_exceptions=True)
             self._measuring = None
+
+
+def rates(before: Mapping[str, Measured], now: Mapping[str, Measured]) -> dict[str, tuple[int, int]]:
+    """Millicores and bytes of each replica that was measured twice."""
+    used = {}
+    for replica_id in before.keys() & now.keys():
+        first, second = before[replica_id], now[replica_id]
+        seconds = max(1e-3, second.at - first.at)
+        rate = max(0.0, second.usage.cpu_seconds - first.usage.cpu_seconds) / seconds
+        used[replica_id] = (round(rate * 1000), second.usage.memory_bytes)
+    return used

@@ -11,9 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from management.api import parsing, schemas
+from management.api.configs import config_of
 from management.api.errors import of_error
-from management.api.messages import Language
-from management.control.commands import Caller, Wishes
+from management.api.messages import Language, language_of
+from management.control.commands import Wishes
 from management.domain.capacity import Capacity
 from management.domain.records import Removal, Resources
 from management.errors import InvalidRequest, ModelAlreadyExists, ModelBeingDeleted
@@ -40,8 +41,8 @@ def told(answer: Any) -> dict[str, Any]:
 async def message(body: object, model: type[BaseModel], language: str = "en") -> str:
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body, language=language), model)
-    [one] = caught.value.details["problems"]
-    return str(one["message"])
+    [problem] = of_error(caught.value, language_of(language))[1]["error"]["details"]["problems"]
+    return str(problem["message"])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ async def test_a_bound_that_is_crossed_is_told_with_the_other_one(
 def test_a_query_parameters_bounds_are_told_too(query: str, bounds: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parsing.query(request(query=query), schemas.ListQuery)
-    assert bounds in caught.value.details["problems"][0]["message"]
+    assert caught.value.problems[0].values["expected"] == bounds
 
 
 @pytest.mark.parametrize("language", ["zh", "fr", "en"])
@@ -119,7 +120,7 @@ def test_a_deploy_under_an_id_that_is_being_deleted_says_when_to_come_again(tmp_
     with store.writing() as session:
         session.deployments.add(deployment(removal=removal))
         with pytest.raises(ModelBeingDeleted) as caught:
-            wishes.deploy(session, body, Caller("somebody", "en"))
+            wishes.deploy(session, body.model_id, config_of(body), "somebody")
     store.close()
     status, answer = of_error(caught.value, "en")
     assert (status, answer["error"]["code"]) == (409, "MODEL_ALREADY_EXISTS")

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from management.api import parsing, schemas
+from management.api.errors import of_error
+from management.api.messages import language_of
 from management.domain import quantities
 from management.domain.bento_tag import (
     LONGEST_IMAGE,
@@ -43,7 +45,7 @@ async def problems(body: object, model: type[BaseModel], language: str = "en") -
     """The kind of each problem by its field."""
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body, language=language), model)
-    return {one["field"]: one["problem"] for one in caught.value.details["problems"]}
+    return {problem.field: problem.kind for problem in caught.value.problems}
 
 
 async def deploy_problems(**changes: object) -> dict[str, str]:
@@ -235,7 +237,7 @@ async def test_every_problem_of_a_body_is_listed_at_once_in_the_callers_language
     for language in LANGUAGES:
         with pytest.raises(InvalidModelConfig) as caught:
             await parsing.body(request({"config": wrong}, language=language), schemas.DeployBody, InvalidModelConfig)
-        found = caught.value.details["problems"]
+        found = of_error(caught.value, language_of(language))[1]["error"]["details"]["problems"]
         assert {one["field"].removeprefix("config."): one["problem"] for one in found} == {
             **dict.fromkeys(("version", "model_type", "docker_image"), "missing"),
             **{"model_id": "pattern", "name": "type", "framework": "choice", "extra": "unknown"},
@@ -279,8 +281,8 @@ async def test_what_is_no_json_and_what_does_not_say_that_it_is() -> None:
 def test_query_parameters_are_known_given_once_and_within_bounds(query: str, model: type[BaseModel], kind: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         parsing.query(request(query=query), model)
-    [found] = caught.value.details["problems"]
-    assert found["problem"] == kind
+    [found] = caught.value.problems
+    assert found.kind == kind
 
 
 def test_query_parameters_have_defaults_and_are_read_as_what_they_are() -> None:

@@ -20,7 +20,9 @@ from management.backends.docker.launcher import DockerLauncher
 from management.backends.process import replica_folder
 from management.backends.process.launcher import ProcessLauncher
 from management.backends.replica import probe
-from management.control.replicas.probe_history import Sightings
+from management.control.replicas.probes import (
+    Sightings,
+)
 from management.domain.clock import Clock
 from management.domain.records import ReplicaState
 from management.errors import BackendUnavailable

@@ -31,7 +31,7 @@ STORED = "the-stored-key"
 ANNOUNCING = """
 import sys, time
 from pathlib import Path
-from web import server_file
+from web.server import server_file
 with server_file.announced(Path(sys.argv[1]), "http://127.0.0.1:1", 1):
     print("there", flush=True)
     time.sleep(60)

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from management.api import parsing, schemas
+from management.api.errors import of_error
 from management.domain.environment_names import allowed
 from management.errors import InvalidRequest
 from management.settings import Settings
@@ -109,7 +110,7 @@ async def test_the_setting_reaches_the_bodies_check() -> None:
     body = {"config": CONFIG | {"environment_variables": {"OMP_NUM_THREADS": "1"}}}
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body), schemas.DeployBody)
-    assert "ATELIER_ALLOWED_ENVIRONMENT" in caught.value.details["problems"][0]["message"]
+    assert "ATELIER_ALLOWED_ENVIRONMENT" in str(of_error(caught.value, "en")[1])
     context = {schemas.ALLOWED: Settings(allowed_environment="OMP_*").allowed_environment}
     found = await parsing.body(request(body), schemas.DeployBody, context=context)
     assert found.config.environment_variables == {"OMP_NUM_THREADS": "1"}
@@ -131,7 +132,7 @@ async def test_a_variable_of_an_earlier_version_can_be_removed() -> None:
 async def test_only_a_plain_name_can_be_removed_and_nothing_else_passes_with_it(told: dict[str, str | None]) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request({"config": {"environment_variables": told}}), schemas.UpdateBody)
-    assert [one["problem"] for one in caught.value.details["problems"]] == ["variable"]
+    assert [problem.kind for problem in caught.value.problems] == ["variable"]
 
 
 @pytest.mark.parametrize(

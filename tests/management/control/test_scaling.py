@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from management.backends.base import Usage
-from management.control.commands import Caller, Wishes
+from management.control.commands import Wishes
 from management.control.replicas import probes
 from management.domain.capacity import Capacity
 from management.domain.clock import Clock
@@ -19,7 +19,7 @@ from management.errors import InsufficientResources, InvalidModelConfig
 from tests.doubles.management import AT, FakeLauncher, deployment, revision
 from tests.doubles.stage import LEAST_MEMORY, HandClock, Stage
 
-SOMEBODY = Caller("somebody", "en")
+SOMEBODY = "somebody"
 
 
 class MeteredLauncher(FakeLauncher):

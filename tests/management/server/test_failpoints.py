@@ -15,7 +15,7 @@ from tests.support.servers import ROOT
 
 REACHED = """
 import sys
-from management import failpoints
+from management.faults import failpoints
 failpoints.arm(sys.argv[1] or None)
 for name in failpoints.NAMES:
     failpoints.reach(name)

@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from management.control.commands import GATEWAY
 from management.counters import Outcome, Rejection, ReplicaTally
-from management.domain.records import Demand
+from management.domain.records import (
+    GATEWAY,
+    Demand,
+)
 from management.gateway.queue import Rules
 from management.gateway.route_table import Routes
 from management.metrics import Metrics

@@ -77,7 +77,7 @@ async def test_a_deletion_ends_no_replica_where_the_database_is_away_for_another
 
 def test_the_reserve_is_made_where_there_is_room_and_given_where_there_is_none() -> None:
     with small_disk("16m") as disk:
-        reserve = Reserve(settings(disk))
+        reserve = Reserve(settings(disk).database_folder)
         reserve.keep()
         assert (disk / "reserve").stat().st_blocks * 512 == RESERVE_BYTES
         assert not reserve.give(), "there is room"

@@ -17,7 +17,7 @@ from runners.models.onnx_file import OnnxFile
 OnnxFile(Path("runners/weights/tcm-diagnosis-1.0.0.onnx"))
 """
 OCRS = """
-from runners.documents import ocr
+from runners.documents.scans import ocr
 import onnxruntime
 onnxruntime.InferenceSession("runners/weights/tcm-diagnosis-1.0.0.onnx", providers=["CPUExecutionProvider"])
 """

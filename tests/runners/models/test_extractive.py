@@ -213,7 +213,7 @@ def test_features_are_finite_for_the_shortest_articles() -> None:
 
 def test_serving_loads_no_torch() -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom runners.models import ranker\n"
+        "import sys\nfrom pathlib import Path\nfrom runners.models.summarizers import ranker\n"
         "from runners.models.summarizers.extractive import Extractive\n"
         f"Extractive(ranker.read(Path({str(WEIGHTS)!r})), 'x')\nassert 'torch' not in sys.modules"
     )

@@ -22,6 +22,7 @@ from schemathesis import Response
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
+from management.api.application import CONTROL_BYTES
 from management.backends import machine
 from management.backends.backend import (
     Backend,
@@ -33,7 +34,7 @@ from management.backends.process.images import (
 from management.control.commands import Wishes
 from management.domain.clock import now
 from management.domain.keys import Role, make
-from management.platform import CONTROL_BYTES, Platform
+from management.platform import Platform
 from management.settings import Settings
 from tests.doubles.management import FakeLauncher
 from tests.support.management_servers import KEY, echo_config
@@ -70,7 +71,7 @@ class EchoPlatform(Platform):
         return replace(super().backend, images=BentoStore(self.settings.home), driver=EchoLauncher(self.address))
 
     @cached_property
-    def wishes(self) -> Wishes:
+    def commands(self) -> Wishes:
         return Wishes(machine.capacity(self.settings))
 
 

@@ -23,8 +23,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from management.api import routes, schemas
-from management.api.documentation import add_documentation
+from management.api import inference_routes, schemas
+from management.api.application import _add_documentation
 from management.auth.access import Door, Failures, Keyring, role_for_api
 from management.domain import keys
 from management.domain.clock import now
@@ -170,7 +170,7 @@ async def test_a_request_weighs_in_the_queue_what_came_of_it() -> None:
     sender = Client([b'{"input_data": {', b'"a": "', b"x" * 5000, b'"}}'])
     request = Request({"type": "http", "headers": [], "state": {"request_id": "1"}}, sender.receive)
     body = await request.body()
-    terms = await routes._terms(request, schemas.InferenceBody.model_validate_json(body))
+    terms = await inference_routes._terms(request, schemas.InferenceBody.model_validate_json(body))
     assert terms.size == len(body) > 5000
 
 
@@ -362,7 +362,7 @@ async def test_the_policy_of_a_page_allows_its_own_scripts_and_nothing_from_else
 ) -> None:
     check_page(await client.get("/docs"))
     management = FastAPI(title="management")
-    add_documentation(management, "/api/v1", beside_models=True)
+    _add_documentation(management, beside_models=True)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(management), base_url="http://test") as other:
         check_page(await other.get("/api/v1/docs"))
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from management.backends.engine import NOTHING_THERE, Condition, Mark, Standing
+from management.control import evaluation
 from management.control.engines.engine_plan import (
     ELSEWHERE,
     Apply,
@@ -27,7 +28,6 @@ from management.control.engines.engine_plan import (
     order_of,
     steer,
 )
-from management.control.replicas import transitions
 from management.domain.records import MOVES, Deployment, Removal, Replica, ReplicaState, Scaling
 from tests.doubles.management import deployment, replica, revision
 
@@ -194,9 +194,9 @@ class World:
             case Prove():
                 self.deployment = replace(one, served=one.wanted, gave_up=False, reason="")
             case GiveUp():
-                self.deployment = transitions.given_up(one)
+                self.deployment = evaluation.given_up(one)
             case RollBack():
-                self.deployment = transitions.rolled_back(one)
+                self.deployment = evaluation.rolled_back(one)
             case Follow(number):
                 self.deployment = replace(one, replicas=number)
             case Erase():

@@ -13,10 +13,23 @@ from typing import Any
 import pytest
 
 from management.backends.base import Observation, Phase
+from management.control.evaluation import (
+    given_up,
+    rolled_back,
+)
 from management.control.replicas.plan import Action, Drain, Erase, GiveUp, RollBack, Start, Stop, plan
-from management.control.replicas.probe_history import Health
-from management.control.replicas.transitions import Context, given_up, rolled_back, settle
-from management.domain.records import Deployment, Removal, Replica, ReplicaState, Revision
+from management.control.replicas.transitions import (
+    Context,
+    settle,
+)
+from management.domain.records import (
+    Deployment,
+    Health,
+    Removal,
+    Replica,
+    ReplicaState,
+    Revision,
+)
 from tests.doubles.management import AT, deployment, replica, revision, settings
 
 NOW = AT.timestamp()

@@ -12,8 +12,8 @@ import pytest
 
 from management.backends.base import Launch, Observation, Phase
 from management.control.journal import LeaseLostError
+from management.control.leader_loop import BACKEND_RETRY_SECONDS
 from management.control.replicas import probes, supervisor, usage
-from management.control.replicas.supervisor import AWAY_SECONDS
 from management.domain.records import NOTHING, Removal, ReplicaState, Status, status_of
 from management.store import tables
 from tests.doubles.management import (
@@ -336,7 +336,7 @@ async def test_while_the_backend_does_not_answer_nothing_is_concluded_and_afterw
     stage.wish(replicas=3)
     launcher.away = True
     for _ in range(5):
-        assert await stage.step() >= AWAY_SECONDS
+        assert await stage.step() >= BACKEND_RETRY_SECONDS
     assert stage.ready() == 2
     assert not stage.told().failures
     launcher.away = False

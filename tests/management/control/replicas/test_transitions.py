@@ -11,20 +11,30 @@ from typing import Any
 import pytest
 
 from management.backends.base import Observation, Phase, Usage
-from management.control.replicas.plan import LONGEST_PAUSE
-from management.control.replicas.probe_history import Health
-from management.control.replicas.transitions import (
-    Context,
-    Measured,
+from management.control.evaluation import (
     Settled,
     given_up,
-    rates,
-    refused,
     rolled_back,
-    settle,
+)
+from management.control.replicas.plan import LONGEST_PAUSE
+from management.control.replicas.probes import (
     silent,
 )
-from management.domain.records import Deployment, Replica, ReplicaState
+from management.control.replicas.transitions import (
+    Context,
+    refused,
+    settle,
+)
+from management.control.replicas.usage import (
+    Measured,
+    rates,
+)
+from management.domain.records import (
+    Deployment,
+    Health,
+    Replica,
+    ReplicaState,
+)
 from tests.doubles.management import AT, deployment, replica, revision, settings
 
 STARTING, READY, DRAINING = ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DRAINING

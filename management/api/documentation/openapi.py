@@ -15,8 +15,9 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from management import errors
-from management.api import examples, schemas
-from management.api import responses as answers
+from management.api import schemas
+from management.api.documentation import examples
+from management.api.documentation import responses as answers
 from management.api.errors import error_body
 from management.api.messages import ERRORS, text
 from management.errors import ManagementError

@@ -1,0 +1,167 @@
+"""The API as an application, and as a section of a server's paths."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from management.api import PREFIX
+from management.api.deployment_routes import DeploymentRoutes
+from management.api.errors import ApiVoice, install_error_handlers
+from management.api.idempotency import Idempotency
+from management.api.inference_routes import InferenceRoutes
+from management.api.view_routes import ViewRoutes
+from management.auth.access import Door, Failures, Keyring, role_for_api
+from management.control.commands import Wishes
+from management.control.deployments import Deployments
+from management.domain.records import LONGEST_TIMEOUT, Deployment, Replica
+from management.gateway.gateway import Gateway
+from management.metrics import Metrics
+from management.settings import Settings
+from management.store import Store
+from web.documentation import documentation_page
+from web.edge.middleware import Limits, Section
+
+MIB: Final = 1024 * 1024
+CONTROL_BYTES: Final = MIB
+"""Bytes of a body that changes or asks for something."""
+INFERENCE_BYTES: Final = 24 * MIB
+BATCH_BYTES: Final = 64 * MIB
+BODY_SECONDS: Final = 60.0
+"""Seconds for a body to arrive."""
+SPARE_SECONDS: Final = 30.0
+"""Seconds beyond the longest wait of a caller, so that the API's own deadlines pass first."""
+OPEN: Final = frozenset({f"{PREFIX}/{path}" for path in ("health", "docs", "openapi.json")})
+"""Paths that need no key."""
+
+
+class Parts(Protocol):
+    """What the API needs of the management."""
+
+    @property
+    def settings(self) -> Settings:
+        """Every setting."""
+
+    @property
+    def store(self) -> Store:
+        """The database."""
+
+    @property
+    def commands(self) -> Wishes:
+        """Changes of the desired state."""
+
+    @property
+    def deployments(self) -> Deployments:
+        """What may be deployed, and how changes turn out."""
+
+    @property
+    def gateway(self) -> Gateway:
+        """The way to the models."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The metrics for Prometheus."""
+
+    @property
+    def keyring(self) -> Keyring:
+        """The API keys."""
+
+    @property
+    def failures(self) -> Failures:
+        """Failed logins by address."""
+
+    async def start(self) -> None:
+        """Begins to manage."""
+
+    async def close(self) -> None:
+        """Ends what ``start`` began."""
+
+    async def health(self) -> dict[str, Any]:
+        """Whether the management works."""
+
+    async def logs(self, deployment: Deployment, replicas: list[Replica], lines: int) -> dict[str, list[str]]:
+        """The last lines of each replica, by its id."""
+
+
+def section(parts: Parts, *, beside_models: bool) -> Section:
+    """The API as a part of a server's paths; ``beside_models`` is whether the server has models of its own."""
+    door = Door(parts.keyring, parts.failures, role_for_api(OPEN, f"{PREFIX}/static/"))
+
+    def count(scope: Scope, status: int, seconds: float) -> None:
+        parts.metrics.requests.count(scope, status, seconds)
+
+    voice = ApiVoice(lambda: parts.settings.language)
+    return Section(PREFIX, application(parts, beside_models=beside_models), _limits, voice, door, count)
+
+
+def application(parts: Parts, *, beside_models: bool) -> FastAPI:
+    """The API's routes. Its lifespan starts and closes the management; no part is used before."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.language = parts.settings.language
+        await parts.start()
+        parts.metrics.requests.know(router.routes)
+        try:
+            yield
+        finally:
+            await parts.close()
+
+    app = FastAPI(
+        title="Atelier: model management",
+        description="Deploy, call, scale, update and delete models.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PREFIX}/openapi.json",
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    install_error_handlers(app)
+    router = _router(parts)
+    app.include_router(router)
+    _add_documentation(app, beside_models=beside_models)
+    return app
+
+
+def _router(parts: Parts) -> APIRouter:
+    router = APIRouter(prefix=PREFIX)
+    idempotency = Idempotency(parts.store, parts.deployments)
+    allowed = parts.settings.allowed_environment
+    DeploymentRoutes(parts.commands, parts.deployments, idempotency, allowed).add_to(router)
+    ViewRoutes(parts.store, parts.logs, parts.health, parts.metrics, parts.settings.public_url).add_to(router)
+    InferenceRoutes(parts.gateway).add_to(router)
+    return router
+
+
+def _add_documentation(app: FastAPI, *, beside_models: bool) -> None:
+    """Adds Swagger UI, from the files that BentoML brings: nothing comes from the internet."""
+    spec = find_spec("bentoml")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    files = Path(spec.submodule_search_locations[0]) / "_internal" / "server" / "static_content"
+    app.mount(f"{PREFIX}/static", StaticFiles(directory=files, check_dir=False))
+
+    @app.get(f"{PREFIX}/docs", include_in_schema=False)
+    def docs() -> HTMLResponse:
+        return documentation_page(
+            app.title,
+            f"{PREFIX}/openapi.json",
+            f"{PREFIX}/static",
+            links={"Models of this server": "/docs"} if beside_models else {},
+            models_url=f"{PREFIX}/models",
+        )
+
+
+def _limits(path: str) -> Limits:
+    """Inference takes pictures; everything else is small."""
+    size = {"inference": INFERENCE_BYTES, "batch_inference": BATCH_BYTES}.get(path.rsplit("/", 1)[-1], CONTROL_BYTES)
+    return Limits(body_bytes=size, request_seconds=LONGEST_TIMEOUT + SPARE_SECONDS, body_seconds=BODY_SECONDS)

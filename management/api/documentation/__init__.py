@@ -1,0 +1,1 @@
+"""How does the OpenAPI document describe the routes, their answers and their errors?"""

@@ -1,0 +1,97 @@
+"""Routes that call a model: one input, or a batch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from management.api import schemas
+from management.api.documentation import openapi
+from management.api.parsing import body, model_id_of
+from management.errors import ItemRefused
+from management.gateway.balancing import Priority
+from management.gateway.gateway import Gateway, Terms
+from management.gateway.replica_client import MOST_ELEMENTS, Result, code_of, message_of
+from web.answers import large_answer, timestamp
+from web.edge.disconnect import while_awaited
+
+PRIORITIES: Final = {"high": Priority.HIGH, "normal": Priority.NORMAL, "low": Priority.LOW}
+
+
+class InferenceRoutes:
+    """Each handler cancels its call when the client disconnects, so that the replica's slot is freed."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def add_to(self, router: APIRouter) -> None:
+        """Adds the routes, with their documentation."""
+        router.add_api_route(
+            "/models/{model_id}/inference",
+            self.infer,
+            methods=["POST"],
+            **openapi.inference("infer", "One inference", schemas.InferenceBody, batch=False),
+        )
+        router.add_api_route(
+            "/models/{model_id}/batch_inference",
+            self.infer_batch,
+            methods=["POST"],
+            **openapi.inference("infer_batch", "A batch", schemas.BatchBody, batch=True),
+        )
+
+    async def infer(self, request: Request) -> Response:
+        """One input of a model."""
+        model_id = model_id_of(request)
+        started = time.perf_counter()
+        given = await body(request, schemas.InferenceBody, most=MOST_ELEMENTS)
+        item = {"input_data": given.input_data, "parameters": given.parameters}
+        (result,) = await while_awaited(self._gateway.infer(model_id, [item], await _terms(request, given)))
+        if (error := result.get("error")) is not None:
+            raise ItemRefused(code_of(error.get("code")), message_of(error.get("message")))
+        return await large_answer(_answer(_request_id(request), model_id, result, started))
+
+    async def infer_batch(self, request: Request) -> Response:
+        """Several inputs of a model, with an error of its own for each."""
+        model_id = model_id_of(request)
+        started = time.perf_counter()
+        given = await body(request, schemas.BatchBody, most=MOST_ELEMENTS)
+        items = [{"input_data": item.input_data, "parameters": item.parameters} for item in given.requests]
+        results = await while_awaited(self._gateway.infer(model_id, items, await _terms(request, given)))
+        request_id = _request_id(request)
+        return await large_answer(
+            [
+                _batch_answer(f"{request_id}.{number}", model_id, result, started)
+                for number, result in enumerate(results)
+            ]
+        )
+
+
+async def _terms(request: Request, given: schemas.InferenceBody | schemas.BatchBody) -> Terms:
+    size = len(await request.body())  # the bytes that came, whatever the headers said
+    return Terms(PRIORITIES[given.priority], given.timeout, _request_id(request), size)
+
+
+def _answer(request_id: str, model_id: str, result: Result, started: float) -> dict[str, Any]:
+    return {
+        "request_id": request_id,
+        "model_id": model_id,
+        "output_data": result.get("output_data"),
+        "confidence": result.get("confidence"),
+        "processing_time": round(time.perf_counter() - started, 6),
+        "timestamp": timestamp(),
+    }
+
+
+def _batch_answer(request_id: str, model_id: str, result: Result, started: float) -> dict[str, Any]:
+    answer = _answer(request_id, model_id, result, started)
+    error = result.get("error")
+    if error is not None:
+        answer["error"] = {"code": code_of(error.get("code")), "message": message_of(error.get("message"))}
+    return answer
+
+
+def _request_id(request: Request) -> str:
+    request_id: str = request.scope["state"]["request_id"]
+    return request_id

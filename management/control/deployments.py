@@ -1,0 +1,146 @@
+"""The core that every front calls: what may be deployed, how a change is committed, and how it turned out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from management.backends.base import ImageRefusedError, Images
+from management.control.change_feed import ChangeFeed
+from management.domain.records import Deployment, Replica, ReplicaState
+from management.errors import DeploymentFailed, InvalidModelConfig, Problem, StoreUnavailable
+from management.faults import failpoints
+from management.store import Session, Store
+
+IMAGE_FIELD = "config.docker_image"
+
+T = TypeVar("T")
+MakeSpace = Callable[[str], AsyncIterator[None]]
+"""Frees space on a full disk to delete a model: yields after each step that freed some."""
+
+
+class Deployments:
+    """Checks images, commits changes of the desired state, and waits for their outcome."""
+
+    def __init__(
+        self,
+        store: Store,
+        images: Images,
+        feed: ChangeFeed,
+        wake: Callable[[], None],
+        make_space: MakeSpace,
+    ) -> None:
+        """``wake`` starts the leader's next turn."""
+        self._store, self._images, self._feed = store, images, feed
+        self._wake, self._make_space = wake, make_space
+
+    async def check_image(self, image: str) -> None:
+        """Raises InvalidModelConfig for an image that the backend cannot run, and BackendUnavailable."""
+        try:
+            await self._images.check(image)
+        except ImageRefusedError as refused:
+            raise InvalidModelConfig(Problem(IMAGE_FIELD, refused.kind, refused.values)) from None
+
+    async def check_image_for(self, model_id: str, image: str) -> None:
+        """Also raises InvalidModelConfig where the image holds another type of model than the one deployed."""
+        await self.check_image(image)
+        deployment = await self._store.read(lambda session: session.deployments.get(model_id))
+        if deployment is None or deployment.wanted.config.docker_image == image:
+            return
+        found = await self._images.model_type(image)
+        wanted = await self._images.model_type(deployment.wanted.config.docker_image) if found else None
+        if wanted and found != wanted:
+            raise InvalidModelConfig(Problem(IMAGE_FIELD, "bento_kind", {"found": found, "wanted": wanted}))
+
+    async def commit(self, change: Callable[[Session], T], *, deleting: str | None = None) -> T:
+        """Runs the change in one transaction, then wakes the leader.
+
+        Where a full disk refuses the deletion of the model ``deleting``, tries again after each step that freed space.
+        """
+        result = await self._written(change, deleting)
+        failpoints.reach("wish.committed")
+        self._wake()
+        return result
+
+    async def _written(self, change: Callable[[Session], T], deleting: str | None) -> T:
+        try:
+            return await self._store.write(change)
+        except StoreUnavailable:
+            if deleting is None:
+                raise
+            async for _ in self._make_space(deleting):
+                with suppress(StoreUnavailable):
+                    return await self._store.write(change)
+            raise
+
+    async def reached(self, desired: Deployment, seconds: float) -> int | None:
+        """Waits until the deployment runs as desired; returns its replicas, or None when the time is up first.
+
+        Raises DeploymentFailed.
+        """
+        return await self._until(lambda: self._progress(desired), seconds)
+
+    async def deleted(self, deployment: Deployment, seconds: float) -> bool:
+        """Waits until nothing of a deployment is left; False when the time is up first."""
+        return await self._until(lambda: self._gone(deployment), seconds) is not None
+
+    async def _until(self, look: Callable[[], Awaitable[T | None]], seconds: float) -> T | None:
+        result: T | None = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while result is None:
+                    change = self._feed.next_change()  # before the look, so that no change after it is missed
+                    result = await look()
+                    if result is None:
+                        await asyncio.shield(change)
+        await self._feed.refresh()  # a caller who learns of the outcome can use the model at once
+        return result
+
+    async def _look(self, deployment: Deployment) -> tuple[Deployment | None, list[Replica]]:
+        def look(session: Session) -> tuple[Deployment | None, list[Replica]]:
+            return session.deployments.get(deployment.model_id), session.replicas.of([deployment.id])
+
+        current, replicas = await self._store.read(look)
+        return (current if current is not None and current.id == deployment.id else None), replicas
+
+    async def _progress(self, desired: Deployment) -> int | None:
+        current, replicas = await self._look(desired)
+        if current is None:
+            raise DeploymentFailed({"model_id": desired.model_id, "reason": "deleted", "log": []})
+        if current.gave_up or current.wanted.number < desired.wanted.number:
+            raise _failure(current, desired, replicas)
+        return active_count(replicas) if _runs_as_desired(current, replicas) else None
+
+    async def _gone(self, deployment: Deployment) -> bool | None:
+        current, _ = await self._look(deployment)
+        return True if current is None else None
+
+
+def active_count(replicas: Sequence[Replica]) -> int:
+    """How many replicas are to serve; draining ones are on their way out."""
+    return sum(replica.state.wanted for replica in replicas)
+
+
+def _runs_as_desired(deployment: Deployment, replicas: Sequence[Replica]) -> bool:
+    """Whether exactly the desired number of replicas serves, all of the desired revision."""
+    active = [replica for replica in replicas if replica.state.wanted]
+    current = [replica for replica in active if replica.revision.number == deployment.wanted.number]
+    ready = [replica for replica in current if replica.state is ReplicaState.READY]
+    return len(ready) == len(active) == deployment.replicas
+
+
+def _failure(current: Deployment, desired: Deployment, replicas: Sequence[Replica]) -> DeploymentFailed:
+    number = desired.wanted.number
+    failed = [
+        replica for replica in replicas if replica.state is ReplicaState.FAILED and replica.revision.number == number
+    ]
+    return DeploymentFailed(
+        {
+            "model_id": desired.model_id,
+            "reason": current.reason or current.abandoned_for,
+            "log": failed[-1].log_tail.splitlines() if failed else [],
+            "serving": current.wanted.config.version if current.wanted.number != number else None,
+        }
+    )
