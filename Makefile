@@ -26,10 +26,10 @@ COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra docker --extra documents --extra management --extra vision
 LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help checked settled serve models bentos images test up down slow containers faults soak bench check format lock docs train figures clean
+.PHONY: help checked settled serve models bentos images test up down slow containers faults soak bench check format lock docs deploy-files train figures clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 # A part alone deploys nothing, and needs no Bentos.
 serve: checked settled models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that, MODELS=satellite,embedding leaves others out)
@@ -99,6 +99,9 @@ lock: .venv-dev/dev ## Write the lock files anew from pyproject.toml
 
 docs: .venv-dev/dev ## Write docs/settings.md from the code
 	$(DEV)/python -m docs.make_settings
+
+deploy-files: .venv-dev/dev ## Write into deploy/ what it says of each model, from runners/registry.py
+	$(DEV)/python -m deploy.make_files
 
 train: .venv-dev/dev ## Train the satellite network: make train DATA=folder
 	$(DEV)/python -m training.satellite --data $(DATA)

@@ -15,8 +15,11 @@ import urllib.request
 from pathlib import Path
 from typing import Iterator  # noqa: UP035 - an older Python is told so by the next step, not by a traceback here
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from runners import registry
+
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?\Z")
-MODELS = ("satellite", "embedding", "summarization", "diagnosis", "treatment")
+MODELS = tuple(row.name for row in registry.MODELS)
 WRONG = 2
 HUB_SECONDS = 5.0
 SILENT = ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # the hub is not asked, or not so

@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from runners import registry
 from web.settings import settings as outermost
 
 
@@ -30,8 +31,11 @@ USUAL_CHECKPOINT: Final = "./deepsynth-summarizer"
 SHORTEST_KEY: Final = 16
 """Characters of the shortest key that is accepted."""
 
-ModelName = Literal["satellite", "embedding", "summarization", "diagnosis", "treatment"]
-MODELS: Final[tuple[ModelName, ...]] = get_args(ModelName)
+MODELS: Final = tuple(row.name for row in registry.MODELS)
+if TYPE_CHECKING:
+    ModelName = str  # a type checker takes no choices that are computed
+else:
+    ModelName = Literal[MODELS]
 
 
 class Settings(BaseSettings):

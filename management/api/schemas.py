@@ -22,6 +22,7 @@ from management.domain import environment_names, quantities
 from management.domain.bento_tag import (
     tag_of,
 )
+from management.domain.model_types import Framework, ModelType
 from management.domain.records import LONGEST_TIMEOUT, Scaling, Status
 
 MODEL_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -118,10 +119,6 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-ModelType = Literal[
-    "tcm_diagnosis", "multimodal", "treatment", "image_classification", "image_embedding", "summarization"
-]
-Framework = Literal["tensorflow", "pytorch", "onnx"]
 ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID)]
 Version = Annotated[str, StringConstraints(pattern=VERSION)]
 Image = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_image)]

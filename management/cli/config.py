@@ -10,15 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-MODEL_TYPES: Final = (
-    "tcm_diagnosis",
-    "multimodal",
-    "treatment",
-    "image_classification",
-    "image_embedding",
-    "summarization",
-)
-FRAMEWORKS: Final = ("tensorflow", "pytorch", "onnx")
+from management.domain.model_types import FRAMEWORKS, MODEL_TYPES
 
 # Where each flag's value stands in the configuration.
 _PLACES: Final = {

@@ -1,4 +1,4 @@
-"""This project's Bentos, from ``bentofile.yaml`` and ``bentos/*.yaml`` into the store that replicas are started from.
+"""This project's Bentos, from the build files beside their code into the store that replicas are started from.
 
 Each file's label ``versions`` says under which exact versions it is built; without one, it is the project's own. A
 Bento is built again only when a digest of all that it is made from has changed, and is renamed into the store whole:
@@ -31,6 +31,8 @@ from management.domain.bento_tag import (
 )
 
 ROOT: Final = Path(__file__).parents[2]
+BUILD_FILES: Final = ("bentofile.yaml", "runners/*/*bento.yaml")
+"""Where the build files stand: that of every model, and one of each model in its folder."""
 DIGEST: Final = "atelier.digest"
 LOCK: Final = ".atelier.lock"
 WORKPLACE: Final = ".build-"
@@ -107,7 +109,7 @@ class BentoHome:
 
 def recipes(root: Path = ROOT) -> list[Recipe]:
     """Those of the project, by name. Raises BuildError for a file that is none."""
-    files = [*(root / "bentos").glob("*.yaml"), *root.glob("bentofile.yaml")]
+    files = [file for pattern in BUILD_FILES for file in root.glob(pattern)]
     return sorted((_recipe(file, root) for file in files), key=lambda one: one.name)
 
 

@@ -13,24 +13,21 @@ from typing import Final, Literal
 import bentoml
 from bentoml.exceptions import NotFound
 
+from runners import registry
 from runners.errors import ModelUnavailable
 
-SATELLITE: Final = "satellite:1.0.0"
-SUMMARIZATION: Final = "summarization:1.0.0"
-DIAGNOSIS: Final = "tcm-diagnosis:1.0.0"
-TREATMENT: Final = "tcm-treatment:1.0.0"
+(SATELLITE,) = registry.model("satellite").tags
+(SUMMARIZATION,) = registry.model("summarization").tags
+(DIAGNOSIS,) = registry.model("diagnosis").tags
+(TREATMENT,) = registry.model("treatment").tags
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
-TENSORS, GRAPH = ".safetensors", ".onnx"
-SHIPPED: Final = {
-    tag: WEIGHTS / f"{tag.replace(':', '-')}{TENSORS if tag == SUMMARIZATION else GRAPH}"
-    for tag in (SATELLITE, SUMMARIZATION, DIAGNOSIS, TREATMENT)
-}
+GRAPH: Final = ".onnx"
+SHIPPED: Final = {registry.tag_of(file): WEIGHTS / file for row in registry.MODELS for file in row.weights}
 Trunk = Literal["imagenet", "satellite"]
 EMBEDDINGS: Final[dict[Trunk, str]] = {
     "imagenet": "embedding:imagenet1k-v1",
     "satellite": "embedding:satellite-1.0.0",
 }
-PICTURES: Final = (SATELLITE, *EMBEDDINGS.values())
 
 
 def path(tag: str) -> Path:

@@ -19,10 +19,9 @@ from runners.http.responses import batch_response
 from runners.images.pipeline import ImagePipeline
 from runners.models.vision.outputs import unit
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.mounted import MountedModel
-from runners.serving.proxies import LocalModel
-from runners.serving.service import configuration, resources
+from runners.serving.proxies import model_under
+from runners.serving.service import model_configuration
 from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from runners.models.vision.transform import Pixels
 
 logger = logging.getLogger("bentoml.atelier")
-PORT: Final = 8000
 NO_PARAMETERS: Final[frozenset[str]] = frozenset()
 EXAMPLE: Final = {"embedding": [0.0123, 0.0456, 0.0789], "model": "embedding:satellite-1.0.0"}
 
@@ -96,15 +94,12 @@ def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
     return routes
 
 
-_front = application(
-    "Atelier: image embedding",
-    "512 numbers of length one, near for pictures that look alike.",
-    {"embedding": MountedModel(LocalModel(), router, EXAMPLE)},
-)
+def mounted(attribute: str | None = None) -> MountedModel:
+    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    return MountedModel(model_under(attribute), router, EXAMPLE)
 
 
-@bentoml.service(name="Embedding", resources=resources(), **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("embedding"))
 class Embedding:
     """Image embedding on its own."""
 

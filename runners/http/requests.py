@@ -17,10 +17,11 @@ from runners.download.client import Downloader
 from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, UnsupportedMediaType
 from runners.http.uploads import files_of, instead_of, multipart
 from runners.limits import check_bytes
+from runners.registry import LIST_BYTES
 from web import memory
 from web.json import strict_json, work
 
-MAX_REQUEST_BYTES: Final = 64 * 1024 * 1024
+MAX_REQUEST_BYTES: Final = LIST_BYTES
 STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 WHITE_SPACE: Final = b" \t\n\r\v\f"
 LARGE_BODY: Final = 1024 * 1024  # bytes; about 5 ms of parsing

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Final, NoReturn
 
 from pydantic import ValidationError
 
+from runners import registry
 from runners.launch.shutdown import ShutdownGuard
 from runners.models.summarizers.choice import found
 from runners.models.summarizers.neural.checkpoints import CheckpointError
@@ -34,27 +36,11 @@ CHECKPOINT_SECONDS: Final = 1800
 LOOK_SECONDS: Final = 0.5
 ALONE_SECONDS: Final = 5.0
 """That the models answer, and what stands beside them does not, until they are served without it."""
-SUMMARIZING: Final = ("Atelier", "Summarization")
 
 WRONG: Final = 2
 """Exit status of what was called, or set, wrongly."""
 DEFAULT: Final = "service:Atelier"
 ANNOUNCEMENT: Final = "\nAtelier answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)\n"
-EXAMPLES: Final = {
-    "satellite": (
-        "curl -F image=@examples/forest.jpg {url}/classify",
-        'curl -F image=@examples/forest.jpg "{url}/classify?lang=en"',
-    ),
-    "embedding": ("curl -F image=@examples/sea.jpg {url}/embed",),
-    "summarization": ("curl -F file=@examples/harbour.txt {url}/summarize/file",),
-    "diagnosis": (
-        """curl -H "Content-Type: application/json" -d '{{"symptoms": ["头痛", "乏力", "食欲不振"]}}' {url}/diagnose""",
-    ),
-    "treatment": (
-        """curl -H "Content-Type: application/json" -d '{{"symptoms": ["恶寒", "发热", "咳嗽"]}}' {url}/treat""",
-    ),
-}
-"""Calls to try, by model."""
 MANAGED: Final = """  curl {url}/health
 
 Models are deployed, called and scaled below {url}/api/v1   (docs/management.md; the first key: .atelier/admin.key)
@@ -88,8 +74,8 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
     ready = _ready(server, arguments.host, arguments.port)
     if ready:
         # A model alone has only its own routes: its documentation shows them.
-        said = ANNOUNCEMENT + (_examples() if arguments.service == DEFAULT else "")
-        print(said.format(url=url) + (UNMANAGED if ready is Ready.MODELS else ""), flush=True)
+        announcement = ANNOUNCEMENT + (_examples() if arguments.service == DEFAULT else "")
+        print(announcement.replace("{url}", url) + (UNMANAGED if ready is Ready.MODELS else ""), flush=True)
     elif server.poll() is None:
         # BentoML starts a failing model again for ever, and keeps the port open meanwhile.
         guard.send(signal.SIGTERM)
@@ -100,7 +86,7 @@ def _serve(arguments: argparse.Namespace, url: str) -> NoReturn:
 
 def _examples() -> str:
     """What can be called at the front door: one example or two of each model that it serves."""
-    calls = [call for model in settings().models for call in EXAMPLES[model]]
+    calls = [call for name in settings().models for call in registry.model(name).examples]
     return "\n" + "".join(f"  {call}\n" for call in calls) + MANAGED
 
 
@@ -164,12 +150,19 @@ def _refuse_bad_settings(service: str) -> None:
     """Finds wrong settings and a missing checkpoint before the server does, which would be started again for ever."""
     try:
         known, _ = settings(), outermost()
-        if service.rsplit(":", maxsplit=1)[-1] in SUMMARIZING and "summarization" in known.models:
+        if _loads_checkpoint(service, known.models):
             found(known.summarizer, known.checkpoint, trust_remote_code=known.trust_remote_code)
     except CheckpointError as error:
         _refuse(f"MODEL_PATH: {error}")
     except ValidationError as error:
         _refuse(wrong_settings(error))
+
+
+def _loads_checkpoint(service: str, models: Sequence[str]) -> bool:
+    """Whether the service is, or serves, a model that loads the checkpoint at ``MODEL_PATH``."""
+    name = service.rpartition(":")[2]
+    rows = [row for row in registry.MODELS if row.loads_checkpoint and row.name in models]
+    return any(name in (row.class_name, DEFAULT.rpartition(":")[2]) for row in rows)
 
 
 def _refuse_unfit_management() -> None:

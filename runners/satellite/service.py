@@ -23,10 +23,9 @@ from runners.models.vision.outputs import softmax
 from runners.models.vision.satellite import LABELS, NO_SCENE, Language, Verdict, judge
 from runners.satellite.content import is_empty
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.mounted import MountedModel
-from runners.serving.proxies import LocalModel
-from runners.serving.service import configuration, resources
+from runners.serving.proxies import model_under
+from runners.serving.service import model_configuration
 from web.answers import JSONAnswer
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from runners.models.vision.transform import Pixels
 
-PORT: Final = 8001
 PARAMETERS: Final = frozenset({"lang"})
 EXAMPLE: Final = {
     "label": "forêt",
@@ -127,15 +125,12 @@ def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
     return routes
 
 
-_front = application(
-    "Atelier: satellite image classification",
-    "Forest, sea, desert or clouds, or none of these.",
-    {"satellite": MountedModel(LocalModel(), router, EXAMPLE)},
-)
+def mounted(attribute: str | None = None) -> MountedModel:
+    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    return MountedModel(model_under(attribute), router, EXAMPLE)
 
 
-@bentoml.service(name="Satellite", resources=resources(), **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("satellite"))
 class Satellite:
     """Satellite image classification on its own."""
 

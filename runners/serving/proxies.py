@@ -10,7 +10,7 @@ from typing import Any, Final
 import bentoml
 from _bentoml_impl.client import RemoteProxy
 
-from runners.contract import InferenceRequest, InferenceResult
+from runners.contract import InferenceRequest, InferenceResult, ModelProxy
 from runners.errors import ModelTimeout
 from runners.serving import ipc
 from runners.settings import settings
@@ -78,6 +78,13 @@ class RemoteModel:
         # Served as one process, BentoML makes the services that this one depends on in here.
         function = getattr(dependency, name)
         return await (function() if requests is None else function(requests=requests))
+
+
+def model_under(attribute: str | None, seconds: float | None = None, *, has_info: bool = False) -> ModelProxy:
+    """The service that this process's service depends on under ``attribute``; None is the service of this process."""
+    if attribute is None:
+        return LocalModel(seconds, has_info=has_info)
+    return RemoteModel(attribute, seconds, has_info=has_info)
 
 
 @asynccontextmanager

@@ -9,11 +9,14 @@ from math import ceil
 from typing import Any, Final
 
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Scope
 
 from machine.devices import cores, gpus
-from runners.http.requests import MAX_REQUEST_BYTES
+from runners import registry
+from runners.registry import BODY_BYTES, LIST_BYTES, MODELS, Model
 from runners.serving import metrics
+from runners.serving.application import application
 from runners.serving.fast_path import Direct, Endpoints
 from runners.serving.infer_route import CHECKED_INFER, INFER
 from runners.serving.ipc import PREFIX, IpcEndpoint
@@ -27,20 +30,13 @@ from web.server.uvicorn_protocol import configure_connections
 # Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-MIB: Final = 1024 * 1024
-BODY_BYTES: Final = 24 * MIB  # an image of 16 MiB as base64 in JSON, and the rest of its request
-LIST_BYTES: Final = MAX_REQUEST_BYTES  # a list of images
 TRUSTED_BYTES: Final = 2 * LIST_BYTES  # the same list, downloaded, with what BentoML puts around it
 HEADER_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 1.0
 SPARE_SECONDS: Final = 10.0  # for an answer to come back in: who asks waits longer than who works
-DOCUMENT_BYTES: Final = 16 * MIB
-DOCUMENT_PATHS: Final = ("/summarize/text", "/summarize/file", "/summarize/image", "/batch/summarize")
 DOCUMENT_TOO_LARGE: Final = "File too large (max 16MB)"
 ASKED: Final = frozenset({ASK, INFO})
 """Functions of a model's service that the server's other processes may call."""
-MODELS: Final = 3  # that keep cores busy in one server; those of Chinese medicine take microseconds
-GPU_MODELS: Final = 2  # of them that always have a network
 
 
 class EdgedService(Service[Any]):  # type: ignore[misc]
@@ -49,6 +45,29 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
     def _endpoints(self) -> Endpoints:
         """Those of the applications that are mounted beside BentoML's own."""
         return {key: one for app, *_ in self.mount_apps for key, one in app.state.endpoints.items()}
+
+    def front(self) -> FastAPI | None:
+        """The routes, health and documentation beside BentoML's own; a subclass may have those of several models."""
+        row = registry.of_service(self.name)
+        if row is None:
+            return None
+        return application(f"Atelier: {row.title}", row.description, {row.name: row.mounted()})
+
+    def _mount_front(self) -> None:
+        """Once, and only in a process that serves it or describes it: each application takes a while to build."""
+        if not self.mount_apps and (front := self.front()) is not None:
+            self.mount_asgi_app(front, name="front")
+
+    @property
+    def openapi_spec(self) -> Any:
+        """What BentoML writes into a Bento."""
+        self._mount_front()
+        return super().openapi_spec
+
+    def schema(self) -> dict[str, Any]:
+        """What BentoML writes into a Bento, and answers to its own clients."""
+        self._mount_front()
+        return super().schema()  # type: ignore[no-any-return]
 
     def sections(self) -> Sequence[Section]:
         """Parts of the paths that other applications serve beside this one. A subclass may have some."""
@@ -63,6 +82,8 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
         """The application that ``bentoml serve`` runs; a service that another one depends on is not ``is_main``."""
         configure_access_log()
         configure_connections(HEADER_SECONDS, bounded=is_main)
+        if is_main:
+            self._mount_front()
         app = super().to_asgi(is_main=is_main)
         endpoints = self._endpoints()
         return Edge(
@@ -89,9 +110,10 @@ def _observe(service: str, routes: frozenset[tuple[str, str]], scope: Scope, sta
 
 def limits(*, trusted: bool) -> Limits:
     """How much and how long a caller may ask, from the settings; a batch from our own front door has been counted."""
-    lists, documents = (INFER, "/classify/batch", "/embed/batch"), DOCUMENT_PATHS
+    routes = [route for model in MODELS for route in model.routes]
+    documents = [route.path for route in routes if route.document]
     slow = (*documents, INFER, *(f"{PREFIX}{name}" for name in ASKED))
-    sizes = dict.fromkeys(lists, LIST_BYTES) | dict.fromkeys(documents, DOCUMENT_BYTES)
+    sizes = {INFER: LIST_BYTES, **{route.path: route.body_bytes for route in routes if route.body_bytes}}
     return Limits(
         body_bytes=TRUSTED_BYTES if trusted else BODY_BYTES,
         body_bytes_of={} if trusted else sizes,
@@ -132,12 +154,22 @@ def configuration(port: int, service_class: type[EdgedService] = EdgedService) -
     }
 
 
-def resources() -> dict[str, float]:
+def model_configuration(name: str) -> dict[str, Any]:
+    """The arguments of ``@bentoml.service`` for the model of that row."""
+    row = registry.model(name)
+    return {"name": row.class_name, "resources": resources(row), **configuration(row.port)}
+
+
+def resources(row: Model) -> dict[str, float]:
     """What a model asks for: a GPU of its own where there are enough, else a part of one; on a CPU nothing."""
-    if not gpus():
+    if not gpus() or not _has_network(row):
         return {}
-    models = GPU_MODELS + (settings().checkpoint is not None)
+    models = sum(map(_has_network, MODELS))
     return {"gpu": 1 if gpus() >= models else 1 / ceil(models / gpus())}
+
+
+def _has_network(row: Model) -> bool:
+    return row.gpu and (not row.loads_checkpoint or settings().checkpoint is not None)
 
 
 def threads() -> int:
@@ -145,4 +177,4 @@ def threads() -> int:
 
     Those of OpenVINO sleep while they have nothing to do, and take every core.
     """
-    return settings().threads or max(1, cores() // MODELS)
+    return settings().threads or max(1, cores() // sum(row.gpu for row in MODELS))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 
 from runners.artifacts.store import SUMMARIZATION
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.batching import Batcher
 from runners.serving.mounted import MountedModel
-from runners.serving.proxies import LocalModel, RemoteModel
-from runners.serving.service import SPARE_SECONDS, configuration, resources, threads
+from runners.serving.proxies import model_under
+from runners.serving.service import SPARE_SECONDS, model_configuration, threads
 from runners.settings import settings
 from runners.summarization.model import SummarizationModel
 from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, router
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
     from runners.models.summarizers.base import Summarizer
 
 logger = logging.getLogger("bentoml.atelier")
-PORT: Final = 5000
 
 
 def mounted(name: str | None = None) -> MountedModel:
     """The model of this process, or the one that this process's service depends on under the attribute ``name``."""
     seconds = settings().document_seconds + SPARE_SECONDS / 2
-    proxy = LocalModel(seconds, has_info=True) if name is None else RemoteModel(name, seconds, has_info=True)
-    return MountedModel(proxy, router, EXAMPLE, EXAMPLE_INPUT)
+    return MountedModel(model_under(name, seconds, has_info=True), router, EXAMPLE, EXAMPLE_INPUT)
 
 
 def _summarizer() -> Summarizer:
@@ -57,13 +54,7 @@ def _extractive() -> Summarizer:
     return Extractive(ranker.read(store.path(SUMMARIZATION)), SUMMARIZATION)
 
 
-_front = application(
-    "Atelier: document summarization", "Texts, files, pictures of pages.", {"summarization": mounted()}
-)
-
-
-@bentoml.service(name="Summarization", resources=resources() if settings().checkpoint else {}, **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("summarization"))
 class Summarization:
     """Document summarization on its own."""
 

@@ -12,23 +12,21 @@ from fastapi import APIRouter
 from runners.artifacts.store import DIAGNOSIS
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError, ModelProxy, answer_each
 from runners.download.client import Downloader
-from runners.errors import RunnerError
+from runners.errors import RunnerError, UnknownSymptoms
+from runners.http.item_route import item_router
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.batching import Batcher
 from runners.serving.mounted import MountedModel
-from runners.serving.proxies import LocalModel
-from runners.serving.service import configuration
+from runners.serving.proxies import model_under
+from runners.serving.service import model_configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import Options, check_fields, names_of, options_of, patient_of, texts_of
-from runners.tcm.routes import patient_router
 
 if TYPE_CHECKING:
     from runners.models.tcm import diagnosis
     from runners.models.tcm.diagnosis import Ranked, Reading
     from runners.models.tcm.phrases import Phrase
 
-PORT: Final = 8002
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "candidates"})
 TOP: Final = 5
 EXAMPLE_INPUT: Final = {
@@ -158,18 +156,15 @@ def _symptoms(readings: tuple[Reading, ...]) -> dict[str, Any]:
 
 def router(model: ModelProxy, _: Downloader) -> APIRouter:
     """The route over a diagnosis model, wherever it runs."""
-    return patient_router(model, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLES, EXAMPLE)
+    return item_router(model, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLES, EXAMPLE, UnknownSymptoms)
 
 
-_front = application(
-    "Atelier: diagnosis of Chinese medicine",
-    "Symptoms to syndrome elements and ranked syndromes.",
-    {"diagnosis": MountedModel(LocalModel(), router, EXAMPLE, EXAMPLE_INPUT)},
-)
+def mounted(attribute: str | None = None) -> MountedModel:
+    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    return MountedModel(model_under(attribute), router, EXAMPLE, EXAMPLE_INPUT)
 
 
-@bentoml.service(name="Diagnosis", **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("diagnosis"))
 class Diagnosis:
     """Diagnosis of Chinese medicine on its own."""
 

@@ -13,13 +13,13 @@ from fastapi import APIRouter
 from runners.artifacts.store import DIAGNOSIS, TREATMENT
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError, ModelProxy, answer_each
 from runners.download.client import Downloader
-from runners.errors import InvalidInput, RunnerError
+from runners.errors import InvalidInput, RunnerError, UnknownSymptoms
+from runners.http.item_route import item_router
 from runners.serving import metrics
-from runners.serving.application import application
 from runners.serving.batching import Batcher
 from runners.serving.mounted import MountedModel
-from runners.serving.proxies import LocalModel
-from runners.serving.service import configuration
+from runners.serving.proxies import model_under
+from runners.serving.service import model_configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import (
     MAX_NAME,
@@ -33,13 +33,11 @@ from runners.tcm.requests import (
     tells_pregnancy,
     texts_of,
 )
-from runners.tcm.routes import patient_router
 
 if TYPE_CHECKING:
     from runners.models.tcm import treatment
     from runners.models.tcm.treatment import Formula, Used
 
-PORT: Final = 8003
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "diagnosis"})
 TOP: Final = 10
 LIKELY: Final = 5
@@ -243,18 +241,17 @@ def _symptoms(used: tuple[Used, ...]) -> dict[str, Any]:
 
 def router(model: ModelProxy, _: Downloader) -> APIRouter:
     """The route over a treatment model, wherever it runs."""
-    return patient_router(model, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLES, EXAMPLE)
+    return item_router(
+        model, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLES, EXAMPLE, UnknownSymptoms
+    )
 
 
-_front = application(
-    "Atelier: treatment of Chinese medicine",
-    "Symptoms or a diagnosis to ranked herbs, textbook formulae and a principle.",
-    {"treatment": MountedModel(LocalModel(), router, EXAMPLE, EXAMPLE_INPUT)},
-)
+def mounted(attribute: str | None = None) -> MountedModel:
+    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    return MountedModel(model_under(attribute), router, EXAMPLE, EXAMPLE_INPUT)
 
 
-@bentoml.service(name="Treatment", **configuration(PORT))
-@bentoml.asgi_app(_front, name="front")
+@bentoml.service(**model_configuration("treatment"))
 class Treatment:
     """Treatment of Chinese medicine on its own."""
 

@@ -22,17 +22,11 @@ from typing import Any
 import httpx
 import pytest
 
+from runners.registry import MODELS
 from tests.support.servers import ROOT, free_ports
 
 DEPLOY = ROOT / "deploy"
-PORTS = {
-    "embedding": 8000,
-    "satellite": 8001,
-    "summarization": 5000,
-    "tcm-diagnosis": 8002,
-    "tcm-treatment": 8003,
-    "atelier": 8080,
-}
+PORTS = {row.bento: row.port for row in MODELS} | {"atelier": 8080}
 START_SECONDS = 60.0
 
 

@@ -17,6 +17,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
+from runners.registry import MODELS
 from tests.conftest import encoded
 from tests.support.calls import deploy, infer, until
 from tests.support.management_servers import KEY, Management
@@ -87,15 +88,7 @@ def test_a_name_that_nobody_exposes_would_be_seen() -> None:
 
 def test_every_service_and_the_management_are_scraped_on_the_ports_they_have() -> None:
     ports = {job["job_name"]: job["dns_sd_configs"][0]["port"] for job in CONFIG["scrape_configs"][:-1]}
-    assert ports == {
-        "satellite": 8001,
-        "embedding": 8000,
-        "summarization": 5000,
-        "tcm-diagnosis": 8002,
-        "tcm-treatment": 8003,
-        "atelier": 8080,
-        "management": 8080,
-    }
+    assert ports == {row.bento: row.port for row in MODELS} | {"atelier": 8080, "management": 8080}
     keyed = {job["job_name"] for job in CONFIG["scrape_configs"] if "authorization" in job}
     assert keyed == {"atelier", "management"}
 

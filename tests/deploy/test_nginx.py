@@ -12,23 +12,13 @@ import pytest
 
 from management.api.application import BATCH_BYTES
 from management.backends.replica.host import KEY_HEADER
-from runners.serving.service import BODY_BYTES, DOCUMENT_BYTES, LIST_BYTES
+from runners.registry import BODY_BYTES, DOCUMENT_BYTES, LIST_BYTES, MODELS
 from tests.deploy.nginx_server import DEPLOY, PORTS, Nginx, Replica, answering, nginx, raw, require
 
 pytestmark = pytest.mark.docker
 
-PATHS = {
-    "/summarize/text": "summarization",
-    "/summarize/file": "summarization",
-    "/summarize/image": "summarization",
-    "/batch/summarize": "summarization",
+PATHS = {route.path: row.bento for row in MODELS for route in row.routes} | {
     "/health": "summarization",
-    "/classify": "satellite",
-    "/classify/batch": "satellite",
-    "/embed": "embedding",
-    "/embed/batch": "embedding",
-    "/diagnose": "tcm-diagnosis",
-    "/treat": "tcm-treatment",
     "/api/v1/models": "atelier",
     "/api/v1": "atelier",
 }

@@ -20,6 +20,7 @@ import pytest
 from _bentoml_impl.server.allocator import ResourceAllocator
 from pydantic import ValidationError
 
+from runners import registry
 from runners.serving import service
 from runners.settings import MODELS, Settings
 from service import Atelier
@@ -255,7 +256,9 @@ def test_no_model_is_left_without_a_gpu_where_there_is_one(
     allocator.system_resources = {"nvidia.com/gpu": list(range(count)), "cpu": 2}
     allocator.remaining_gpus = count
     allocator._available_gpus = [(1.0, 1.0)] * count
-    assigned = [allocator.assign_gpus(service.resources()["gpu"]) for _ in range(models)]
+    asked = [wanted["gpu"] for row in registry.MODELS if (wanted := service.resources(row))]
+    assert len(asked) == models
+    assigned = [allocator.assign_gpus(gpu) for gpu in asked]
     assert all(gpu < count for each in assigned for gpu in each)
     front_door: Any = Atelier
     assert not front_door.config.get("resources")

@@ -74,9 +74,10 @@ def echo_project(folder: Path) -> tuple[Recipe, BentoHome]:
     """A project that the echo is built from, with the template of our own images, and a store for it."""
     root = folder / "project"
     (root / "bentos").mkdir(parents=True)
+    (root / "runners" / "echo").mkdir(parents=True)
     shutil.copy(ECHO / "echo_service.py", root)
     shutil.copy(ROOT / "bentos" / "Dockerfile.j2", root / "bentos")
-    (root / "bentos" / "echo.yaml").write_text(ECHO_RECIPE)
+    (root / "runners" / "echo" / "bento.yaml").write_text(ECHO_RECIPE)
     (recipe,) = recipes(root)
     return recipe, BentoHome(folder / "home")
 

@@ -54,8 +54,11 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def serving(service: str, home: Path, **environment: str) -> Iterator[Server]:
-    """Serves through the launcher until the block ends; raises when it does not become healthy."""
+def serving(service: str, home: Path, project: Path = ROOT, /, **environment: str) -> Iterator[Server]:
+    """Serves through the launcher until the block ends; raises when it does not become healthy.
+
+    ``project`` is the folder with the code.
+    """
     port = free_port()
     log = Path(tempfile.mkstemp(prefix="atelier-server-", suffix=".log")[1])
     # A home of its own, with the same models: a second server on one BENTOML_HOME deletes the first one's metrics.
@@ -65,7 +68,7 @@ def serving(service: str, home: Path, **environment: str) -> Iterator[Server]:
     with log.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "runners.launch", service, "--port", str(port)],
-            cwd=ROOT,
+            cwd=project,
             env={
                 **os.environ,
                 "BENTOML_HOME": str(own),

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from management.api.schemas import MODEL_ID, Framework, ModelType
+from management.api.schemas import MODEL_ID
+from management.domain.model_types import Framework, ModelType
 from management.domain.records import ReplicaState, Status
 
 Instant = Annotated[

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from management.cli.common import as_json, cell, clean, out, remote, show_json, terms
-from management.cli.config import MODEL_TYPES
+from management.domain.model_types import MODEL_TYPES
 
 STATUSES: Final = ("pending", "running", "failed", "stopped")
 STYLES: Final = {

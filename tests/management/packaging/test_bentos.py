@@ -64,6 +64,10 @@ class Built:
         }
 
 
+def build_file(name: str) -> str:
+    return next(str(recipe.file) for recipe in recipes() if recipe.name == name)
+
+
 def built_tag(file: str) -> str:
     # Not by the command line, which prints the ":satellite:" of a tag as a picture of one.
     code = "import bentoml, sys; print(bentoml.bentos.build_bentofile(sys.argv[1], build_ctx='.').tag)"
@@ -75,7 +79,7 @@ def built_tag(file: str) -> str:
 @pytest.fixture(scope="module", params=sorted(CALLS))
 def built(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     name: str = request.param
-    tag = built_tag(f"bentos/{name}.yaml")
+    tag = built_tag(build_file(name))
     folder = store / "bentos" / tag.replace(":", "/")
     requirements = (folder / "env" / "python" / "requirements.txt").read_text()
     return Built(name, tag, folder, clean_environment.make(tmp_path_factory.mktemp(name), requirements))
@@ -162,7 +166,7 @@ def test_a_bento_holds_no_other_models_files(built: Built) -> None:
 def test_a_bento_of_one_model_is_loaded_by_its_tag_and_answers_in_one_process(
     name: str, store: Path, tmp_path: Path
 ) -> None:
-    tag, port = built_tag(f"bentos/{name}.yaml"), free_port()
+    tag, port = built_tag(build_file(name)), free_port()
     asked, field = LARGER[name]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     folder = store / "bentos" / tag.replace(":", "/")

@@ -30,6 +30,7 @@ from management.packaging.build import (
     digest,
     recipes,
 )
+from runners.registry import MODELS
 from tests.support.management_servers import ECHO
 
 RECIPE = """
@@ -53,7 +54,7 @@ ONE = Tag("echo", "1.0.0")
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     folder = tmp_path / "project"
-    (folder / "bentos").mkdir(parents=True)
+    (folder / "runners" / "echo").mkdir(parents=True)
     (folder / "parts").mkdir()
     (folder / ".hidden").mkdir()
     shutil.copy(ECHO / "echo_service.py", folder)
@@ -76,7 +77,9 @@ def store(tmp_path: Path) -> BentoHome:
 
 
 def write(root: Path, models: str = "", service: str = "echo_service:Echo", name: str = "echo") -> None:
-    (root / "bentos" / f"{name}.yaml").write_text(RECIPE.format(models=models, service=service, name=name))
+    (root / "runners" / "echo" / f"{name}.bento.yaml").write_text(
+        RECIPE.format(models=models, service=service, name=name)
+    )
 
 
 def recipe(root: Path) -> Recipe:
@@ -94,14 +97,14 @@ def put_model(store: BentoHome, version: str = "1") -> None:
 def test_every_build_file_of_the_project_is_read() -> None:
     found = {one.name: one.versions for one in recipes()}
     assert found["tcm-diagnosis"] == ("2.0.0", "2.1.0")
-    assert found.keys() == {"atelier", *(one.stem for one in (ROOT / "bentos").glob("*.yaml"))}
+    assert found.keys() == {"atelier", *(row.bento for row in MODELS)}
 
 
 def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Path) -> None:
     """BentoML looks for names without a slash everywhere, also in the store, where it is just putting them."""
     for one in recipes():
         assert all("/" in pattern.rstrip("/") for pattern in one.include), one.file
-    file = root / "bentos" / "echo.yaml"
+    file = root / "runners" / "echo" / "echo.bento.yaml"
     file.write_text(file.read_text().replace('"*.py"', '"/*.py"'))
     store = BentoHome(root / ".atelier")
     for line in ("# once\n", "# and again\n"):
@@ -120,13 +123,13 @@ def test_a_bento_without_versions_of_its_own_has_the_projects(root: Path) -> Non
 
 @pytest.mark.parametrize("text", ["", "name: a", "[]", "{", "name: a\nlabels: {versions: 1}\ninclude: 3"])
 def test_a_build_file_that_is_none_is_named(root: Path, text: str) -> None:
-    (root / "bentos" / "wrong.yaml").write_text(text)
-    with pytest.raises(BuildError, match=r"wrong\.yaml"):
+    (root / "runners" / "echo" / "wrong.bento.yaml").write_text(text)
+    with pytest.raises(BuildError, match=r"wrong\.bento\.yaml"):
         recipes(root)
 
 
 @pytest.mark.parametrize(
-    "file", ["echo_service.py", "parts/taken.txt", "requirements.lock", "Dockerfile.j2", "bentos/echo.yaml"]
+    "file", ["echo_service.py", "parts/taken.txt", "requirements.lock", "Dockerfile.j2", "runners/echo/echo.bento.yaml"]
 )
 def test_a_change_of_what_a_bento_is_made_from_changes_its_digest(root: Path, store: BentoHome, file: str) -> None:
     before = digest(recipe(root), ONE, store)

@@ -1,4 +1,4 @@
-"""The one route that each model of Chinese medicine has beside the model contract: one patient in, one answer out."""
+"""A route for one item of the model contract as JSON: ``POST /diagnose`` and others like it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from runners.contract import InferenceRequest, ModelProxy
-from runners.errors import InvalidInput, UnknownSymptoms, UnsupportedMediaType
+from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
 from runners.http import openapi
 from runners.http.requests import json_body, media_type
 from web.answers import JSONAnswer, timestamp
@@ -16,12 +16,18 @@ from web.answers import JSONAnswer, timestamp
 PARAMETERS: Final = "parameters"
 
 
-def patient_router(
-    model: ModelProxy, path: str, summary: str, examples: Mapping[str, dict[str, Any]], output: dict[str, Any]
+def item_router(
+    model: ModelProxy,
+    path: str,
+    summary: str,
+    examples: Mapping[str, dict[str, Any]],
+    output: dict[str, Any],
+    *errors: type[RunnerError],
 ) -> APIRouter:
     """``POST path``: the fields of an item's ``input_data`` and, beside them, its ``parameters``.
 
-    ``examples`` are bodies by the name of their language.
+    ``examples`` are bodies by their titles, ``output`` is what the first one is answered, ``errors`` are those that
+    only this model has.
     """
     example = {**output, "confidence": 0.5, "timestamp": "2026-01-01T12:00:00.000Z"}
     routes = APIRouter(tags=[path.removeprefix("/")])
@@ -30,7 +36,7 @@ def patient_router(
         path,
         summary=summary,
         openapi_extra=openapi.json_bodies(examples),
-        responses=openapi.answers(example, UnknownSymptoms),
+        responses=openapi.answers(example, *errors),
     )
     async def answer(request: Request) -> JSONAnswer:
         if media_type(request) != "application/json":
