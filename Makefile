@@ -77,11 +77,12 @@ bench: .venv-dev/bench ## Measure Atelier beside FastAPI, LitServe, Ray Serve, M
 	$(DEV)/python -m runners.artifacts
 	$(DEV)/python -m benchmarks.serving $(BENCH)
 
-check: .venv-dev/dev ## Lint, type-check, and keep imports running one way
+check: .venv-dev/dev ## Lint, check types, imports and the layout of folders
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 	$(DEV)/lint-imports --no-cache
+	$(DEV)/python bin/check_layout.py
 
 format: .venv-dev/dev ## Format the code
 	$(DEV)/ruff check --fix --quiet . && $(DEV)/ruff format .

@@ -1,5 +1,6 @@
-"""What ``make serve`` is told, checked before anything is installed:
-python bin/check_serve.py HOST PORT MODEL_PATH [MODELS]
+"""Checks the arguments of ``make serve`` before anything is installed.
+
+    python bin/check_serve.py HOST PORT MODEL_PATH [MODELS]
 
 It runs before there is an environment, and needs nothing but Python's own library.
 """

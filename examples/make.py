@@ -1,5 +1,6 @@
-"""Draw the example pictures: python examples/make.py. The satellite pictures are made up from fractal noise,
-so that nobody's data is copied.
+"""Draws the example pictures: python examples/make.py.
+
+The satellite pictures are made of fractal noise, so that nobody's data is copied.
 """
 
 from __future__ import annotations

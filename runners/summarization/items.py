@@ -10,7 +10,7 @@ from runners.contract import InferenceRequest, only
 from runners.errors import InvalidInput
 from runners.http.requests import decode_base64
 from runners.models.summarizers.base import Task
-from runners.summarization.requests import PARAMETERS, Options, checked_text, options_of
+from runners.summarization.requests import PARAMETERS, SummaryOptions, checked_text, options_of
 
 if TYPE_CHECKING:
     from runners.documents.document import Document
@@ -22,7 +22,7 @@ SHAPES: Final = '{"text": text}, {"image": base64}, {"url": text} or {"file": ba
 
 
 @dataclass(frozen=True)
-class Source:
+class DocumentSource:
     """What an item asks to summarize, and how many pages it has where it is a document."""
 
     task: Task
@@ -34,7 +34,7 @@ def is_file(request: InferenceRequest) -> bool:
     return bool(request.input_data.keys() & FILES)
 
 
-def checked_options(request: InferenceRequest) -> Options:
+def checked_options(request: InferenceRequest) -> SummaryOptions:
     """How the summary is wanted. Raises InvalidInput."""
     only(request.parameters, PARAMETERS)
     return options_of(request.parameters)
@@ -53,13 +53,13 @@ def payload(request: InferenceRequest) -> tuple[bytes, str]:
     return _bytes(data[kind], kind), name
 
 
-def of_document(request: InferenceRequest, document: Document) -> Source:
+def of_document(request: InferenceRequest, document: Document) -> DocumentSource:
     """The item's document, once it is read. Raises InvalidInput."""
     task = _task(checked_options(request), document.text, title=document.title, images=document.images)
-    return Source(task, document.pages)
+    return DocumentSource(task, document.pages)
 
 
-def of_text(request: InferenceRequest) -> Source:
+def of_text(request: InferenceRequest) -> DocumentSource:
     """An item that is a text, or pages as pictures. Raises InvalidInput, and PayloadTooLarge."""
     data, options = request.input_data, checked_options(request)
     if not data.keys() <= TEXTS or not data.keys() & {"text", "images"}:
@@ -67,11 +67,11 @@ def of_text(request: InferenceRequest) -> Source:
     images = tuple(_bytes(page, "image") for page in _list(data.get("images", [])))
     text = "" if images and "text" not in data else checked_text(data.get("text"))
     pages, language, title = _pages(data.get("pages")), _language(data.get("language")), _title(data.get("title"))
-    return Source(_task(options, text, language=language, title=title, images=images), pages)
+    return DocumentSource(_task(options, text, language=language, title=title, images=images), pages)
 
 
 def _task(
-    options: Options,
+    options: SummaryOptions,
     text: str,
     *,
     language: str | None = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from runners.contract import InferenceRequest, InferenceResult, ItemError, answer_each
 from runners.errors import InvalidInput, ModelTimeout, RunnerError
 from runners.summarization import items, parts
-from runners.summarization.items import SHAPES, Source
+from runners.summarization.items import SHAPES, DocumentSource
 from runners.summarization.parts import Batches, Outcome
 from web.edge.caller import caller
 
@@ -94,30 +94,30 @@ class SummarizationModel:
                 caller=caller.get(),
             )
 
-    async def _summary(self, source: Source) -> Outcome:
+    async def _summary(self, source: DocumentSource) -> Outcome:
         is_long = len(source.task.text) > LONG_TEXT_CHARACTERS
         async with self._one_long if is_long else nullcontext():
             batches = self._long_batches if is_long else self._batches
             return await parts.summary(self._summarizer, source.task, batches)
 
-    def _source(self, request: InferenceRequest, document: Document | None = None) -> Source:
+    def _source(self, request: InferenceRequest, document: Document | None = None) -> DocumentSource:
         if document is not None:
             return items.of_document(request, document)
         if request.input_data.get("images") and not self._summarizer.reads_pictures:
             raise InvalidInput(f"an item's input_data is {SHAPES}")
         return items.of_text(request)
 
-    def _checked(self, request: InferenceRequest) -> Source | RunnerError:
+    def _checked(self, request: InferenceRequest) -> DocumentSource | RunnerError:
         try:
             return self._source(request)
         except RunnerError as error:
             return error
 
-    def _summarize(self, sources: list[Source]) -> list[InferenceResult]:
+    def _summarize(self, sources: list[DocumentSource]) -> list[InferenceResult]:
         summaries = self._summarizer.summarize([source.task for source in sources])
         return [self._result(*each) for each in zip(sources, summaries, strict=True)]
 
-    def _result(self, source: Source, summary: Outcome) -> InferenceResult:
+    def _result(self, source: DocumentSource, summary: Outcome) -> InferenceResult:
         if isinstance(summary, RunnerError):
             return InferenceResult(error=ItemError.of(summary))
         original, ignores = len(source.task.text), self._summarizer.ignores

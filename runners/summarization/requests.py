@@ -26,7 +26,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 
 @dataclass(frozen=True)
-class Options:
+class SummaryOptions:
     """How a summary is wanted: at most ``max_length`` tokens of the engine, with this much chance in its choice."""
 
     max_length: int = 128
@@ -43,13 +43,13 @@ class Upload:
 
     data: bytes
     filename: str
-    options: Options
+    options: SummaryOptions
 
 
-def options_of(values: Mapping[str, Any]) -> Options:
+def options_of(values: Mapping[str, Any]) -> SummaryOptions:
     """The options among the values of a JSON object. Raises InvalidInput."""
-    usual = Options()
-    return Options(
+    usual = SummaryOptions()
+    return SummaryOptions(
         _max_length(values.get("max_length", usual.max_length)),
         _temperature(values.get("temperature", usual.temperature)),
     )
@@ -66,14 +66,14 @@ def checked_text(text: object) -> str:
     return text
 
 
-async def one_text(request: Request) -> tuple[str, Options]:
+async def one_text(request: Request) -> tuple[str, SummaryOptions]:
     """The body of ``/summarize/text``. Raises RunnerError."""
     body = await _object(request, "text")
     options = options_of(body)
     return checked_text(body["text"]), options
 
 
-async def many_texts(request: Request) -> tuple[list[str | RunnerError], Options]:
+async def many_texts(request: Request) -> tuple[list[str | RunnerError], SummaryOptions]:
     """The body of ``/batch/summarize``; a text that cannot be summarized is an error in its place."""
     body = await _object(request, "texts")
     texts = body["texts"]
@@ -130,7 +130,7 @@ def _shown_name(name: str, field: str) -> str:
     return _CONTROLS.sub("", re.split(r"[/\\]", name)[-1]).strip(" .") or field
 
 
-def _form_options(form: FormData, field: str) -> Options:
+def _form_options(form: FormData, field: str) -> SummaryOptions:
     _refuse_unknown(form.keys() - PARAMETERS - {field})
     texts = {name: form[name] for name in PARAMETERS & form.keys()}
     length, temperature = texts.get("max_length"), texts.get("temperature")

@@ -12,7 +12,7 @@ from runners.download.client import Downloader
 from runners.http import openapi
 from runners.models.summarizers.base import LONGEST_SUMMARY
 from runners.summarization.model import ratio
-from runners.summarization.requests import HOTTEST, MAX_TEXTS, Options, Upload, many_texts, one_text, upload
+from runners.summarization.requests import HOTTEST, MAX_TEXTS, SummaryOptions, Upload, many_texts, one_text, upload
 from web.answers import JSONAnswer, timestamp
 from web.error_shape import shape
 
@@ -31,8 +31,8 @@ EXAMPLE: Final = {
 EXAMPLE_INPUT: Final = {"text": "A text to summarize. It has a few sentences. Some of them matter more than others."}
 
 OPTIONS: Final = {
-    "max_length": {"type": "integer", "default": Options().max_length, "minimum": 1, "maximum": LONGEST_SUMMARY},
-    "temperature": {"type": "number", "default": Options().temperature, "minimum": 0, "maximum": HOTTEST},
+    "max_length": {"type": "integer", "default": SummaryOptions().max_length, "minimum": 1, "maximum": LONGEST_SUMMARY},
+    "temperature": {"type": "number", "default": SummaryOptions().temperature, "minimum": 0, "maximum": HOTTEST},
 }
 
 
@@ -45,8 +45,8 @@ def router(model: ModelProxy, _: Downloader) -> APIRouter:
 
 
 def _add_texts(routes: APIRouter, model: ModelProxy) -> None:
-    text = {**EXAMPLE_INPUT, **Options().as_parameters()}
-    texts = {"texts": [EXAMPLE_INPUT["text"]] * 2, **Options().as_parameters()}
+    text = {**EXAMPLE_INPUT, **SummaryOptions().as_parameters()}
+    texts = {"texts": [EXAMPLE_INPUT["text"]] * 2, **SummaryOptions().as_parameters()}
 
     @routes.post(
         "/summarize/text",
@@ -103,7 +103,7 @@ def _add_uploads(routes: APIRouter, model: ModelProxy) -> None:
         return JSONAnswer({**_document(output, sent, ("summary_length",)), **_end(output)})
 
 
-def _request(input_data: dict[str, Any], options: Options) -> InferenceRequest:
+def _request(input_data: dict[str, Any], options: SummaryOptions) -> InferenceRequest:
     return InferenceRequest(input_data=input_data, parameters=options.as_parameters())
 
 

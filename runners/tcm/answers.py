@@ -8,7 +8,7 @@ from typing import Any, Final
 from runners.errors import InvalidInput, RunnerError, UnknownSymptoms
 from runners.models.tcm.phrases import Phrase
 from runners.models.tcm.tables import Language
-from runners.tcm.requests import Options
+from runners.tcm.requests import PatientOptions
 
 DISCLAIMER: Final[Mapping[Language, str]] = {
     "zh": "仅供辅助决策参考，不能替代医师诊断，不构成医疗建议。",
@@ -20,7 +20,7 @@ SHOWN: Final = 5  # unknown symptoms in an error's message
 LONGEST_SHOWN: Final = 20  # characters of each
 
 
-def ending(options: Options, model: str) -> dict[str, Any]:
+def ending(options: PatientOptions, model: str) -> dict[str, Any]:
     """The last fields of every answer."""
     ignored = {"ignored_parameters": list(options.ignored)} if options.ignored else {}
     return {"disclaimer": DISCLAIMER[options.language], "language": options.language, "model": model, **ignored}

@@ -20,11 +20,11 @@ from runners.serving.mounted import MountedModel
 from runners.serving.proxies import model_under
 from runners.serving.service import model_configuration
 from runners.tcm.answers import ending, nothing_known, rounded
-from runners.tcm.requests import Options, check_fields, names_of, options_of, patient_of, texts_of
+from runners.tcm.requests import PatientOptions, check_fields, names_of, options_of, patient_of, texts_of
 
 if TYPE_CHECKING:
     from runners.models.tcm import diagnosis
-    from runners.models.tcm.diagnosis import Ranked, Reading
+    from runners.models.tcm.diagnosis import Ranked, ReadPhrase
     from runners.models.tcm.phrases import Phrase
 
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "candidates"})
@@ -66,11 +66,11 @@ EXAMPLE: Final = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class DiagnosisTask:
     """One item, checked."""
 
     patient: diagnosis.Patient
-    options: Options
+    options: PatientOptions
 
 
 class DiagnosisModel:
@@ -87,11 +87,11 @@ class DiagnosisModel:
         """Answers in the order of the requests; a request that cannot be judged gets an error."""
         return answer_each([_prepared(request) for request in requests], self._answers)
 
-    def _answers(self, asked: list[Asked]) -> list[InferenceResult]:
+    def _answers(self, asked: list[DiagnosisTask]) -> list[InferenceResult]:
         diagnoses = self._diagnose([one.patient for one in asked])
         return [self._answer(*each) for each in zip(asked, diagnoses, strict=True)]
 
-    def _answer(self, asked: Asked, found: diagnosis.Diagnosis) -> InferenceResult:
+    def _answer(self, asked: DiagnosisTask, found: diagnosis.Diagnosed) -> InferenceResult:
         if not found.known:
             return InferenceResult(error=ItemError.of(nothing_known(asked.patient.texts, _phrases(found))))
         threshold = self._threshold if asked.options.threshold is None else asked.options.threshold
@@ -111,11 +111,11 @@ class DiagnosisModel:
         return InferenceResult(output_data=output, confidence=rounded(found.syndromes[0].probability))
 
 
-def _phrases(found: diagnosis.Diagnosis) -> list[Phrase]:
+def _phrases(found: diagnosis.Diagnosed) -> list[Phrase]:
     return [one.phrase for one in found.readings]
 
 
-def _prepared(request: InferenceRequest) -> Asked | RunnerError:
+def _prepared(request: InferenceRequest) -> DiagnosisTask | RunnerError:
     from runners.models.tcm.diagnosis import Patient
 
     try:
@@ -124,7 +124,7 @@ def _prepared(request: InferenceRequest) -> Asked | RunnerError:
         texts = texts_of(data)
         candidates = names_of(data["candidates"], "candidates") if "candidates" in data else ()
         info = patient_of(data.get("patient_info"))
-        return Asked(Patient(texts, info.gender, candidates), options_of(request.parameters, texts, TOP))
+        return DiagnosisTask(Patient(texts, info.gender, candidates), options_of(request.parameters, texts, TOP))
     except RunnerError as error:
         return error
 
@@ -141,7 +141,7 @@ def _syndrome(one: Ranked) -> dict[str, Any]:
     }
 
 
-def _symptoms(readings: tuple[Reading, ...]) -> dict[str, Any]:
+def _symptoms(readings: tuple[ReadPhrase, ...]) -> dict[str, Any]:
     """How each phrase was read: by known terms, by its characters alone, or not at all."""
     present = [one for one in readings if not one.phrase.denied]
     return {

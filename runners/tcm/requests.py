@@ -59,7 +59,7 @@ def _is_denied(line: str, start: int) -> bool:
 
 
 @dataclass(frozen=True)
-class Options:
+class PatientOptions:
     """How much of an answer is wanted, and in which language."""
 
     top_k: int
@@ -144,7 +144,7 @@ def _history(value: object) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def options_of(parameters: Mapping[str, Any], said: Sequence[str], top_k: int) -> Options:
+def options_of(parameters: Mapping[str, Any], said: Sequence[str], top_k: int) -> PatientOptions:
     """The parameters; ``said`` is what the caller wrote, whose language the answer takes. Raises InvalidInput."""
     only(parameters, PARAMETERS)
     wanted = parameters.get("top_k", top_k)
@@ -156,7 +156,7 @@ def options_of(parameters: Mapping[str, Any], said: Sequence[str], top_k: int) -
     ignored = tuple(name for name in IGNORED if name in parameters)
     if not all(is_number(parameters[name]) for name in ignored):
         raise InvalidInput(f"{' and '.join(ignored)} must be numbers")
-    return Options(
+    return PatientOptions(
         wanted, None if threshold is None else float(threshold), _language(parameters, " ".join(said)), ignored
     )
 

@@ -24,7 +24,7 @@ from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import (
     MAX_NAME,
     MAX_NAMES,
-    Options,
+    PatientOptions,
     check_fields,
     is_number,
     names_of,
@@ -36,7 +36,7 @@ from runners.tcm.requests import (
 
 if TYPE_CHECKING:
     from runners.models.tcm import treatment
-    from runners.models.tcm.treatment import Formula, Used
+    from runners.models.tcm.treatment import Formula, MatchedSymptom
 
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "diagnosis"})
 TOP: Final = 10
@@ -84,12 +84,12 @@ EXAMPLE: Final = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class TreatmentTask:
     """One item, checked."""
 
-    sick: treatment.Sick
+    sick: treatment.TreatedPatient
     pregnant: bool
-    options: Options
+    options: PatientOptions
 
 
 class TreatmentModel:
@@ -105,12 +105,12 @@ class TreatmentModel:
         """Answers in the order of the requests; a request that cannot be answered gets an error."""
         return answer_each([_prepared(request) for request in requests], self._answers)
 
-    def _answers(self, asked: list[Asked]) -> list[InferenceResult]:
+    def _answers(self, asked: list[TreatmentTask]) -> list[InferenceResult]:
         treatments = self._prescribe([one.sick for one in asked])
         return [_answer(*each) for each in zip(asked, treatments, strict=True)]
 
 
-def _answer(asked: Asked, found: treatment.Treatment) -> InferenceResult:
+def _answer(asked: TreatmentTask, found: treatment.Treated) -> InferenceResult:
     from runners.models.tcm.phrases import Phrase
 
     if not found.herbs and not (asked.sick.syndromes and found.principle):
@@ -135,20 +135,20 @@ def _answer(asked: Asked, found: treatment.Treatment) -> InferenceResult:
     return InferenceResult(output_data=output, confidence=confidence)
 
 
-def _said(sick: treatment.Sick) -> tuple[str, ...]:
+def _said(sick: treatment.TreatedPatient) -> tuple[str, ...]:
     return (*sick.texts, *(name for name, _ in sick.syndromes))
 
 
-def _prepared(request: InferenceRequest) -> Asked | RunnerError:
-    from runners.models.tcm.treatment import Sick
+def _prepared(request: InferenceRequest) -> TreatmentTask | RunnerError:
+    from runners.models.tcm.treatment import TreatedPatient
 
     try:
         data = request.input_data
         check_fields(data, FIELDS, "input_data")
         texts, info = texts_of(data), patient_of(data.get("patient_info"))
-        sick = Sick(texts, syndromes_of(data.get("diagnosis")), info.gender)
+        sick = TreatedPatient(texts, syndromes_of(data.get("diagnosis")), info.gender)
         pregnant = tells_pregnancy((*info.history, *texts))
-        return Asked(sick, pregnant, options_of(request.parameters, _said(sick), TOP))
+        return TreatmentTask(sick, pregnant, options_of(request.parameters, _said(sick), TOP))
     except RunnerError as error:
         return error
 
@@ -229,7 +229,7 @@ def _unfit(names: Sequence[str]) -> list[str]:
     return [herb.names.zh for herb in known if herb and "pregnancy" in herb.cautions]
 
 
-def _symptoms(used: tuple[Used, ...]) -> dict[str, Any]:
+def _symptoms(used: tuple[MatchedSymptom, ...]) -> dict[str, Any]:
     """Which symptoms the herbs follow from; every other one is named."""
     present = [one for one in used if not one.phrase.denied]
     return {

@@ -9,7 +9,7 @@ import time
 
 from PIL import Image
 
-from runners.documents.scans.layout import Line
+from runners.documents.scans.layout import TextLine
 
 
 class Double:
@@ -22,10 +22,10 @@ class Double:
         """What the page says."""
         raise NotImplementedError
 
-    def lines(self, image: Image.Image) -> list[Line]:
+    def lines(self, image: Image.Image) -> list[TextLine]:
         """What is read, as one line that fills the page."""
         text = self.read(image)
-        return [Line(text, 0, 0, image.width, image.height)] if text else []
+        return [TextLine(text, 0, 0, image.width, image.height)] if text else []
 
 
 class Sized(Double):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import tables
-from runners.models.tcm.treatment import Prescriber, Sick
+from runners.models.tcm.treatment import Prescriber, TreatedPatient
 from tests.support.servers import ROOT
 from training import onnx_export
 from training.tcm import herb_measures, herb_networks, treatment
@@ -264,7 +264,9 @@ def test_the_program_writes_a_model_that_explains_itself_and_prescribes(
     ridge, shipped = capsys.readouterr().out.splitlines()
     assert ridge.startswith("ridge regression: precision")
     assert shipped == f"tcm-treatment-1.0.0.onnx: {treatment.shown(measured)}"
-    known_to_it, told, unknown = prescribe([Sick(("咳嗽，恶寒",)), Sick(syndromes=(("肾阳虚", 0.9),)), Sick()])
+    known_to_it, told, unknown = prescribe(
+        [TreatedPatient(("咳嗽，恶寒",)), TreatedPatient(syndromes=(("肾阳虚", 0.9),)), TreatedPatient()]
+    )
     assert known_to_it.by == "symptoms"
     assert {name for name, _ in known_to_it.herbs} == set(HERBS)
     assert [one.symptoms for one in known_to_it.used] == [("咳嗽",), ("恶寒",)]

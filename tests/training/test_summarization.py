@@ -15,7 +15,7 @@ import torch
 from runners.models.summarizers import ranker
 from tests.support.servers import ROOT
 from training.summarization.data import english, french
-from training.summarization.ranker_networks import Config, Members
+from training.summarization.ranker_networks import Members, RankerConfig
 from training.summarization.rouge import rouge
 from training.summarization.train import train
 
@@ -73,7 +73,7 @@ def test_training_writes_a_ranker_that_explains_itself_and_is_measured(data: Pat
 
 def test_training_twice_gives_the_same_numbers(data: Path) -> None:
     examples = french(data, "train")[:6] + english(data, "train")[:2]
-    once, again = (train(examples, Config(set_epochs=1, sentence_epochs=1)) for _ in range(2))
+    once, again = (train(examples, RankerConfig(set_epochs=1, sentence_epochs=1)) for _ in range(2))
     assert all(np.array_equal(once[name], again[name]) for name in once)
 
 

@@ -49,14 +49,14 @@ def receipts(folder: Path) -> Iterator[Page]:
         yield Page(path.with_suffix(".jpg"), _by_rows([_box(row) for row in rows if row]), _in_capitals)
 
 
-def _box(row: list[str]) -> layout.Line:
+def _box(row: list[str]) -> layout.TextLine:
     across, down = [float(row[index]) for index in (0, 2, 4, 6)], [float(row[index]) for index in (1, 3, 5, 7)]
-    return layout.Line(",".join(row[8:]), min(across), min(down), max(across), max(down))
+    return layout.TextLine(",".join(row[8:]), min(across), min(down), max(across), max(down))
 
 
-def _by_rows(boxes: list[layout.Line]) -> str:
+def _by_rows(boxes: list[layout.TextLine]) -> str:
     """Not ``layout``'s way, which is what is measured: a box whose middle lies in the first of a row belongs to it."""
-    rows: list[list[layout.Line]] = []
+    rows: list[list[layout.TextLine]] = []
     for box in sorted(boxes, key=lambda box: box.middle):
         if rows and rows[-1][0].top < box.middle < rows[-1][0].bottom:
             rows[-1].append(box)

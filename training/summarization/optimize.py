@@ -1,4 +1,4 @@
-"""Finds the fastest way to run a summarization checkpoint on this machine, and writes it as one:
+"""Finds the fastest way to run a summarization checkpoint on this machine, and writes it as one.
 
     python -m training.summarization.optimize --model_path IN --output_path OUT
 

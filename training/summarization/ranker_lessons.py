@@ -12,7 +12,7 @@ from runners.models.summarizers.base import Task
 from runners.models.summarizers.extractive import article_of
 from runners.models.summarizers.ranker_features import Article, Measured, measure
 from training.summarization.data import Example
-from training.summarization.ranker_networks import Config
+from training.summarization.ranker_networks import RankerConfig
 from training.summarization.rouge import Reference, words
 
 LIMIT = 128  # tokens of a summary
@@ -35,7 +35,7 @@ class Lesson:
         return float(np.dot(SHARES, (found.one, found.two, found.longest)))
 
 
-def lessons_of(examples: list[Example], config: Config) -> list[Lesson]:
+def lessons_of(examples: list[Example], config: RankerConfig) -> list[Lesson]:
     """Reads the examples. French ones with a long abstract come a second time, for the habit of the other languages.
 
     What the English references are, a program chose: alone they would teach its taste. In those second copies
@@ -52,7 +52,7 @@ def lessons_of(examples: list[Example], config: Config) -> list[Lesson]:
     return lessons
 
 
-def _article(example: Example, config: Config) -> Article:
+def _article(example: Example, config: RankerConfig) -> Article:
     title = example.title if random.random() < config.titled else None
     return article_of(Task(example.text, LIMIT, 0, example.language, title))
 

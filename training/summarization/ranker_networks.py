@@ -14,7 +14,7 @@ from runners.models.summarizers.ranker_features import Floats
 
 
 @dataclass(frozen=True)
-class Config:
+class RankerConfig:
     """The numbers of the recipe."""
 
     seed: int = 0
@@ -77,7 +77,7 @@ class Plan:
     batch: int
 
 
-def fit(members: Members, features: Tensor, targets: Tensor, plan: Plan, config: Config) -> None:
+def fit(members: Members, features: Tensor, targets: Tensor, plan: Plan, config: RankerConfig) -> None:
     """Adam with a cosine schedule over shuffled rows of ``features`` and ``targets``, whose first sides agree."""
     optimizer = torch.optim.AdamW(members.parameters(), lr=config.rate, weight_decay=config.decay)
     steps = plan.epochs * -(-len(features) // plan.batch)
@@ -104,7 +104,7 @@ def square_loss(said: Tensor, wanted: Tensor) -> Tensor:
     return (said - wanted).square().mean()
 
 
-def set_loss(config: Config) -> Loss:
+def set_loss(config: RankerConfig) -> Loss:
     """How far sets of one article are from their order, [members, B * S] against F1 values [B, S].
 
     Squared error of what differs within the article, and the F1 that is lost by choosing a set as likely as it is

@@ -14,7 +14,7 @@ from runners.models.summarizers.ranker import Bools, Pool
 from runners.models.summarizers.ranker_features import Floats
 from runners.models.text.tokens import tokens
 from training.summarization.ranker_lessons import LIMIT, Lesson
-from training.summarization.ranker_networks import Config, Members, Plan, fit, set_loss
+from training.summarization.ranker_networks import Members, Plan, RankerConfig, fit, set_loss
 
 Value = Callable[[Floats, bool], Floats]
 
@@ -45,7 +45,7 @@ def sets_met(one: Lesson, pool: Pool, value: Value, count: int, draw: np.random.
     return every[draw.choice(len(every), count, replace=len(every) < count)]
 
 
-def train_sets(lessons: list[Lesson], tensors: dict[str, Floats], config: Config) -> Members:
+def train_sets(lessons: list[Lesson], tensors: dict[str, Floats], config: RankerConfig) -> Members:
     """The third network, in two rounds: each on all sets that the searches so far have met."""
     draw = np.random.default_rng(config.seed)
     terms, sentences = ranker.Network(tensors, "terms"), ranker.Network(tensors, "sentences")
@@ -62,7 +62,7 @@ def train_sets(lessons: list[Lesson], tensors: dict[str, Floats], config: Config
 
 
 def _judged(
-    lessons: list[Lesson], pools: list[Pool], value: Value, config: Config, draw: np.random.Generator
+    lessons: list[Lesson], pools: list[Pool], value: Value, config: RankerConfig, draw: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
     """Features [L, S, F] of the sets that a search meets in each article, and their F1 [L, S]."""
     features, targets = [], []

@@ -28,11 +28,11 @@ from runners.models.summarizers.ranker_features import SENTENCE_FEATURES, TERM_F
 from training.summarization import data, measures
 from training.summarization.data import Example
 from training.summarization.ranker_lessons import Lesson, lessons_of
-from training.summarization.ranker_networks import Config, Members, Plan, fit, square_loss, term_loss
+from training.summarization.ranker_networks import Members, Plan, RankerConfig, fit, square_loss, term_loss
 from training.summarization.ranker_sets import train_sets
 
 
-def train_terms(lessons: list[Lesson], config: Config) -> Members:
+def train_terms(lessons: list[Lesson], config: RankerConfig) -> Members:
     """The first network: is a term in the reference?"""
     features = torch.from_numpy(np.concatenate([one.measured.terms for one in lessons]))
     present = [float(term in one.words) for one in map(_Said, lessons) for term in one.vocabulary]
@@ -48,7 +48,7 @@ class _Said:
         self.words, self.vocabulary = set(one.reference.words), one.measured.vocabulary
 
 
-def train_sentences(lessons: list[Lesson], tensors: dict[str, Floats], config: Config) -> Members:
+def train_sentences(lessons: list[Lesson], tensors: dict[str, Floats], config: RankerConfig) -> Members:
     """The second network: how good is a sentence alone, against the article's best?"""
     terms = ranker.Network(tensors, "terms")
     seen = [ranker.with_expected(one.measured, ranker.probability(terms(one.measured.terms))) for one in lessons]
@@ -61,7 +61,7 @@ def train_sentences(lessons: list[Lesson], tensors: dict[str, Floats], config: C
     return members
 
 
-def train(examples: list[Example], config: Config) -> dict[str, Floats]:
+def train(examples: list[Example], config: RankerConfig) -> dict[str, Floats]:
     """The tensors of all three networks."""
     random.seed(config.seed)
     torch.manual_seed(config.seed)
@@ -77,7 +77,7 @@ def save(path: Path, stored: RankerWeights) -> None:
     path.chmod(0o644)  # it is written for its owner alone, and a container runs as another user
 
 
-def facts(config: Config, counts: dict[str, int]) -> dict[str, Any]:
+def facts(config: RankerConfig, counts: dict[str, int]) -> dict[str, Any]:
     """What a reader of the file wants to know."""
     return {
         "network": "sentence ranker",
@@ -105,14 +105,14 @@ def parse() -> argparse.Namespace:
         default=7300,
         help="of each language; those after them tuned the recipe (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=Config.seed)
+    parser.add_argument("--seed", type=int, default=RankerConfig.seed)
     return parser.parse_args()
 
 
 def main() -> None:
     """Trains and writes the model file."""
     arguments = parse()
-    config = replace(Config(), seed=arguments.seed)
+    config = replace(RankerConfig(), seed=arguments.seed)
     try:
         french = data.french(arguments.data, "train")[: arguments.articles]
         english = data.english(arguments.data, "train")[: arguments.articles]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from typing_extensions import override
+
 from management.backends.base import Launch, LaunchRefused
 from management.backends.bentocloud.client import CloudClient, CloudNotFound, CloudRefused, unavailable
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
@@ -64,8 +66,9 @@ class BentoCloud(Engine):
         self._news: tuple[float, bool] = (0.0, False)
         """When a call came to an end last, and whether BentoCloud had answered it."""
 
+    @override
     async def apply(self, order: EngineSpec) -> None:
-        """As the contract says; a Bento that is only here is sent there first."""
+        """A Bento that is only in this machine's store is uploaded first."""
         name, there = name_of(order.model_id), await self._found(order.model_id)
         if there is None:
             await self._create(name, order)
@@ -109,8 +112,8 @@ class BentoCloud(Engine):
             raise LaunchRefused(f"no instance type of BentoCloud has {shown(wanted)}; there are: {known}")
         return found.name
 
+    @override
     async def observe(self) -> dict[str, EngineStatus]:
-        """As the contract says."""
         told = await self._asked("deployments")
         ours = [one for one in map(Found, told or ()) if one.owner[0] == self._instance]
         conditions = await asyncio.gather(*map(self._condition, ours))
@@ -178,13 +181,14 @@ class BentoCloud(Engine):
         made = {(one.name, one.made) for one in there}
         self._addresses = {key: one for key, one in self._addresses.items() if key in made}
 
+    @override
     async def halt(self, condition: EngineStatus) -> None:
-        """As the contract says."""
         if condition.phase.serves:
             await self._asked("terminate", condition.name)
 
+    @override
     async def remove(self, condition: EngineStatus, *, force: bool) -> None:
-        """As the contract says. BentoCloud may want to have it terminated before it forgets it."""
+        """BentoCloud may require a termination before it deletes a deployment."""
         if force or condition.phase is EnginePhase.STOPPED:
             try:
                 await self._ask("delete", CALL_SECONDS, name=condition.name)
@@ -196,8 +200,9 @@ class BentoCloud(Engine):
                 return
         await self.halt(condition)
 
+    @override
     async def log(self, deployment: Deployment, lines: int) -> list[list[str]]:
-        """As the contract says; BentoCloud gives 50 lines at most."""
+        """BentoCloud gives 50 lines at most."""
         there = await self._found(deployment.model_id)
         if there is None or there.owner != (self._instance, deployment.id) or not there.standing.serves:
             return []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
+from typing_extensions import override
+
 from management.backends.base import ImageRefused, Images
 from management.backends.docker.client import DockerEngine
 from management.settings import Settings
@@ -22,8 +24,9 @@ class DockerImages(Images):
         self._engine, self._pull = engine, settings.docker_pull == "missing"
         self._allowed = [one.strip() for one in settings.docker_images.split(",") if one.strip()]
 
+    @override
     async def check(self, image: str) -> None:
-        """As the contract says; an image that is still to be pulled is judged when it is there."""
+        """An image that is not pulled yet is checked after the pull."""
         if not any(fnmatchcase(image, one) for one in self._allowed):
             raise ImageRefused("image_elsewhere", expected=", ".join(self._allowed) or "-")
         found = await self._engine.image(image)

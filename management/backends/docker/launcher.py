@@ -18,6 +18,8 @@ from contextlib import suppress
 from math import ceil
 from typing import Any, Final
 
+from typing_extensions import override
+
 from management.backends.base import (
     TAIL_BYTES,
     Launch,
@@ -62,8 +64,9 @@ class DockerLauncher(Launcher):
         self._cores: int | None = None
         self._instance = identity.of_home(settings.home)
 
+    @override
     async def start(self, launch: Launch) -> None:
-        """As the contract says; a missing image is pulled first, if the settings allow it."""
+        """A missing image is pulled first, if the settings allow it."""
         name = _name(launch.replica_id)
         try:
             found = await self._engine.inspect(name)
@@ -148,8 +151,9 @@ class DockerLauncher(Launcher):
                 if refusal is not None:
                     self._refusals[replica_id] = refusal
 
+    @override
     async def observe(self, replica_id: str) -> Observation:
-        """As the contract says; one whose image is being pulled is STARTING."""
+        """A replica whose image is being pulled is STARTING."""
         found = await self._engine.inspect(_name(replica_id))
         if found is None:
             if replica_id in self._waiting:
@@ -181,8 +185,8 @@ class DockerLauncher(Launcher):
             return Observation(Phase.UNRESPONSIVE, address)
         return Observation(Phase.READY if said.ready else Phase.STARTING, address, said.in_flight)
 
+    @override
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
-        """As the contract says."""
         self._waiting.pop(replica_id, None)
         self._refusals.pop(replica_id, None)
         name = _name(replica_id)
@@ -209,8 +213,9 @@ class DockerLauncher(Launcher):
             if error.status != 409:  # else it does not run
                 raise
 
+    @override
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
-        """As the contract says, by the engine's own measurements."""
+        """Measured by the engine."""
         found = await asyncio.gather(*map(self._used, replica_ids))  # who does not answer is left out
         return {one: used for one, used in zip(replica_ids, found, strict=True) if used is not None}
 
@@ -226,12 +231,13 @@ class DockerLauncher(Launcher):
         cached = details.get("total_inactive_file", details.get("inactive_file", 0))
         return ReplicaUsage(told["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, max(0, memory["usage"] - cached))
 
+    @override
     async def list_running(self) -> list[str]:
-        """As the contract says."""
         return [one["Labels"][REPLICA] for one in await self._containers() if one["State"] in ("running", "paused")]
 
+    @override
     async def list_leftovers(self) -> list[str]:
-        """As the contract says: every container, in whatever state."""
+        """Every container, in whatever state."""
         return [one["Labels"][REPLICA] for one in await self._containers()]
 
     async def _containers(self) -> list[dict[str, Any]]:
@@ -240,16 +246,17 @@ class DockerLauncher(Launcher):
         found: list[dict[str, Any]] = await self._engine.call(lambda client: client.containers(all=True, filters=ours))
         return found
 
+    @override
     async def log(self, replica_id: str, lines: int) -> list[str]:
-        """As the contract says, as long as the container is there."""
+        """Available as long as the container exists."""
         try:
             told: bytes = await self._engine.call(lambda client: client.logs(_name(replica_id), tail=lines))
         except DockerNotFound:
             return []
         return told[-TAIL_BYTES:].decode(errors="replace").splitlines()[-lines:]
 
+    @override
     async def remove_files(self, replica_id: str) -> None:
-        """As the contract says."""
         with suppress(DockerNotFound):
             await self._engine.call(lambda client: client.remove_container(_name(replica_id), v=True, force=True))
 

@@ -23,6 +23,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 from management.backends.base import (
     Launch,
     Launcher,
@@ -60,8 +62,9 @@ class ProcessLauncher(Launcher):
             self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
+    @override
     async def start(self, launch: Launch) -> None:
-        """As the contract says; the Bento must be in the store."""
+        """The Bento must be in the store."""
         await asyncio.to_thread(self._start, launch)
 
     def _start(self, launch: Launch) -> None:
@@ -126,8 +129,8 @@ class ProcessLauncher(Launcher):
             given.write(os.fsencode("\0".join((str(folder), str(self._settings.log_bytes), str(writes), *host))))
         return keeper
 
+    @override
     async def observe(self, replica_id: str) -> Observation:
-        """As the contract says."""
         try:
             return await self._look(replica_id)
         except (OSError, MemoryError, RuntimeError, probe.NotObserved) as error:
@@ -163,8 +166,8 @@ class ProcessLauncher(Launcher):
         phase = Phase.UNRESPONSIVE if said is None else Phase.READY if said.ready else Phase.STARTING
         return Observation(phase, address=f"unix:{folder / 'http.sock'}", in_flight=said.in_flight if said else 0)
 
+    @override
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
-        """As the contract says."""
         return await asyncio.to_thread(self._usage, replica_ids)
 
     def _usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
@@ -174,8 +177,8 @@ class ProcessLauncher(Launcher):
                 pids[replica_id] = int((self._home / replica_id / "pid").read_text().split()[0])
         return processes.usage(pids)
 
+    @override
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
-        """As the contract says."""
         folder = self._home / replica_id
         family = await asyncio.to_thread(processes.family, replica_folder.pid(folder))
         if grace_seconds > 0 and replica_folder.alive(folder) and replica_folder.send(folder, signal.SIGTERM):
@@ -196,13 +199,14 @@ class ProcessLauncher(Launcher):
             if child := self._children.get(replica_id):
                 child.poll()
 
+    @override
     async def list_running(self) -> list[str]:
-        """As the contract says: those whose host lives, and those of whom some process was left behind."""
+        """Replicas whose host lives, and those that left a process behind."""
         hosts = [folder.name for folder in self._folders() if replica_folder.alive(folder)]
         return sorted({*hosts, *await asyncio.to_thread(processes.strays, self._home)})
 
+    @override
     async def list_leftovers(self) -> list[str]:
-        """As the contract says."""
         return [folder.name for folder in self._folders()]
 
     def _folders(self) -> list[Path]:
@@ -211,12 +215,12 @@ class ProcessLauncher(Launcher):
         except FileNotFoundError:  # somebody removed it; the next start makes it anew
             return []
 
+    @override
     async def log(self, replica_id: str, lines: int) -> list[str]:
-        """As the contract says."""
         return await asyncio.to_thread(replica_folder.tail, self._home / replica_id, lines)
 
+    @override
     async def remove_files(self, replica_id: str) -> None:
-        """As the contract says."""
         await asyncio.to_thread(replica_folder.remove, self._home / replica_id)
 
 

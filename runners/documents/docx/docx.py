@@ -10,7 +10,7 @@ from runners.documents.docx import chunks
 from runners.documents.docx.archive import Unpacked, opened
 from runners.documents.docx.body import Body
 from runners.documents.docx.parts import Parts, Relation
-from runners.documents.docx.pictures import Pictures, without
+from runners.documents.docx.pictures import EmbeddedPictures, without
 from runners.documents.docx.xml import Texts, parse
 from runners.documents.formats import ACCEPTED, EMPTY
 from runners.documents.html.html import MAX_TITLE, spaced
@@ -47,7 +47,7 @@ class _Document:
     """One document while it is read, around the bodies of its parts."""
 
     def __init__(self, parts: Parts, pages: PageReader | None, depth: int) -> None:
-        self.pictures = Pictures(parts.archive)
+        self.pictures = EmbeddedPictures(parts.archive)
         self._parts, self._pages, self._depth = parts, pages, depth
         self._styles = parts.styles()
         self._relations: Mapping[str, Relation] = {}  # of the part that is being read

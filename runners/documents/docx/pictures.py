@@ -29,7 +29,7 @@ MARK: Final = re.compile("\x1e([0-9]{1,4})\x1e")
 IN_ROW: Final = re.compile(" \\| \x1e[0-9]{1,4}\x1e|\x1e[0-9]{1,4}\x1e(?: \\| )?")
 
 
-class Pictures:
+class EmbeddedPictures:
     """The pictures of one document, each once, in their order."""
 
     def __init__(self, archive: Archive) -> None:

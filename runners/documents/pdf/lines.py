@@ -39,7 +39,7 @@ ENTRY: Final = re.compile(r"(?<![.·•…_])(?<![.·•…_]\s)(?:[.·•…_]\
 """Dots, and the number of a page: the end of an entry in a table of contents."""
 
 
-class Line(NamedTuple):
+class PdfLine(NamedTuple):
     """A line and where it stands, in points from the page's lower left corner."""
 
     text: str
@@ -69,7 +69,7 @@ def text_of(codes: Sequence[int]) -> str:
     return normalized(text, "NFC")
 
 
-def joined(pages: Sequence[list[Line] | str]) -> str:
+def joined(pages: Sequence[list[PdfLine] | str]) -> str:
     """Paragraphs of all pages with an empty line between them; one that a page's end divides is whole again."""
     repeated = _repeated([page for page in pages if isinstance(page, list)])
     found: list[str] = []
@@ -82,7 +82,7 @@ def joined(pages: Sequence[list[Line] | str]) -> str:
     return "\n\n".join(found)
 
 
-def paragraphs(lines: Sequence[Line]) -> list[str]:
+def paragraphs(lines: Sequence[PdfLine]) -> list[str]:
     """The lines joined, in their order."""
     if not lines:
         return []
@@ -107,12 +107,12 @@ def _space(text: str) -> str:
     return "" if re.search(r"[^\W_][-‐]$", text[-2:]) else " "
 
 
-def _usual_gap(lines: Sequence[Line]) -> float:
+def _usual_gap(lines: Sequence[PdfLine]) -> float:
     gaps = [line.bottom - following.bottom for line, following in itertools.pairwise(lines)]
     return median([gap for gap, line in zip(gaps, lines, strict=False) if 0 < gap < 3 * line.size] or [0.0])
 
 
-def _begins(line: Line, following: Line, usual: float, near: Sequence[Line]) -> bool:
+def _begins(line: PdfLine, following: PdfLine, usual: float, near: Sequence[PdfLine]) -> bool:
     """Whether a paragraph begins with the following line."""
     gap = line.bottom - following.bottom
     ends = bool(ENDING.search(line.text))
@@ -130,13 +130,13 @@ def _begins(line: Line, following: Line, usual: float, near: Sequence[Line]) -> 
     return ends and (is_indented or _is_short(line, near))
 
 
-def _are_rows(line: Line, following: Line) -> bool:
+def _are_rows(line: PdfLine, following: PdfLine) -> bool:
     """Whether both are rows of a table, and no lines of prose with wide spaces."""
     is_within = following.text[0].islower() or line.text.endswith((",", ";", "-"))
     return line.cells == following.cells > 1 and not is_within
 
 
-def _is_short(line: Line, near: Sequence[Line]) -> bool:
+def _is_short(line: PdfLine, near: Sequence[PdfLine]) -> bool:
     """Whether it ends well before others that begin where it does."""
     longest = max(other.right for other in near if abs(other.left - line.left) < 2 * line.size)
     return line.right - line.left < SHORT * (longest - line.left)
@@ -146,19 +146,19 @@ def _goes_on(text: str, following: str) -> bool:
     return not ENDING.search(text) and following[:1].islower()
 
 
-def _edges(page: Sequence[Line]) -> Iterable[str]:
+def _edges(page: Sequence[PdfLine]) -> Iterable[str]:
     """Of lines that may be headers and footers, what does not change from page to page."""
     if len(page) <= 2 * EDGE:
         return set()
     return {re.sub(r"\d+", "#", line.text) for line in (*page[:EDGE], *page[-EDGE:])}
 
 
-def _repeated(pages: Sequence[list[Line]]) -> set[str]:
+def _repeated(pages: Sequence[list[PdfLine]]) -> set[str]:
     counts = Counter(text for page in pages for text in _edges(page))
     return {text for text, count in counts.items() if count >= max(3, len(pages) / 2)}
 
 
-def _without(page: list[Line], repeated: set[str]) -> list[Line]:
+def _without(page: list[PdfLine], repeated: set[str]) -> list[PdfLine]:
     if len(page) <= 2 * EDGE:
         return page
     edges = {*range(EDGE), *range(len(page) - EDGE, len(page))}

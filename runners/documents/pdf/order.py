@@ -18,7 +18,7 @@ import numpy as np
 
 from runners.documents.pdf.layer import Piece
 from runners.documents.pdf.letters import RIGHT_TO_LEFT
-from runners.documents.pdf.lines import Line
+from runners.documents.pdf.lines import PdfLine
 from runners.documents.scans import layout
 
 Run = list[Piece]
@@ -49,7 +49,7 @@ PROSE_IDEOGRAPHS: Final = 7
 IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
-def lines(pieces: Sequence[Piece]) -> list[Line]:
+def lines(pieces: Sequence[Piece]) -> list[PdfLine]:
     """Each row as a line; letters that stand on their side come after all others."""
     is_mirrored = _is_right_to_left(pieces)
     upright = [_mirrored(piece) if is_mirrored else piece for piece in pieces if piece.text and not piece.turns]
@@ -68,10 +68,10 @@ def _rows(pieces: Sequence[Piece]) -> list[Run]:
     return [row for run in runs for row in _rows_of(run)]
 
 
-def _line(row: Sequence[Piece]) -> Line:
+def _line(row: Sequence[Piece]) -> PdfLine:
     first = row[0]
     left, right = min(piece.left for piece in row), max(piece.right for piece in row)
-    return Line(" ".join(piece.text for piece in row), left, right, first.bottom, first.size, len(row))
+    return PdfLine(" ".join(piece.text for piece in row), left, right, first.bottom, first.size, len(row))
 
 
 def _is_right_to_left(pieces: Sequence[Piece]) -> bool:
@@ -265,8 +265,8 @@ def _crosses_columns(pieces: Sequence[Piece]) -> bool:
     )
 
 
-def _flat(piece: Piece) -> layout.Line:
-    return layout.Line(piece.text, piece.left, -piece.top, piece.right, -piece.bottom)
+def _flat(piece: Piece) -> layout.TextLine:
+    return layout.TextLine(piece.text, piece.left, -piece.top, piece.right, -piece.bottom)
 
 
 def _by_geometry(pieces: Sequence[Piece]) -> Iterator[Run]:

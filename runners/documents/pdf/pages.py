@@ -17,7 +17,7 @@ from PIL import Image
 from runners.documents.pdf import forms, layer, order, pictures, reading, trust
 from runners.documents.pdf.layer import Piece
 from runners.documents.pdf.letters import Box
-from runners.documents.pdf.lines import Line
+from runners.documents.pdf.lines import PdfLine
 from runners.documents.pdf.survey import TEMPLATE, Survey
 from runners.documents.scans import layout
 from runners.documents.scans.pages import AsPictures, PageReader
@@ -57,7 +57,7 @@ class Pages:
         self._stamps = _stamps(surveys)
         self._drawing: tuple[int, Image.Image] | None = None
 
-    def texts(self) -> Iterator[list[Line] | str]:
+    def texts(self) -> Iterator[list[PdfLine] | str]:
         """Of each page its lines, or what is read off it. Raises what the reader raises."""
         for page in self._surveys:
             yield [] if page.is_blank else self._text(page)
@@ -79,7 +79,7 @@ class Pages:
         is_bare = not _letters(text) and not page.values
         return is_bare or page.is_most(self._bare(page, text)) or page.outlines is not None
 
-    def _text(self, page: Survey) -> list[Line] | str:
+    def _text(self, page: Survey) -> list[PdfLine] | str:
         trusted, doubted = self._judged(page)
         bare = self._bare(page, trusted)
         if not self._has_ocr:
@@ -190,7 +190,7 @@ class Pages:
         return self._drawing[1]
 
 
-def _lines(page: Survey, pieces: Sequence[Piece], blocks: Sequence[list[Piece]] = ()) -> list[Line]:
+def _lines(page: Survey, pieces: Sequence[Piece], blocks: Sequence[list[Piece]] = ()) -> list[PdfLine]:
     return order.lines(layer.upright(forms.set_in(_filled(page, pieces), blocks)))
 
 

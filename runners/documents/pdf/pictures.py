@@ -41,7 +41,7 @@ NO_AREA: Final = "the PDF is damaged, or ends too early"
 Matrix = tuple[float, float, float, float, float, float]
 
 
-class Found(NamedTuple):
+class PlacedPicture(NamedTuple):
     """A picture on the page as it is shown."""
 
     box: Box
@@ -50,7 +50,7 @@ class Found(NamedTuple):
     handle: Any
 
 
-def found(page: pypdfium2.PdfPage) -> list[Found]:
+def found(page: pypdfium2.PdfPage) -> list[PlacedPicture]:
     """In the order of drawing, the parts that lie on the page."""
     frame = frame_of(page)
     width, height = page.get_size()
@@ -61,7 +61,7 @@ def found(page: pypdfium2.PdfPage) -> list[Found]:
         left, bottom, right, top = turned(_moved(_bounds(handle), matrix), frame)
         box = max(left, 0.0), max(bottom, 0.0), min(right, width), min(top, height)
         if box[0] < box[2] and box[1] < box[3]:
-            pictures.append(Found(box, order, handle))
+            pictures.append(PlacedPicture(box, order, handle))
         if len(pictures) >= MAX_PICTURES:
             break
     return pictures
@@ -106,7 +106,7 @@ def shared(box: Box, other: Box) -> Box:
     return max(box[0], other[0]), max(box[1], other[1]), min(box[2], other[2]), min(box[3], other[3])
 
 
-def print_of(picture: Found) -> tuple[int, ...]:
+def print_of(picture: PlacedPicture) -> tuple[int, ...]:
     """Tells a picture, and where it lies, from others."""
     size = int(raw.FPDFImageObj_GetImageDataRaw(picture.handle, None, 0))
     buffer = (c_ubyte * min(size, MAX_PRINTED))()

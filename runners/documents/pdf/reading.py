@@ -45,7 +45,7 @@ def block(reader: PageReader, page: Survey, image: Image.Image, box: Box) -> lis
     return [_piece(_moved(line, left, top), page, scale) for row in rows for line in row]
 
 
-def _is_text(read: Sequence[layout.Line]) -> bool:
+def _is_text(read: Sequence[layout.TextLine]) -> bool:
     text = " ".join(line.text for line in read)
     signs = len(trust.SIGN.findall(text))
     if len(trust.WORD.findall(text)) + signs < EXTRA_WORDS:
@@ -94,31 +94,31 @@ def _slices(page: Survey, box: Box, scale: float) -> tuple[slice, slice]:
     return slice(max(round(height - top), 0), max(round(height - bottom), 0)), slice(round(left), round(right))
 
 
-def flat(page: Survey, image: Image.Image, piece: Piece) -> layout.Line:
+def flat(page: Survey, image: Image.Image, piece: Piece) -> layout.TextLine:
     """The piece as a line of the picture."""
-    return layout.Line(piece.text, *_pixels(page, image, piece.box))
+    return layout.TextLine(piece.text, *_pixels(page, image, piece.box))
 
 
-def together(read: Sequence[layout.Line], trusted: Sequence[layout.Line]) -> list[layout.Line]:
+def together(read: Sequence[layout.TextLine], trusted: Sequence[layout.TextLine]) -> list[layout.TextLine]:
     """Each line once: as the layer has it, or as it was read where the layer has a part of it alone."""
     kept = [line for line in read if sum(_overlap(line, other) for other in trusted) < SAME * _area(line)]
     return [*kept, *(line for line in trusted if all(_overlap(line, other) < SAME * _area(line) for other in kept))]
 
 
-def _overlap(line: layout.Line, other: layout.Line) -> float:
+def _overlap(line: layout.TextLine, other: layout.TextLine) -> float:
     across = min(line.right, other.right) - max(line.left, other.left)
     along = min(line.bottom, other.bottom) - max(line.top, other.top)
     return max(across, 0.0) * max(along, 0.0)
 
 
-def _area(line: layout.Line) -> float:
+def _area(line: layout.TextLine) -> float:
     return max((line.right - line.left) * line.height, 1.0)
 
 
-def _moved(line: layout.Line, left: float, top: float) -> layout.Line:
-    return layout.Line(line.text, line.left + left, line.top + top, line.right + left, line.bottom + top)
+def _moved(line: layout.TextLine, left: float, top: float) -> layout.TextLine:
+    return layout.TextLine(line.text, line.left + left, line.top + top, line.right + left, line.bottom + top)
 
 
-def _piece(line: layout.Line, page: Survey, scale: float) -> Piece:
+def _piece(line: layout.TextLine, page: Survey, scale: float) -> Piece:
     top, bottom = (page.height - side / scale for side in (line.top, line.bottom))
     return Piece(line.text, line.left / scale, line.right / scale, bottom, top, 0, -1, -1, 0)

@@ -112,7 +112,7 @@ def without_templates(pages: Sequence[Survey]) -> None:
 
 
 def _covered(
-    page: pypdfium2.PdfPage, layer: Layer, pieces: Sequence[Piece], pictures: Sequence[pdf_pictures.Found]
+    page: pypdfium2.PdfPage, layer: Layer, pieces: Sequence[Piece], pictures: Sequence[pdf_pictures.PlacedPicture]
 ) -> list[Piece]:
     """Text that a later picture lies over."""
     large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * np.prod(page.get_size())]
@@ -122,7 +122,7 @@ def _covered(
     return [piece for piece in pieces if _lies_under(piece, orders.get(layer.drawing(piece), len(orders)), large)]
 
 
-def _lies_under(piece: Piece, order: int, pictures: Sequence[pdf_pictures.Found]) -> bool:
+def _lies_under(piece: Piece, order: int, pictures: Sequence[pdf_pictures.PlacedPicture]) -> bool:
     box = piece.left, piece.bottom, piece.right, piece.top
     enough = COVERED * pdf_pictures.area(box)
     return any(

@@ -20,7 +20,7 @@ from PIL import Image
 
 from runners.documents import budget, reader
 from runners.documents.pool import protocol
-from runners.documents.scans.layout import Line
+from runners.documents.scans.layout import TextLine
 from runners.documents.scans.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 
@@ -51,7 +51,7 @@ class LazyOcr:
             self._ocr = self._ocr or self._loaded()
             return self._ocr.read(image)
 
-    def lines(self, image: Image.Image) -> list[Line]:
+    def lines(self, image: Image.Image) -> list[TextLine]:
         """Raises ModelUnavailable where it cannot be loaded."""
         with budget.current().picture():
             self._ocr = self._ocr or self._loaded()

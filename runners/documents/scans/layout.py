@@ -29,7 +29,7 @@ BOUND_WORDS: Final = frozenset({"elle", "elles", "il", "ils", "je", "mÃªme", "mÃ
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """A piece of text that was found in one box, in any unit of length; y grows downwards."""
 
     text: str
@@ -49,10 +49,10 @@ class Line:
         return (self.top + self.bottom) / 2
 
 
-Row = list[Line]  # beside one another, from left to right
+Row = list[TextLine]  # beside one another, from left to right
 
 
-def text(lines: Iterable[Line]) -> str:
+def text(lines: Iterable[TextLine]) -> str:
     """The lines in reading order: blank lines part paragraphs, and hyphenated words are whole again."""
     written = ""
     above: Row = []
@@ -90,7 +90,7 @@ def _median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -
     return float(values[order][np.searchsorted(cumulative, cumulative[-1] / 2)])
 
 
-def paragraphs(lines: Sequence[Line]) -> Iterator[list[Row]]:
+def paragraphs(lines: Sequence[TextLine]) -> Iterator[list[Row]]:
     """Every line once, in reading order."""
     if not lines:
         return
@@ -110,19 +110,19 @@ class Gutter:
     top: float
     bottom: float
 
-    def parts(self, lines: Iterable[Line]) -> tuple[list[Line], list[Line], list[Line], list[Line]]:
+    def parts(self, lines: Iterable[TextLine]) -> tuple[list[TextLine], list[TextLine], list[TextLine], list[TextLine]]:
         """Above the gutter, left of it, right of it and below, each in the order of ``lines``."""
-        above: list[Line] = []
-        left: list[Line] = []
-        right: list[Line] = []
-        below: list[Line] = []
+        above: list[TextLine] = []
+        left: list[TextLine] = []
+        right: list[TextLine] = []
+        below: list[TextLine] = []
         for line in lines:
             inside = right if line.left >= self.x else left
             (above if line.middle <= self.top else below if line.middle >= self.bottom else inside).append(line)
         return above, left, right, below
 
 
-def gutter(lines: Sequence[Line]) -> Gutter | None:
+def gutter(lines: Sequence[TextLine]) -> Gutter | None:
     """The gutter with most lines beside it, if there is one."""
     height = median(line.height for line in lines)
     best, most = None, 0
@@ -144,7 +144,7 @@ def _edges(places: Iterable[float], step: float) -> Iterator[float]:
             yield place
 
 
-def _gutters_at(lines: Sequence[Line], x: float, width: float) -> Iterator[Gutter]:
+def _gutters_at(lines: Sequence[TextLine], x: float, width: float) -> Iterator[Gutter]:
     crossing = sorted(line.middle for line in lines if line.left < x and line.right > x - width)
     sides = ([0] * (len(crossing) + 1), [0] * (len(crossing) + 1))
     for line in lines:
@@ -154,25 +154,25 @@ def _gutters_at(lines: Sequence[Line], x: float, width: float) -> Iterator[Gutte
             yield Gutter(x, top, bottom)
 
 
-def _are_columns(left: Sequence[Line], right: Sequence[Line]) -> bool:
+def _are_columns(left: Sequence[TextLine], right: Sequence[TextLine]) -> bool:
     few, many = sorted((left, right), key=len)
     if len(few) < COLUMN_LINES:
         return False
     return (_is_prose(left) and _is_prose(right)) or (_is_prose(many) and _has_its_own_rhythm(few, many))
 
 
-def _is_prose(side: Sequence[Line]) -> bool:
+def _is_prose(side: Sequence[TextLine]) -> bool:
     characters = "".join(line.text for line in side).replace(" ", "")
     letters = sum(map(str.isalpha, characters))
     return median(len(line.text) for line in side) >= PROSE_CHARACTERS and letters >= PROSE_LETTERS * len(characters)
 
 
-def _has_its_own_rhythm(note: Sequence[Line], body: Sequence[Line]) -> bool:
+def _has_its_own_rhythm(note: Sequence[TextLine], body: Sequence[TextLine]) -> bool:
     level_with = [any(abs(line.middle - other.middle) < 0.25 * other.height for other in body) for line in note]
     return sum(level_with) < OWN_RHYTHM * len(note)
 
 
-def rows(lines: Iterable[Line]) -> list[Row]:
+def rows(lines: Iterable[TextLine]) -> list[Row]:
     """Lines beside one another joined, the rows from top to bottom."""
     rest = sorted(lines, key=lambda line: (line.left, line.top))
     followers = _followers(rest)
@@ -185,7 +185,7 @@ def rows(lines: Iterable[Line]) -> list[Row]:
     return sorted(found, key=lambda row: (median(line.middle for line in row), row[0].left))
 
 
-def _followers(lines: Sequence[Line]) -> dict[int, int]:
+def _followers(lines: Sequence[TextLine]) -> dict[int, int]:
     """For each of the lines, sorted by their left edges, the one that stands next to its right in the same row."""
     following: dict[int, int] = {}
     for index, line in enumerate(lines):
@@ -196,7 +196,7 @@ def _followers(lines: Sequence[Line]) -> dict[int, int]:
     return following
 
 
-def _are_beside(line: Line, other: Line) -> bool:
+def _are_beside(line: TextLine, other: TextLine) -> bool:
     lower, higher = sorted((line.height, other.height))
     overlap = min(line.bottom, other.bottom) - max(line.top, other.top)
     return overlap >= 0.5 * lower and higher <= 3 * lower and other.left >= line.right - 0.5 * lower

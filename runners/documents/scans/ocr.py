@@ -44,7 +44,7 @@ IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 Quads = npt.NDArray[np.float64]  # [N, 4, 2]: each line's corners, clockwise from its upper left one, in pixels
 
 
-class Found(NamedTuple):
+class FoundLine(NamedTuple):
     """A line as the recogniser read it; its box is ``layout``'s (left, top, right, bottom)."""
 
     text: str
@@ -70,7 +70,7 @@ class Ocr:
         """
         return layout.text(self.lines(image))
 
-    def lines(self, image: Image.Image) -> list[layout.Line]:
+    def lines(self, image: Image.Image) -> list[layout.TextLine]:
         """The pieces of text that were found, in no order to rely on."""
         if min(image.size) < LEGIBLE:
             return []
@@ -83,14 +83,14 @@ class Ocr:
                 break
         return _without_ornaments(lines)
 
-    def _sure_lines(self, page: Image.Image) -> list[Found]:
+    def _sure_lines(self, page: Image.Image) -> list[FoundLine]:
         quads = self._quads(page)
         if _lie_on_their_side(quads):
             page = page.transpose(Image.Transpose.ROTATE_90)
             quads = self._quads(page)
         return [line for line in self._upright(page, quads) if line.certainty >= SURE]
 
-    def _upright(self, page: Image.Image, quads: Quads) -> list[Found]:
+    def _upright(self, page: Image.Image, quads: Quads) -> list[FoundLine]:
         """The lines; of a page that reads badly, those of the page turned by 180 degrees if that one reads well."""
         lines = self._found(page, quads)
         if not lines or _certainty(lines) >= UPRIGHT:
@@ -98,10 +98,10 @@ class Ocr:
         turned = self._found(page.transpose(Image.Transpose.ROTATE_180), _turned(quads, page.size))
         return turned if _certainty(turned) >= UPRIGHT else lines
 
-    def _found(self, page: Image.Image, quads: Quads) -> list[Found]:
+    def _found(self, page: Image.Image, quads: Quads) -> list[FoundLine]:
         boxes = layout.level(quads).tolist() if len(quads) else []
         return [
-            Found(*self._read_line(_at_height(line)), box)
+            FoundLine(*self._read_line(_at_height(line)), box)
             for line, box in _parted([_cut(page, quad) for quad in quads], boxes)
         ]
 
@@ -212,16 +212,16 @@ def _at_height(line: Image.Image) -> Image.Image:
     return line.resize((min(max(length, 1), LINE_WIDTH), LINE_HEIGHT), Image.Resampling.BICUBIC)
 
 
-def _letters(lines: Sequence[Found]) -> int:
+def _letters(lines: Sequence[FoundLine]) -> int:
     return sum(sum(map(str.isalnum, line.text)) for line in lines)
 
 
-def _score(lines: Sequence[Found]) -> float:
+def _score(lines: Sequence[FoundLine]) -> float:
     """Letters and digits, as far as they are sure."""
     return _certainty(lines) * _letters(lines)
 
 
-def _softening(page: Image.Image, lines: Sequence[Found]) -> Sequence[float]:
+def _softening(page: Image.Image, lines: Sequence[FoundLine]) -> Sequence[float]:
     """The blurs in which a page is to be looked at again, until enough is found."""
     if _letters(lines) >= FEW_LETTERS:
         return SOFTENING[:1] if _dots(page) >= NOISY else ()
@@ -237,16 +237,16 @@ def _dots(page: Image.Image) -> float:
     return float((np.abs(np.asarray(middle, dtype=np.int16) - around) > DOT).mean())
 
 
-def _certainty(lines: Sequence[Found]) -> float:
+def _certainty(lines: Sequence[FoundLine]) -> float:
     """How surely a letter or a digit of the page is read; rules and asterisks look the same upside down."""
     weights = [sum(map(str.isalnum, line.text)) for line in lines]
     total = sum(line.certainty * weight for line, weight in zip(lines, weights, strict=True))
     return total / max(1, sum(weights))
 
 
-def _without_ornaments(lines: list[Found]) -> list[layout.Line]:
+def _without_ornaments(lines: list[FoundLine]) -> list[layout.TextLine]:
     """On a page in Latin letters, asterisks and rules are read as ideographs: they go."""
     text = "".join(line.text for line in lines)
     if len(IDEOGRAPHS.findall(text)) < FOREIGN * sum(map(str.isalpha, text)):
         lines = [line._replace(text=IDEOGRAPHS.sub("", line.text).strip()) for line in lines]
-    return [layout.Line(line.text, *line.box) for line in lines if line.text]
+    return [layout.TextLine(line.text, *line.box) for line in lines if line.text]

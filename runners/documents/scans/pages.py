@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from PIL import Image
 
-from runners.documents.scans.layout import Line
+from runners.documents.scans.layout import TextLine
 from runners.errors import PayloadTooLarge
 from runners.limits import MAX_BYTES
 
@@ -24,7 +24,7 @@ class PageReader(Protocol):
     def read(self, image: Image.Image) -> str:
         """The text of a page, 8-bit RGB and upright, lines in reading order; empty where there is none."""
 
-    def lines(self, image: Image.Image) -> list[Line]:
+    def lines(self, image: Image.Image) -> list[TextLine]:
         """The same lines, in no order to rely on, and where they stand in the picture, in pixels."""
 
 
@@ -41,7 +41,7 @@ class AsPictures:
             raise PayloadTooLarge(f"the document's pictures may have {MAX_PICTURES:,} bytes at most, as PNG")
         return ""
 
-    def lines(self, image: Image.Image) -> list[Line]:
+    def lines(self, image: Image.Image) -> list[TextLine]:
         """Always none. Raises PayloadTooLarge."""
         self.read(image)
         return []

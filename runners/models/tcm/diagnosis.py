@@ -35,7 +35,7 @@ class Patient:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadPhrase:
     """How one phrase was read: the table's ``terms`` in it; ``known`` also where only its characters say something."""
 
     phrase: Phrase
@@ -56,10 +56,10 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosed:
     """Everything that is said of one patient; nothing of elements and syndromes where no phrase is known."""
 
-    readings: tuple[Reading, ...]
+    readings: tuple[ReadPhrase, ...]
     elements: tuple[tuple[tables.Element, float], ...] = ()
     syndromes: tuple[Ranked, ...] = ()
 
@@ -82,27 +82,27 @@ class Diagnostician:
         self._member = membership([one.elements for one in tables.syndromes()])
         self._rankings = {name: Ranking.from_dict(facts) for name, facts in stored.facts["ranking"].items()}
 
-    def __call__(self, patients: Sequence[Patient]) -> list[Diagnosis]:
+    def __call__(self, patients: Sequence[Patient]) -> list[Diagnosed]:
         """Diagnoses in the order of the patients."""
         readings = [self.read(patient.texts) for patient in patients]
         known = [[one.phrase.text for one in each if one.known and not one.phrase.denied] for each in readings]
         evidence = self._differentiate(known, [patient.gender for patient in patients])
         return [self._diagnosis(*each) for each in zip(patients, readings, known, evidence, strict=True)]
 
-    def read(self, texts: Sequence[str]) -> tuple[Reading, ...]:
+    def read(self, texts: Sequence[str]) -> tuple[ReadPhrase, ...]:
         """How the texts are split and understood."""
         return tuple(self._reading(phrase) for phrase in phrases(texts, self._features.lexicon))
 
-    def _reading(self, phrase: Phrase) -> Reading:
+    def _reading(self, phrase: Phrase) -> ReadPhrase:
         rows = dict.fromkeys(self._features.lexicon.inside(phrase.text))
         terms = tuple(tables.symptoms()[row] for row in rows)
-        return Reading(phrase, terms, bool(self._features.of(phrase.text)))
+        return ReadPhrase(phrase, terms, bool(self._features.of(phrase.text)))
 
     def _diagnosis(
-        self, patient: Patient, readings: tuple[Reading, ...], texts: list[str], evidence: Evidence
-    ) -> Diagnosis:
-        if not Diagnosis(readings).known:
-            return Diagnosis(readings)
+        self, patient: Patient, readings: tuple[ReadPhrase, ...], texts: list[str], evidence: Evidence
+    ) -> Diagnosed:
+        if not Diagnosed(readings).known:
+            return Diagnosed(readings)
         likely = zip(tables.elements(), evidence.probabilities.tolist(), strict=True)
         elements = tuple(sorted(likely, key=lambda one: -one[1]))
         candidates, member, likeliness = self._weighed(patient.candidates, readings, evidence)
@@ -110,10 +110,10 @@ class Diagnostician:
             _explained(candidates[row], float(likeliness[row]), member[row], texts, evidence)
             for row in np.argsort(-likeliness, kind="stable")[:LISTED].tolist()
         )
-        return Diagnosis(readings, elements, syndromes)
+        return Diagnosed(readings, elements, syndromes)
 
     def _weighed(
-        self, names: Sequence[str], readings: tuple[Reading, ...], evidence: Evidence
+        self, names: Sequence[str], readings: tuple[ReadPhrase, ...], evidence: Evidence
     ) -> tuple[list[Candidate], Floats, Floats]:
         """The given candidates, else the whole catalogue; their elements; and how likely each is."""
         said = [one.phrase.text for one in readings if not one.phrase.denied]

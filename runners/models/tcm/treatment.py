@@ -12,7 +12,7 @@ import numpy as np
 
 from runners.models.onnx_file import OnnxFile
 from runners.models.tcm import naming
-from runners.models.tcm.diagnosis import Diagnosis, Diagnostician, Patient
+from runners.models.tcm.diagnosis import Diagnosed, Diagnostician, Patient
 from runners.models.tcm.herbs import Floats, HerbRanker
 from runners.models.tcm.phrases import Phrase
 
@@ -46,7 +46,7 @@ class Formula:
 
 
 @dataclass(frozen=True)
-class Sick:
+class TreatedPatient:
     """Who is to be treated: by ``texts``, or by ``syndromes`` with how likely each is, or both."""
 
     texts: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Sick:
 
 
 @dataclass(frozen=True)
-class Used:
+class MatchedSymptom:
     """One phrase, and the names of the herb network's symptoms in it; none where it is unknown to that."""
 
     phrase: Phrase
@@ -63,14 +63,14 @@ class Used:
 
 
 @dataclass(frozen=True)
-class Treatment:
+class Treated:
     """Everything that is said of one patient; no herbs where nothing is known.
 
     ``herbs`` come with how likely a prescription has each, ``formulae`` with the share of
     elements that they have in common with the patient's syndromes; ``by`` says what the herbs follow from.
     """
 
-    used: tuple[Used, ...]
+    used: tuple[MatchedSymptom, ...]
     herbs: tuple[tuple[str, float], ...] = ()
     formulae: tuple[tuple[Formula, float], ...] = ()
     principle: str = ""
@@ -87,11 +87,12 @@ class Prescriber:
         self._rank = HerbRanker(stored, self._diagnose.lexicon)
         self._formulae = tuple(Formula.from_dict(one) for one in stored.facts["formulae"])
 
-    def __call__(self, patients: Sequence[Sick]) -> list[Treatment]:
+    def __call__(self, patients: Sequence[TreatedPatient]) -> list[Treated]:
         """Treatments in the order of the patients."""
         diagnoses = self._diagnose([Patient(patient.texts, patient.gender) for patient in patients])
         used = [
-            tuple(Used(one.phrase, self._symptoms(one.phrase)) for one in diagnosis.readings) for diagnosis in diagnoses
+            tuple(MatchedSymptom(one.phrase, self._symptoms(one.phrase)) for one in diagnosis.readings)
+            for diagnosis in diagnoses
         ]
         scores = self._rank([self._inputs(each) for each in used])
         rows = zip(patients, diagnoses, used, scores, strict=True)
@@ -100,11 +101,13 @@ class Prescriber:
     def _symptoms(self, phrase: Phrase) -> tuple[str, ...]:
         return tuple(self._rank.vocabulary.names[number] for number in self._rank.vocabulary.of(phrase.text))
 
-    def _inputs(self, used: tuple[Used, ...]) -> set[int]:
+    def _inputs(self, used: tuple[MatchedSymptom, ...]) -> set[int]:
         present = [one.phrase.text for one in used if not one.phrase.denied]
         return {number for text in present for number in self._rank.vocabulary.of(text)}
 
-    def _treatment(self, patient: Sick, diagnosis: Diagnosis, used: tuple[Used, ...], scores: Floats) -> Treatment:
+    def _treatment(
+        self, patient: TreatedPatient, diagnosis: Diagnosed, used: tuple[MatchedSymptom, ...], scores: Floats
+    ) -> Treated:
         syndromes = patient.syndromes or tuple((one.name, one.probability) for one in diagnosis.syndromes[:FORMULAE])
         formulae = self._formulae_for(syndromes, patient.gender)
         by = "symptoms"
@@ -112,7 +115,7 @@ class Prescriber:
             scores, by = self._rank.of_formulae({one.herbs: likely for one, likely in formulae}), "formulae"
         order = np.argsort(-scores, kind="stable").tolist()
         herbs = tuple((self._rank.herbs[row], float(scores[row])) for row in order if scores[row] > 0)
-        return Treatment(used, herbs, formulae, _principle(syndromes, formulae), by if herbs else "")
+        return Treated(used, herbs, formulae, _principle(syndromes, formulae), by if herbs else "")
 
     def _formulae_for(
         self, syndromes: Sequence[tuple[str, float]], gender: str | None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runners.models.onnx_file import OnnxFile, read_facts
 from runners.models.tcm import naming, tables
-from runners.models.tcm.diagnosis import LISTED, TELLING, Diagnosis, Diagnostician, Patient, Ranked
+from runners.models.tcm.diagnosis import LISTED, TELLING, Diagnosed, Diagnostician, Patient, Ranked
 from runners.models.tcm.differentiation import AT_ONCE, NEVER, Evidence, share_of, shares, together
 from runners.models.tcm.ranking import FITS, Ranking, fits, membership, probabilities, shared
 from tests.support.servers import ROOT
@@ -73,12 +73,12 @@ def doctor() -> Diagnostician:
     return Diagnostician(WEIGHTS)
 
 
-def of(doctor: Diagnostician, *texts: str, gender: str | None = None, candidates: tuple[str, ...] = ()) -> Diagnosis:
+def of(doctor: Diagnostician, *texts: str, gender: str | None = None, candidates: tuple[str, ...] = ()) -> Diagnosed:
     (said,) = doctor([Patient(texts, gender, candidates)])
     return said
 
 
-def likely(said: Diagnosis) -> dict[str, float]:
+def likely(said: Diagnosed) -> dict[str, float]:
     return {element.names.zh: probability for element, probability in said.elements}
 
 
@@ -87,7 +87,7 @@ def evidence(doctor: Diagnostician, *phrases: str, gender: str | None = None) ->
     return found
 
 
-def assert_alike(one: Diagnosis, other: Diagnosis) -> None:
+def assert_alike(one: Diagnosed, other: Diagnosed) -> None:
     """The same in all that is said; numbers may differ by what adding in another order makes of them."""
     assert one.readings == other.readings
     assert likely(one) == pytest.approx(likely(other), abs=1e-5)
@@ -286,7 +286,7 @@ def test_a_symptom_may_speak_against_a_syndrome(doctor: Diagnostician) -> None:
     assert "壮热" in said.speaks_against
 
 
-def named(said: Diagnosis, threshold: float) -> set[str]:
+def named(said: Diagnosed, threshold: float) -> set[str]:
     return {element.names.zh for element, probability in said.elements if probability >= threshold}
 
 

@@ -15,7 +15,7 @@ from runners.models.tcm.herbs import HerbRanker, Vocabulary, multi_hot
 from runners.models.tcm.lexicon import Lexicon
 from runners.models.tcm.script import simplified
 from runners.models.tcm.tables import Names
-from runners.models.tcm.treatment import ALIKE, FORMULAE, OTHERS_DISEASES, Formula, Prescriber, Sick, Treatment
+from runners.models.tcm.treatment import ALIKE, FORMULAE, OTHERS_DISEASES, Formula, Prescriber, Treated, TreatedPatient
 from tests.support.servers import ROOT
 from training.tcm.herb_networks import Blend, Learning
 
@@ -23,11 +23,20 @@ FOLDER = ROOT / "runners" / "weights"
 WEIGHTS, DIAGNOSIS = FOLDER / "tcm-treatment-1.0.0.onnx", FOLDER / "tcm-diagnosis-1.0.0.onnx"
 UNKNOWN = "qwerty"
 
-COLD = Sick(("恶寒", "无汗", "头痛", "身痛"))
-SLEEPLESS = Sick(("不寐、心悸、自汗，无头痛",))
-KIDNEY = Sick(syndromes=(("肾阳虚", 0.9),))
-BOTH = Sick(("咳嗽",), (("肾阳虚", 0.9), ("肺气虚", 0.2)), "male")
-PATIENTS = [COLD, Sick(), SLEEPLESS, KIDNEY, Sick((UNKNOWN,)), BOTH, Sick(("无头痛",)), Sick(("cough", "headache"))]
+COLD = TreatedPatient(("恶寒", "无汗", "头痛", "身痛"))
+SLEEPLESS = TreatedPatient(("不寐、心悸、自汗，无头痛",))
+KIDNEY = TreatedPatient(syndromes=(("肾阳虚", 0.9),))
+BOTH = TreatedPatient(("咳嗽",), (("肾阳虚", 0.9), ("肺气虚", 0.2)), "male")
+PATIENTS = [
+    COLD,
+    TreatedPatient(),
+    SLEEPLESS,
+    KIDNEY,
+    TreatedPatient((UNKNOWN,)),
+    BOTH,
+    TreatedPatient(("无头痛",)),
+    TreatedPatient(("cough", "headache")),
+]
 
 LEXICON = Lexicon(
     [(Names("失眠", "insomnia", ""), ("不寐", "少寐")), (Names("头痛", "", ""), ("头疼",)), (Names("腹泻", "", ""), ())]
@@ -44,12 +53,12 @@ def ranker() -> HerbRanker:
     return HerbRanker(OnnxFile(WEIGHTS), symptom_lexicon())
 
 
-def of(prescriber: Prescriber, *texts: str, syndromes: tuple[tuple[str, float], ...] = ()) -> Treatment:
-    (said,) = prescriber([Sick(texts, syndromes)])
+def of(prescriber: Prescriber, *texts: str, syndromes: tuple[tuple[str, float], ...] = ()) -> Treated:
+    (said,) = prescriber([TreatedPatient(texts, syndromes)])
     return said
 
 
-def assert_alike(one: Treatment, other: Treatment) -> None:
+def assert_alike(one: Treated, other: Treated) -> None:
     assert (one.used, one.principle, one.by) == (other.used, other.principle, other.by)
     assert dict(one.herbs) == pytest.approx(dict(other.herbs), abs=1e-5)
     assert [formula for formula, _ in one.formulae] == [formula for formula, _ in other.formulae]
@@ -111,7 +120,7 @@ def test_a_denied_symptom_changes_no_herb(prescriber: Prescriber) -> None:
 
 
 def test_symptoms_change_the_herbs(prescriber: Prescriber) -> None:
-    cold, restless = (dict(said.herbs) for said in prescriber([COLD, Sick(("心悸", "不寐", "健忘"))]))
+    cold, restless = (dict(said.herbs) for said in prescriber([COLD, TreatedPatient(("心悸", "不寐", "健忘"))]))
     assert cold["麻黄"] > restless["麻黄"]
     assert restless["酸枣仁"] > cold["酸枣仁"]
 
@@ -395,9 +404,9 @@ def test_every_near_symptom_is_one_that_herbs_were_learned_for(ranker: HerbRanke
 
 
 def test_no_man_is_offered_a_formula_for_womens_diseases(prescriber: Prescriber) -> None:
-    kidney = Sick(syndromes=(("肾气虚", 1.0), ("肾虚", 0.5)))
+    kidney = TreatedPatient(syndromes=(("肾气虚", 1.0), ("肾虚", 0.5)))
     (anyone,) = prescriber([kidney])
-    (man,) = prescriber([Sick(syndromes=kidney.syndromes, gender="male")])
+    (man,) = prescriber([TreatedPatient(syndromes=kidney.syndromes, gender="male")])
     assert any(OTHERS_DISEASES["male"].search(formula.disease) for formula, _ in anyone.formulae)
     assert not any(OTHERS_DISEASES["male"].search(formula.disease) for formula, _ in man.formulae)
 

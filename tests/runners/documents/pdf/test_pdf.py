@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from runners.documents.pdf import lines as pdf_lines
-from runners.documents.pdf.lines import Line
+from runners.documents.pdf.lines import PdfLine
 from runners.documents.reader import read
 from runners.documents.scans import layout
 from runners.documents.scans.pages import AsPictures, PageReader
@@ -29,8 +29,8 @@ PROSE = (
 )
 
 
-def lines(*texts: str, left: float = 72, top: float = 700, leading: float = 14, size: float = 12) -> list[Line]:
-    return [Line(text, left, left + 5 * len(text), top - leading * n, size) for n, text in enumerate(texts)]
+def lines(*texts: str, left: float = 72, top: float = 700, leading: float = 14, size: float = 12) -> list[PdfLine]:
+    return [PdfLine(text, left, left + 5 * len(text), top - leading * n, size) for n, text in enumerate(texts)]
 
 
 class Forbidden:
@@ -39,7 +39,7 @@ class Forbidden:
     def read(self, image: Image.Image) -> str:
         raise AssertionError(image)
 
-    def lines(self, image: Image.Image) -> list[layout.Line]:
+    def lines(self, image: Image.Image) -> list[layout.TextLine]:
         raise AssertionError(image)
 
 
@@ -94,7 +94,7 @@ def test_headers_footers_and_page_numbers_are_left_out() -> None:
 
 
 def test_pages_of_few_lines_lose_none_of_them() -> None:
-    pages: Sequence[list[Line]] = [lines("The same line."), lines("The same line."), lines("The same line.")]
+    pages: Sequence[list[PdfLine]] = [lines("The same line."), lines("The same line."), lines("The same line.")]
     assert pdf_lines.joined(pages).count("The same line.") == 3
 
 
@@ -201,7 +201,7 @@ def test_more_text_than_allowed_is_refused() -> None:
 
 
 def test_a_page_of_very_many_lines_costs_time_that_grows_with_their_number_alone() -> None:
-    lines = [pdf_lines.Line("a.", 72, 80, 10.0 * (40_000 - place), 8) for place in range(40_000)]
+    lines = [pdf_lines.PdfLine("a.", 72, 80, 10.0 * (40_000 - place), 8) for place in range(40_000)]
     start = time.process_time()
     assert pdf_lines.joined([lines]).count("a.") == len(lines)
     assert time.process_time() - start < 20  # where each is compared with all, it is minutes

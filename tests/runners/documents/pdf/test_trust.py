@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from runners.documents.pdf import trust
 from runners.documents.reader import read
-from runners.documents.scans.layout import Line
+from runners.documents.scans.layout import TextLine
 from runners.documents.scans.ocr import Ocr
 from runners.documents.scans.pages import AsPictures
 from tests.doubles.documents_doubles import Double
@@ -59,9 +59,9 @@ class Seeing(Double):
         self.pages += 1
         return "\n".join(self.shown)
 
-    def lines(self, image: Image.Image) -> list[Line]:
+    def lines(self, image: Image.Image) -> list[TextLine]:
         self.pages += 1
-        return [Line(text, 200, 170 + 80 * n, 1500, 200 + 80 * n) for n, text in enumerate(self.shown)]
+        return [TextLine(text, 200, 170 + 80 * n, 1500, 200 + 80 * n) for n, text in enumerate(self.shown)]
 
 
 def words(text: str) -> list[str]:

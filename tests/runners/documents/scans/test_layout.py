@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runners.documents.scans import layout
-from runners.documents.scans.layout import Line
+from runners.documents.scans.layout import TextLine
 
 PITCH, HEIGHT, LETTER = 20, 14, 7  # of the pages drawn here
 
 
-def line(text: str, left: float, top: float) -> Line:
-    return Line(text, left, top, left + LETTER * len(text), top + HEIGHT)
+def line(text: str, left: float, top: float) -> TextLine:
+    return TextLine(text, left, top, left + LETTER * len(text), top + HEIGHT)
 
 
-def column(name: str, rows: int, left: float, top: float = 100, pitch: float = PITCH) -> list[Line]:
+def column(name: str, rows: int, left: float, top: float = 100, pitch: float = PITCH) -> list[TextLine]:
     """Prose of 30 letters a row; each row says which it is."""
     return [line(f"{name}{row:02} lorem ipsum dolor sit ame", left, top + row * pitch) for row in range(rows)]
 
@@ -29,7 +29,7 @@ def names(text: str) -> list[str]:
     return [word for word in text.split() if word[-1].isdigit()]
 
 
-def expected(*columns: list[Line]) -> list[str]:
+def expected(*columns: list[TextLine]) -> list[str]:
     return [row.text.split()[0] for lines in columns for row in lines]
 
 
@@ -77,7 +77,7 @@ def test_a_table_of_words_is_read_across() -> None:
 
 
 def test_of_two_lines_beside_a_tall_one_the_upper_stands_in_its_row() -> None:
-    lines = [Line("LOGO", 0, 0, 100, 2 * HEIGHT), line("upper", 150, 0), line("lower", 150, HEIGHT)]
+    lines = [TextLine("LOGO", 0, 0, 100, 2 * HEIGHT), line("upper", 150, 0), line("lower", 150, HEIGHT)]
     assert layout.text(lines).split() == ["LOGO", "upper", "lower"]
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_lost_or_doubled_however_the_boxes_lie(places: list[tuple[flo
     texts = [
         f"{index}{data.draw(st.sampled_from(['', ' x', ' lorem ipsum dolor sit']))}" for index in range(len(places))
     ]
-    lines = [Line(text, *place) for text, place in zip(texts, places, strict=True)]
+    lines = [TextLine(text, *place) for text, place in zip(texts, places, strict=True)]
     found = [line for paragraph in layout.paragraphs(lines) for row in paragraph for line in row]
     assert Counter(found) == Counter(lines)
     assert Counter(layout.text(lines).split()) == Counter(" ".join(texts).split())

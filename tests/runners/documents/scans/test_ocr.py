@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from runners.documents.scans import ocr as ocr_module
-from runners.documents.scans.ocr import Found, Ocr, Quads, _without_ornaments
+from runners.documents.scans.ocr import FoundLine, Ocr, Quads, _without_ornaments
 
 # Pillow's own font has no accents.
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSerif.ttf")
@@ -112,9 +112,9 @@ def test_rules_of_asterisks_do_no_harm(ocr: Ocr) -> None:
 
 def test_ideographs_go_where_the_page_is_in_latin_letters() -> None:
     box = [0.0, 0.0, 1.0, 1.0]
-    latin = [Found("家家 Summary of what was bought 家", 0.9, box), Found("家末", 0.9, box)]
+    latin = [FoundLine("家家 Summary of what was bought 家", 0.9, box), FoundLine("家末", 0.9, box)]
     assert [line.text for line in _without_ornaments(latin)] == ["Summary of what was bought"]
-    chinese = [Found("今天天气很好", 0.9, box), Found("GST", 0.9, box)]
+    chinese = [FoundLine("今天天气很好", 0.9, box), FoundLine("GST", 0.9, box)]
     assert [line.text for line in _without_ornaments(chinese)] == ["今天天气很好", "GST"]
 
 
