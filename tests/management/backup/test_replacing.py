@@ -102,6 +102,7 @@ def test_what_cannot_be_replaced_leaves_everything_as_it_was(home: Path) -> None
     assert found(home) == OLD
 
 
+@pytest.mark.server
 def test_whoever_is_killed_before_any_step_leaves_the_old_or_the_new(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", KILLING, home], cwd=ROOT, check=True, capture_output=True, text=True, timeout=120

@@ -95,6 +95,7 @@ def killed(target: Settings, new: bytes, before: str) -> None:
     assert subprocess.run(command, cwd=ROOT, input=new, check=False, timeout=60).returncode == -signal.SIGKILL
 
 
+@pytest.mark.server
 def test_what_a_restore_had_unpacked_that_was_killed_goes_with_the_next_one(target: Settings) -> None:
     new = whole({DATABASE: database(), MODEL: b"new"})
     killed(target, new, before=JOURNAL)
@@ -114,6 +115,7 @@ def test_no_two_restores_run_at_once_and_none_beside_a_build(target: Settings) -
             assert left(target) == []
 
 
+@pytest.mark.server
 def test_a_restore_that_was_killed_is_taken_back_by_the_next_one(target: Settings) -> None:
     target.home.mkdir()
     old = {target.home / "admin.key": b"the old key", target.home / "atelier.db-wal": b"the old log"}

@@ -92,6 +92,7 @@ def test_every_build_file_of_the_project_is_read() -> None:
     assert found.keys() == {"atelier", *(one.stem for one in (ROOT / "bentos").glob("*.yaml"))}
 
 
+@pytest.mark.server
 def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Path) -> None:
     """BentoML looks for names without a slash everywhere, also in the store, where it is just putting them."""
     for one in recipes():
@@ -153,6 +154,7 @@ def test_a_model_that_the_store_lacks_is_said(root: Path, store: Store, model: s
         build(recipe(root), ONE, store)
 
 
+@pytest.mark.server
 def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root: Path, store: Store) -> None:
     made = recipe(root)
     left = store.home / f"{WORKPLACE}left"
@@ -185,6 +187,7 @@ def labels(store: Store) -> dict[str, str]:
     return found
 
 
+@pytest.mark.server
 def test_a_bento_is_labelled_with_the_commit_and_another_commit_of_the_same_files_makes_no_other(
     root: Path, store: Store
 ) -> None:
@@ -212,6 +215,7 @@ def wait_for_workplace(store: Store, tag: Tag) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.server
 def test_a_build_that_fails_leaves_what_was_there(root: Path, store: Store) -> None:
     old = store.folder(ONE)
     old.mkdir(parents=True)
