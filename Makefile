@@ -8,9 +8,12 @@ MODEL_PATH ?=
 MODELS ?= $(ATELIER_MODELS)
 MINUTES ?= 20
 BENCH ?=
+WORKERS ?= 2
 
 export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
 export BENTOML_DO_NOT_TRACK := True
+# Dozens of interpreters start here: without it each of them would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 ifneq ($(MODEL_PATH),)
 export MODEL_PATH
 endif
@@ -21,12 +24,13 @@ RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neura
 # What serves and what tests are apart: torch and its friends make the second one ten times as large.
 BIN := .venv/bin
 DEV := .venv-dev/bin
+TEST := $(DEV)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   pyproject.toml
 SERVED := --extra client --extra docker --extra documents --extra management --extra vision
 LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help checked settled serve models bentos images test up down slow containers faults soak bench check format lock docs deploy-files train figures clean
+.PHONY: help checked settled serve models bentos images unit test up down slow containers faults soak bench check format lock docs deploy-files train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -58,11 +62,15 @@ up: ## Start the containers of deploy/: nginx on port 80, and the models behind 
 down: ## Stop and remove them; the state that they keep stays
 	@deploy/compose --profile atelier down
 
-test: .venv-dev/dev ## Run the tests
-	$(DEV)/python -m pytest -m "not slow and not docker"
+unit: .venv-dev/dev ## Run the tests that start no process: what to run while typing
+	$(TEST) -m "unit and not slow and not docker"
 
-slow: .venv-dev/dev ## Run the slow tests: fuzzing, and everything from end to end
-	$(DEV)/python -m pytest -m "slow and not docker"
+test: .venv-dev/dev ## Run the tests but for those that take long, need torch, or need a Docker Engine
+	$(TEST) -m "(unit or server) and not slow and not docker"
+
+slow: .venv-dev/dev ## Run those that take long or need torch: fuzzing, training, faults, everything from end to end
+	$(TEST) -m "(slow or torch) and not docker" --ignore tests/faults
+	$(DEV)/python -m pytest -m slow tests/faults
 
 containers: .venv-dev/dev ## Run the tests that need a Docker Engine
 	$(DEV)/python -m pytest -m docker

@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
-        store = echo_store(Path(folder) / "bentoml", "1.0.0")
+        store = echo_store(Path(folder) / "bentoml")
         with managing(store, home=Path(folder) / "home") as server:
             figures = asyncio.run(_measured(server))
     if arguments.json:
@@ -152,7 +152,7 @@ def _delete(server: Management, model_id: str) -> None:
 def overhead(calls: int = CALLS) -> tuple[float, float]:
     """Median milliseconds of direct calls and of calls through the gateway, on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
-        store = echo_store(Path(folder) / "bentoml", "1.0.0")
+        store = echo_store(Path(folder) / "bentoml")
         with managing(store, home=Path(folder) / "home") as server:
             with server.client() as client:
                 body = {"config": echo_config("echo0")}

@@ -81,7 +81,7 @@ def main() -> None:
     minutes = parser.parse_args().minutes
     console = Console()
     with tempfile.TemporaryDirectory(prefix="at-soak-") as folder:
-        store = echo_store(Path(folder) / "bentoml", "1.0.0")
+        store = echo_store(Path(folder) / "bentoml")
         with managing(store, home=Path(folder) / "home") as server:
             soak = _soaked(server, minutes * 60, console)
     raise SystemExit(_judged(soak, console))

@@ -14,6 +14,8 @@ HOME = tempfile.mkdtemp(prefix="atelier-tests-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["BENTOML_HOME"] = HOME
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+if "ATELIER_TESTS_SHARED" not in os.environ:  # the workers of one run have homes of their own, and share this
+    os.environ["ATELIER_TESTS_SHARED"] = tempfile.mkdtemp(dir=HOME)
 
 # A shell lets what it runs in the background ignore Ctrl-C, and our servers would with us.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -22,6 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 from collections.abc import Generator, Iterator
 from importlib import import_module
 from io import BytesIO
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -33,10 +36,9 @@ from management.settings import Settings
 from runners.artifacts import publish
 from tests.deploy.nginx_server import Nginx, nginx
 from tests.doubles.earlier_replica import earlier_replica
-from tests.support import docker_engine
+from tests.support import docker_engine, figures, promises, sharing, sorting
 from tests.support.calls import quick
-from tests.support.figures import Figure, Figures, kept, table
-from tests.support.management_servers import Management, echo_store
+from tests.support.management_servers import Management, copied_echo
 from tests.support.servers import Server, serving
 
 SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"
@@ -45,9 +47,16 @@ SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"
 @pytest.fixture(scope="session")
 def store() -> Path:
     """The model store with the shipped models in it; nothing is downloaded."""
-    publish.choose_embedding("satellite")
-    publish.publish()
-    return Path(HOME)
+    home = Path(HOME)
+
+    def published(folder: Path) -> None:
+        publish.choose_embedding("satellite")
+        publish.publish()
+        shutil.copytree(home / "models", folder)
+
+    shutil.copytree(sharing.made_once("models", published), home / "models", dirs_exist_ok=True)
+    (home / "bentos").mkdir(exist_ok=True)
+    return home
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +82,14 @@ def embedding(store: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def echo_bentos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BentoML home with the echo in two versions."""
-    return echo_store(tmp_path_factory.mktemp("echo"))
+    """A BentoML home with the echo in two versions, which tests leave as it is."""
+    return copied_echo(tmp_path_factory.mktemp("echo"))
+
+
+@pytest.fixture(scope="module")
+def own_echo_bentos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for the tests of a module alone, which may change it."""
+    return copied_echo(tmp_path_factory.mktemp("echo"))
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +106,29 @@ def api(management: Management) -> Iterator[httpx.Client]:
         yield client
         for model in client.get("/models").json():
             client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30})
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Modules that import torch are left alone where no test of them is wanted."""
+    return sorting.is_ignored(collection_path, config) or None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What each test needs, before tests are selected by it."""
+    sorting.sort(items)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Nothing was imported for tests that are left out."""
+    promises.check_collection(session.config)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test shares the machine with those of other workers, unless it is to be alone on it."""
+    with sharing.machine(alone=item.get_closest_marker("alone") is not None), promises.kept(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -155,22 +193,20 @@ def caller(front: Nginx) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Figure:
+def figure(request: pytest.FixtureRequest) -> figures.Figure:
     """Takes down what a promise came to: ``figure("0 failed of 5,000", goal="0 failed")``."""
-    figures = kept(request.config)
 
     def take(measured: str, *, goal: str) -> None:
-        figures.append((request.node.name, measured, goal))
+        figures.take_down(request.node, measured, goal)
 
     return take
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The figures of this run."""
-    figures: Figures = kept(config)
-    if figures:
+    if taken := figures.taken(chain.from_iterable(terminalreporter.stats.values())):
         terminalreporter.section("figures")
-        terminalreporter.write_line(table(figures))
+        terminalreporter.write_line(figures.table(taken))
 
 
 @pytest.fixture(params=["h11_impl:H11Protocol", "httptools_impl:HttpToolsProtocol"], ids=["h11", "httptools"])

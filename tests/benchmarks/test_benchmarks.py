@@ -285,6 +285,7 @@ def test_a_contender_is_started_on_the_port_that_is_free() -> None:
         assert not any("{port}" in part for part in one.started_on(8123))
 
 
+@pytest.mark.server
 def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     dying = Contender("dying", "classify", "/", (sys.executable, "-c", "raise SystemExit('no model here')"))
     with (
@@ -294,6 +295,7 @@ def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.server
 def test_a_server_is_ended_with_children_that_left_it(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     orphan = "import subprocess, sys, time\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\ntime.sleep(60)"

@@ -35,19 +35,35 @@ class Sized(Double):
         return f"{image.mode} {image.width} x {image.height}"
 
 
+class Blind(Double):
+    """Finds nothing."""
+
+    def read(self, _: Image.Image) -> str:
+        return ""
+
+
+BLIND, FAILING, PRINTING = 201, 202, 203
+"""Widths of pages that ``ByWidth`` finds nothing on, cannot read, and reads while it writes to the standard output."""
+
+
+class ByWidth(Sized):
+    """Does what the width of a page says."""
+
+    def read(self, image: Image.Image) -> str:
+        if image.width == FAILING:
+            raise LookupError("/a/path/of/this/machine")
+        if image.width == PRINTING:
+            os.write(1, b"y" * 100_000)
+            return "read"
+        return "" if image.width == BLIND else super().read(image)
+
+
 class Slow(Double):
     """Takes its time."""
 
     def read(self, _: Image.Image) -> str:
         time.sleep(0.5)
         return f"pid {os.getpid()}"
-
-
-class Blind(Double):
-    """Finds nothing."""
-
-    def read(self, _: Image.Image) -> str:
-        return ""
 
 
 class Hanging(Double):
@@ -89,27 +105,12 @@ class Burning(Double):
         return f"pid {os.getpid()}"
 
 
-class Failing(Double):
-    """Raises what nobody expects."""
-
-    def read(self, _: Image.Image) -> str:
-        raise LookupError("/a/path/of/this/machine")
-
-
 class Absent(Double):
     """Cannot be loaded."""
 
     def __init__(self, threads: int = 1) -> None:
         super().__init__(threads)
         raise OSError("no such model")
-
-
-class Printing(Double):
-    """Talks to whoever listens on the standard output."""
-
-    def read(self, _: Image.Image) -> str:
-        os.write(1, b"y" * 100_000)
-        return "read"
 
 
 class Greedy(Double):

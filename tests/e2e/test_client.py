@@ -251,6 +251,7 @@ def test_an_address_that_is_none_is_the_clients_own_error() -> None:
     assert caught.value.code == "CLIENT_ERROR"
 
 
+@pytest.mark.server
 def test_the_client_needs_nothing_of_the_server() -> None:
     check = "import client, sys; sys.exit(any(name.split('.')[0] in {'runners', 'bentoml'} for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], check=False, cwd=ROOT).returncode == 0

@@ -122,6 +122,7 @@ def test_the_front_doors_other_paths_keep_their_own_error_shape(front: Server) -
     assert told["error"]["message"] == "Aucune route de ce nom"
 
 
+@pytest.mark.server
 def test_a_stopped_front_door_leaves_no_replica(store: Path) -> None:
     with serving("service:Atelier", store, ATELIER_API_KEY=KEY) as server:
         with httpx.Client(base_url=server.url, headers=KEYED, timeout=90, trust_env=False) as client:

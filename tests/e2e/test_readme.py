@@ -25,10 +25,6 @@ def shape(answer: object) -> object:
     return "a number" if isinstance(answer, float) else answer
 
 
-def test_the_readme_has_its_six_examples() -> None:
-    assert len(EXAMPLES) == 6
-
-
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(("command", "answer"), EXAMPLES, ids=NAMES)
 def test_the_readmes_call_gives_the_readmes_answer(atelier: Server, command: str, answer: str) -> None:

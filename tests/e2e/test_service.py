@@ -28,6 +28,8 @@ from tests.conftest import encoded
 from tests.support.servers import ROOT, Server
 from tests.support.servers import serving as serving_at
 
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("atelier")]
+
 
 def test_a_picture_is_classified_in_the_wanted_language(atelier: Server) -> None:
     with atelier.client() as client:

@@ -25,8 +25,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from client import AtelierClient, AtelierError, DeepSynthSummarizerClient
 from tests.conftest import encoded
-from tests.doubles.tiny_checkpoints import bart
 from tests.support.servers import ROOT, Server, free_port, serving
+
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("atelier")]
 
 ARTICLE = (
     "The old harbour of the town will be rebuilt over the next six years. The council voted for the plan on Tuesday "
@@ -283,7 +284,10 @@ def _holds_uploads(process: psutil.Process) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.torch
 def test_a_checkpoint_is_served_by_the_engine_of_its_kind(store: Path, tmp_path: Path) -> None:
+    from tests.doubles.tiny_checkpoints import bart
+
     bart(tmp_path / "small-bart")
     checkpoint = str(tmp_path / "small-bart")
     with (

@@ -20,6 +20,8 @@ import pytest
 from client import AtelierClient
 from tests.support.servers import ROOT, Server, serving
 
+pytestmark = [pytest.mark.server, pytest.mark.xdist_group("atelier")]
+
 PATIENT: dict[str, Any] = {
     "symptoms": ["头痛", "乏力", "食欲不振"],
     "patient_info": {"age": 35, "gender": "female", "medical_history": []},

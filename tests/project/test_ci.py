@@ -41,12 +41,5 @@ def test_an_installation_that_fails_is_told_and_leaves_no_rule(tmp_path: Path) -
     assert not (tmp_path / "policy-rc.d").exists()
 
 
-def test_both_scripts_install_by_it_alone() -> None:
-    for script in ("run", "engine"):
-        text = (ROOT / ".ci" / script).read_text()
-        assert "install_packages" in text
-        assert "apt-get install" not in text
-
-
 def test_nothing_is_asked_for_where_nothing_is_missing(tmp_path: Path) -> None:
     assert install(tmp_path).stdout == ""

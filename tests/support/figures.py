@@ -7,7 +7,8 @@ share its machine, and its tests fail where a thing takes many times as long, be
 from __future__ import annotations
 
 import os
-from typing import Final, Protocol
+from collections.abc import Iterable
+from typing import Any, Final, Protocol
 
 import pytest
 
@@ -20,7 +21,7 @@ JUDGED: Final = bool(os.environ.get(JUDGE))
 SLACK: Final = 1 if JUDGED else 5
 """How many times its goal a thing may take."""
 
-_KEY: Final = pytest.StashKey[Figures]()
+_PROPERTY: Final = "figure"
 
 
 class Figure(Protocol):
@@ -29,9 +30,16 @@ class Figure(Protocol):
     def __call__(self, measured: str, *, goal: str) -> None: ...
 
 
-def kept(config: pytest.Config) -> Figures:
-    """Those of this run."""
-    return config.stash.setdefault(_KEY, [])
+def take_down(item: pytest.Item, measured: str, goal: str) -> None:
+    """Keeps a figure where it travels with the test's report, also from another process."""
+    item.user_properties.append((_PROPERTY, [item.name, measured, goal]))
+
+
+def taken(reports: Iterable[object]) -> Figures:
+    """The figures in these reports."""
+    calls = [one for one in reports if isinstance(one, pytest.TestReport) and one.when == "call"]
+    kept: list[Any] = [value for call in calls for name, value in call.user_properties if name == _PROPERTY]
+    return [(str(test), str(measured), str(goal)) for test, measured, goal in kept]
 
 
 def table(figures: Figures) -> str:

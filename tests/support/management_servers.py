@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.servers import ROOT, free_port
+from tests.support.sharing import made_once
 
 KEY = "your-api-key"
 ECHO = ROOT / "tests" / "bentos" / "echo"
@@ -45,11 +46,17 @@ class Management:
         return httpx.Client(base_url=f"{self.url}/api/v1", headers=given, timeout=120, trust_env=False)
 
 
-def echo_store(folder: Path, *versions: str) -> Path:
-    """A BentoML home with the Bento ``echo`` in these versions, 1.0.0 and 2.0.0 unless told."""
+def echo_store(folder: Path) -> Path:
+    """Builds a BentoML home with the Bento ``echo`` as 1.0.0 and 2.0.0."""
     environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
-    command = [sys.executable, "-c", BUILD, str(ECHO), *(versions or ("1.0.0", "2.0.0"))]
+    command = [sys.executable, "-c", BUILD, str(ECHO), "1.0.0", "2.0.0"]
     subprocess.run(command, cwd=ECHO, env=environment, check=True, capture_output=True)
+    return folder
+
+
+def copied_echo(folder: Path) -> Path:
+    """A copy of that home, which a test run builds once."""
+    shutil.copytree(made_once("echo", echo_store), folder, symlinks=True, dirs_exist_ok=True)
     return folder
 
 

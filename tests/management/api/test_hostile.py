@@ -19,7 +19,7 @@ import requests
 from schemathesis import Response
 
 from tests.support.chains.fuzz import Fuzzed, fuzzed
-from tests.support.management_servers import KEY, Management, echo_config, echo_store, managing
+from tests.support.management_servers import KEY, Management, echo_config, managing
 
 INFER = "/api/v1/models/echo/inference"
 DEPLOY = "/api/v1/models/deploy"
@@ -77,10 +77,9 @@ def api() -> Iterator[Fuzzed]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Management]:
+def server(echo_bentos: Path) -> Iterator[Management]:
     """A real one whose ``echo`` has one replica that takes four requests at a time."""
-    store = echo_store(tmp_path_factory.mktemp("bentos"), "1.0.0")
-    with managing(store, ATELIER_CONCURRENCY="4") as running:
+    with managing(echo_bentos, ATELIER_CONCURRENCY="4") as running:
         config = echo_config(environment_variables={"SECRET_OF_THE_MODEL": VALUE}, resource_requirements=SMALL)
         with running.client() as client:
             assert client.post("/models/deploy?wait=60", json={"config": config}).status_code == 200

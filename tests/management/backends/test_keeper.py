@@ -27,6 +27,8 @@ from tests.doubles.management import settings
 from tests.inputs.small_disk import fill, small_disk
 from tests.support.figures import Figure
 
+pytestmark = pytest.mark.server
+
 LOG_BYTES = 1024 * 1024
 FLOOD_SECONDS = 1.0
 FLOODED_BYTES = 16 * LOG_BYTES

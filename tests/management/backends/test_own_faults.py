@@ -81,6 +81,7 @@ async def test_without_descriptors_nothing_is_known_of_a_replica_and_nothing_is_
     assert await launcher.list_running() == [earlier]
 
 
+@pytest.mark.server
 async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(short_home: Path) -> None:
     launcher = ProcessLauncher(settings(short_home))
     wanted = launch()

@@ -22,20 +22,14 @@ from management.backends.process.launcher import ProcessLauncher
 from management.gateway.replica_client import ReplicaClient
 from tests.doubles.launchers import CONTRACT, Bench, begun, launch, listed, until
 from tests.doubles.management import FakeLauncher, settings
-from tests.support.management_servers import echo_store
 
 Clause = Callable[[Bench], Awaitable[None]]
 
 
-@pytest.fixture(scope="module")
-def bentos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return echo_store(tmp_path_factory.mktemp("bentos"), "1.0.0")
-
-
 @pytest.fixture
-def home(bentos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(echo_bentos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder whose path is short enough for sockets; nothing of it runs afterwards."""
-    monkeypatch.setenv("BENTOML_HOME", str(bentos))
+    monkeypatch.setenv("BENTOML_HOME", str(echo_bentos))
     folder = Path(tempfile.mkdtemp(prefix="at-"))
     yield folder
     shutil.rmtree(folder)

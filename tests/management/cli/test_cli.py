@@ -24,16 +24,15 @@ from management.cli.models.logs import fresh
 from management.packaging import build as building
 from management.packaging import images as imaging
 from management.settings import settings
-from tests.support.management_servers import KEY, Management, echo_config, echo_store, managing
+from tests.support.management_servers import KEY, Management, echo_config, managing
 from tests.support.servers import ROOT, free_port
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Management]:
-    store = echo_store(tmp_path_factory.mktemp("bentoml"))
-    with managing(store, ATELIER_START_SECONDS="30", ATELIER_START_ATTEMPTS="1") as found:
+def server(own_echo_bentos: Path) -> Iterator[Management]:
+    with managing(own_echo_bentos, ATELIER_START_SECONDS="30", ATELIER_START_ATTEMPTS="1") as found:
         yield found
 
 
@@ -382,6 +381,7 @@ def test_images_are_made_one_after_another_and_told_with_their_size(
     assert "failed" in failed.stdout
 
 
+@pytest.mark.server
 def test_serving_says_where_it_answers_and_refuses_a_used_port(alone: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = CliRunner().invoke(main, ["serve", "--port", str(taken.getsockname()[1])])

@@ -86,6 +86,7 @@ def announce(home: Path, **changes: Any) -> None:
     (home / server_file.NAME).write_text(json.dumps(told))
 
 
+@pytest.mark.server
 def test_the_program_finds_its_server_from_any_folder_and_has_its_key(server: Management, tmp_path: Path) -> None:
     shutil.copy(ROOT / "client.py", tmp_path / "management.py")  # of this folder nothing is imported
     done = in_folder(tmp_path, "list", "--json", ATELIER_HOME=str(server.home))
@@ -101,6 +102,7 @@ def test_a_link_to_the_program_is_as_good_and_names_itself(tmp_path: Path) -> No
     assert "python -m" not in done.stdout
 
 
+@pytest.mark.server
 def test_a_running_server_says_where_it_is_and_a_stopped_one_does_not(tmp_path: Path) -> None:
     with managing(tmp_path / "bentoml", home=tmp_path) as found:
         file = tmp_path / server_file.NAME
@@ -112,6 +114,7 @@ def test_a_running_server_says_where_it_is_and_a_stopped_one_does_not(tmp_path: 
     assert not file.exists()
 
 
+@pytest.mark.server
 def test_a_killed_server_is_not_taken_for_a_running_one(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", ANNOUNCING, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
@@ -153,6 +156,7 @@ def test_the_stored_key_is_told_to_the_server_that_listens(home: Path) -> None:
     assert [one["X-API-Key"] for one in own.headers] == [STORED] * 3
 
 
+@pytest.mark.server
 def test_a_child_of_the_server_may_be_what_listens(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LISTENING]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
@@ -192,6 +196,7 @@ def test_help_survives_every_terminal(tmp_path: Path, encoding: str, arguments: 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_json_and_messages_survive_a_terminal_without_the_letters(
     server: Management, tmp_path: Path, encoding: str
@@ -268,6 +273,7 @@ def test_an_interrupted_restore_is_said_before_a_server_starts(home: Path) -> No
     assert "restore" in done.stderr
 
 
+@pytest.mark.server
 def test_make_refuses_wrong_arguments_before_it_installs_anything(tmp_path: Path) -> None:
     for name in ("Makefile", "bin"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -292,6 +298,7 @@ def test_make_refuses_wrong_arguments_before_it_installs_anything(tmp_path: Path
         assert not (tmp_path / ".venv").exists()
 
 
+@pytest.mark.server
 @pytest.mark.parametrize(("status", "known"), [(404, False), (401, False), (200, True), (503, True)])
 def test_a_name_that_the_hub_does_not_have_is_refused_before_torch_is_installed(status: int, known: bool) -> None:
     with scripted((status, {})) as hub:
@@ -308,6 +315,7 @@ def test_a_name_that_the_hub_does_not_have_is_refused_before_torch_is_installed(
     assert ("me/no-such-model" in done.stderr) is not known
 
 
+@pytest.mark.server
 def test_a_checkpoint_of_a_hub_that_cannot_be_reached_is_refused_before_torch_is_installed() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_"))}
     away = {"HF_ENDPOINT": f"http://127.0.0.1:{free_port()}", "HF_HOME": "/nowhere", "no_proxy": "*"}
@@ -319,6 +327,7 @@ def test_a_checkpoint_of_a_hub_that_cannot_be_reached_is_refused_before_torch_is
     )
 
 
+@pytest.mark.server
 def test_a_server_in_front_refuses_a_port_that_is_none_and_a_home_that_cannot_be_written() -> None:
     for arguments, environment in (
         (("--port", "99999"), {}),
@@ -362,6 +371,7 @@ def test_a_server_file_that_others_may_write_is_not_believed(tmp_path: Path) -> 
         (tmp_path / server_file.NAME).chmod(0o600)
 
 
+@pytest.mark.server
 def test_a_second_server_of_a_home_leaves_the_first_ones_file_alone(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ANNOUNCING, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as first:
         assert first.stdout is not None

@@ -100,6 +100,7 @@ def test_every_build_file_of_the_project_is_read() -> None:
     assert found.keys() == {"atelier", *(row.bento for row in MODELS)}
 
 
+@pytest.mark.server
 def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Path) -> None:
     """BentoML looks for names without a slash everywhere, also in the store, where it is just putting them."""
     for one in recipes():
@@ -161,6 +162,7 @@ def test_a_model_that_the_store_lacks_is_said(root: Path, store: BentoHome, mode
         build(recipe(root), ONE, store)
 
 
+@pytest.mark.server
 def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root: Path, store: BentoHome) -> None:
     made = recipe(root)
     left = store.home / f"{WORKPLACE}left"
@@ -193,6 +195,7 @@ def labels(store: BentoHome) -> dict[str, str]:
     return found
 
 
+@pytest.mark.server
 def test_a_bento_is_labelled_with_the_commit_and_another_commit_of_the_same_files_makes_no_other(
     root: Path, store: BentoHome
 ) -> None:
@@ -220,6 +223,7 @@ def wait_for_workplace(store: BentoHome, tag: Tag) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.server
 def test_a_build_that_fails_leaves_what_was_there(root: Path, store: BentoHome) -> None:
     old = store.folder(ONE)
     old.mkdir(parents=True)

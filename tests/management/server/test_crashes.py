@@ -73,6 +73,7 @@ def _anew(management: Management, call: Callable[..., httpx.Response], *argument
         return call(client, *arguments)
 
 
+@pytest.mark.server
 @pytest.mark.slow
 def test_the_whole_tree_of_a_bento_of_several_services_ends_with_its_replica(
     tmp_path_factory: pytest.TempPathFactory,

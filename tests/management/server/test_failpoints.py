@@ -22,6 +22,7 @@ for name in failpoints.NAMES:
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("armed", ["", f"{NAMES[0]}:exit", f"{NAMES[-1]}:exit"])
 def test_a_process_ends_at_the_point_that_is_armed_and_at_no_other(armed: str) -> None:
     process = subprocess.run([sys.executable, "-c", REACHED, armed], cwd=ROOT, check=False, timeout=60)

@@ -149,6 +149,7 @@ def test_a_server_that_kept_a_reserve_manages_on_a_full_disk_at_once(echo_bentos
             eventually(lambda: status(f"{url}/api/v1/models/echo/status") == 200)
 
 
+@pytest.mark.server
 @pytest.mark.slow
 def test_the_models_endpoints_need_no_disk(store: Path) -> None:
     with small_disk() as disk:

@@ -12,15 +12,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import bentoml
 import numpy as np
 import pytest
-import torch
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models import ModelStore
-from safetensors.torch import save_file
-from torchvision.models import ResNet18_Weights, resnet18
 
 from runners.artifacts import imagenet, precision_check, publish, store
 from runners.engines import load
@@ -30,6 +28,9 @@ from runners.models.vision import graphs
 from runners.models.vision.transform import EvalTransform
 from tests.conftest import picture
 from tests.support.servers import ROOT
+
+if TYPE_CHECKING:
+    import torch
 
 
 @pytest.fixture
@@ -52,6 +53,10 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.nn.Module]:
     """The ImageNet weights can be downloaded; they are those of the network returned."""
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import resnet18
+
     torch.manual_seed(1)
     network: torch.nn.Module = resnet18(weights=None).eval()
     path = tmp_path / "model.safetensors"
@@ -79,6 +84,9 @@ def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None
 
 
 def test_imagenet_weights_embed_as_torchvision_does(empty_store: Path, online: torch.nn.Module) -> None:
+    import torch
+    from torchvision.models import ResNet18_Weights
+
     assert publish.publish()[-1] == "embedding:imagenet1k-v1"
     network = load.load(store.path("embedding:imagenet1k-v1"), precision="float32")
     image = picture(5, (320, 240))
@@ -201,6 +209,7 @@ def test_a_missing_onnx_model_is_named_with_what_puts_it_there(tag: str) -> None
         store.path(tag)
 
 
+@pytest.mark.server
 def test_the_command_line_explains_itself() -> None:
     command = [sys.executable, "-m", "runners.artifacts", "--help"]
     assert "embedding" in subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout

@@ -23,6 +23,7 @@ onnxruntime.InferenceSession("runners/weights/tcm-diagnosis-1.0.0.onnx", provide
 """
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("program", [OURS, OCRS], ids=["ours", "of the reading processes"])
 def test_a_session_leaves_no_device_id_for_telemetry(tmp_path: Path, program: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}

@@ -142,6 +142,7 @@ def worst() -> Iterator[tuple[str, bytes]]:
     yield "400 TIFF of a huge directory", b"II*\0" + struct.pack("<LH", 8, 60_000) + entries + bytes(15_000_000)
 
 
+@pytest.mark.server
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are counted by Linux")
 def test_no_file_makes_the_process_grow_by_more_than_300_mb(tmp_path: Path) -> None:
     (tmp_path / "first").write_bytes(files()["PNG"])  # imports and caches are nobody's growth

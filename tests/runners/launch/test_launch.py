@@ -17,6 +17,8 @@ import pytest
 from runners.settings import Settings
 from tests.support.servers import ROOT, Server, free_port, serving
 
+pytestmark = pytest.mark.server
+
 
 def launch(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "runners.launch", *arguments]

@@ -12,6 +12,8 @@ from runners.launch import launch
 from runners.settings import MODELS, Settings
 from tests.support.servers import ROOT
 
+pytestmark = pytest.mark.server
+
 
 def test_the_examples_are_of_the_models_that_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "settings", lambda: Settings.model_validate({"models": "embedding"}))

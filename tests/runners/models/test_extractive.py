@@ -211,6 +211,7 @@ def test_features_are_finite_for_the_shortest_articles() -> None:
         assert np.isfinite(measured.terms).all()
 
 
+@pytest.mark.server
 def test_serving_loads_no_torch() -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom runners.models.summarizers import ranker\n"

@@ -49,6 +49,7 @@ with ThreadPoolExecutor(8) as callers:
 """
 
 
+@pytest.mark.server
 def test_the_first_callers_together_load_the_counts_once() -> None:
     done = subprocess.run([sys.executable, "-c", FIRST_CALLERS], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(["en"] * 8)

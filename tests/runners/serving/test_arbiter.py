@@ -157,6 +157,7 @@ def home(store: Path) -> Path:
     return own
 
 
+@pytest.mark.server
 @pytest.mark.slow
 def test_a_server_that_is_killed_leaves_nobody_on_its_port_twenty_times(home: Path) -> None:
     """The launcher and the arbiter by turns; the next one starts on the same port."""
@@ -171,6 +172,7 @@ def test_a_server_that_is_killed_leaves_nobody_on_its_port_twenty_times(home: Pa
             assert alive == []
 
 
+@pytest.mark.server
 @pytest.mark.slow
 def test_a_worker_that_is_suspended_dies_with_its_arbiter(home: Path) -> None:
     with launched(home, free_port()) as server:
@@ -196,6 +198,7 @@ def answers(server: Server) -> bool:
         return False
 
 
+@pytest.mark.server
 @pytest.mark.slow
 def test_a_model_that_hangs_is_replaced_and_its_neighbours_are_not(store: Path) -> None:
     with serving("service:Atelier", store) as server:

@@ -15,6 +15,7 @@ KEY = "a-key-of-32-characters-or-more-x"
 SYMPTOMS = {"symptoms": ["头痛", "乏力"]}
 
 
+@pytest.mark.server
 def test_a_single_service_asks_for_its_key_and_leaves_probes_open(store: Path) -> None:
     with serving("service:Diagnosis", store, ATELIER_MODEL_KEY=KEY) as server, server.client() as client:
         refused = client.post("/diagnose", json=SYMPTOMS)

@@ -64,6 +64,7 @@ async def launcher(duo: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     shutil.rmtree(home)
 
 
+@pytest.mark.server
 async def test_a_replica_of_several_services_opens_no_port(launcher: ProcessLauncher) -> None:
     wanted = launch("tests/duo:1.0.0")
     await launcher.start(wanted)
@@ -119,6 +120,7 @@ def _ready(port: int) -> bool:
         return False
 
 
+@pytest.mark.server
 @pytest.mark.slow
 def test_the_command_of_an_image_opens_the_port_that_it_is_told(store: Path) -> None:
     with contained(store) as (pid, port):

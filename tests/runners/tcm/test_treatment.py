@@ -17,7 +17,6 @@ from runners.models.tcm.script import simplified
 from runners.models.tcm.tables import Names
 from runners.models.tcm.treatment import ALIKE, FORMULAE, OTHERS_DISEASES, Formula, Prescriber, Treated, TreatedPatient
 from tests.support.servers import ROOT
-from training.tcm.herb_networks import Blend, Learning
 
 FOLDER = ROOT / "runners" / "weights"
 WEIGHTS, DIAGNOSIS = FOLDER / "tcm-treatment-1.0.0.onnx", FOLDER / "tcm-diagnosis-1.0.0.onnx"
@@ -416,7 +415,10 @@ def test_the_catalogues_principle_stands_where_no_formula_does(prescriber: Presc
     assert said.principle
 
 
+@pytest.mark.torch
 def test_the_shipped_file_is_what_the_program_makes(prescriber: Prescriber) -> None:
+    from training.tcm.herb_networks import Blend, Learning
+
     assert prescriber.facts["config"] == {**asdict(Learning()), **asdict(Blend())}
 
 

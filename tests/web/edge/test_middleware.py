@@ -168,9 +168,7 @@ async def forgets_the_end(scope: Scope, receive: Receive, send: Send) -> None:
     await send({**START, "status": 404})
 
 
-@pytest.mark.parametrize(
-    "app", [Raises(), Raises({**START, "status": 404}), Raises(END), silent, forgets_the_end], ids=str
-)
+@pytest.mark.parametrize("app", [Raises(), Raises({**START, "status": 404}), Raises(END), silent, forgets_the_end])
 async def test_an_application_that_fails_to_answer_is_answered_for_with_500(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -194,7 +192,7 @@ async def forgets_the_rest(scope: Scope, receive: Receive, send: Send) -> None:
     await send(PIECE)
 
 
-@pytest.mark.parametrize("app", [Raises(START, PIECE), forgets_the_rest], ids=str)
+@pytest.mark.parametrize("app", [Raises(START, PIECE), forgets_the_rest])
 async def test_an_answer_that_breaks_off_is_not_ended_as_if_it_were_whole(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:

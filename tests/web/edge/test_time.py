@@ -166,7 +166,7 @@ async def answers_all_the_same(scope: Scope, receive: Receive, send: Send) -> No
     await respond(send, 400, body=b"there was an error parsing the body")
 
 
-@pytest.mark.parametrize("app", [raises_on_departure, answers_all_the_same, Echoes()], ids=str)
+@pytest.mark.parametrize("app", [raises_on_departure, answers_all_the_same, Echoes()])
 @pytest.mark.parametrize("ends", [True, False])
 async def test_a_caller_who_leaves_ends_the_request_in_silence(
     app: ASGIApp, ends: bool, caplog: pytest.LogCaptureFixture

@@ -80,6 +80,7 @@ async def test_a_call_that_hangs_ends_with_its_process(
     assert len(callers()) < len(before)
 
 
+@pytest.mark.server
 async def test_a_call_that_hangs_ends_also_when_nobody_is_left_to_end_it(cloud: LocalCloud) -> None:
     cloud.reset()
     cloud.fault = "hang"

@@ -12,6 +12,7 @@ from management.control.replicas import probes
 from management.domain.records import Deletion
 from tests.doubles.management import SlowLauncher, revision
 from tests.doubles.stage import Death, Stage
+from tests.support.small_states import every_step
 
 SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
     "deploy": ({"replicas": 2}, 0, 1, 2),
@@ -25,15 +26,16 @@ SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
 """The new wish; how many serve all the time; the revision and the number of those that serve in the end."""
 
 
+@every_step
 @pytest.mark.parametrize("scene", SCENES)
 async def test_a_kill_at_any_step_orphans_nothing_and_starts_nothing_twice(
-    scene: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
     changes, least, number, replicas = SCENES[scene]
     stage = Stage(tmp_path, SlowLauncher(looks=2))
     await stage.lead()
-    for steps in range(1000):
+    for steps in range(0, 1000, stride):
         if scene != "deploy":
             stage.wish(replicas=2)
             await stage.until(lambda: stage.rests(2, 1))

@@ -34,6 +34,7 @@ from management.domain.records import (
     Revision,
 )
 from tests.doubles.management import AT, deployment, replica, revision, settings
+from tests.support.small_states import every_state, some
 
 NOW = AT.timestamp()
 ATTEMPTS = 3
@@ -209,12 +210,11 @@ def judge(wish: Deployment, crowd: Sequence[Replica], room: int, actions: Sequen
     return ""
 
 
-def test_in_every_small_state_nothing_is_ended_that_is_needed_and_nothing_started_that_is_not() -> None:
-    everyone = crowds()
-    for wish in wishes():
-        for crowd, room in product(everyone, range(3)):
-            wrong = judge(wish, crowd, room, planned(wish, crowd, room))
-            assert not wrong, (wrong, wish, crowd, room)
+@every_state
+def test_in_every_small_state_nothing_is_ended_that_is_needed_and_nothing_started_that_is_not(stride: int) -> None:
+    for wish, crowd, room in some(product(wishes(), crowds(), range(3)), stride):
+        wrong = judge(wish, crowd, room, planned(wish, crowd, room))
+        assert not wrong, (wrong, wish, crowd, room)
 
 
 class World:
@@ -276,18 +276,18 @@ class World:
 
 
 def worlds(
-    works: Callable[[Revision], bool], spares: Sequence[int], served: Sequence[Revision | None]
+    works: Callable[[Revision], bool], spares: Sequence[int], served: Sequence[Revision | None], stride: int
 ) -> Iterator[World]:
-    everyone = crowds()
     base = deployment(target=WANTED)
-    for replicas, last, failures, gave_up in product(range(4), served, (0, 2, 3), (False, True)):
+    states = product(range(4), served, (0, 2, 3), (False, True), crowds(), spares)
+    for replicas, last, failures, gave_up, crowd, spare in some(states, stride):
         wish = replace(base, replicas=replicas, last_stable=last, failures=failures, failed=gave_up, retry_at=NOW + 1)
-        for crowd, spare in product(everyone, spares):
-            yield World(wish, crowd, spare, works)
+        yield World(wish, crowd, spare, works)
 
 
-def test_from_every_small_state_the_wish_comes_true() -> None:
-    for world in worlds(lambda _: True, (0, 2), (None, WANTED, OLD)):
+@every_state
+def test_from_every_small_state_the_wish_comes_true(stride: int) -> None:
+    for world in worlds(lambda _: True, (0, 2), (None, WANTED, OLD), stride):
         start = world.wish, world.crowd
         world.settle_down()
         numbers = Counter(one.revision.number for one in world.crowd)
@@ -306,8 +306,9 @@ def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Deletion) 
         assert not world.crowd
 
 
-def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up() -> None:
-    for world in worlds(lambda one: one.number == OLD.number, (2,), (None, OLD)):
+@every_state
+def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up(stride: int) -> None:
+    for world in worlds(lambda one: one.number == OLD.number, (2,), (None, OLD), stride):
         if any(one.state in (READY, SILENT) and one.revision is WANTED for one in world.crowd):
             continue  # it has become ready
         start = world.wish, list(world.crowd)

@@ -200,6 +200,7 @@ def test_more_text_than_allowed_is_refused() -> None:
         read(data, "", Forbidden())
 
 
+@pytest.mark.slow
 def test_a_page_of_very_many_lines_costs_time_that_grows_with_their_number_alone() -> None:
     lines = [pdf_lines.PdfLine("a.", 72, 80, 10.0 * (40_000 - place), 8) for place in range(40_000)]
     start = time.process_time()

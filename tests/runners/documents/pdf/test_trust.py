@@ -225,6 +225,7 @@ def test_letters_that_are_drawn_as_lines_are_read() -> None:
     assert words(text) == words(" ".join([*SCANNED[:3], "Page 1 of the curves"]))
 
 
+@pytest.mark.slow
 def test_ocr_reads_a_stamped_scan_and_a_page_of_false_letters() -> None:
     ocr = Ocr(2)
     stamped = pictured(PAGE + typed([STAMP], top=820, size=9), image=page_of(SCANNED[:3]))

@@ -7,7 +7,11 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.servers import ROOT
+
+pytestmark = pytest.mark.server
 
 BEGIN = """
 import time

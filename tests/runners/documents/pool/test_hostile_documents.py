@@ -30,6 +30,8 @@ from tests.inputs.hostile_documents import (
     soft_masks,
 )
 
+pytestmark = pytest.mark.server
+
 SECONDS = 300.0
 SPARE = 10.0
 """Seconds of computing besides a budget: a process starts, a limit is in whole seconds, a machine is slow."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import signal
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,12 +27,12 @@ from runners.documents.pool.turns import MAX_WAITING
 from runners.errors import (
     InvalidDocument,
     ModelUnavailable,
-    NoText,
     ReadingTimeout,
-    UnsupportedMediaType,
 )
-from tests.inputs.documents_made import pdf, saved, scanned_pdf, typed, word, written
+from tests.inputs.documents_made import saved, scanned_pdf, word, written
 from tests.support.servers import ROOT
+
+pytestmark = pytest.mark.server
 
 SECONDS = 60.0
 
@@ -70,21 +68,6 @@ async def until(holds: object) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("it did not come to pass")
-
-
-async def test_a_document_is_read_in_another_process() -> None:
-    with readers("Sized") as found:
-        assert await found.read(word("One.", title="T"), "a.docx", seconds=SECONDS) == Document("One.", 1, "T")
-        assert (await found.read(page(), "", seconds=SECONDS)).text == "RGB 100 x 50"
-        assert len(children()) == 1
-
-
-async def test_pages_travel_back_as_pictures() -> None:
-    data = pdf(typed(["Some text, which is long enough not to be taken for a stamp on a scan."]), b"9 9 99 99 re f")
-    with readers("Sized") as found:
-        document = await found.read(data, "", seconds=SECONDS, as_pictures=True)
-    assert document.text == ""
-    assert [image[:4] for image in document.images] == [b"\x89PNG"] * 2
 
 
 @pytest.mark.parametrize(("machine", "workers", "threads"), [(8, 2, 4), (2, 4, 1), (7, 0, 2)])
@@ -141,36 +124,12 @@ async def test_an_answer_that_cannot_be_understood_costs_its_process_and_no_read
         assert await found.read(page(), "", seconds=SECONDS)
 
 
-async def test_where_a_picture_is_wanted_nothing_else_is_read() -> None:
-    with readers("Sized") as found:
-        with pytest.raises(UnsupportedMediaType, match="image"):
-            await found.read(b"text", "", seconds=SECONDS, pictures_only=True)
-        assert await found.read(page(), "", seconds=SECONDS, pictures_only=True)
-
-
-async def test_errors_travel_back_as_themselves() -> None:
-    with readers("Blind") as found:
-        for data, error in ((b"", InvalidDocument), (bytes(99), UnsupportedMediaType), (page(), NoText)):
-            with pytest.raises(error):
-                await found.read(data, "", seconds=SECONDS)
-
-
-async def test_what_nobody_expects_is_told_without_the_words_of_a_library() -> None:
-    with readers("Failing") as found, pytest.raises(InvalidDocument, match=r"^the document cannot be read$"):
-        await found.read(page(), "", seconds=SECONDS)
-
-
 async def test_ocr_that_cannot_be_loaded_is_not_the_callers_fault() -> None:
     with readers("Absent") as found:
         with pytest.raises(ModelUnavailable, match="recognition"):
             await found.read(page(), "", seconds=SECONDS)
         with pytest.raises(ModelUnavailable, match="recognition"):
             await asyncio.to_thread(found.warm)
-
-
-async def test_a_library_that_prints_disturbs_nobody() -> None:
-    with readers("Printing") as found:
-        assert (await found.read(page(), "", seconds=SECONDS)).text == "read"
 
 
 async def test_a_reader_that_hangs_is_killed_at_the_deadline_and_the_next_document_is_read() -> None:
@@ -246,20 +205,6 @@ async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(m
         for task in being_read:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_a_reader_that_waits_keeps_no_document(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[weakref.ref[ReadJob]] = []
-
-    def job(*arguments: Any) -> ReadJob:
-        one = ReadJob(*arguments)
-        made.append(weakref.ref(one))
-        return one
-
-    monkeypatch.setattr(pool, "ReadJob", job)
-    with readers("Sized") as found:
-        await found.read(page(), "", seconds=SECONDS)
-        await until(lambda: gc.collect() >= 0 and made[0]() is None)
 
 
 async def test_a_process_that_dies_of_a_document_spoils_that_one_alone() -> None:
@@ -394,15 +339,6 @@ async def test_a_server_that_is_killed_takes_its_processes_with_it(state: str) -
         process = psutil.Process(int(server.stdout.readline()))
         server.kill()
     await until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
-
-
-async def test_reading_processes_stand_back_for_others() -> None:
-    with readers("Sized") as found:
-        await found.read(page(), "", seconds=SECONDS)
-        (process,) = children()
-        assert process.nice() > psutil.Process().nice() or process.nice() == 19
-        assert process.rlimit(psutil.RLIMIT_CORE) == (0, 0)
-        assert process.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
 
 
 async def test_nothing_of_a_document_is_ever_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,41 @@
+"""What the marks promise: a unit test starts no interpreter, and no torch is imported to collect what needs none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+from tests.support import sorting
+
+_running: Final[list[pytest.Item]] = []
+
+
+@contextmanager
+def kept(item: pytest.Item) -> Iterator[None]:
+    """While the block runs, an interpreter that a unit test starts is an error."""
+    unit = item.get_closest_marker("unit") is not None
+    if unit:
+        _running.append(item)
+    try:
+        yield
+    finally:
+        if unit:
+            _running.pop()
+
+
+def check_collection(config: pytest.Config) -> None:
+    """Raises UsageError where torch was imported for nothing."""
+    if "torch" in sys.modules and not sorting.wants_torch(config):
+        raise pytest.UsageError("torch was imported to collect tests that do not need it: see tests/support/sorting.py")
+
+
+def _watch(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen" and _running and str(arguments[0]) == sys.executable:
+        raise RuntimeError(f"{_running[-1].name} starts a process of ours: mark it server")
+
+
+sys.addaudithook(_watch)
