@@ -25,6 +25,9 @@ TORCH_PLACES: Final = (
 )
 """Where modules import torch at once; everywhere else a test that needs it imports it itself."""
 
+SERVER_PLACES: Final = ("tests/e2e/", "tests/deploy/", "tests/faults/")
+"""Where tests start servers or other processes, unless they carry another mark."""
+
 TORCH_FIXTURES: Final = frozenset({"online"})
 """What imports it for the tests that ask for it."""
 
@@ -81,7 +84,11 @@ def _need(item: pytest.Item) -> str:
     fixtures = _fixtures(item)
     if _is_torch_place(item.path) or not TORCH_FIXTURES.isdisjoint(fixtures):
         return "torch"
-    starts = item.get_closest_marker("docker") or not SERVER_FIXTURES.isdisjoint(fixtures)
+    starts = (
+        item.get_closest_marker("docker")
+        or _place(item.path).startswith(SERVER_PLACES)
+        or not SERVER_FIXTURES.isdisjoint(fixtures)
+    )
     return "server" if starts else "unit"
 
 
