@@ -1,6 +1,6 @@
-"""What is counted while the management works: plain numbers in the memory of one worker.
+"""The counters behind the metrics: plain numbers in the memory of one worker.
 
-No file stands behind them, as behind BentoML's metrics: a full disk must not hold up what is counted.
+Unlike BentoML's metrics they have no files, so that a full disk does not hold up requests.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from starlette.types import Scope
 from management import errors
 
 BOUNDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-"""Seconds: the upper ends of a histogram's buckets; a further one has no end."""
+"""Upper ends of a histogram's buckets, in seconds; one more bucket has no end."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER: Final = "other"
-"""The label of methods and paths that nobody serves: each of them would make a series."""
+"""Label of all methods and paths that are not served, each of which would otherwise make a series."""
 
 
 class Outcome(StrEnum):
     """What became of a request for a model."""
 
     ANSWERED = "answered"
-    """The model answered, were it that it refuses the input."""
+    """The model answered, perhaps by refusing the input."""
     FAILED = "failed"
-    """The model broke on it."""
+    """The model failed on it."""
     REJECTED = "rejected"
-    """It was turned away; ``Rejection`` says why."""
+    """It was rejected; ``Rejection`` says why."""
     LEFT = "left"
-    """Its caller did not wait for the answer."""
+    """The caller disconnected before the answer."""
 
 
 class Rejection(StrEnum):
-    """Why a request for a model was turned away."""
+    """Why a request for a model was rejected."""
 
     QUEUE_FULL = "queue_full"
     BUSY = "busy"
-    """The replica itself takes no more."""
+    """The replica itself takes no more requests."""
     NO_ROOM = "no_room"
-    """The machine cannot hold the model that was to start."""
+    """The machine has no capacity for the model that had to start."""
     NOT_READY = "not_ready"
     TIMEOUT = "timeout"
-    """Its caller's time was over."""
+    """The caller's deadline passed."""
     BACKEND = "backend_unavailable"
-    """No replica could be reached, and what runs them did not answer either."""
+    """No replica could be reached, and the backend did not answer either."""
     STORE = "store_unavailable"
-    """The model was to start, and the database could not be written."""
+    """The model had to start, and the database could not be written."""
 
 
 class ScalingDirection(StrEnum):
@@ -64,7 +64,7 @@ class ScalingDirection(StrEnum):
     UP = "up"
     DOWN = "down"
     TO_ZERO = "rest"
-    """Nobody asks: the model is ended until somebody does."""
+    """The model is idle, and is scaled to zero until the next request."""
 
 
 _REASONS: Final[tuple[tuple[type[errors.ManagementError], Rejection], ...]] = (
@@ -79,39 +79,39 @@ _REASONS: Final[tuple[tuple[type[errors.ManagementError], Rejection], ...]] = (
 
 
 class Durations:
-    """How often something took how long: a histogram over ``BOUNDS``."""
+    """A histogram of durations over ``BOUNDS``."""
 
     __slots__ = ("_counts", "sum")
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS) + 1)
         self.sum = 0.0
-        """Seconds."""
+        """Sum of all durations in seconds."""
 
     def add(self, seconds: float) -> None:
-        """One more."""
+        """Counts one duration."""
         self._counts[bisect_left(BOUNDS, seconds)] += 1
         self.sum += seconds
 
     def buckets(self) -> list[tuple[str, int]]:
-        """By upper end, how many took at most as long; the last one has them all."""
+        """How many durations were at most as long as each upper end; the last bucket counts all."""
         ends = (*map(str, BOUNDS), "+Inf")
         return list(zip(ends, accumulate(self._counts), strict=True))
 
 
 class ModelCounters:
-    """The requests for one model."""
+    """Counts the requests for one model."""
 
     def __init__(self) -> None:
         self.outcomes = dict.fromkeys(Outcome, 0)
         self.rejections = dict.fromkeys(Rejection, 0)
         self.answered = Durations()
-        """Of those that were answered, from when they were asked."""
+        """Durations of answered requests, waiting included."""
         self.queued = Durations()
-        """Until a replica had a place for them; a model's start is waited for, too."""
+        """Durations until a slot was free, a model's start included."""
 
     def end(self, error: BaseException | None, seconds: float) -> None:
-        """A request is over."""
+        """Counts a request that has ended, with its error if it has one."""
         outcome = Outcome.ANSWERED if error is None else _outcome(error)
         self.outcomes[outcome] += 1
         if outcome is Outcome.ANSWERED:
@@ -122,7 +122,7 @@ class ModelCounters:
 
 @dataclass
 class ReplicaCounters:
-    """What the supervisor did for one deployment."""
+    """Counts what the leader did for one deployment."""
 
     starts: int = 0
     failures: int = 0
@@ -130,11 +130,11 @@ class ReplicaCounters:
 
 
 Labels = tuple[str, str, str]
-"""Method, route, class of the status."""
+"""Method, route, and class of the status."""
 
 
 class RequestCounters:
-    """The requests to the API, by the route that they came to."""
+    """Counts the requests to the API by route."""
 
     def __init__(self) -> None:
         self.answered: dict[Labels, int] = {}
@@ -143,11 +143,11 @@ class RequestCounters:
         self._templates: list[tuple[Pattern[str], str]] = []
 
     def know(self, routes: Iterable[BaseRoute]) -> None:
-        """The routes that there are, for requests that are refused before one is looked for."""
-        self._templates = [(one.path_regex, one.path) for one in routes if isinstance(one, Route)]
+        """Takes the routes of the API, to label requests that are refused before routing."""
+        self._templates = [(route.path_regex, route.path) for route in routes if isinstance(route, Route)]
 
     def count(self, scope: Scope, status: int, seconds: float) -> None:
-        """One more that was answered; ``scope`` is the application's, which knows the route."""
+        """Counts an answered request; ``scope`` is the application's, which holds the route."""
         route = self._route(scope)
         method = scope["method"] if route != OTHER and scope["method"] in METHODS else OTHER
         labels = (method, route, f"{status // 100}xx")
@@ -155,15 +155,15 @@ class RequestCounters:
         self.seconds.setdefault((method, route), Durations()).add(seconds)
 
     def _route(self, scope: Scope) -> str:
-        found = getattr(scope.get("route"), "path", None)
-        if isinstance(found, str):
-            return found
+        path = getattr(scope.get("route"), "path", None)
+        if isinstance(path, str):
+            return path
         return next((path for regex, path in self._templates if regex.match(scope["path"])), OTHER)
 
 
 @contextmanager
-def counting(tally: Callable[[], ModelCounters | None]) -> Iterator[None]:
-    """Counts a request for the model whose tally this is when the block ends; none has a model that is unknown."""
+def counting(find_counters: Callable[[], ModelCounters | None]) -> Iterator[None]:
+    """Counts a request when the block ends, in the counters found then; an unknown model has none."""
     began, failed = time.perf_counter(), None
     try:
         yield
@@ -171,8 +171,8 @@ def counting(tally: Callable[[], ModelCounters | None]) -> Iterator[None]:
         failed = error
         raise
     finally:
-        if (found := tally()) is not None:
-            found.end(failed, time.perf_counter() - began)
+        if (counters := find_counters()) is not None:
+            counters.end(failed, time.perf_counter() - began)
 
 
 def _outcome(error: BaseException) -> Outcome:

@@ -39,19 +39,22 @@ from management.store.leases import Lease
 from web.answers import timestamp
 from web.edge.middleware import Section
 
-HEALTH_SECONDS: Final = 0.5  # that an answer about the health is good for
-USES_SECONDS: Final = 10.0  # between two notes of when keys were used
-RESERVE_SECONDS: Final = 30.0  # between two looks whether there is room for the reserve
+HEALTH_CACHE_SECONDS: Final = 0.5
+"""Seconds for which an answer about the health is reused."""
+KEY_USES_SECONDS: Final = 10.0
+"""Seconds between two writes of when keys were last used."""
+RESERVE_SECONDS: Final = 30.0
+"""Seconds between two attempts to keep the disk reserve at its size."""
 
 
 class Platform:
     """One worker of the management: its store, its gateway, its supervisor, and the routes over them.
 
-    Nothing is opened or started before ``start``; whoever imports a server's module must not begin to manage.
+    Nothing is opened or started before ``start``, so that importing a server's module does not begin to manage.
     """
 
     def __init__(self, read_settings: Callable[[], Settings] = settings, *, beside_models: bool = False) -> None:
-        """``beside_models`` says that the same server has models of its own, whose documentation is at ``/docs``."""
+        """``beside_models``: the same server has models of its own, whose documentation is at ``/docs``."""
         self._read_settings = read_settings
         self._beside_models = beside_models
         self.keyring = KeyCache()
@@ -61,7 +64,7 @@ class Platform:
 
     @cached_property
     def settings(self) -> Settings:
-        """Read when they are first needed."""
+        """The settings, read when they are first needed."""
         return self._read_settings()
 
     @cached_property
@@ -71,7 +74,7 @@ class Platform:
 
     @cached_property
     def feed(self) -> ChangeFeed:
-        """How this worker learns of changes."""
+        """How this worker learns of changes in the database."""
         return ChangeFeed(self.store, _snapshot, self._learn, self._wake)
 
     @cached_property
@@ -81,50 +84,50 @@ class Platform:
 
     @cached_property
     def gateway(self) -> Gateway:
-        """The way to the models."""
-        errands = self.errands
+        """How requests reach the models' replicas."""
+        activator = self.activator
         return Gateway(
             self.settings,
             GatewayHooks(
                 self.feed.refresh,
-                errands.activate,
+                activator.activate,
                 self.supervisor.probe_now,
-                errands.record_ejection,
+                activator.record_ejection,
                 self.backend.answers,
                 self.backend.headers,
             ),
         )
 
     @cached_property
-    def errands(self) -> Activator:
-        """What requests set going."""
+    def activator(self) -> Activator:
+        """The side effects of inference requests."""
         return Activator(self.store, self.commands, self.feed.refresh)
 
     @cached_property
     def reporter(self) -> LoadReporter:
-        """What tells other workers what this one is asked for."""
+        """Reports the load of this worker to the leader."""
         return LoadReporter(self.store, self.gateway.routes)
 
     @cached_property
-    def ledger(self) -> Journal:
-        """What the supervisor writes down."""
+    def journal(self) -> Journal:
+        """What the leader records."""
         return Journal(self.store, self.commands.capacity, self.settings.lease_seconds)
 
     @cached_property
     def metrics(self) -> Metrics:
-        """What Prometheus is told."""
-        tallies, worker = self.ledger.counters, self.reporter.worker
-        return Metrics(self.store, self.gateway.routes, tallies, worker, self.settings.home)
+        """The metrics for Prometheus."""
+        counters, worker = self.journal.counters, self.reporter.worker
+        return Metrics(self.store, self.gateway.routes, counters, worker, self.settings.home)
 
     @cached_property
     def supervisor(self) -> Supervisor | Reconciler:
-        """What makes wishes true: by itself, or by an engine that does."""
-        keeper = self.backend.driver
-        if isinstance(keeper, Engine):
-            return Reconciler(self.ledger, keeper, self.settings, self.feed.refresh)
-        short = machine.least_memory(self.settings)
-        autoscaler = Autoscaler(self.ledger, self.settings, machine.free_memory, short)
-        return Supervisor(self.ledger, keeper, autoscaler, self.settings, self.feed.refresh)
+        """Makes the recorded state the desired one: by itself, or through an engine that keeps replicas."""
+        driver = self.backend.driver
+        if isinstance(driver, Engine):
+            return Reconciler(self.journal, driver, self.settings, self.feed.refresh)
+        min_free_memory = machine.least_memory(self.settings)
+        autoscaler = Autoscaler(self.journal, self.settings, machine.free_memory, min_free_memory)
+        return Supervisor(self.journal, driver, autoscaler, self.settings, self.feed.refresh)
 
     @cached_property
     def commands(self) -> DeploymentCommands:
@@ -133,34 +136,34 @@ class Platform:
 
     @cached_property
     def failures(self) -> FailedLoginLimiter:
-        """Wrong keys, at any door."""
+        """Counts logins that failed, in the API and at the models' endpoints."""
         return FailedLoginLimiter(self.settings.failed_logins)
 
     @cached_property
     def deployments(self) -> Deployments:
-        """What may be deployed, and how changes turn out."""
+        """Checks and commits changes, and waits for their outcome."""
         return Deployments(self.store, self.backend.images, self.feed, self.supervisor.wake, self._room)
 
     @cached_property
     def reserve(self) -> Reserve:
-        """What a full disk gives up for deletions."""
+        """Disk space kept free for deletions on a full disk."""
         return Reserve(self.settings.database_folder)
 
     async def start(self) -> None:
-        """Opens the database and begins to supervise, or tries it again and again: others are served meanwhile.
+        """Opens the database and begins to supervise. While the database is unavailable, retries in the background.
 
-        Raises what no waiting mends.
+        Raises RuntimeError where a restore was interrupted, and any error that a retry cannot mend.
         """
         failpoints.arm(self.settings.failpoint)
         if (reason := interrupted(self.settings.home)) is not None:
             raise RuntimeError(reason)
-        if (later := await opened(self.settings.home.absolute(), self._open)) is not None:
-            self._tasks.append(later)
+        if (retries := await opened(self.settings.home.absolute(), self._open)) is not None:
+            self._tasks.append(retries)
 
     async def _open(self) -> None:
-        """Makes the folder, the tables and the first key, learns what there is, and begins to supervise."""
+        """Creates the folder, the tables and the first key, reads the records, and begins to supervise."""
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.settings.home.chmod(0o700)  # somebody else may have made it
+        self.settings.home.chmod(0o700)  # it may have existed with another mode
         await asyncio.to_thread(self.reserve.give)
         await asyncio.to_thread(self.store.migrate)
         await self.store.write(lambda session: first_key(session, self.settings))
@@ -169,26 +172,26 @@ class Platform:
             asyncio.create_task(self.supervisor.run()),
             asyncio.create_task(every(self.settings.refresh_seconds, self.feed.refresh)),
             asyncio.create_task(every(REPORT_SECONDS, self.reporter.report)),
-            asyncio.create_task(every(USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
+            asyncio.create_task(every(KEY_USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
             asyncio.create_task(every(RESERVE_SECONDS, lambda: asyncio.to_thread(self.reserve.keep))),
         ]
         await asyncio.to_thread(self.reserve.keep)
 
     async def _room(self, model_id: str) -> AsyncIterator[None]:
-        """Steps that make room for deleting a model on a full disk: what is kept for it, then what the model left."""
+        """Frees space on a full disk to delete a model: first the reserve, then the files of the model's replicas."""
         if await asyncio.to_thread(self.reserve.give):
             yield
         if not await asyncio.to_thread(self.reserve.is_needed):
-            return  # the database is away for another reason, which no ended replica mends
+            return  # the database is unavailable for another reason, so ending replicas would not help
         if isinstance(self.supervisor, Supervisor) and await self.supervisor.stop_at_once(model_id):
             yield
 
     async def close(self) -> None:
-        """Ends what ``start`` began; replicas too, unless they are to be kept."""
+        """Ends what ``start`` began, and stops the replicas unless ``keep_replicas`` is set."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.errands.close()
+        await self.activator.close()
         await self.supervisor.close(stop_replicas=not self.settings.keep_replicas)
         await self.gateway.close()
         await self.backend.close()
@@ -197,21 +200,21 @@ class Platform:
         self.store.close()
 
     async def end_replicas(self) -> None:
-        """Ends every replica of a server whose workers have ended."""
+        """Stops every replica of a server whose workers have ended."""
         await self.supervisor.close(stop_replicas=True)
         await self.backend.close()
         self.store.close()
 
     async def health(self) -> dict[str, Any]:
-        """Database, lease, backend, and how many models are ready of those wanted."""
-        at = time.monotonic()
-        if at >= self._health_until:  # anybody may ask: the database is not asked each time
-            self._health, self._health_until = await self._found_health(), at + HEALTH_SECONDS
+        """The body of ``/health``: database, lease, backend, and how many of the wanted models are ready."""
+        now = time.monotonic()
+        if now >= self._health_until:  # callers need no key, so they must not cause a query each time
+            self._health, self._health_until = await self._read_health(), now + HEALTH_CACHE_SECONDS
         return {**self._health, "timestamp": timestamp()}
 
-    async def _found_health(self) -> dict[str, Any]:
+    async def _read_health(self) -> dict[str, Any]:
         try:
-            lease, wanted, ready = await self.store.read(_state)
+            lease, wanted, ready = await self.store.read(_health_records)
         except StoreUnavailable:
             return {"status": "unhealthy", "database": "unavailable", "backend": self.settings.backend}
         held = lease is not None and lease.held_until > time.time()
@@ -226,13 +229,13 @@ class Platform:
         }
 
     async def logs(self, deployment: Deployment, replicas: list[Replica], lines: int) -> dict[str, list[str]]:
-        """The last lines of each replica, by its id."""
+        """The last lines of each replica's log, by id."""
         return await self.supervisor.log(deployment, replicas, lines)
 
     async def about(self) -> dict[str, Any] | None:
-        """``health`` as a front door shows it beside its models; None when the management does not work."""
-        said = await self.health()
-        return None if said["status"] == "unhealthy" else said
+        """``health`` as a front door shows it beside its models; None while it is unhealthy."""
+        health = await self.health()
+        return None if health["status"] == "unhealthy" else health
 
     def _wake(self) -> None:
         self.supervisor.wake()
@@ -242,26 +245,24 @@ class Platform:
         self.gateway.learn(deployments, ready)
         self.keyring.learn(keys)
 
-    # As a part of a server
-
     def section(self) -> Section:
-        """The API as a part of a server's paths."""
+        """The API as a section of a server's paths."""
         return section(self, beside_models=self._beside_models)
 
     def door_for_models(self, open_paths: frozenset[str]) -> Authenticator | None:
-        """The door of the models' own endpoints, if the settings ask for one."""
+        """The authenticator of the models' own endpoints; None where the settings leave them open."""
         if not self.settings.keys_for_models:
             return None
         return Authenticator(self.keyring, self.failures, role_for_models(open_paths))
 
 
 def _snapshot(session: Session) -> tuple[list[Deployment], list[Replica], list[Key]]:
-    """All deployments, the replicas that are ready, and all keys."""
+    """All deployments, the ready replicas, and all keys."""
     return session.deployments.all(), session.replicas.ready(), session.keys.all()
 
 
-def _state(session: Session) -> tuple[Lease | None, int, int]:
-    """The lease, the models that are wanted, and those of them that run."""
+def _health_records(session: Session) -> tuple[Lease | None, int, int]:
+    """The lease, and the numbers of models that are wanted and that run."""
     counts = session.deployments.counts()
     wanted = sum(number for status, number in counts.items() if status is not Status.STOPPED)
     return session.leases.get(), wanted, counts[Status.RUNNING]

@@ -1,4 +1,4 @@
-"""The management alone, on a port of its own: what ``python -m management serve`` runs."""
+"""The management alone, on a port of its own, as ``python -m management serve`` runs it."""
 
 from __future__ import annotations
 
@@ -30,47 +30,49 @@ from web.server.uvicorn_protocol import Connection, limits
 from web.settings import settings as outermost
 
 APPLICATION: Final = "management.server:application"
-HEADER_SECONDS: Final = 10.0
-GRACE_SECONDS: Final = 5
+HEADER_TIMEOUT_SECONDS: Final = 10.0
+"""Seconds a client has to send a request's headers."""
+SHUTDOWN_GRACE_SECONDS: Final = 5
+"""Seconds requests in flight have to end when the server shuts down."""
 BACKLOG: Final = 128
-"""Connections that are taken at a time: each has a descriptor before it can be turned away."""
+"""Connections accepted at a time: each takes a descriptor before it can be rejected."""
 PATHS: Final = frozenset({"/", "/health"})
+"""Paths of the server itself, beside those of the API."""
 
-
-OurProtocol = type("OurProtocol", (Connection, AutoHTTPProtocol), limits(HEADER_SECONDS))
-"""uvicorn's protocol with what all our connections keep to; each worker makes one when it imports this module."""
+HTTPProtocol = type("OurProtocol", (Connection, AutoHTTPProtocol), limits(HEADER_TIMEOUT_SECONDS))
+"""uvicorn's protocol with the limits of all connections. Each worker creates the class when it imports this module."""
 
 
 def application() -> ASGIApp:
     """One worker's application."""
     if (parent := parent_process()) is not None and parent.pid is not None:
-        end_with(parent.pid)  # one of several workers: none stays on the port when what starts them is killed
+        end_with(parent.pid)  # no worker keeps the port when their parent is killed
     configure_access_log()
     logging.getLogger("management").setLevel(logging.INFO)
     platform = Platform()
 
-    async def health(_: Request) -> JSONAnswer:
-        said = await platform.health()
-        return JSONAnswer(said, status_code=503 if said["status"] == "unhealthy" else 200)
+    async def answer_health(_: Request) -> JSONAnswer:
+        health = await platform.health()
+        return JSONAnswer(health, status_code=503 if health["status"] == "unhealthy" else 200)
 
-    async def index(_: Request) -> RedirectResponse:
+    async def redirect_to_docs(_: Request) -> RedirectResponse:
         return RedirectResponse(f"{PREFIX}/docs")
 
-    def served(scope: Scope) -> bool:
+    def is_own_path(scope: Scope) -> bool:
         return scope["path"] in PATHS
 
-    main = Starlette(routes=[Route("/health", health), Route("/", index)])
-    asked = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
-    return Edge(main, name="management", routes=served, limits=asked, sections=(platform.section(),))
+    main = Starlette(routes=[Route("/health", answer_health), Route("/", redirect_to_docs)])
+    edge_limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
+    return Edge(main, name="management", routes=is_own_path, limits=edge_limits, sections=(platform.section(),))
 
 
 def serve(host: str, port: int, workers: int) -> None:
     """Serves until stopped.
 
-    Of several workers none ends the replicas when it ends, because it may be started anew; their parent does.
+    With several workers, the replicas are stopped by the parent: a single worker that ends may be restarted.
     """
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # connections to callers, and to replicas
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # connections to callers, and to replicas
     keep = settings().keep_replicas
     if workers > 1:
         os.environ["ATELIER_KEEP_REPLICAS"] = "true"
@@ -78,14 +80,14 @@ def serve(host: str, port: int, workers: int) -> None:
         uvicorn.run(
             APPLICATION,
             factory=True,
-            http=OurProtocol,
+            http=HTTPProtocol,
             host=host,
             port=port,
             workers=workers,
             access_log=False,
             log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
             backlog=BACKLOG,
             forwarded_allow_ips=outermost().trusted_proxies,
         )

@@ -1,4 +1,4 @@
-"""How the management begins: at once, or as soon as its database can be used; whoever stands beside it serves on."""
+"""Starts the management at once, or as soon as its database is available; the server's other parts run meanwhile."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ from management.errors import StoreUnavailable
 from management.faults.disk import is_full
 from management.faults.outage import Outage
 
-AGAIN_SECONDS: Final = 2.0
-"""Between two tries to open a database that is not available."""
-AWAY: Final = (
+RETRY_SECONDS: Final = 2.0
+"""Seconds between two attempts to open a database that is not available."""
+UNAVAILABLE: Final = (
     "the database in %s is not available, perhaps because its disk is full: models are neither deployed nor managed, "
-    "and everything else is served; it is tried again every few seconds"
+    "and everything else is served; the next attempt follows in a few seconds"
 )
+"""Log line at a start without a database."""
 
 logger = logging.getLogger(__name__)
 
 
 async def opened(home: Path, begin: Callable[[], Awaitable[None]]) -> asyncio.Task[None] | None:
-    """Begins, or gives a task that goes on trying where the database refuses. Raises what no waiting mends."""
-    if await _begun(begin):
+    """Begins, or returns a task that retries while the database is unavailable. Raises errors that no retry mends."""
+    if await _try_begin(begin):
         return None
-    logger.error(AWAY, home)
-    return asyncio.create_task(_later(begin))
+    logger.error(UNAVAILABLE, home)
+    return asyncio.create_task(_retry(begin))
 
 
-async def _later(begin: Callable[[], Awaitable[None]]) -> None:
+async def _retry(begin: Callable[[], Awaitable[None]]) -> None:
     while True:
-        await asyncio.sleep(AGAIN_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
         try:
-            begun = await _begun(begin)
+            begun = await _try_begin(begin)
         except Exception:
-            logger.exception("the management cannot begin; it is tried again in %g s", AGAIN_SECONDS)
+            logger.exception("the management cannot start; the next attempt is in %g s", RETRY_SECONDS)
             continue
         if begun:
-            logger.warning("the database can be used now; models are managed from here on")
+            logger.warning("the database is available now; models are managed from now on")
             return
 
 
-async def _begun(begin: Callable[[], Awaitable[None]]) -> bool:
+async def _try_begin(begin: Callable[[], Awaitable[None]]) -> bool:
     try:
         await begin()
     except StoreUnavailable:
@@ -56,7 +57,7 @@ async def _begun(begin: Callable[[], Awaitable[None]]) -> bool:
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Does it again and again; what fails once is tried the next time, and is not the last one."""
+    """Runs the work after each such interval until cancelled. An error is logged and does not end it."""
     database = Outage(logger, "the database")
     while True:
         await asyncio.sleep(seconds)
@@ -66,4 +67,4 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         except StoreUnavailable:
             database.report("it cannot be read or written")
         except Exception:
-            logger.exception("it is tried again in %g s", seconds)
+            logger.exception("periodic work failed; the next attempt is in %g s", seconds)

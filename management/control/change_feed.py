@@ -1,4 +1,4 @@
-"""What has changed in the database, as one worker learns of it."""
+"""How one worker learns that the database has changed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class ChangeFeed:
     """Compares the database's change counter with the last one seen, and passes on what is new.
 
-    One look at a time: nothing older is learnt after something newer.
+    Only one refresh runs at a time, so that no older state is learnt after a newer one.
     """
 
     def __init__(
@@ -23,13 +23,13 @@ class ChangeFeed:
         """After a change, ``read`` takes a snapshot, ``learn`` keeps it, and ``changed`` is called."""
         self._store, self._changed = store, changed
         self._read, self._learn = read, learn
-        self._looking = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
         self._seen = -1
         self._next: asyncio.Future[None] | None = None
 
     async def refresh(self) -> None:
-        """Learns what has changed, if anything has. Raises StoreUnavailable."""
-        async with self._looking:
+        """Reads and passes on the database's state if it has changed. Raises StoreUnavailable."""
+        async with self._refreshing:
             changes = await self._store.read(lambda session: session.changes())
             if changes == self._seen:
                 return
@@ -41,7 +41,7 @@ class ChangeFeed:
             self._next = None
 
     def next_change(self) -> asyncio.Future[None]:
-        """Done when this worker next learns of a change; shared by all who wait."""
+        """A future that is done when this worker next learns of a change. All callers share it."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_future()
         return self._next

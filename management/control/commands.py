@@ -1,4 +1,4 @@
-"""What a request changes: the wish alone, in one transaction. Whatever follows from it is the supervisor's work."""
+"""What a request changes: the desired state alone, in one transaction. The leader does whatever follows from it."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ from management.errors import InvalidModelConfig, ModelAlreadyExists, ModelBeing
 from management.store import Session
 
 DELETION_SECONDS: Final = {Deletion.FORCED: 1, Deletion.GRACEFUL: 5}
-"""Seconds after which to ask again for an id whose model is being deleted."""
+"""``Retry-After``, in seconds, for an id whose model is being deleted."""
 
 
 @dataclass(frozen=True)
 class DeploymentCommands:
-    """Deploy, update, scale and delete. Each raises ManagementError and then changes nothing."""
+    """The commands deploy, update, scale, activate and delete. One that raises ManagementError changes nothing."""
 
     capacity: Capacity
     hold_seconds: float = 0.0
-    """For which the load does not change a number of replicas that somebody chose."""
+    """Seconds for which the load does not change a number of replicas that a caller chose."""
     clock: Clock = SYSTEM
 
     def deploy(self, session: Session, model_id: str, config: ModelConfig, actor: str) -> Deployment:
-        """A new model; as many replicas as ``min_replicas`` says, and one where that is none but some are allowed."""
+        """Adds a model with ``min_replicas`` replicas, or one where that is 0 and some are allowed."""
         _refuse_taken(session.deployments.get(model_id))
-        at = self.clock.now()
+        now = self.clock.now()
         replicas = config.scaling.clamped(1)
-        deployment = Deployment(uuid4().hex, model_id, Revision(1, config), replicas, at, at)
+        deployment = Deployment(uuid4().hex, model_id, Revision(1, config), replicas, now, now)
         if replicas:
             self._make_room(session, NOTHING, deployment)
-        else:  # one could run some time
+        else:  # a single replica has to fit
             self.capacity.check(session.deployments.all(), config.resources)
         session.deployments.add(deployment)
-        self._note(
+        self._add_event(
             session, deployment, actor, "deploy", {"version": config.version, "docker_image": config.docker_image}
         )
         return deployment
 
     def update(self, session: Session, model_id: str, change: ConfigChange, actor: str) -> Deployment:
-        """Merges what is given into the config. Unless it is the scaling alone, that makes a new revision."""
+        """Merges the change into the config. Any change but one of the scaling makes a new revision."""
         deployment = _get(session, model_id)
         before = deployment.target.config
         config = change.applied_to(before)
@@ -78,57 +78,57 @@ class DeploymentCommands:
         )
         self._make_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        self._note(session, changed, actor, "update", {"revision": number, "version": config.version})
+        self._add_event(session, changed, actor, "update", {"revision": number, "version": config.version})
         return changed
 
     def scale(self, session: Session, model_id: str, replicas: int, actor: str) -> Deployment:
-        """So many replicas; none stops the model."""
+        """Sets the number of replicas; 0 stops the model."""
         deployment = _get(session, model_id)
         scaling = deployment.target.config.scaling
         if replicas and scaling.clamped(replicas) != replicas:
             bounds = f"{scaling.min_replicas}..{scaling.max_replicas}"
             raise InvalidModelConfig(Problem("replicas", "beyond", {"expected": bounds}))
-        held_until = self.clock.unix() + self.hold_seconds
+        paused_until = self.clock.unix() + self.hold_seconds
         changed = replace(
             deployment,
             replicas=replicas,
             updated_at=self.clock.now(),
             **_failures_reset(),
-            autoscaling_paused_until=held_until,
+            autoscaling_paused_until=paused_until,
         )
         self._make_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        self._note(session, changed, actor, "scale", {"from": deployment.replicas, "to": replicas})
+        self._add_event(session, changed, actor, "scale", {"from": deployment.replicas, "to": replicas})
         return changed
 
     def activate(self, session: Session, model_id: str) -> Deployment:
-        """Starts a model that was ended because nobody asked; any other is left as it is."""
+        """Starts a model that is scaled to zero; any other is left as it is."""
         deployment = _get(session, model_id)
         if not deployment.scaled_to_zero:
             return deployment
         changed = replace(deployment, replicas=deployment.target.config.scaling.clamped(1), **_failures_reset())
         self._make_room(session, asked(deployment), changed)
         session.deployments.put(changed)
-        at = self.clock.unix()  # so that it is not the next one to make place: the worker reports it a second later
-        session.load_reports.put([LoadReport(GATEWAY, deployment.id, 0, 1, 0, at, at)])
-        self._note(session, changed, GATEWAY, "wake", {"from": 0, "to": changed.replicas})
+        now = self.clock.unix()  # reported here, so that the model is not evicted before its worker reports the load
+        session.load_reports.put([LoadReport(GATEWAY, deployment.id, 0, 1, 0, now, now)])
+        self._add_event(session, changed, GATEWAY, "wake", {"from": 0, "to": changed.replicas})
         return changed
 
     def delete(self, session: Session, model_id: str, *, force: bool, actor: str) -> Deployment:
-        """Nothing of it is wanted any more. A deletion that waits for requests in flight can be forced afterwards."""
+        """Marks the model for deletion. A graceful deletion that is under way can be forced afterwards."""
         deployment = session.deployments.get(model_id)
         if deployment is None:
             raise ModelNotFound({"model_id": model_id})
-        removal = Deletion.FORCED if force or deployment.deletion is Deletion.FORCED else Deletion.GRACEFUL
-        changed = replace(deployment, deletion=removal, updated_at=self.clock.now())
+        deletion = Deletion.FORCED if force or deployment.deletion is Deletion.FORCED else Deletion.GRACEFUL
+        changed = replace(deployment, deletion=deletion, updated_at=self.clock.now())
         session.deployments.put(changed)
-        self._note(session, changed, actor, "delete", {"force": force})
+        self._add_event(session, changed, actor, "delete", {"force": force})
         return changed
 
     def _make_room(self, session: Session, before: Resources, changed: Deployment) -> None:
         eviction.make_room(session, self.capacity, changed, before, self.clock)
 
-    def _note(
+    def _add_event(
         self, session: Session, deployment: Deployment, actor: str, action: str, details: Mapping[str, Any]
     ) -> None:
         session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, actor, action, details))
@@ -137,10 +137,10 @@ class DeploymentCommands:
 def _refuse_taken(deployment: Deployment | None) -> None:
     if deployment is None:
         return
-    about = {"model_id": deployment.model_id}
+    details = {"model_id": deployment.model_id}
     if deployment.deletion is None:
-        raise ModelAlreadyExists(about)
-    raise ModelBeingDeleted(about, retry_after=DELETION_SECONDS[deployment.deletion])
+        raise ModelAlreadyExists(details)
+    raise ModelBeingDeleted(details, retry_after=DELETION_SECONDS[deployment.deletion])
 
 
 def _get(session: Session, model_id: str) -> Deployment:
@@ -151,10 +151,10 @@ def _get(session: Session, model_id: str) -> Deployment:
 
 
 def _failures_reset() -> dict[str, Any]:
-    """A new wish is tried as if nothing had failed before."""
+    """A new desired state is tried as if nothing had failed before."""
     return {"failures": 0, "retry_at": None, "failed": False, "reason": "", "scaled_to_zero": False}
 
 
 def _replicas_after(deployment: Deployment, scaling: Scaling) -> int:
-    """Of an update: one that was stopped stays so; one that sleeps is started, to show that the update works."""
+    """Replicas after an update: a stopped model stays stopped, one scaled to zero starts to show that it works."""
     return scaling.clamped(deployment.replicas or 1) if deployment.replicas or deployment.scaled_to_zero else 0

@@ -1,4 +1,4 @@
-"""What all workers report of each model, added up."""
+"""The load of each model, added up from the reports of all workers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 from management.domain.records import LoadReport
 
 REPORT_VALID_SECONDS: Final = 4.0
-"""For which a report says what is in flight and what waits."""
+"""Age in seconds up to which a report's requests, in flight and waiting, are counted."""
 
 
 @dataclass(frozen=True)
 class TotalLoad:
-    """What all workers say of one model."""
+    """The load of one model in all workers."""
 
     in_flight: int = 0
     waiting: int = 0
@@ -26,21 +26,21 @@ class TotalLoad:
 
     @property
     def busy(self) -> bool:
-        """Whether anybody is asking now."""
+        """Whether any request is in flight or waits."""
         return self.in_flight + self.waiting > 0
 
 
-def total_load(demands: Iterable[LoadReport], now: float) -> dict[str, TotalLoad]:
-    """By deployment. What a worker said too long ago counts only for when it was asked."""
-    found: dict[str, TotalLoad] = {}
-    for one in demands:
-        before = found.get(one.deployment_id, TotalLoad())
-        fresh = now - one.reported_at <= REPORT_VALID_SECONDS
-        found[one.deployment_id] = TotalLoad(
-            before.in_flight + one.in_flight * fresh,
-            before.waiting + one.waiting * fresh,
-            before.slots + one.slots * fresh,
-            max(before.last_request_at, one.last_request_at),
-            max(before.reported_at, one.reported_at),
+def total_load(reports: Iterable[LoadReport], now: float) -> dict[str, TotalLoad]:
+    """The total load by deployment id. Of a report that is too old, only the times count."""
+    loads: dict[str, TotalLoad] = {}
+    for report in reports:
+        before = loads.get(report.deployment_id, TotalLoad())
+        valid = now - report.reported_at <= REPORT_VALID_SECONDS
+        loads[report.deployment_id] = TotalLoad(
+            before.in_flight + report.in_flight * valid,
+            before.waiting + report.waiting * valid,
+            before.slots + report.slots * valid,
+            max(before.last_request_at, report.last_request_at),
+            max(before.reported_at, report.reported_at),
         )
-    return found
+    return loads

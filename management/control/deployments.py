@@ -1,4 +1,4 @@
-"""The core that every front calls: what may be deployed, how a change is committed, and how it turned out."""
+"""What the API calls: checks what may be deployed, commits changes, and waits for their outcome."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ class Deployments:
         deployment = await self._store.read(lambda session: session.deployments.get(model_id))
         if deployment is None or deployment.target.config.docker_image == image:
             return
-        found = await self._images.model_type(image)
-        wanted = await self._images.model_type(deployment.target.config.docker_image) if found else None
-        if wanted and found != wanted:
-            raise InvalidModelConfig(Problem(IMAGE_FIELD, "bento_kind", {"found": found, "wanted": wanted}))
+        given = await self._images.model_type(image)
+        deployed = await self._images.model_type(deployment.target.config.docker_image) if given else None
+        if deployed and given != deployed:
+            raise InvalidModelConfig(Problem(IMAGE_FIELD, "bento_kind", {"found": given, "wanted": deployed}))
 
     async def commit(self, change: Callable[[Session], T], *, deleting: str | None = None) -> T:
         """Runs the change in one transaction, then wakes the leader.
 
         Where a full disk refuses the deletion of the model ``deleting``, tries again after each step that freed space.
         """
-        result = await self._written(change, deleting)
+        result = await self._write(change, deleting)
         failpoints.reach("wish.committed")
         self._wake()
         return result
 
-    async def _written(self, change: Callable[[Session], T], deleting: str | None) -> T:
+    async def _write(self, change: Callable[[Session], T], deleting: str | None) -> T:
         try:
             return await self._store.write(change)
         except StoreUnavailable:
@@ -83,30 +83,30 @@ class Deployments:
         return await self._until(lambda: self._progress(desired), seconds)
 
     async def deleted(self, deployment: Deployment, seconds: float) -> bool:
-        """Waits until nothing of a deployment is left; False when the time is up first."""
+        """Waits until the deployment is removed; False when the time is up first."""
         return await self._until(lambda: self._gone(deployment), seconds) is not None
 
-    async def _until(self, look: Callable[[], Awaitable[T | None]], seconds: float) -> T | None:
+    async def _until(self, check: Callable[[], Awaitable[T | None]], seconds: float) -> T | None:
         result: T | None = None
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while result is None:
-                    change = self._feed.next_change()  # before the look, so that no change after it is missed
-                    result = await look()
+                    change = self._feed.next_change()  # before the check, so that no change after it is missed
+                    result = await check()
                     if result is None:
                         await asyncio.shield(change)
         await self._feed.refresh()  # a caller who learns of the outcome can use the model at once
         return result
 
-    async def _look(self, deployment: Deployment) -> tuple[Deployment | None, list[Replica]]:
-        def look(session: Session) -> tuple[Deployment | None, list[Replica]]:
+    async def _read(self, deployment: Deployment) -> tuple[Deployment | None, list[Replica]]:
+        def read(session: Session) -> tuple[Deployment | None, list[Replica]]:
             return session.deployments.get(deployment.model_id), session.replicas.of([deployment.id])
 
-        current, replicas = await self._store.read(look)
+        current, replicas = await self._store.read(read)
         return (current if current is not None and current.id == deployment.id else None), replicas
 
     async def _progress(self, desired: Deployment) -> int | None:
-        current, replicas = await self._look(desired)
+        current, replicas = await self._read(desired)
         if current is None:
             raise DeploymentFailed({"model_id": desired.model_id, "reason": "deleted", "log": []})
         if current.failed or current.target.number < desired.target.number:
@@ -114,12 +114,12 @@ class Deployments:
         return active_count(replicas) if _runs_as_desired(current, replicas) else None
 
     async def _gone(self, deployment: Deployment) -> bool | None:
-        current, _ = await self._look(deployment)
+        current, _ = await self._read(deployment)
         return True if current is None else None
 
 
 def active_count(replicas: Sequence[Replica]) -> int:
-    """How many replicas are to serve; draining ones are on their way out."""
+    """How many replicas serve or are starting; draining ones do not count."""
     return sum(replica.state.active for replica in replicas)
 
 

@@ -1,4 +1,4 @@
-"""What a turn of the leader concludes: which replicas changed their state, and what their deployment learns from it."""
+"""What a turn of the leader concludes: which replicas changed their state, and how their deployment is updated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from management.domain.records import Deployment, Event, Replica, ReplicaState
 
 @dataclass(frozen=True)
 class Transition:
-    """A replica's move, and what is learnt with it."""
+    """A replica's change of state, and the details that go with it."""
 
     replica: Replica
     state: ReplicaState
@@ -20,15 +20,15 @@ class Transition:
     address: str = ""
     reason: str = ""
     crashed: bool = False
-    """Whether it ended by its own doing."""
+    """Whether its process ended by itself."""
 
     @property
     def failed(self) -> bool:
-        """Whether it is a failure."""
+        """Whether the replica failed."""
         return self.state is ReplicaState.FAILED
 
     def more(self, tails: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """The replica's fields that change with its state."""
+        """The fields of the replica that change with its state; ``tails`` are the logs' last lines by replica id."""
         if self.state is ReplicaState.READY:
             return {"address": self.address, "ready_at": self.replica.ready_at or self.at}
         if self.failed:
@@ -38,58 +38,58 @@ class Transition:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What follows from a look at one deployment's replicas."""
+    """What follows from the observation of one deployment's replicas."""
 
     transitions: tuple[Transition, ...] = ()
     deployment_update: Callable[[Deployment], Deployment] | None = None
-    """What the deployment learns."""
+    """Returns the deployment as it has to be recorded; None where it does not change."""
     restart: tuple[Replica, ...] = ()
-    """Recorded replicas whose start was not begun."""
+    """Recorded replicas that were never started."""
     end: Mapping[str, float] = field(default_factory=dict)
-    """Draining replicas that are to end now, with the seconds they have for it."""
+    """Draining replicas that have to end now, and the seconds each has for it, by id."""
 
     def events(self, model_id: str, actor: str) -> list[Event]:
-        """Each piece of news as an event."""
+        """An event for each transition."""
         return [
             Event(
-                one.at,
+                transition.at,
                 model_id,
-                one.replica.deployment_id,
+                transition.replica.deployment_id,
                 actor,
-                f"replica_{one.state.value}",
+                f"replica_{transition.state.value}",
                 {
-                    "replica_id": one.replica.id,
-                    "revision": one.replica.revision.number,
-                    **({"reason": one.reason} if one.reason else {}),
+                    "replica_id": transition.replica.id,
+                    "revision": transition.replica.revision.number,
+                    **({"reason": transition.reason} if transition.reason else {}),
                 },
             )
-            for one in self.transitions
+            for transition in self.transitions
         ]
 
 
 @dataclass(frozen=True)
 class RollBack:
-    """Decision: the revision that was last stable is the target again."""
+    """Decision: the last stable revision becomes the target again."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class MarkFailed:
-    """Decision: start nothing more until somebody changes the desired state."""
+    """Decision: start nothing more until the desired state changes."""
 
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class RemoveRecord:
-    """Decision: forget the deployment. It was deleted, and nothing of it runs."""
+    """Decision: remove the deployment's record. It was deleted, and none of its replicas runs."""
 
 
 def rolled_back(deployment: Deployment) -> Deployment:
-    """The revision that served before is wanted again."""
+    """The deployment with its last stable revision as the target."""
     assert deployment.last_stable is not None, "there is nothing to roll back to"  # noqa: S101
-    scaling = deployment.target.config.scaling  # which was not what failed
+    scaling = deployment.target.config.scaling  # the scaling is kept: it is not part of what failed
     return replace(
         deployment,
         target=replace(deployment.last_stable, config=replace(deployment.last_stable.config, scaling=scaling)),
@@ -102,5 +102,5 @@ def rolled_back(deployment: Deployment) -> Deployment:
 
 
 def marked_failed(deployment: Deployment) -> Deployment:
-    """Nothing is started until the wish changes."""
+    """The deployment as failed: nothing is started until the desired state changes."""
     return replace(deployment, failed=True, retry_at=None)

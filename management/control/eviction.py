@@ -1,4 +1,4 @@
-"""Room for a model where there is too little: those that sleep when nobody asks make place, the longest idle first."""
+"""Makes room for a model by scaling idle models to zero, the longest idle first."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from management.control.demand import (
-    TotalLoad,
-    total_load,
-)
+from management.control.demand import TotalLoad, total_load
 from management.domain.capacity import Capacity, asked
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import NOTHING, Deployment, Event, Replica, ReplicaState, Resources
@@ -18,67 +15,75 @@ from management.errors import InsufficientResources
 from management.store import Session
 
 EVICTION_GRACE_SECONDS: Final = 10.0
-"""After its last request, in which no model has to make place for another one."""
+"""Seconds after its last request in which a model is not evicted."""
 
 
 def make_room(
     session: Session, capacity: Capacity, changed: Deployment, before: Resources = NOTHING, clock: Clock = SYSTEM
 ) -> None:
-    """Lets what ``changed`` asks for fit beside all others. Raises InsufficientResources, and ends nothing then."""
-    others = [one for one in session.deployments.all() if one.id != changed.id]
-    wanted = asked(changed)
+    """Makes the resources of ``changed`` fit beside all other deployments.
+
+    Raises InsufficientResources where even evicting all idle models does not suffice, and then evicts none.
+    """
+    others = [deployment for deployment in session.deployments.all() if deployment.id != changed.id]
+    resources = asked(changed)
     try:
-        capacity.check(others, wanted, before)
+        capacity.check(others, resources, before)
     except InsufficientResources:
-        sleepers: list[Deployment] = []
-        for one in longest_idle(others, session.replicas.all(), _total_load(session, clock), clock.unix()):
-            others = [other for other in others if other.id != one.id]
-            sleepers.append(one)
-            if capacity.fits(others, wanted):
+        evicted: list[Deployment] = []
+        for deployment in longest_idle(others, session.replicas.all(), _total_load(session, clock), clock.unix()):
+            others = [other for other in others if other.id != deployment.id]
+            evicted.append(deployment)
+            if capacity.fits(others, resources):
                 break
         else:
             raise
-        for one in list(sleepers):  # who had to leave for nothing: of something else there is too little
-            if capacity.fits([*others, one], wanted):
-                others.append(one)
-                sleepers.remove(one)
-        for one in sleepers:
-            scale_to_zero(session, one, Cause(clock.now(), "supervisor", f"{changed.model_id} needs its place"))
+        for deployment in list(evicted):  # keep those whose resources are not the scarce ones
+            if capacity.fits([*others, deployment], resources):
+                others.append(deployment)
+                evicted.remove(deployment)
+        for deployment in evicted:
+            reason = f"{changed.model_id} needs its resources"
+            scale_to_zero(session, deployment, Cause(clock.now(), "supervisor", reason))
 
 
 @dataclass(frozen=True)
 class Cause:
-    """When a model is ended, who decided it, and for what."""
+    """When a model is scaled to zero, which actor decided it, and why."""
 
     at: datetime
     actor: str
     reason: str
 
 
-def scale_to_zero(session: Session, deployment: Deployment, why: Cause) -> None:
-    """It is ended, and started by the next request."""
+def scale_to_zero(session: Session, deployment: Deployment, cause: Cause) -> None:
+    """Scales the model to zero; the next request starts it."""
     session.deployments.put(replace(deployment, replicas=0, scaled_to_zero=True))
-    told = {"from": deployment.replicas, "to": 0, "reason": why.reason}
-    session.events.add(Event(why.at, deployment.model_id, deployment.id, why.actor, "rest", told))
+    details = {"from": deployment.replicas, "to": 0, "reason": cause.reason}
+    session.events.add(Event(cause.at, deployment.model_id, deployment.id, cause.actor, "rest", details))
 
 
 def longest_idle(
-    deployments: Iterable[Deployment], replicas: Sequence[Replica], wanted: dict[str, TotalLoad], at: float
+    deployments: Iterable[Deployment], replicas: Sequence[Replica], loads: dict[str, TotalLoad], now: float
 ) -> list[Deployment]:
-    """Those that serve, and may be ended because nobody asks now; the one that was used least lately first."""
+    """The deployments that may be scaled to zero and are idle at this Unix time, the longest idle first."""
     used = {
-        one.id: last_used(one, replicas, wanted.get(one.id, TotalLoad()))
-        for one in deployments
-        if may_scale_to_zero(one, replicas) and not wanted.get(one.id, TotalLoad()).busy
+        deployment.id: last_used(deployment, replicas, loads.get(deployment.id, TotalLoad()))
+        for deployment in deployments
+        if may_scale_to_zero(deployment, replicas) and not loads.get(deployment.id, TotalLoad()).busy
     }
-    idle = [one for one in deployments if one.id in used and at - used[one.id] > EVICTION_GRACE_SECONDS]
-    return sorted(idle, key=lambda one: used[one.id])
+    idle = [
+        deployment
+        for deployment in deployments
+        if deployment.id in used and now - used[deployment.id] > EVICTION_GRACE_SECONDS
+    ]
+    return sorted(idle, key=lambda deployment: used[deployment.id])
 
 
 def may_scale_to_zero(deployment: Deployment, replicas: Iterable[Replica]) -> bool:
-    """Whether it is on demand and serves: what is starting, or updated, has somebody who waits for it."""
-    own = [one for one in replicas if one.deployment_id == deployment.id]
-    ready = any(one.state is ReplicaState.READY for one in own)
+    """Whether the model is on demand and serves. A model that starts or is updated has a caller who waits for it."""
+    deployed = [replica for replica in replicas if replica.deployment_id == deployment.id]
+    ready = any(replica.state is ReplicaState.READY for replica in deployed)
     return (
         deployment.scales_to_zero
         and deployment.is_stable
@@ -88,10 +93,14 @@ def may_scale_to_zero(deployment: Deployment, replicas: Iterable[Replica]) -> bo
     )
 
 
-def last_used(deployment: Deployment, replicas: Iterable[Replica], wanted: TotalLoad) -> float:
-    """The Unix time at which somebody last asked or changed the model, or it became ready."""
-    ready = [one.ready_at.timestamp() for one in replicas if one.deployment_id == deployment.id and one.ready_at]
-    return max(wanted.last_request_at, deployment.updated_at.timestamp(), *ready, 0.0)
+def last_used(deployment: Deployment, replicas: Iterable[Replica], load: TotalLoad) -> float:
+    """The Unix time of the model's last request or change, or of its last replica to become ready."""
+    ready = [
+        replica.ready_at.timestamp()
+        for replica in replicas
+        if replica.deployment_id == deployment.id and replica.ready_at
+    ]
+    return max(load.last_request_at, deployment.updated_at.timestamp(), *ready, 0.0)
 
 
 def _total_load(session: Session, clock: Clock) -> dict[str, TotalLoad]:

@@ -1,6 +1,6 @@
-"""What the supervisor, or the reconciler, writes down.
+"""What the leader, a supervisor or a reconciler, records.
 
-Every write holds only while the lease does, in the same transaction.
+Every write checks in the same transaction that this worker still holds the lease.
 """
 
 from __future__ import annotations
@@ -12,13 +12,8 @@ from typing import Final, TypeVar
 from uuid import uuid4
 
 from management.control import eviction
-from management.control.demand import (
-    TotalLoad,
-    total_load,
-)
-from management.control.evaluation import (
-    Evaluation,
-)
+from management.control.demand import TotalLoad, total_load
+from management.control.evaluation import Evaluation
 from management.counters import ReplicaCounters, ScalingDirection
 from management.domain.capacity import Capacity, free_gpus
 from management.domain.clock import SYSTEM, Clock
@@ -33,21 +28,21 @@ AUTOSCALER: Final = "autoscaler"
 
 
 class LeaseLost(StoreUnavailable):
-    """Another worker acts now: this one slept longer than its lease."""
+    """Another worker may lead now: this one did not renew its lease in time."""
 
 
 class Journal:
-    """The records as one supervisor writes them."""
+    """Reads and writes the records for one leader. Writes raise LeaseLost and StoreUnavailable."""
 
     def __init__(self, store: Store, capacity: Capacity, lease_seconds: float, clock: Clock = SYSTEM) -> None:
         self._store, self._capacity, self._lease_seconds, self.clock = store, capacity, lease_seconds, clock
         self._holder = uuid4().hex
         self._read: tuple[int, list[Deployment], list[Replica]] | None = None
         self.counters: defaultdict[str, ReplicaCounters] = defaultdict(ReplicaCounters)
-        """What this worker wrote down, by deployment; those that are gone are left to whoever looks."""
+        """What this worker recorded, by deployment id. ``Metrics`` drops those of removed deployments."""
 
     async def take_lease(self) -> bool:
-        """Takes or renews the lease; whether it is ours."""
+        """Takes or renews the lease. True when this worker holds it."""
         return await self._store.write(
             lambda session: session.leases.take(self._holder, self.clock.unix(), self._lease_seconds), counted=False
         )
@@ -57,32 +52,32 @@ class Journal:
         await self._store.write(lambda session: session.leases.give_back(self._holder), counted=False)
 
     async def read(self) -> tuple[list[Deployment], list[Replica]]:
-        """Everything, at one moment; what replicas use may be older."""
+        """All deployments and replicas at one moment; the replicas' usage may be older."""
 
-        def look(session: Session) -> tuple[int, list[Deployment], list[Replica]]:
+        def read(session: Session) -> tuple[int, list[Deployment], list[Replica]]:
             changes = session.changes()
             if self._read is not None and self._read[0] == changes:
                 return self._read
             return changes, session.deployments.all(), session.replicas.all()
 
-        self._read = await self._store.read(look)
+        self._read = await self._store.read(read)
         return self._read[1:]
 
     async def free_gpus(self) -> list[int]:
-        """The GPUs that no replica has."""
+        """The GPUs that no replica uses."""
         return await self._store.read(self._free_gpus)
 
     async def add_replica(self, deployment: Deployment) -> Replica | None:
-        """A new replica of the wanted revision; None when the wish has changed, or its GPUs are taken."""
+        """Adds a replica of the target revision; None when the desired state has changed or too few GPUs are free."""
 
         def write(session: Session) -> Replica | None:
             needed = deployment.target.config.resources.gpus
             gpus = tuple(self._free_gpus(session)[:needed])
             if self._current(session, deployment) is None or len(gpus) < needed:
                 return None
-            at = self.clock.now()
+            now = self.clock.now()
             starting = ReplicaState.STARTING
-            replica = Replica(uuid4().hex, deployment.id, deployment.target, starting, at, at, gpus=gpus)
+            replica = Replica(uuid4().hex, deployment.id, deployment.target, starting, now, now, gpus=gpus)
             session.replicas.add(replica)
             return replica
 
@@ -91,47 +86,47 @@ class Journal:
         return started
 
     async def add_starting_rows(self, deployment: Deployment, number: int) -> None:
-        """So many new replicas of the wanted revision, for which somebody else finds the devices."""
+        """Adds this number of replicas of the target revision, whose devices the engine assigns."""
 
         def write(session: Session) -> None:
             if self._current(session, deployment) is None:
                 return
-            at = self.clock.now()
+            now = self.clock.now()
             for _ in range(number):
-                new = Replica(uuid4().hex, deployment.id, deployment.target, ReplicaState.STARTING, at, at)
-                session.replicas.add(new)
+                replica = Replica(uuid4().hex, deployment.id, deployment.target, ReplicaState.STARTING, now, now)
+                session.replicas.add(replica)
 
         await self._write(write)
 
     async def apply(
-        self, deployment: Deployment, settled: Evaluation, tails: Mapping[str, Sequence[str]]
+        self, deployment: Deployment, evaluation: Evaluation, tails: Mapping[str, Sequence[str]]
     ) -> Sequence[str]:
-        """Writes down what was seen and returns the ids of failed replicas that are forgotten for it."""
+        """Records the evaluation, and returns the ids of older failed replicas whose records are dropped for it."""
 
         def write(session: Session) -> Sequence[str]:
             current = session.deployments.get(deployment.model_id)
             if current is None or current.id != deployment.id:
                 return ()
-            for one in settled.transitions:
-                session.replicas.transition(one.replica, one.state, one.at, **one.more(tails))
-            if settled.deployment_update is not None:
-                session.deployments.put(settled.deployment_update(current))
-            for event in settled.events(deployment.model_id, ACTOR):
+            for step in evaluation.transitions:
+                session.replicas.transition(step.replica, step.state, step.at, **step.more(tails))
+            if evaluation.deployment_update is not None:
+                session.deployments.put(evaluation.deployment_update(current))
+            for event in evaluation.events(deployment.model_id, ACTOR):
                 session.events.add(event)
             return session.replicas.forget_failed(deployment.id)
 
         forgotten = await self._write(write)
-        self.counters[deployment.id].failures += sum(one.failed for one in settled.transitions)
+        self.counters[deployment.id].failures += sum(transition.failed for transition in evaluation.transitions)
         return forgotten
 
     async def start_draining(self, replica: Replica) -> None:
-        """The replica gets nothing new from now on."""
+        """Records that the replica gets no new requests from now on."""
         await self._write(lambda session: session.replicas.transition(replica, ReplicaState.DRAINING, self.clock.now()))
 
     async def change_deployment(
         self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str
     ) -> None:
-        """A decision of the supervisor's own about a deployment whose wish is still the same."""
+        """Changes a deployment by a decision of the leader, unless its desired state has changed since it was read."""
 
         def write(session: Session) -> None:
             current = self._current(session, deployment)
@@ -143,41 +138,41 @@ class Journal:
         await self._write(write)
 
     async def load_reports(self) -> list[LoadReport]:
-        """What callers want."""
+        """The load that all workers reported."""
         return await self._store.read(lambda session: session.load_reports.all())
 
     async def set_replicas(self, deployment: Deployment, replicas: int, reason: str) -> int:
-        """So many replicas, or as many as there is room for, or as before; how many it came to."""
+        """Sets the number of replicas, or the most that fit, but no fewer than before. Returns the number reached."""
 
         def write(session: Session) -> int | None:
             current = self._current(session, deployment)
             if current is None:
-                return None  # somebody else has changed it, and is right
-            others = [one for one in session.deployments.all() if one.id != current.id]
+                return None  # a caller has changed it meanwhile, which takes precedence
+            others = [other for other in session.deployments.all() if other.id != current.id]
             each = current.target.config.resources
             number = replicas
             while number > current.replicas and not self._capacity.fits(others, each * number):
                 number -= 1
             if number != current.replicas:
                 session.deployments.put(replace(current, replicas=number))
-                told = {"from": current.replicas, "to": number, "reason": reason}
-                session.events.add(Event(self.clock.now(), current.model_id, current.id, AUTOSCALER, "scale", told))
+                details = {"from": current.replicas, "to": number, "reason": reason}
+                session.events.add(Event(self.clock.now(), current.model_id, current.id, AUTOSCALER, "scale", details))
             return number
 
-        came_to = await self._write(write)
-        if came_to is not None and came_to != deployment.replicas:
+        reached = await self._write(write)
+        if reached is not None and reached != deployment.replicas:
             self.counters[deployment.id].scalings[
-                ScalingDirection.UP if came_to > deployment.replicas else ScalingDirection.DOWN
+                ScalingDirection.UP if reached > deployment.replicas else ScalingDirection.DOWN
             ] += 1
-        return replicas if came_to is None else came_to
+        return replicas if reached is None else reached
 
     async def scale_to_zero(self, deployment: Deployment, reason: str) -> None:
-        """Nobody asks for it, also now: it is ended, and started by the next request."""
+        """Scales the model to zero, unless a request arrived meanwhile."""
 
         def write(session: Session) -> bool:
             current = self._current(session, deployment)
-            wanted = total_load(session.load_reports.all(), self.clock.unix()).get(deployment.id, TotalLoad())
-            if current is None or wanted.busy:
+            load = total_load(session.load_reports.all(), self.clock.unix()).get(deployment.id, TotalLoad())
+            if current is None or load.busy:
                 return False
             eviction.scale_to_zero(session, current, eviction.Cause(self.clock.now(), AUTOSCALER, reason))
             return True
@@ -185,7 +180,7 @@ class Journal:
         self.counters[deployment.id].scalings[ScalingDirection.TO_ZERO] += await self._write(write)
 
     async def remove_deployment(self, deployment: Deployment) -> None:
-        """The deployment is no more; its id is free."""
+        """Removes the deployment's record; its id is free afterwards."""
 
         def write(session: Session) -> None:
             session.deployments.remove(deployment.id)
@@ -194,7 +189,7 @@ class Journal:
         await self._write(write)
 
     async def record_usage(self, used: Mapping[str, tuple[int, int]]) -> None:
-        """Millicores and bytes of replicas; nobody keeps copies of that."""
+        """Records millicores and bytes by replica id. No cache holds them, so this counts as no change."""
 
         def write(session: Session) -> None:
             for replica_id, (cpu_millicores, memory_bytes) in used.items():
@@ -203,13 +198,13 @@ class Journal:
         await self._write(write, counted=False)
 
     async def forget_replicas(self) -> list[str]:
-        """Forgets every replica, because the server ends in good order, and returns their ids; the wishes stay."""
+        """Records every replica as gone when the server shuts down, and returns their ids. The desired state stays."""
 
         def write(session: Session) -> list[str]:
-            alive = [one for one in session.replicas.all() if one.state.alive]
-            for one in alive:
-                session.replicas.transition(one, ReplicaState.GONE, self.clock.now())
-            return [one.id for one in alive]
+            alive = [replica for replica in session.replicas.all() if replica.state.alive]
+            for replica in alive:
+                session.replicas.transition(replica, ReplicaState.GONE, self.clock.now())
+            return [replica.id for replica in alive]
 
         return await self._write(write)
 
@@ -217,13 +212,13 @@ class Journal:
         def guarded(session: Session) -> T:
             if not session.leases.holds(self._holder, self.clock.unix()):
                 raise LeaseLost(retry_after=1)
-            session.leases.take(self._holder, self.clock.unix(), self._lease_seconds)  # a long look keeps it
+            session.leases.take(self._holder, self.clock.unix(), self._lease_seconds)  # so a long turn keeps it
             return work(session)
 
         return await self._store.write(guarded, counted=counted)
 
     def _current(self, session: Session, deployment: Deployment) -> Deployment | None:
-        """The deployment as it is now, if it wishes what it did when it was read."""
+        """The deployment as it is now; None where its desired state has changed since it was read."""
         current = session.deployments.get(deployment.model_id)
         if current is None or current.id != deployment.id:
             return None
@@ -235,5 +230,5 @@ class Journal:
         return current if same else None
 
     def _free_gpus(self, session: Session) -> list[int]:
-        taken = [gpu for one in session.replicas.all() if one.state.alive for gpu in one.gpus]
+        taken = [gpu for replica in session.replicas.all() if replica.state.alive for gpu in replica.gpus]
         return free_gpus(self._capacity.limit.gpus, taken)

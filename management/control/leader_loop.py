@@ -1,4 +1,4 @@
-"""The loop of the worker that leads: it holds the lease, takes turns, and survives what fails in one."""
+"""The loop of the worker that leads: it holds the lease, takes turns, and survives errors in a turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from management.faults.outage import Outage
 RENEW_FRACTION: Final = 1 / 3
 """Fraction of the lease's duration after which it is renewed."""
 BACKEND_RETRY_SECONDS: Final = 1.0
-"""Seconds until a backend that does not answer is asked again."""
+"""Seconds until the next attempt to reach a backend that does not answer."""
 
 
 class LeaderLoop(ABC):
@@ -24,7 +24,7 @@ class LeaderLoop(ABC):
     busy_seconds: float
     """Seconds between two turns while something is on its way."""
     idle_seconds: float
-    """Seconds between two turns while nothing is."""
+    """Seconds between two turns while nothing is on its way."""
 
     def __init__(self, journal: Journal, lease_seconds: float, logger: logging.Logger) -> None:
         self.leads = False
@@ -39,28 +39,28 @@ class LeaderLoop(ABC):
     async def take_turn(self) -> bool:
         """One turn: observe, evaluate, plan, act, record. True when something is on its way."""
 
-    async def lease_taken(self) -> None:  # noqa: B027 - nothing, unless a loop has something to do
-        """Called when this worker begins to lead: what it saw when it last led is long past."""
+    async def lease_taken(self) -> None:  # noqa: B027 - optional for subclasses
+        """Called when this worker begins to lead. What it observed when it last led is out of date."""
 
     async def lease_lost(self) -> None:  # noqa: B027
-        """Called when this worker leads no more."""
+        """Called when this worker no longer leads."""
 
     async def each_step(self) -> None:  # noqa: B027
         """Called in each step of the leader, before its turn."""
 
     def wake(self) -> None:
-        """Something changed: the next turn begins at once. Many wakes are one turn."""
+        """Starts the next turn at once. Several calls before it make one turn."""
         self._awake.set()
 
     async def run(self) -> None:
-        """Steps until cancelled."""
+        """Runs steps until cancelled."""
         while True:
             pause = await self.step()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), pause)
 
     async def step(self) -> float:
-        """A turn, if this worker leads and it is time for one. Returns seconds until the next step."""
+        """Takes a turn if this worker leads and a turn is due. Returns the seconds until the next step."""
         try:
             if not await self.acquire_lease():
                 self._awake.clear()
@@ -81,21 +81,21 @@ class LeaderLoop(ABC):
         except BackendUnavailable as error:
             self._backend.report(str(error.details.get("reason", error.details)))
             return BACKEND_RETRY_SECONDS
-        except Exception:  # one bad turn must not be the last one
+        except Exception:  # a failed turn must not end the loop
             self._logger.exception("a turn of the leader failed")
         return self.retry_seconds
 
     @property
     def retry_seconds(self) -> float:
-        """Seconds until the next step after one that failed."""
+        """Seconds until the next step after a failed one."""
         return self.idle_seconds
 
     async def acquire_lease(self) -> bool:
-        """Holds the lease, or takes it when it is free. Raises StoreUnavailable."""
-        at = self._clock.steady()
-        if not self.leads or at >= self._renew_at:
+        """Renews the lease, or takes it when it is free. True when this worker leads. Raises StoreUnavailable."""
+        now = self._clock.steady()
+        if not self.leads or now >= self._renew_at:
             before, self.leads = self.leads, await self._journal.take_lease()
-            self._renew_at = at + self._renew_seconds
+            self._renew_at = now + self._renew_seconds
             if self.leads and not before:
                 self._logger.info("this worker leads from now on")
                 self._turn_at = 0.0

@@ -1,4 +1,4 @@
-"""Who is next, and where to: the gateway's decisions, without a clock and without a connection."""
+"""Which request is next, and to which replica: the gateway's decisions, without a clock and without a connection."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from enum import IntEnum
 from math import ceil
 from typing import Final
 
-SOONEST_RETRY: Final = 1  # seconds
-LATEST_RETRY: Final = 60  # seconds
-UNMEASURED_RETRY: Final = 5  # seconds, while a model has not answered anything yet
+SHORTEST_RETRY_SECONDS: Final = 1
+"""Shortest ``Retry-After``, in seconds."""
+LONGEST_RETRY_SECONDS: Final = 60
+"""Longest ``Retry-After``, in seconds."""
+UNMEASURED_RETRY_SECONDS: Final = 5
+"""``Retry-After``, in seconds, while the rate of a model's answers is not measured."""
 
 
 class Priority(IntEnum):
@@ -25,8 +28,8 @@ class Priority(IntEnum):
 class QueuePosition:
     """A waiting request's place: the smallest is next.
 
-    Strict priorities that age: each step of priority is worth ``ageing`` seconds of waiting. Everybody ages at the
-    same pace, so the order of two requests never changes and is known when they come.
+    Strict priorities that age: each step of priority is worth ``ageing`` seconds of waiting. All requests age at the
+    same pace, so the order of two requests never changes and is known when they arrive.
     """
 
     virtual_start: float
@@ -34,7 +37,7 @@ class QueuePosition:
 
 
 def position(arrived: float, priority: Priority, number: int, *, ageing: float) -> QueuePosition:
-    """The turn of a request that arrived at that second as that number of all."""
+    """The position of the ``number``-th request, which arrived at that second."""
     return QueuePosition(arrived + priority * ageing, number)
 
 
@@ -45,21 +48,21 @@ class ReplicaLoad:
     replica_id: str
     in_flight: int
     last: int = 0
-    """When it got its last request, by any count that grows."""
+    """Number of its last request, from any growing count."""
 
 
 def pick(loads: Iterable[ReplicaLoad], concurrency: int, avoid: Collection[str] = ()) -> str | None:
-    """The replica with least in flight that may take one more; ``avoid`` only when there is no other.
+    """The replica with a free slot and the fewest requests in flight; ``avoid`` is used only when there is no other.
 
-    None when all are full. Of equals that one is taken which was for longest not taken.
+    None when all are full. Of equals, the replica whose last request is the oldest.
     """
-    free = [one for one in loads if one.in_flight < concurrency]
-    others = [one for one in free if one.replica_id not in avoid]
-    return min(others or free, key=lambda one: (one.in_flight, one.last)).replica_id if free else None
+    free = [load for load in loads if load.in_flight < concurrency]
+    others = [load for load in free if load.replica_id not in avoid]
+    return min(others or free, key=lambda load: (load.in_flight, load.last)).replica_id if free else None
 
 
 def retry_after(waiting: int, per_second: float) -> int:
-    """Whole seconds until a place is likely free: what waits before it, at the measured rate of answers."""
+    """Whole seconds until a slot is likely free, from the requests that wait and the measured rate of answers."""
     if per_second <= 0:
-        return UNMEASURED_RETRY
-    return max(SOONEST_RETRY, min(LATEST_RETRY, ceil((waiting + 1) / per_second)))
+        return UNMEASURED_RETRY_SECONDS
+    return max(SHORTEST_RETRY_SECONDS, min(LONGEST_RETRY_SECONDS, ceil((waiting + 1) / per_second)))

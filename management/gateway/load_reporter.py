@@ -1,4 +1,4 @@
-"""What callers want of the models: told by every worker, added up by whoever decides."""
+"""The load of this worker: requests in flight and waiting, by model, reported for the leader to add up."""
 
 from __future__ import annotations
 
@@ -12,53 +12,53 @@ from management.gateway.route_table import Route
 from management.store import Store
 
 REPORT_SECONDS: Final = 1.0
-"""Between two reports of a worker that has something to say."""
+"""Seconds between two reports of a worker that has something to report."""
 FOLD_SECONDS: Final = 60.0
-"""After which a report is taken for that of a worker that is gone; of all of them one row is kept."""
+"""Age in seconds at which a report counts as that of a worker that ended; of all of these one row is kept."""
 
 
 class LoadReporter:
-    """Tells what this worker is asked for."""
+    """Reports the load of this worker."""
 
     def __init__(self, store: Store, routes: Iterable[Route]) -> None:
         self.worker = uuid4().hex
         self._store, self._routes = store, routes
-        self._told: Mapping[str, LoadReport] = {}
+        self._reported: Mapping[str, LoadReport] = {}
         self._fold_at = 0.0
 
     async def report(self) -> None:
-        """Says what has changed since the last report, and what goes on; nothing, if nobody asks."""
-        at = time.time()
-        now = {one.deployment_id: one for one in self._reports(at)}
-        news = [one for one in now.values() if self._is_news(one)]
+        """Writes the load of models that are in use, and of those whose load has changed since the last report."""
+        now = time.time()
+        reports = {report.deployment_id: report for report in self._reports(now)}
+        news = [report for report in reports.values() if self._is_news(report)]
         if news:
             await self._store.write(lambda session: session.load_reports.put(news), counted=False)
-        if at >= self._fold_at:
-            await self._store.write(lambda session: session.load_reports.fold(at - FOLD_SECONDS), counted=False)
-            self._fold_at = at + 60 * FOLD_SECONDS
-        self._told = now
+        if now >= self._fold_at:
+            await self._store.write(lambda session: session.load_reports.fold(now - FOLD_SECONDS), counted=False)
+            self._fold_at = now + 60 * FOLD_SECONDS
+        self._reported = reports
 
-    def _reports(self, at: float) -> Iterable[LoadReport]:
+    def _reports(self, now: float) -> Iterable[LoadReport]:
         for route in self._routes:
             if route.last_request_at:
-                line = route.queue
+                queue = route.queue
                 yield LoadReport(
                     self.worker,
                     route.deployment.id,
-                    line.in_flight,
-                    line.waiting,
-                    line.slots,
+                    queue.in_flight,
+                    queue.waiting,
+                    queue.slots,
                     route.last_request_at,
-                    at,
+                    now,
                 )
 
-    def _is_news(self, one: LoadReport) -> bool:
-        """Also the first quiet after something: what is still in flight by the last report would be believed."""
-        before = self._told.get(one.deployment_id)
-        busy = one.in_flight + one.waiting > 0
+    def _is_news(self, report: LoadReport) -> bool:
+        """Also true of the first report without load: until then the last report's requests still count."""
+        before = self._reported.get(report.deployment_id)
+        busy = report.in_flight + report.waiting > 0
         return (
             busy
             or before is None
             or before.in_flight + before.waiting > 0
-            or before.last_request_at != one.last_request_at
+            or before.last_request_at != report.last_request_at
         )

@@ -1,4 +1,4 @@
-"""The requests that wait for one model: who is served next, who is turned away, and when to come again."""
+"""The requests that wait for one model: which is served next, which is rejected, and when to try again."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from management.gateway import balancing
 from management.gateway.balancing import Priority, QueuePosition, ReplicaLoad
 
 RATE_WEIGHT: Final = 0.1
-"""Of the newest measurement in the smoothed time between two answers."""
+"""Weight of the newest measurement in the smoothed time between two answers."""
 PROBE_PAUSE_SECONDS: Final = 1.0
-"""That a replica rests whose connection broke: until the supervisor has looked at it."""
+"""Seconds a replica receives no requests after its connection broke; the prober decides after that."""
 BYTE_SHARES: Final = {Priority.HIGH: 1.0, Priority.NORMAL: 0.75, Priority.LOW: 0.5}
-"""Of all bytes that may wait, how many may when a request of that priority comes; the others are more urgent ones'."""
+"""Share of the queue's byte budget that requests of each priority may fill; the rest is kept for more urgent ones."""
 EJECT_AFTER_FAILURES: Final = 3
-"""In a row, after which a replica rests."""
+"""Failures in a row after which a replica is ejected."""
 LONGEST_EJECTION_SECONDS: Final = 30.0
-"""Seconds."""
-MOST_LEFT: Final = 64
-"""Requests whose callers left that may stay in the heap beside as many as wait."""
+"""Longest time in seconds for which a replica is ejected."""
+MAX_CANCELLED: Final = 64
+"""Cancelled requests that may stay in the heap beyond as many as twice those that wait."""
 
 
 @dataclass
 class ReplicaSlot:
-    """A ready replica, and what is in flight to it."""
+    """A ready replica, and how many requests are in flight to it."""
 
     replica_id: str
     in_flight: int = 0
     failures: int = 0
-    """In a row."""
+    """Failures in a row."""
     last: int = -1
-    """The number of its last request: of equals the one that rested longest is next."""
+    """The number of its last request: of equals the one that was idle longest is next."""
 
 
 @dataclass(order=True)
 class _Waiting:
-    turn: QueuePosition
+    position: QueuePosition
     size: int = field(compare=False)
     priority: Priority = field(compare=False)
     avoid: Collection[str] = field(compare=False)
     never: Collection[str] = field(compare=False)
-    place: asyncio.Future[ReplicaSlot] = field(compare=False)
-    counts: bool = field(compare=False, default=False)
-    """Whether it is among those that wait."""
+    slot: asyncio.Future[ReplicaSlot] = field(compare=False)
+    counted: bool = field(compare=False, default=False)
+    """Whether it counts as waiting."""
 
 
 class QueueOverflow(Exception):
-    """Too many wait already."""
+    """Too many requests wait already."""
 
 
 class QueueClosed(Exception):
-    """Nothing is served in this line any more."""
+    """The queue serves no requests any more."""
 
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """How a line is kept."""
+    """The limits of a queue."""
 
     concurrency: int
     """Requests at a time for each replica."""
     size: int
-    """Requests that may wait; of whoever comes, those that are at least as urgent count."""
+    """Requests that may wait. Only those of equal or higher priority count against it."""
     most_bytes: int
     """Bytes of all requests that wait."""
     ageing: float
@@ -75,12 +75,12 @@ class QueueLimits:
 
 
 class RequestQueue:
-    """The line before the replicas of one model in this process."""
+    """The queue before the replicas of one model in this process."""
 
-    def __init__(self, rules: QueueLimits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rules, self._clock = rules, clock
-        self._seats: dict[str, ReplicaSlot] = {}
-        self._resting: dict[str, float] = {}
+    def __init__(self, limits: QueueLimits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._clock = limits, clock
+        self._slots: dict[str, ReplicaSlot] = {}
+        self._ejected_until: dict[str, float] = {}
         self._heap: list[_Waiting] = []
         self._waiting = dict.fromkeys(Priority, 0)
         self._bytes = 0
@@ -91,8 +91,8 @@ class RequestQueue:
 
     @property
     def replica_ids(self) -> set[str]:
-        """Those that requests are sent to."""
-        return set(self._seats)
+        """The replicas that requests are sent to."""
+        return set(self._slots)
 
     @property
     def waiting(self) -> int:
@@ -102,156 +102,161 @@ class RequestQueue:
     @property
     def in_flight(self) -> int:
         """Requests that the replicas are working on."""
-        return sum(one.in_flight for one in self._seats.values())
+        return sum(slot.in_flight for slot in self._slots.values())
 
     @property
     def slots(self) -> int:
-        """Requests that the replicas may work on."""
-        return len(self._seats) * self._rules.concurrency
+        """Requests that the replicas may work on at a time."""
+        return len(self._slots) * self._limits.concurrency
 
     def set_replicas(self, replica_ids: set[str]) -> None:
-        """Requests go to these replicas from now on; what is in flight to others goes on."""
-        for gone in self._seats.keys() - replica_ids:
-            del self._seats[gone]
-            self._resting.pop(gone, None)
-        for replica_id in replica_ids - self._seats.keys():
-            self._seats[replica_id] = ReplicaSlot(replica_id)
+        """Sends requests to these replicas from now on. What is in flight to others goes on."""
+        for gone in self._slots.keys() - replica_ids:
+            del self._slots[gone]
+            self._ejected_until.pop(gone, None)
+        for replica_id in replica_ids - self._slots.keys():
+            self._slots[replica_id] = ReplicaSlot(replica_id)
         self._serve()
 
     async def acquire(
         self, priority: Priority, *, size: int = 0, avoid: Collection[str] = (), never: Collection[str] = ()
     ) -> ReplicaSlot:
-        """A place at a replica, at once or when the turn comes; ``leave`` gives it back.
+        """A slot of a replica, at once or when it is this request's turn; ``release`` gives it back.
 
-        ``size`` is the request's bytes; replicas to ``avoid`` are taken where there is no other, those of ``never`` are
-        not. Cancelled, it gives up the wait. Raises QueueFullError, LineClosedError.
+        ``size`` is the request's bytes. Replicas to ``avoid`` are taken only where there is no other, those of
+        ``never`` are not taken. Cancelling it ends the wait. Raises QueueOverflow and QueueClosed.
         """
         if self._closed:
             raise QueueClosed
-        if not self.waiting and (seat := self._free(avoid, never)) is not None:
-            return self._sit(seat)
+        if not self.waiting and (slot := self._free_slot(avoid, never)) is not None:
+            return self._occupy(slot)
         before = sum(number for other, number in self._waiting.items() if other <= priority)
-        if before >= self._rules.size or self._bytes + size > self._rules.most_bytes * BYTE_SHARES[priority]:
+        if before >= self._limits.size or self._bytes + size > self._limits.most_bytes * BYTE_SHARES[priority]:
             raise QueueOverflow
-        turn = balancing.position(self._clock(), priority, next(self._numbers), ageing=self._rules.ageing)
-        waiting = _Waiting(turn, size, priority, avoid, never, asyncio.get_running_loop().create_future())
-        self._join(waiting)
+        position = balancing.position(self._clock(), priority, next(self._numbers), ageing=self._limits.ageing)
+        waiting = _Waiting(position, size, priority, avoid, never, asyncio.get_running_loop().create_future())
+        self._enqueue(waiting)
         try:
-            return await waiting.place
+            return await waiting.slot
         except asyncio.CancelledError:
-            self._give_up(waiting)
+            self._cancel(waiting)
             raise
 
     def eject(self, replica_id: str) -> None:
-        """Its connection broke: for a moment it gets nothing that another one can take. It looks idle, being dead."""
-        if replica_id in self._seats:
-            self._resting[replica_id] = max(self._resting.get(replica_id, 0.0), self._clock() + PROBE_PAUSE_SECONDS)
+        """Avoids a replica for a moment after its connection broke: a dead replica would look idle.
+
+        It still gets requests that no other replica can take.
+        """
+        if replica_id in self._slots:
+            self._ejected_until[replica_id] = max(
+                self._ejected_until.get(replica_id, 0.0), self._clock() + PROBE_PAUSE_SECONDS
+            )
 
     def record_failure(self, replica_id: str) -> bool:
-        """It failed. After some failures in a row it gets nothing, for longer each time, that another one can take.
+        """Counts a failure. After some in a row the replica is ejected, for longer each time.
 
-        True when that begins. An answer makes good for all of them; what fails while it rests, for want of others,
-        does not count.
+        True when an ejection begins. One answer resets the count. Failures during an ejection do not count: the
+        replica then gets only requests that no other one can take.
         """
-        seat = self._seats.get(replica_id)
-        if seat is None or self._resting.get(replica_id, 0.0) > self._clock():
+        slot = self._slots.get(replica_id)
+        if slot is None or self._ejected_until.get(replica_id, 0.0) > self._clock():
             return False
-        seat.failures += 1
-        beyond = seat.failures - EJECT_AFTER_FAILURES + 1
+        slot.failures += 1
+        beyond = slot.failures - EJECT_AFTER_FAILURES + 1
         if beyond < 1:
             return False
-        self._resting[replica_id] = self._clock() + backoff(beyond, PROBE_PAUSE_SECONDS, LONGEST_EJECTION_SECONDS)
+        self._ejected_until[replica_id] = self._clock() + backoff(beyond, PROBE_PAUSE_SECONDS, LONGEST_EJECTION_SECONDS)
         return True
 
     def close(self) -> None:
-        """Nobody is served any more, whoever waits or comes."""
+        """Rejects all requests that wait, and all that come later."""
         self._closed = True
         self.reject_all()
 
     def reject_all(self) -> None:
-        """Whoever waits is told that it is in vain."""
+        """Rejects all requests that wait, with QueueClosed."""
         for waiting in self._heap:
-            self._uncounted(waiting)
-            if not waiting.place.done():
-                waiting.place.set_exception(QueueClosed())
+            self._stop_counting(waiting)
+            if not waiting.slot.done():
+                waiting.slot.set_exception(QueueClosed())
         self._heap.clear()
 
-    def release(self, seat: ReplicaSlot, *, answered: bool) -> None:
-        """Gives the place to the next one."""
-        seat.in_flight -= 1
+    def release(self, slot: ReplicaSlot, *, answered: bool) -> None:
+        """Gives the slot to the next request."""
+        slot.in_flight -= 1
         if answered:
-            seat.failures = 0
-            self._resting.pop(seat.replica_id, None)
-            self._measure()
+            slot.failures = 0
+            self._ejected_until.pop(slot.replica_id, None)
+            self._measure_interval()
         self._serve()
-        if not self.waiting and not any(one.in_flight for one in self._seats.values()):
+        if not self.waiting and not any(slot.in_flight for slot in self._slots.values()):
             self._last_answer = None  # idle time says nothing of the rate
 
     def retry_after(self) -> int:
-        """Seconds until a place is likely free."""
+        """Seconds until a slot is likely free."""
         return balancing.retry_after(self.waiting, 1 / self._interval if self._interval else 0.0)
 
-    def _free(self, avoid: Collection[str], never: Collection[str]) -> ReplicaSlot | None:
-        at = self._clock()
-        resting = {one for one, until in self._resting.items() if until > at}
-        seats = [one for one in self._seats.values() if one.replica_id not in never]
-        loads = [ReplicaLoad(one.replica_id, one.in_flight, one.last) for one in seats]
-        chosen = balancing.pick(loads, self._rules.concurrency, resting | set(avoid))
-        return None if chosen is None else self._seats[chosen]
+    def _free_slot(self, avoid: Collection[str], never: Collection[str]) -> ReplicaSlot | None:
+        now = self._clock()
+        ejected = {replica_id for replica_id, until in self._ejected_until.items() if until > now}
+        slots = [slot for slot in self._slots.values() if slot.replica_id not in never]
+        loads = [ReplicaLoad(slot.replica_id, slot.in_flight, slot.last) for slot in slots]
+        chosen = balancing.pick(loads, self._limits.concurrency, ejected | set(avoid))
+        return None if chosen is None else self._slots[chosen]
 
-    def _join(self, waiting: _Waiting) -> None:
-        if len(self._heap) > 2 * self.waiting + MOST_LEFT:  # most of them left
-            self._heap = [one for one in self._heap if not one.place.done()]
+    def _enqueue(self, waiting: _Waiting) -> None:
+        if len(self._heap) > 2 * self.waiting + MAX_CANCELLED:  # most of them were cancelled
+            self._heap = [other for other in self._heap if not other.slot.done()]
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, waiting)
-        waiting.counts = True
+        waiting.counted = True
         self._waiting[waiting.priority] += 1
         self._bytes += waiting.size
         self._serve()
 
     def _serve(self) -> None:
-        passed: list[_Waiting] = []  # who will have none of the replicas that are free
+        passed: list[_Waiting] = []  # requests that may take none of the free replicas
         while self._heap:
             first = self._heap[0]
-            if first.place.done():  # its caller left
+            if first.slot.done():  # it was cancelled
                 heapq.heappop(self._heap)
                 continue
-            seat = self._free(first.avoid, first.never)
-            if seat is None and not first.never:
+            slot = self._free_slot(first.avoid, first.never)
+            if slot is None and not first.never:
                 break
             heapq.heappop(self._heap)
-            if seat is None:
+            if slot is None:
                 passed.append(first)
                 continue
-            self._uncounted(first)
-            first.place.set_result(self._sit(seat))
-        for one in passed:
-            heapq.heappush(self._heap, one)
+            self._stop_counting(first)
+            first.slot.set_result(self._occupy(slot))
+        for waiting in passed:
+            heapq.heappush(self._heap, waiting)
 
-    def _uncounted(self, waiting: _Waiting) -> None:
-        """It waits no longer, whoever sees it first."""
-        if waiting.counts:
-            waiting.counts = False
+    def _stop_counting(self, waiting: _Waiting) -> None:
+        """Counts the request as waiting no longer; a second call does nothing."""
+        if waiting.counted:
+            waiting.counted = False
             self._waiting[waiting.priority] -= 1
             self._bytes -= waiting.size
 
-    def _sit(self, seat: ReplicaSlot) -> ReplicaSlot:
-        seat.in_flight += 1
-        seat.last = next(self._numbers)
-        return seat
+    def _occupy(self, slot: ReplicaSlot) -> ReplicaSlot:
+        slot.in_flight += 1
+        slot.last = next(self._numbers)
+        return slot
 
-    def _give_up(self, waiting: _Waiting) -> None:
-        if waiting.place.cancelled() or not waiting.place.done():
-            waiting.place.cancel()
-            self._uncounted(waiting)
-        elif waiting.place.exception() is None:
-            self.release(waiting.place.result(), answered=False)  # its turn came in the same moment
+    def _cancel(self, waiting: _Waiting) -> None:
+        if waiting.slot.cancelled() or not waiting.slot.done():
+            waiting.slot.cancel()
+            self._stop_counting(waiting)
+        elif waiting.slot.exception() is None:
+            self.release(waiting.slot.result(), answered=False)  # it got a slot in the same moment
 
-    def _measure(self) -> None:
-        """The time between two answers, smoothed."""
-        at = self._clock()
+    def _measure_interval(self) -> None:
+        """Smooths the time between two answers."""
+        now = self._clock()
         if self._last_answer is not None:
-            since = max(1e-6, at - self._last_answer)
+            since = max(1e-6, now - self._last_answer)
             before = since if self._interval is None else self._interval
             self._interval = before + RATE_WEIGHT * (since - before)
-        self._last_answer = at
+        self._last_answer = now

@@ -1,11 +1,11 @@
 """How the gateway speaks to one replica: ``POST /infer`` of the model contract, whatever runs behind its address.
 
 ReplicaError
-├── ConnectionBroken    the replica may be gone: another one may be asked
+├── ConnectionBroken    the replica may be gone: another one may be tried
 ├── ReplicaBusy         it sheds load
-├── ReplicaLate         it gave the request up for lateness
+├── ReplicaLate         it stopped the request at its deadline
 ├── ReplicaRefused      the request itself is at fault, in the model's own words
-└── ReplicaFailed       the model broke, or answered what nobody can read
+└── ReplicaFailed       the model failed, or its answer cannot be read
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ from web import memory
 from web.json import work
 from web.json.strict_json import InvalidJSON
 
-INFER: Final = "/infer"
-ALIVE: Final = "/livez"
-ALIVE_SECONDS: Final = 1.0
-"""That are waited for a sign of life; who gives none may still be at work."""
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of an answer."""
+INFER_PATH: Final = "/infer"
+LIVENESS_PATH: Final = "/livez"
+LIVENESS_TIMEOUT_SECONDS: Final = 1.0
+"""Seconds to wait for a sign of life. A replica that gives none may still be at work."""
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""Maximum size of an answer in bytes."""
 MOST_ELEMENTS: Final = 1_000_000
-"""Of an answer, and of what is asked: as many as the model contract takes."""
-IDLE_SECONDS: Final = 30
-"""That a connection is kept without a call; the replica keeps it for longer."""
+"""Maximum elements of a request or an answer: as many as the model contract takes."""
+KEEP_ALIVE_SECONDS: Final = 30
+"""Seconds an idle connection is kept; the replica keeps it for longer."""
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z", re.ASCII)
-LONGEST_MESSAGE: Final = 1000
-CLOSE_LOOK_SECONDS: Final = 0.2
+MAX_MESSAGE_CHARACTERS: Final = 1000
+"""Characters of a model's error message that are passed on."""
+CLOSE_POLL_SECONDS: Final = 0.2
+"""Seconds between two checks whether the calls in flight are answered."""
 
 Item = dict[str, Any]
 """``{"input_data": {...}, "parameters": {...}}``"""
@@ -45,27 +47,27 @@ Result = dict[str, Any]
 
 
 class ReplicaError(Exception):
-    """The root: no results."""
+    """The root: the replica gave no results."""
 
 
 class ConnectionBroken(ReplicaError):
-    """Not connected, or disconnected before the answer's end."""
+    """The connection failed, or broke before the answer's end."""
 
 
 class NotConnected(ConnectionBroken):
-    """Nothing was sent: to ask another one repeats nothing."""
+    """Nothing was sent: trying another replica repeats nothing."""
 
 
 class ReplicaBusy(ReplicaError):
-    """429 or 503."""
+    """The replica answered 429 or 503."""
 
 
 class ReplicaLate(ReplicaError):
-    """504."""
+    """The replica answered 504."""
 
 
 class ReplicaRefused(ReplicaError):
-    """Another 4xx, with the model's code and message."""
+    """The replica answered another 4xx, with the model's code and message."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -74,21 +76,21 @@ class ReplicaRefused(ReplicaError):
 
 
 class ReplicaFailed(ReplicaError):
-    """Another 5xx, or no results of the contract."""
+    """The replica answered another 5xx, or anything but results of the contract."""
 
 
 class ReplicaClient:
     """Connections to one replica."""
 
     def __init__(self, address: str, headers: Callable[[], Mapping[str, str]] = dict) -> None:
-        """``headers`` go to this address with each request, and nowhere else: no redirect is followed."""
+        """``headers`` are sent to this address with each request, and nowhere else: no redirect is followed."""
         path = address.removeprefix("unix:")
         unix = path != address
         self._socket = SocketPath(path if unix else "")
         connector = (
-            aiohttp.UnixConnector(self._socket.path, limit=0, keepalive_timeout=IDLE_SECONDS)
+            aiohttp.UnixConnector(self._socket.path, limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
             if unix
-            else aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)
+            else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
         )
         self._url = "http://replica" if unix else address
         # The deadline is the caller's: the gateway cancels. No cookies, no proxies, none of the caller's headers.
@@ -102,33 +104,33 @@ class ReplicaClient:
         self._in_flight = 0
 
     async def infer(self, items: Sequence[Item], request_id: str) -> list[Result]:
-        """A result for each item, in order. Raises ReplicaError."""
-        own = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
-        headers = {**self._headers(), **own}
+        """Returns a result for each item, in order. Raises ReplicaError."""
+        standard = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
+        headers = {**self._headers(), **standard}
         body = await work.dumps({"requests": list(items)})
         self._in_flight += 1
         try:
             async with self._session.post(
-                self._url + INFER, data=body, headers=headers, allow_redirects=False
+                self._url + INFER_PATH, data=body, headers=headers, allow_redirects=False
             ) as answer:
                 return await _results(answer.status, await _read(answer), len(items))
         except aiohttp.ClientResponseError as error:
             raise ReplicaFailed("the answer is not HTTP") from error
         except aiohttp.ClientConnectorError as error:
             if exhaustion.in_connecting(error):
-                raise ReplicaBusy(503) from error  # nothing is wrong with the replica: nobody else is asked
+                raise ReplicaBusy(503) from error  # this process has run out of something, so no other replica is tried
             raise NotConnected(type(error).__name__) from error
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionBroken(type(error).__name__) from error
         finally:
             self._in_flight -= 1
 
-    async def meet(self) -> None:
-        """Raises NotConnected where nobody is. Whoever answers anything, or is slow, is there."""
+    async def check_alive(self) -> None:
+        """Raises NotConnected where nothing listens. A replica that answers anything, or is slow, is alive."""
         try:
             async with (
-                asyncio.timeout(ALIVE_SECONDS),
-                self._session.get(self._url + ALIVE, headers=self._headers(), allow_redirects=False),
+                asyncio.timeout(LIVENESS_TIMEOUT_SECONDS),
+                self._session.get(self._url + LIVENESS_PATH, headers=self._headers(), allow_redirects=False),
             ):
                 pass
         except (TimeoutError, aiohttp.ClientResponseError):
@@ -137,28 +139,28 @@ class ReplicaClient:
             raise NotConnected(type(error).__name__) from error
 
     async def close_when_idle(self) -> None:
-        """Ends its connections when the calls in flight are answered; each has a deadline of its own."""
+        """Closes the connections when the calls in flight are answered; each has a deadline of its own."""
         try:
             while self._in_flight:  # noqa: ASYNC110 - once for each replica that ends
-                await asyncio.sleep(CLOSE_LOOK_SECONDS)
+                await asyncio.sleep(CLOSE_POLL_SECONDS)
         finally:
             await self.close()
 
     async def close(self) -> None:
-        """Ends its connections, also those of calls in flight."""
+        """Closes the connections, also those of calls in flight."""
         await self._session.close()
         self._socket.close()
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    if (answer.content_length or 0) > MOST_BYTES:
+    if (answer.content_length or 0) > MAX_ANSWER_BYTES:
         raise ReplicaFailed("the answer is too large")
     pieces: list[bytes] = []
     size = 0
     async for piece in answer.content.iter_any():
         size += len(piece)
         memory.hold(len(piece))
-        if size > MOST_BYTES:
+        if size > MAX_ANSWER_BYTES:
             raise ReplicaFailed("the answer is too large")
         pieces.append(piece)
     return b"".join(pieces)
@@ -170,14 +172,14 @@ async def _results(status: int, body: bytes, count: int) -> list[Result]:
     if status == 504:
         raise ReplicaLate(status)
     try:
-        told = await work.loads(body, MOST_ELEMENTS)
+        payload = await work.loads(body, MOST_ELEMENTS)
     except InvalidJSON as error:
         raise ReplicaFailed("the answer is not JSON") from error
     if 400 <= status < 500:
-        raise _refusal(told)
-    if status != 200 or not isinstance(told, list) or len(told) != count or not all(map(_is_result, told)):
+        raise _refusal(payload)
+    if status != 200 or not isinstance(payload, list) or len(payload) != count or not all(map(_is_result, payload)):
         raise ReplicaFailed(f"status {status}, and no list of {count} results")
-    return told
+    return payload
 
 
 def _is_result(value: object) -> bool:
@@ -190,18 +192,18 @@ def _is_result(value: object) -> bool:
     )
 
 
-def _refusal(told: object) -> ReplicaRefused:
+def _refusal(payload: object) -> ReplicaRefused:
     """From our runners' shape ``{"error": message, "code": code}``, or BentoML's list of one ``{"error": message}``."""
-    value = told[0] if isinstance(told, list) and told else told
+    value = payload[0] if isinstance(payload, list) and payload else payload
     value = value if isinstance(value, dict) else {}
     return ReplicaRefused(code_of(value.get("code")), message_of(value.get("error")))
 
 
 def code_of(value: object) -> str:
-    """A model's code, if it is one."""
+    """A model's error code; ``INVALID_INPUT`` for a value that is none."""
     return value if isinstance(value, str) and _CODE.match(value) else "INVALID_INPUT"
 
 
 def message_of(value: object) -> str:
-    """A model's message, not longer than people read."""
-    return value[:LONGEST_MESSAGE] if isinstance(value, str) else "the model refuses this input"
+    """A model's error message, cut to ``MAX_MESSAGE_CHARACTERS``; a general one for a value that is none."""
+    return value[:MAX_MESSAGE_CHARACTERS] if isinstance(value, str) else "the model refuses this input"

@@ -1,4 +1,4 @@
-"""The models as the gateway knows them: a line before each, and connections to its replicas. Kept in memory."""
+"""The models as the gateway knows them, in memory: a queue for each, and connections to its replicas."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from management.errors import ModelGaveUp, ModelNotReady, ModelStopped
 from management.gateway.queue import QueueLimits, RequestQueue
 from management.gateway.replica_client import ReplicaClient
 
-FIRST_START: Final = 5.0
-"""Seconds that a model's start is taken to last before one was measured."""
-LATEST_RETRY: Final = 60
+UNMEASURED_START_SECONDS: Final = 5.0
+"""Seconds a model's start is assumed to take until one is measured."""
+LONGEST_RETRY_SECONDS: Final = 60
+"""Longest ``Retry-After``, in seconds."""
 
 
 @dataclass
@@ -28,78 +29,78 @@ class Route:
     deployment: Deployment
     queue: RequestQueue
     clients: dict[str, ReplicaClient] = field(default_factory=dict)
-    start_seconds: float = FIRST_START
-    """How long the last replica took to become ready."""
+    start_seconds: float = UNMEASURED_START_SECONDS
+    """Seconds the last replica took to become ready."""
     last_request_at: float = 0.0
     """Unix time of the last request."""
     counters: ModelCounters = field(default_factory=ModelCounters)
-    """Gone with the deployment, as its series are."""
+    """Dropped with the deployment, as its metrics' series are."""
 
     @property
     def model_id(self) -> str:
-        """The deployment's."""
+        """The id that callers use."""
         return self.deployment.model_id
 
     def not_ready(self) -> ModelNotReady:
         """The error while nothing is ready; with ``Retry-After`` only where time alone helps."""
-        about = {"model_id": self.model_id}
+        details = {"model_id": self.model_id}
         if self.deployment.failed:
-            return ModelGaveUp(about)
+            return ModelGaveUp(details)
         if self.deployment.replicas == 0 and not self.deployment.scaled_to_zero:
-            return ModelStopped(about)
-        return ModelNotReady(about, retry_after=max(1, min(LATEST_RETRY, ceil(self.start_seconds))))
+            return ModelStopped(details)
+        return ModelNotReady(details, retry_after=max(1, min(LONGEST_RETRY_SECONDS, ceil(self.start_seconds))))
 
 
 class RouteTable:
-    """Every model's."""
+    """The routes of all models, by id."""
 
-    def __init__(self, rules: QueueLimits, headers: Headers = no_headers) -> None:
-        """``headers`` are what a replica wants with each request."""
-        self._rules, self._headers = rules, headers
+    def __init__(self, limits: QueueLimits, headers: Headers = no_headers) -> None:
+        """``headers`` are the HTTP headers that a replica needs with each request."""
+        self._limits, self._headers = limits, headers
         self._routes: dict[str, Route] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     def get(self, model_id: str) -> Route | None:
-        """The route to that model."""
+        """The route to that model; None for one that is not known."""
         return self._routes.get(model_id)
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self._routes.values())
 
     def learn(self, deployments: Iterable[Deployment], ready: Iterable[Replica]) -> None:
-        """Which models there are, and which of their replicas requests may be sent to, from now on."""
-        wanted = {one.model_id: one for one in deployments if not one.deletion}
-        replicas: dict[str, dict[str, Replica]] = {one.id: {} for one in wanted.values()}
-        for one in ready:
-            if one.deployment_id in replicas:
-                replicas[one.deployment_id][one.id] = one
+        """Replaces the known models and their ready replicas, which are all that requests are sent to."""
+        desired = {deployment.model_id: deployment for deployment in deployments if not deployment.deletion}
+        replicas: dict[str, dict[str, Replica]] = {deployment.id: {} for deployment in desired.values()}
+        for replica in ready:
+            if replica.deployment_id in replicas:
+                replicas[replica.deployment_id][replica.id] = replica
         for model_id in list(self._routes):
-            # A new deployment of an old name shares nothing with it: neither replicas nor who waits for them.
-            if model_id not in wanted or wanted[model_id].id != self._routes[model_id].deployment.id:
+            # A new deployment under an old name shares neither the replicas nor the waiting requests of the old one.
+            if model_id not in desired or desired[model_id].id != self._routes[model_id].deployment.id:
                 gone = self._routes.pop(model_id)
                 self._set_replicas(gone, {})
                 gone.queue.close()
-        for model_id, deployment in wanted.items():
-            route = self._routes.setdefault(model_id, Route(deployment, RequestQueue(self._rules)))
+        for model_id, deployment in desired.items():
+            route = self._routes.setdefault(model_id, Route(deployment, RequestQueue(self._limits)))
             route.deployment = deployment
             self._set_replicas(route, replicas[deployment.id])
             if not route.queue.replica_ids and not deployment.may_become_ready:
-                route.queue.reject_all()  # a crash is waited for; a model that was stopped, or given up, is not
+                route.queue.reject_all()  # requests wait out a crash, but not a stopped or failed model
 
     def _set_replicas(self, route: Route, replicas: Mapping[str, Replica]) -> None:
         if route.queue.replica_ids == replicas.keys():
             return
-        for gone in route.clients.keys() - replicas.keys():
-            self._close_later(route.clients.pop(gone))
-        for new in replicas.keys() - route.clients.keys():
-            replica = replicas[new]
-            route.clients[new] = ReplicaClient(replica.address, partial(self._headers, replica))
+        for replica_id in route.clients.keys() - replicas.keys():
+            self._close_when_idle(route.clients.pop(replica_id))
+        for replica_id in replicas.keys() - route.clients.keys():
+            replica = replicas[replica_id]
+            route.clients[replica_id] = ReplicaClient(replica.address, partial(self._headers, replica))
             if replica.ready_at is not None:
                 route.start_seconds = (replica.ready_at - replica.created_at).total_seconds()
         route.queue.set_replicas(set(replicas))
 
-    def _close_later(self, client: ReplicaClient) -> None:
-        """When its calls in flight are answered: closing a session breaks them."""
+    def _close_when_idle(self, client: ReplicaClient) -> None:
+        """Closes the client when its calls in flight are answered: closing a session breaks them."""
         task = asyncio.create_task(client.close_when_idle())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)

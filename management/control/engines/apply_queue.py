@@ -1,4 +1,4 @@
-"""Gives an engine its orders, each in a task of its own: one may last for as long as a model takes to be sent there."""
+"""Applies specs to an engine, each in a task of its own: one may take as long as the upload of a model."""
 
 from __future__ import annotations
 
@@ -15,102 +15,102 @@ from management.domain.clock import Clock
 from management.errors import BackendUnavailable
 
 MAX_ATTEMPTS: Final = 8
-"""Of one order that the engine takes and does not show: each costs a roll-out there."""
-LONGEST_PAUSE: Final = 60.0
-"""Seconds between two tries at most."""
-UNKEPT: Final = "the engine takes the order, and does not keep it"
+"""Attempts to apply a spec that the engine accepts but never reports; each triggers a roll-out."""
+MAX_PAUSE_SECONDS: Final = 60.0
+"""Longest pause in seconds between two attempts."""
+NOT_KEPT: Final = "the engine accepts the spec, but does not keep it"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Given:
-    order: EngineSpec
-    tries: int = 0
-    next_at: float = 0.0
-    taken_at: float | None = None
+class _Submission:
+    spec: EngineSpec
+    attempts: int = 0
+    retry_at: float = 0.0
+    accepted_at: float | None = None
     task: asyncio.Task[None] | None = None
     refusal: str | None = None
 
 
 class ApplyQueue:
-    """The last order of each deployment, and what came of it."""
+    """The last spec of each deployment, and its outcome."""
 
     def __init__(self, engine: Engine, clock: Clock, retry_seconds: float, done: Callable[[], None]) -> None:
-        """``done`` is called when one was taken, refused, or could not be given."""
+        """``done`` is called when a spec was accepted, was refused, or could not be applied."""
         self._engine, self._clock, self._retry_seconds, self._done = engine, clock, retry_seconds, done
-        self._given: dict[str, _Given] = {}
+        self._submissions: dict[str, _Submission] = {}
 
-    def submit(self, order: EngineSpec) -> None:
-        """Gives it, unless that is under way or was tried a moment ago; another one of the deployment is given up."""
-        given = self._given.get(order.deployment_id)
-        if given is None or given.order != order:
-            if given is not None and given.task is not None:
-                given.task.cancel()  # which ends what it had begun; this one is given after it
+    def submit(self, spec: EngineSpec) -> None:
+        """Applies the spec, unless that is under way or a pause is not over; cancels another one of the deployment."""
+        submission = self._submissions.get(spec.deployment_id)
+        if submission is None or submission.spec != spec:
+            if submission is not None and submission.task is not None:
+                submission.task.cancel()  # this spec follows when the engine has ended the old one
                 return
-            given = self._given[order.deployment_id] = _Given(order)
-        if given.task is None and self._clock.steady() >= given.next_at:
-            given.task = asyncio.create_task(self._give(given))
+            submission = self._submissions[spec.deployment_id] = _Submission(spec)
+        if submission.task is None and self._clock.steady() >= submission.retry_at:
+            submission.task = asyncio.create_task(self._apply(submission))
 
-    async def _give(self, given: _Given) -> None:
+    async def _apply(self, submission: _Submission) -> None:
         failures = 1
         try:
-            if given.tries >= MAX_ATTEMPTS:
-                raise LaunchRefused(UNKEPT)
-            await self._engine.apply(given.order)
-            given.tries += 1
-            given.taken_at = self._clock.steady()
-            failures += given.tries  # an order that is taken and not shown costs a roll-out each time
+            if submission.attempts >= MAX_ATTEMPTS:
+                raise LaunchRefused(NOT_KEPT)
+            await self._engine.apply(submission.spec)
+            submission.attempts += 1
+            submission.accepted_at = self._clock.steady()
+            failures += submission.attempts  # a spec that is accepted but not reported triggers a roll-out each time
         except LaunchRefused as refused:
-            given.refusal = str(refused)
+            submission.refusal = str(refused)
         except BackendUnavailable as error:
-            logger.warning("model %s: its order could not be given: %s", given.order.model_id, error.details)
-        except Exception:  # it is tried again
-            logger.exception("model %s: its order could not be given", given.order.model_id)
+            logger.warning("model %s: its spec could not be applied: %s", submission.spec.model_id, error.details)
+        except Exception:  # the next turn tries again
+            logger.exception("model %s: its spec could not be applied", submission.spec.model_id)
         finally:
-            given.next_at = self._clock.steady() + backoff(failures, self._retry_seconds, LONGEST_PAUSE)
-            given.task = None
+            submission.retry_at = self._clock.steady() + backoff(failures, self._retry_seconds, MAX_PAUSE_SECONDS)
+            submission.task = None
             self._done()
 
-    def refusal(self, order: EngineSpec) -> str | None:
-        """Why this order was refused, told once."""
-        given = self._given.get(order.deployment_id)
-        if given is None or given.refusal is None:
+    def refusal(self, spec: EngineSpec) -> str | None:
+        """Why this spec was refused; None if it was not. A second call returns None."""
+        submission = self._submissions.get(spec.deployment_id)
+        if submission is None or submission.refusal is None:
             return None
-        del self._given[order.deployment_id]
-        return given.refusal if given.order == order else None
+        del self._submissions[spec.deployment_id]
+        return submission.refusal if submission.spec == spec else None
 
     def confirmed(self, deployment_id: str) -> None:
-        """The engine shows what it was told: the next order is a first try."""
-        given = self._given.get(deployment_id)
-        if given is not None and given.task is None:
-            del self._given[deployment_id]
+        """Forgets the attempts, because the engine reports the spec: the next spec starts afresh."""
+        submission = self._submissions.get(deployment_id)
+        if submission is not None and submission.task is None:
+            del self._submissions[deployment_id]
 
-    def in_grace(self, order: EngineSpec, seconds: float) -> bool:
-        """Whether it was taken less than so long ago, or is being given, and the engine has not moved since."""
-        given = self._given.get(order.deployment_id)
-        if given is None or given.order != order:
+    def in_grace(self, spec: EngineSpec, seconds: float) -> bool:
+        """Whether the spec is being applied, or was accepted less than this time ago and is not confirmed."""
+        submission = self._submissions.get(spec.deployment_id)
+        if submission is None or submission.spec != spec:
             return False
-        return given.task is not None or (given.taken_at or -seconds) + seconds > self._clock.steady()
+        return submission.task is not None or (submission.accepted_at or -seconds) + seconds > self._clock.steady()
 
     def under_way(self) -> bool:
-        """Whether anything is being given."""
-        return any(one.task is not None for one in self._given.values())
+        """Whether any spec is being applied."""
+        return any(submission.task is not None for submission in self._submissions.values())
 
     async def drop(self, deployment_id: str) -> None:
-        """Nothing of this deployment is given any more, from the return on."""
-        given = self._given.get(deployment_id)
-        if given is not None:
-            await _over(given)
-            self._given.pop(deployment_id, None)
+        """Cancels and forgets the spec of this deployment."""
+        submission = self._submissions.get(deployment_id)
+        if submission is not None:
+            await _cancel(submission)
+            self._submissions.pop(deployment_id, None)
 
     async def close(self) -> None:
-        """Gives up whatever is under way."""
-        for one in list(self._given):
-            await self.drop(one)
+        """Cancels and forgets all specs."""
+        for deployment_id in list(self._submissions):
+            await self.drop(deployment_id)
 
 
-async def _over(given: _Given) -> None:
-    if given.task is not None:
-        given.task.cancel()
-        await asyncio.gather(given.task, return_exceptions=True)
+async def _cancel(submission: _Submission) -> None:
+    if submission.task is not None:
+        submission.task.cancel()
+        await asyncio.gather(submission.task, return_exceptions=True)

@@ -1,9 +1,9 @@
-"""What to do next for one deployment that an engine keeps: wish against condition, as data. No clock, no database here.
+"""What to do next for one deployment that an engine keeps: desired state against the engine's status. No clock, no I/O.
 
 An engine counts, starts and replaces replicas by itself. The records follow it: they hold as many replicas as answer
-there, all with the one address of the engine's own entrance, so that everybody else finds what a supervisor would have
-written. A decision about the wish is written down alone, and its consequences at the next look: a kill between two of
-them leaves nothing half done.
+there, all with the one address of the engine's own entrance, so that all other parts find the same records as under a
+supervisor. A decision about the desired state is recorded alone, and its consequences in the next turn: a kill between
+the two leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -16,49 +16,51 @@ from management.backends.engine import EnginePhase, EngineSpec, EngineStatus
 from management.control.evaluation import MarkFailed, RemoveRecord, RollBack
 from management.domain.records import Deletion, Deployment, Replica, ReplicaState
 
-ELSEWHERE: Final = "somebody else ended it where it runs"
-GONE: Final = "it is gone where it ran"
+STOPPED_ELSEWHERE: Final = "it was stopped on the platform where it runs"
+"""Reason recorded for a deployment that was ended on the engine's platform, past this API."""
+GONE: Final = "it is gone from the platform where it ran"
+"""Reason recorded for replicas that the engine no longer has."""
 
 
 @dataclass(frozen=True)
 class Apply:
-    """Give the engine the order."""
+    """Apply the spec to the engine."""
 
 
 @dataclass(frozen=True)
 class Suspend:
-    """Have the engine end its replicas."""
+    """Have the engine stop its replicas."""
 
 
 @dataclass(frozen=True)
 class Delete:
-    """Have the engine forget it."""
+    """Have the engine delete the deployment."""
 
     force: bool
 
 
 @dataclass(frozen=True)
 class MarkStable:
-    """The wanted revision serves: it is what a failed update falls back to, and earlier failures are forgotten."""
+    """Mark the target revision as stable, the one that a failed update rolls back to, and forget earlier failures."""
 
 
 @dataclass(frozen=True)
 class AdoptReplicas:
-    """The engine chose this number of replicas, as it may."""
+    """Record the number of replicas that the engine chose within its limits."""
 
     replicas: int
 
 
 @dataclass(frozen=True)
 class RecordStarting:
-    """Record so many replicas of the wanted revision, which are starting."""
+    """Record this number of starting replicas of the target revision."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class ChangeState:
-    """Record that these replicas came into another state."""
+    """Record that these replicas are in another state."""
 
     replica_ids: tuple[str, ...]
     state: ReplicaState
@@ -81,173 +83,178 @@ EngineAction = (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one look at a deployment came to."""
+    """What one turn observed of a deployment."""
 
     status: EngineStatus
     spec: EngineSpec
-    """What the engine should have by now."""
+    """The spec that the engine should have."""
     idle: bool = True
-    """Whether no request is in flight to replicas that drain, or none is waited for any longer."""
+    """Whether no request is in flight to draining replicas, or the time for them is up."""
     lasting: bool = False
-    """Whether it has been unhealthy for longer than anybody waits."""
+    """Whether the deployment has been unhealthy for longer than a start may take."""
 
     @property
     def applied(self) -> bool:
-        """Whether the engine holds the order."""
+        """Whether the engine has the desired spec."""
         return self.status.mark == self.spec.mark
 
 
 def spec_of(deployment: Deployment, now: float) -> EngineSpec:
-    """The order for a deployment that is wanted: a number that somebody chose holds for a while, then the limits do."""
+    """The spec for a deployment: with the number that a caller chose while autoscaling is paused, else its limits."""
     scaling = deployment.target.config.scaling
-    held = deployment.autoscaling_paused_until is not None and now < deployment.autoscaling_paused_until
-    least, most = (deployment.replicas,) * 2 if held else (scaling.min_replicas, scaling.max_replicas)
+    paused = deployment.autoscaling_paused_until is not None and now < deployment.autoscaling_paused_until
+    least, most = (deployment.replicas,) * 2 if paused else (scaling.min_replicas, scaling.max_replicas)
     return EngineSpec(deployment.id, deployment.model_id, deployment.target, least, max(1, most))
 
 
-def plan_engine(deployment: Deployment, replicas: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    """The steps for one deployment, whose replicas these are, oldest first."""
-    alive = [one for one in replicas if one.state.alive]
+def plan_engine(deployment: Deployment, replicas: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    """The actions for one deployment, whose replicas these are, oldest first."""
+    alive = [replica for replica in replicas if replica.state.alive]
     if deployment.deletion:
-        return _removal(deployment.deletion, alive, sight)
+        return _delete(deployment.deletion, alive, snapshot)
     if deployment.replicas == 0:
-        return _ending(alive, sight, Suspend())
-    drained = _move([one for one in alive if not one.state.active], ReplicaState.GONE)
-    rows = [one for one in alive if one.state.active]
+        return _end(alive, snapshot, Suspend())
+    drained = _change_state([replica for replica in alive if not replica.state.active], ReplicaState.GONE)
+    rows = [replica for replica in alive if replica.state.active]
     if deployment.failed:
-        return [*drained, *_resigned(deployment, rows, sight)]
-    return [*drained, *_wanted(deployment, rows, sight)]
+        return [*drained, *_plan_failed(deployment, rows, snapshot)]
+    return [*drained, *_plan_desired(deployment, rows, snapshot)]
 
 
-def _removal(removal: Deletion, alive: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    if sight.status.phase is EnginePhase.ABSENT:
-        return _move(alive, ReplicaState.GONE) or [RemoveRecord()]
-    if removal is Deletion.FORCED:
-        return [*_move(alive, ReplicaState.GONE), Delete(force=True)]
-    return _ending(alive, sight, Delete(force=False))
+def _delete(deletion: Deletion, alive: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    if snapshot.status.phase is EnginePhase.ABSENT:
+        return _change_state(alive, ReplicaState.GONE) or [RemoveRecord()]
+    if deletion is Deletion.FORCED:
+        return [*_change_state(alive, ReplicaState.GONE), Delete(force=True)]
+    return _end(alive, snapshot, Delete(force=False))
 
 
-def _ending(alive: Sequence[Replica], sight: Snapshot, last: Suspend | Delete) -> list[EngineAction]:
-    """No new requests, then none in flight, then the engine is told."""
-    if wanted := [one for one in alive if one.state.active]:
-        begun = [one for one in wanted if one.state is not ReplicaState.STARTING]
-        never = [one for one in wanted if one.state is ReplicaState.STARTING]
-        return [*_move(begun, ReplicaState.DRAINING), *_move(never, ReplicaState.GONE)]
-    if not sight.status.phase.serves:
-        ended = _move(alive, ReplicaState.GONE)
+def _end(alive: Sequence[Replica], snapshot: Snapshot, last: Suspend | Delete) -> list[EngineAction]:
+    """Drains the replicas first, and has the engine end them when no request is in flight."""
+    if active := [replica for replica in alive if replica.state.active]:
+        serving = [replica for replica in active if replica.state is not ReplicaState.STARTING]
+        starting = [replica for replica in active if replica.state is ReplicaState.STARTING]
+        return [*_change_state(serving, ReplicaState.DRAINING), *_change_state(starting, ReplicaState.GONE)]
+    if not snapshot.status.phase.serves:
+        ended = _change_state(alive, ReplicaState.GONE)
         return ended if isinstance(last, Suspend) else [*ended, last]
-    return [last] if sight.idle or not alive else []
+    return [last] if snapshot.idle or not alive else []
 
 
-def _resigned(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    """Of what was given up, the rows follow what is left of it; it is taken up again when it serves after all."""
-    if sight.applied and sight.status.phase is EnginePhase.RUNNING:
+def _plan_failed(deployment: Deployment, rows: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    """The records of a failed deployment follow what still answers; it is marked stable when it serves after all."""
+    if snapshot.applied and snapshot.status.phase is EnginePhase.RUNNING:
         return [MarkStable()]
-    if sight.status.phase is EnginePhase.PENDING and sight.applied:
+    if snapshot.status.phase is EnginePhase.PENDING and snapshot.applied:
         return []
-    answering = sight.status.ready or 0 if sight.status.phase.serves else 0
-    if sight.status.phase is EnginePhase.RUNNING:  # by the order before
-        answering = max(1, len(rows) if sight.status.ready is None else answering)
-    ready = [one for one in rows if one.state is ReplicaState.READY][:answering]
-    return _move(
-        [one for one in rows if one not in ready], ReplicaState.FAILED, sight.status.reason or deployment.reason
-    )
+    answering = snapshot.status.ready or 0 if snapshot.status.phase.serves else 0
+    if snapshot.status.phase is EnginePhase.RUNNING:  # with the spec before
+        answering = max(1, len(rows) if snapshot.status.ready is None else answering)
+    ready = [replica for replica in rows if replica.state is ReplicaState.READY][:answering]
+    lost = [replica for replica in rows if replica not in ready]
+    return _change_state(lost, ReplicaState.FAILED, snapshot.status.reason or deployment.reason)
 
 
-def _wanted(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    standing = sight.status.phase
-    if not standing.serves:
-        return _missing(deployment, rows, sight)
-    if sight.status.mark is None:  # it was made a moment ago
-        return _awaited(deployment, rows, sight)
-    if not sight.applied:
-        return [Apply(), *_awaited(deployment, rows, sight)]
-    match standing:
+def _plan_desired(deployment: Deployment, rows: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    phase = snapshot.status.phase
+    if not phase.serves:
+        return _plan_missing(deployment, rows, snapshot)
+    if snapshot.status.mark is None:  # the engine has just created it
+        return _plan_pending(deployment, rows, snapshot)
+    if not snapshot.applied:
+        return [Apply(), *_plan_pending(deployment, rows, snapshot)]
+    match phase:
         case EnginePhase.RUNNING:
-            steps = _running(deployment, rows, sight)
+            steps = _plan_running(deployment, rows, snapshot)
         case EnginePhase.PENDING:
-            steps = _awaited(deployment, rows, sight)
-        case EnginePhase.UNHEALTHY if not sight.lasting or (sight.status.ready and deployment.is_stable):
-            steps = _silent(deployment, rows, sight)
+            steps = _plan_pending(deployment, rows, snapshot)
+        case EnginePhase.UNHEALTHY if not snapshot.lasting or (snapshot.status.ready and deployment.is_stable):
+            steps = _plan_unhealthy(deployment, rows, snapshot)
         case _ if rows:
-            steps = [rollback_or_fail(deployment, sight.status.reason)]
-        case _:  # it had been given up, and is wished anew
-            steps = [Apply(), *_awaited(deployment, rows, sight)]
+            steps = [rollback_or_fail(deployment, snapshot.status.reason)]
+        case _:  # it had failed, and its desired state has changed since
+            steps = [Apply(), *_plan_pending(deployment, rows, snapshot)]
     return steps
 
 
-def _missing(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    """Nothing of it answers, and nothing is on its way."""
-    standing = sight.status.phase
-    served = [one for one in rows if one.state is not ReplicaState.STARTING]
-    if served and sight.applied and standing is not EnginePhase.ABSENT:
-        return [MarkFailed(ELSEWHERE)]
-    lost = _move(served, ReplicaState.FAILED, GONE)
-    begun = [one for one in rows if one not in served]
-    told: list[EngineAction] = [] if standing is EnginePhase.ENDING else [Apply()]  # what ends cannot be started yet
-    return [*lost, *told, *_awaited(deployment, begun, sight)]
+def _plan_missing(deployment: Deployment, rows: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    """No replica answers, and none is on its way."""
+    phase = snapshot.status.phase
+    served = [replica for replica in rows if replica.state is not ReplicaState.STARTING]
+    if served and snapshot.applied and phase is not EnginePhase.ABSENT:
+        return [MarkFailed(STOPPED_ELSEWHERE)]
+    lost = _change_state(served, ReplicaState.FAILED, GONE)
+    starting = [replica for replica in rows if replica not in served]
+    applied: list[EngineAction] = [] if phase is EnginePhase.ENDING else [Apply()]  # first it has to end
+    return [*lost, *applied, *_plan_pending(deployment, starting, snapshot)]
 
 
 def rollback_or_fail(deployment: Deployment, reason: str) -> RollBack | MarkFailed:
-    """What follows when the wanted revision does not come to serve."""
+    """The decision for a target revision that does not become ready."""
     return RollBack(reason) if deployment.last_stable and not deployment.is_stable else MarkFailed(reason)
 
 
-def _awaited(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    """The wanted revision is on its way; what serves goes on serving."""
-    fresh, old = _parted(deployment, rows)
-    never = [one for one in old if one.state is ReplicaState.STARTING]
-    return [*_move(never, ReplicaState.GONE), *_open(max(1, sight.spec.least) - len(fresh))]
+def _plan_pending(deployment: Deployment, rows: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    """The target revision is on its way; replicas that serve go on serving."""
+    current, outdated = _by_revision(deployment, rows)
+    starting = [replica for replica in outdated if replica.state is ReplicaState.STARTING]
+    return [*_change_state(starting, ReplicaState.GONE), *_record_starting(max(1, snapshot.spec.least) - len(current))]
 
 
-def _silent(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    """Some of it does not answer: as many rows as do get requests, and none more where it never served."""
-    serving = [one for one in rows if one.state is ReplicaState.READY]
-    resting = [one for one in rows if one.state is ReplicaState.UNRESPONSIVE]
-    ready = len(serving) if sight.status.ready is None else sight.status.ready
+def _plan_unhealthy(deployment: Deployment, rows: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    """As many rows get requests as replicas answer. A revision that never served gets no more than before."""
+    serving = [replica for replica in rows if replica.state is ReplicaState.READY]
+    unresponsive = [replica for replica in rows if replica.state is ReplicaState.UNRESPONSIVE]
+    ready = len(serving) if snapshot.status.ready is None else snapshot.status.ready
     more = max(0, ready - len(serving)) if deployment.is_stable else 0
-    return [*_move(serving[ready:], ReplicaState.UNRESPONSIVE), *_move(resting[:more], ReplicaState.READY)]
-
-
-def _running(deployment: Deployment, rows: Sequence[Replica], sight: Snapshot) -> list[EngineAction]:
-    """The wanted revision serves, and nothing else does."""
-    fresh, old = _parted(deployment, [one for one in rows if one.address in ("", sight.status.address)])
-    old += [one for one in rows if one not in (*fresh, *old)]  # it is reached by another name now
-    counted, least = sight.status.ready, sight.spec.least
-    ready = max(1, least if counted is None else counted)  # with none, the engine starts one for whoever asks
-    serving = [one for one in fresh if one.state is ReplicaState.READY]
-    coming = [one for one in fresh if one.state is not ReplicaState.READY]
-    promoted = coming[: max(0, ready - len(serving))]
-    waiting = coming[len(promoted) :]
-    awaited = max(0, max(ready, least) - len(serving[:ready]) - len(promoted))
     return [
-        *_move(old, ReplicaState.GONE),
-        *_move(serving[ready:], ReplicaState.GONE),
-        *_move(promoted, ReplicaState.READY),
-        *_move(waiting[awaited:], ReplicaState.GONE),
-        *_open(awaited - len(waiting)),
-        *_learnt(deployment, sight),
+        *_change_state(serving[ready:], ReplicaState.UNRESPONSIVE),
+        *_change_state(unresponsive[:more], ReplicaState.READY),
     ]
 
 
-def _learnt(deployment: Deployment, sight: Snapshot) -> list[EngineAction]:
-    new = not deployment.is_stable or deployment.failures or deployment.reason
-    proved: list[EngineAction] = [MarkStable()] if new else []
-    counted, order = sight.status.ready, sight.spec
-    if not counted or order.least == order.most:
-        return proved
-    number = max(1, min(order.most, max(order.least, counted)))
-    return [*proved, *([AdoptReplicas(number)] if number != deployment.replicas else [])]
+def _plan_running(deployment: Deployment, rows: Sequence[Replica], snapshot: Snapshot) -> list[EngineAction]:
+    """The target revision serves, and no other does."""
+    current, outdated = _by_revision(
+        deployment, [replica for replica in rows if replica.address in ("", snapshot.status.address)]
+    )
+    outdated += [replica for replica in rows if replica not in (*current, *outdated)]  # the address has changed
+    counted, least = snapshot.status.ready, snapshot.spec.least
+    ready = max(1, least if counted is None else counted)  # with none ready, the engine starts one for the next request
+    serving = [replica for replica in current if replica.state is ReplicaState.READY]
+    starting = [replica for replica in current if replica.state is not ReplicaState.READY]
+    promoted = starting[: max(0, ready - len(serving))]
+    waiting = starting[len(promoted) :]
+    expected = max(0, max(ready, least) - len(serving[:ready]) - len(promoted))
+    return [
+        *_change_state(outdated, ReplicaState.GONE),
+        *_change_state(serving[ready:], ReplicaState.GONE),
+        *_change_state(promoted, ReplicaState.READY),
+        *_change_state(waiting[expected:], ReplicaState.GONE),
+        *_record_starting(expected - len(waiting)),
+        *_plan_deployment(deployment, snapshot),
+    ]
 
 
-def _parted(deployment: Deployment, rows: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
-    fresh = [one for one in rows if one.revision.number == deployment.target.number]
-    return fresh, [one for one in rows if one.revision.number != deployment.target.number]
+def _plan_deployment(deployment: Deployment, snapshot: Snapshot) -> list[EngineAction]:
+    newly_stable = not deployment.is_stable or deployment.failures or deployment.reason
+    actions: list[EngineAction] = [MarkStable()] if newly_stable else []
+    counted, spec = snapshot.status.ready, snapshot.spec
+    if not counted or spec.least == spec.most:
+        return actions
+    number = max(1, min(spec.most, max(spec.least, counted)))
+    return [*actions, *([AdoptReplicas(number)] if number != deployment.replicas else [])]
 
 
-def _open(number: int) -> list[EngineAction]:
+def _by_revision(deployment: Deployment, rows: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
+    """The rows of the target revision, and those of others."""
+    current = [replica for replica in rows if replica.revision.number == deployment.target.number]
+    return current, [replica for replica in rows if replica.revision.number != deployment.target.number]
+
+
+def _record_starting(number: int) -> list[EngineAction]:
     return [RecordStarting(number)] if number > 0 else []
 
 
-def _move(rows: Sequence[Replica], state: ReplicaState, reason: str = "") -> list[EngineAction]:
-    return [ChangeState(tuple(one.id for one in rows), state, reason)] if rows else []
+def _change_state(rows: Sequence[Replica], state: ReplicaState, reason: str = "") -> list[EngineAction]:
+    return [ChangeState(tuple(replica.id for replica in rows), state, reason)] if rows else []

@@ -1,6 +1,6 @@
-"""Makes the wishes come true on an engine that keeps replicas by itself: looks, steers, and records what it finds.
+"""Reconciles deployments on an engine that keeps replicas by itself: observes, plans, acts, and records the status.
 
-It has the outside of ``Supervisor``, and one of the two acts in a server: who asks for either need not know which.
+It has the same interface as ``Supervisor``. A server has one of the two, and callers need not know which.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from typing import Final
 
 from management.backends.engine import NOTHING_THERE, Engine, EnginePhase, EngineSpec, EngineStatus
 from management.control import evaluation
-from management.control.demand import (
-    TotalLoad,
-    total_load,
-)
+from management.control.demand import TotalLoad, total_load
 from management.control.engines.apply_queue import ApplyQueue
 from management.control.engines.engine_plan import (
     AdoptReplicas,
@@ -35,29 +32,22 @@ from management.control.engines.engine_plan import (
     rollback_or_fail,
     spec_of,
 )
-from management.control.evaluation import (
-    Evaluation,
-    MarkFailed,
-    RemoveRecord,
-    RollBack,
-    Transition,
-)
+from management.control.evaluation import Evaluation, MarkFailed, RemoveRecord, RollBack, Transition
 from management.control.journal import Journal, LeaseLost
 from management.control.leader_loop import LeaderLoop
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
-from management.gateway.load_reporter import (
-    REPORT_SECONDS,
-)
+from management.gateway.load_reporter import REPORT_SECONDS
 from management.settings import Settings
 
 BUSY_FRACTION: Final = 0.2
-"""Fraction of the time between two looks that passes while something is on its way."""
-QUIET_SECONDS: Final = 2 * REPORT_SECONDS
-"""After which every worker has told what is in flight to a replica that drains."""
-MOVING: Final = (EnginePhase.PENDING, EnginePhase.UNHEALTHY, EnginePhase.ENDING)
-SHOWN: Final = (EnginePhase.PENDING, EnginePhase.UNHEALTHY, EnginePhase.RUNNING)
-"""In which the order that a deployment holds is one that was taken."""
+"""Fraction of the time between two turns that passes while something is on its way."""
+REPORT_DELAY_SECONDS: Final = 2 * REPORT_SECONDS
+"""Seconds until every worker has reported what is in flight to a draining replica."""
+CHANGING_PHASES: Final = (EnginePhase.PENDING, EnginePhase.UNHEALTHY, EnginePhase.ENDING)
+"""Phases that soon change, so that the next turn is soon."""
+CONFIRMING_PHASES: Final = (EnginePhase.PENDING, EnginePhase.UNHEALTHY, EnginePhase.RUNNING)
+"""Phases in which the spec that the engine shows is one that it has accepted."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,21 +56,21 @@ class Reconciler(LeaderLoop):
     """Gives specs to an engine that keeps replicas by itself, and records what the engine shows."""
 
     def __init__(
-        self, ledger: Journal, engine: Engine, settings: Settings, recorded: Callable[[], Awaitable[None]]
+        self, journal: Journal, engine: Engine, settings: Settings, recorded: Callable[[], Awaitable[None]]
     ) -> None:
-        """``recorded`` is called after a look that wrote something down."""
-        super().__init__(ledger, settings.lease_seconds, logger)
+        """``recorded`` is called after a turn that recorded something."""
+        super().__init__(journal, settings.lease_seconds, logger)
         self.idle_seconds, self.busy_seconds = settings.engine_seconds, settings.engine_seconds * BUSY_FRACTION
-        self._ledger, self._engine = ledger, engine
+        self._engine = engine
         self._settings, self._recorded = settings, recorded
         self._queue = ApplyQueue(engine, self._clock, settings.retry_seconds, self.wake)
         self._unhealthy_since: dict[str, float] = {}
-        """Since when deployments have been unhealthy."""
+        """Steady time at which each deployment became unhealthy, by id."""
         self._load: Mapping[str, TotalLoad] = {}
 
     @property
     def retry_seconds(self) -> float:
-        """Seconds until the next step after one that failed."""
+        """Seconds until the next step after a failed one."""
         return self.busy_seconds
 
     async def lease_taken(self) -> None:
@@ -88,157 +78,162 @@ class Reconciler(LeaderLoop):
         self._unhealthy_since.clear()
 
     async def lease_lost(self) -> None:
-        """Gives up orders that are under way: another worker gives them now."""
+        """Cancels specs that are being applied: another worker applies them now."""
         await self._queue.close()
 
     def probe_now(self, replica_id: str) -> None:
-        """Somebody could not reach it: the engine is asked now."""
+        """Has the engine observed at once after a replica could not be reached."""
         self.wake()
 
     async def take_turn(self) -> bool:
-        """One look at everything; True when something is on its way and deserves another look soon.
+        """Observes and reconciles all deployments. True when something is on its way, so that the next turn is soon.
 
-        The engine is looked at first: what is there and no record knows afterwards, nobody will record any more.
+        The engine is observed before the records are read: what it has without a record then, is an orphan.
         """
-        conditions = await self._observed()
-        deployments, replicas = await self._ledger.read()
-        self._load = total_load(await self._ledger.load_reports(), self._clock.unix())
-        own: dict[str, list[Replica]] = defaultdict(list)
-        for one in replicas:
-            own[one.deployment_id].append(one)
-        busy = moved = False
+        statuses = await self._observe()
+        deployments, replicas = await self._journal.read()
+        self._load = total_load(await self._journal.load_reports(), self._clock.unix())
+        by_deployment: dict[str, list[Replica]] = defaultdict(list)
+        for replica in replicas:
+            by_deployment[replica.deployment_id].append(replica)
+        busy = recorded = False
         for deployment in deployments:
-            condition = conditions.pop(deployment.id, NOTHING_THERE)
+            status = statuses.pop(deployment.id, NOTHING_THERE)
             try:
-                moved |= await self._reconcile(deployment, own[deployment.id], condition)
+                recorded |= await self._reconcile(deployment, by_deployment[deployment.id], status)
             except StoreUnavailable:
                 raise
-            except BackendUnavailable as error:  # for this one
+            except BackendUnavailable as error:  # for this deployment alone
                 logger.warning("model %s stays as it is: %s", deployment.model_id, error.details)
-            except Exception:  # one bad model must not be everybody's
-                logger.exception("model %s cannot be looked after", deployment.model_id)
-            busy |= condition.phase in MOVING
-        for condition in conditions.values():
-            await self._end_orphan(condition)
-        if moved:
+            except Exception:  # an error of one model must not stop the others
+                logger.exception("model %s cannot be reconciled", deployment.model_id)
+            busy |= status.phase in CHANGING_PHASES
+        for status in statuses.values():
+            await self._delete_orphan(status)
+        if recorded:
             await self._recorded()
-        return busy or moved or bool(conditions) or self._queue.under_way()
+        return busy or recorded or bool(statuses) or self._queue.under_way()
 
-    async def _end_orphan(self, condition: EngineStatus) -> None:
-        logger.warning("%s is there and nothing is recorded of it: it is ended", condition.name)
-        with suppress(BackendUnavailable):  # it is still there at the next look
-            await self._engine.remove(condition, force=True)
+    async def _delete_orphan(self, status: EngineStatus) -> None:
+        logger.warning("%s runs without a record: it is deleted", status.name)
+        with suppress(BackendUnavailable):  # the next turn tries again
+            await self._engine.remove(status, force=True)
 
-    async def _observed(self) -> dict[str, EngineStatus]:
-        """Its look may take longer than the lease lasts, where the engine is slow to answer: the lease is kept."""
-        looking = asyncio.ensure_future(self._engine.observe())
+    async def _observe(self) -> dict[str, EngineStatus]:
+        """Observes the engine, and renews the lease meanwhile: a slow engine may take longer than the lease lasts."""
+        observing = asyncio.ensure_future(self._engine.observe())
         try:
-            while not (await asyncio.wait({looking}, timeout=self._settings.lease_seconds / 3))[0]:
-                if not await self._ledger.take_lease():
+            while not (await asyncio.wait({observing}, timeout=self._settings.lease_seconds / 3))[0]:
+                if not await self._journal.take_lease():
                     raise LeaseLost(retry_after=1)
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
-        return looking.result()
+            observing.cancel()
+            await asyncio.gather(observing, return_exceptions=True)
+        return observing.result()
 
-    async def _reconcile(self, deployment: Deployment, replicas: list[Replica], condition: EngineStatus) -> bool:
-        """Whether anything was done or recorded for this deployment, or is awaited by its replicas."""
+    async def _reconcile(self, deployment: Deployment, replicas: list[Replica], status: EngineStatus) -> bool:
+        """Plans and acts for one deployment. True when anything was done or recorded, or replicas start or drain."""
         if deployment.deletion or deployment.replicas == 0:
             await self._queue.drop(deployment.id)
-        sight = self._snapshot(deployment, replicas, condition)
-        refusal = self._queue.refusal(sight.spec)
-        steps = [rollback_or_fail(deployment, refusal)] if refusal else plan_engine(deployment, replicas, sight)
-        early = condition.phase is not sight.status.phase
-        if sight.applied and condition.phase in SHOWN and not early:
+        snapshot = self._snapshot(deployment, replicas, status)
+        refusal = self._queue.refusal(snapshot.spec)
+        steps = [rollback_or_fail(deployment, refusal)] if refusal else plan_engine(deployment, replicas, snapshot)
+        early = status.phase is not snapshot.status.phase
+        if snapshot.applied and status.phase in CONFIRMING_PHASES and not early:
             self._queue.confirmed(deployment.id)
-        moves = [one for one in steps if isinstance(one, ChangeState)]
-        if moves:
-            await self._move(deployment, replicas, moves, condition)
+        changes = [step for step in steps if isinstance(step, ChangeState)]
+        if changes:
+            await self._change_states(deployment, replicas, changes, status)
         for step in steps:
-            await self._act(deployment, sight, step)
-        return bool(steps) or any(one.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for one in replicas)
+            await self._act(deployment, snapshot, step)
+        moving = any(replica.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for replica in replicas)
+        return bool(steps) or moving
 
-    def _snapshot(self, deployment: Deployment, replicas: Sequence[Replica], condition: EngineStatus) -> Snapshot:
-        at = self._clock.steady()
-        if condition.phase is EnginePhase.UNHEALTHY:
-            since = self._unhealthy_since.setdefault(deployment.id, at)
+    def _snapshot(self, deployment: Deployment, replicas: Sequence[Replica], status: EngineStatus) -> Snapshot:
+        now = self._clock.steady()
+        if status.phase is EnginePhase.UNHEALTHY:
+            since = self._unhealthy_since.setdefault(deployment.id, now)
         else:
-            since = at
+            since = now
             self._unhealthy_since.pop(deployment.id, None)
-        order = spec_of(deployment, self._clock.unix())
-        condition = self._believed(deployment, order, condition)
-        lasting = at - since > self._settings.start_seconds
-        return Snapshot(condition, order, self._idle(deployment, replicas), lasting)
+        spec = spec_of(deployment, self._clock.unix())
+        status = self._corrected(deployment, spec, status)
+        lasting = now - since > self._settings.start_seconds
+        return Snapshot(status, spec, self._idle(deployment, replicas), lasting)
 
-    def _believed(self, deployment: Deployment, order: EngineSpec, condition: EngineStatus) -> EngineStatus:
-        """An engine may say a moment too long that all runs, and mean what ran before it took a new revision."""
-        early = not deployment.is_stable and self._queue.in_grace(order, self._settings.engine_seconds)
-        if early and condition.phase is EnginePhase.RUNNING:
-            return replace(condition, phase=EnginePhase.PENDING)
-        return condition
+    def _corrected(self, deployment: Deployment, spec: EngineSpec, status: EngineStatus) -> EngineStatus:
+        """The status, pending where the engine still reports the revision before as running after a new spec."""
+        early = not deployment.is_stable and self._queue.in_grace(spec, self._settings.engine_seconds)
+        if early and status.phase is EnginePhase.RUNNING:
+            return replace(status, phase=EnginePhase.PENDING)
+        return status
 
     def _idle(self, deployment: Deployment, replicas: Sequence[Replica]) -> bool:
-        draining = [one for one in replicas if one.state is ReplicaState.DRAINING]
-        age = min(((self._clock.now() - one.changed_at).total_seconds() for one in draining), default=0.0)
-        quiet = not self._load.get(deployment.id, TotalLoad()).in_flight and age >= QUIET_SECONDS
+        draining = [replica for replica in replicas if replica.state is ReplicaState.DRAINING]
+        age = min(((self._clock.now() - replica.changed_at).total_seconds() for replica in draining), default=0.0)
+        quiet = not self._load.get(deployment.id, TotalLoad()).in_flight and age >= REPORT_DELAY_SECONDS
         return quiet or age >= self._settings.drain_seconds or age < 0  # the clock was set back since
 
-    async def _move(
-        self, deployment: Deployment, replicas: Sequence[Replica], moves: Sequence[ChangeState], condition: EngineStatus
+    async def _change_states(
+        self, deployment: Deployment, replicas: Sequence[Replica], changes: Sequence[ChangeState], status: EngineStatus
     ) -> None:
-        by_id, at = {one.id: one for one in replicas}, self._clock.now()
-        news = tuple(
-            Transition(by_id[replica_id], move.state, at, address=condition.address, reason=move.reason)
-            for move in moves
-            for replica_id in move.replica_ids
+        by_id, now = {replica.id: replica for replica in replicas}, self._clock.now()
+        transitions = tuple(
+            Transition(by_id[replica_id], change.state, now, address=status.address, reason=change.reason)
+            for change in changes
+            for replica_id in change.replica_ids
         )
-        await self._ledger.apply(deployment, Evaluation(news), {})
+        await self._journal.apply(deployment, Evaluation(transitions), {})
 
-    async def _act(self, deployment: Deployment, sight: Snapshot, step: EngineAction) -> None:
+    async def _act(self, deployment: Deployment, snapshot: Snapshot, step: EngineAction) -> None:
         match step:
             case Apply():
-                self._queue.submit(sight.spec)
+                self._queue.submit(snapshot.spec)
             case Suspend():
-                await self._engine.halt(sight.status)
+                await self._engine.halt(snapshot.status)
             case Delete(force):
-                await self._engine.remove(sight.status, force=force)
+                await self._engine.remove(snapshot.status, force=force)
             case RecordStarting(number):
-                await self._ledger.add_starting_rows(deployment, number)
+                await self._journal.add_starting_rows(deployment, number)
             case AdoptReplicas(number):
-                await self._ledger.set_replicas(deployment, number, f"{number} are kept where it runs")
+                await self._journal.set_replicas(deployment, number, f"the engine runs {number}")
             case RemoveRecord():
-                await self._ledger.remove_deployment(deployment)
+                await self._journal.remove_deployment(deployment)
                 self._unhealthy_since.pop(deployment.id, None)
             case RollBack(reason):
-                await self._decided(deployment, evaluation.rolled_back, "rolled_back", reason)
+                await self._decide(deployment, evaluation.rolled_back, "rolled_back", reason)
             case MarkFailed(reason):
-                await self._decided(deployment, evaluation.marked_failed, "given_up", reason)
+                await self._decide(deployment, evaluation.marked_failed, "given_up", reason)
             case MarkStable():
-                await self._ledger.apply(deployment, Evaluation(deployment_update=partial(_proven, deployment)), {})
+                await self._journal.apply(
+                    deployment, Evaluation(deployment_update=partial(_marked_stable, deployment)), {}
+                )
 
-    async def _decided(
+    async def _decide(
         self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str, reason: str
     ) -> None:
-        told = replace(deployment, reason=reason)
-        await self._ledger.change_deployment(told, lambda current: change(replace(current, reason=reason)), action)
+        explained = replace(deployment, reason=reason)
+        await self._journal.change_deployment(
+            explained, lambda current: change(replace(current, reason=reason)), action
+        )
 
     async def log(self, deployment: Deployment, replicas: Sequence[Replica], lines: int) -> dict[str, list[str]]:
-        """The last lines by replica id; an engine does not say which of its replicas a row stands for: any does."""
-        alive = [one for one in replicas if one.state.alive]
-        told = await self._engine.log(deployment, lines) if alive else []
-        return dict(zip((one.id for one in alive), told, strict=False))
+        """The last lines of the logs by replica id. An engine's replicas have no ids of ours: any row gets any log."""
+        alive = [replica for replica in replicas if replica.state.alive]
+        logs = await self._engine.log(deployment, lines) if alive else []
+        return dict(zip((replica.id for replica in alive), logs, strict=False))
 
     async def close(self, *, stop_replicas: bool) -> None:
-        """After ``run`` was cancelled: gives up what is under way, and frees the lease.
+        """Cancels what is under way, and releases the lease. To be called after ``run`` was cancelled.
 
-        What the engine keeps runs on: it does so without any server, until the wish for it is gone.
+        The engine's replicas keep running whatever ``stop_replicas`` says: the engine keeps them without any server.
         """
         await self._queue.close()
         await self._give_back_lease()
 
 
-def _proven(seen: Deployment, current: Deployment) -> Deployment:
-    """The deployment, if it still wishes what was seen to serve."""
+def _marked_stable(seen: Deployment, current: Deployment) -> Deployment:
+    """The deployment with its target as the last stable revision, unless the target has changed since it was seen."""
     if current.target.number != seen.target.number:
         return current
     return replace(current, last_stable=current.target, failures=0, retry_at=None, failed=False, reason="")

@@ -1,9 +1,9 @@
-"""What to do next for one deployment: wish against actual, as data. No clock, no database, no process in here.
+"""What to do next for one deployment: desired against recorded state, as data. No clock, no database, no process here.
 
-An update never takes a ready replica away before a new one is ready in its place: of new replicas at most one more
-than wished is started at a time while old ones serve, and an old one is drained for each new one that became ready.
-The one exception is a machine on which there is no room for one more (its GPUs are all taken): there an old replica
-makes place first.
+An update never takes a ready replica away before a new one is ready in its place. While outdated replicas serve, at
+most one replica more than desired is started at a time, and an outdated one is drained for each new one that became
+ready. The one exception is a machine without capacity for another replica (its GPUs are all taken): there an outdated
+replica is drained first.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Final
 from management.control.evaluation import MarkFailed, RemoveRecord, RollBack
 from management.domain.records import Deletion, Deployment, Replica, ReplicaState
 
-LONGEST_PAUSE: Final = 60.0
-"""Seconds between two tries at most."""
+MAX_PAUSE_SECONDS: Final = 60.0
+"""Longest pause in seconds between two attempts."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Start one replica of the wanted revision."""
+    """Start one replica of the target revision."""
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Send this replica nothing more, and end it when it is idle."""
+    """Send this replica no more requests, and stop it when it is idle."""
 
     replica_id: str
 
 
 @dataclass(frozen=True)
 class Stop:
-    """End this replica at once: it serves nobody, or was to be forced."""
+    """Stop this replica at once: it never served, or the deletion is forced."""
 
     replica_id: str
 
@@ -47,96 +47,104 @@ def plan(
     """The actions for one deployment.
 
     Args:
-        deployment: its wish.
-        replicas: those of this deployment, oldest first.
+        deployment: the desired state.
+        replicas: the replicas of this deployment, oldest first.
         now: Unix time in seconds.
-        attempts: failures in a row after which it is given up; of one that was ready, when nothing of it is left.
-        free_slots: how many more replicas of the wanted revision the machine has exclusive devices for.
+        attempts: failures in a row after which the target revision is rolled back or marked failed.
+        free_slots: how many more replicas of the target revision the machine has exclusive devices for.
     """
-    alive = [one for one in replicas if one.state.alive]
+    alive = [replica for replica in replicas if replica.state.alive]
     if deployment.deletion:
-        return _removal(deployment.deletion, alive)
+        return _delete(deployment.deletion, alive)
     if deployment.replicas == 0:
-        return _ending(alive)
-    staying = [one for one in alive if one.state.active]
-    fresh, old = _parted(deployment, staying)
-    if _hopeless(deployment, fresh, attempts):
+        return _stop_all(alive)
+    active = [replica for replica in alive if replica.state.active]
+    current, outdated = _by_revision(deployment, active)
+    if _failed_too_often(deployment, current, attempts):
         return [RollBack() if deployment.last_stable and not deployment.is_stable else MarkFailed()]
-    more = _missing(deployment, fresh, old, now, attempts)
-    cramped = more > 0 and free_slots <= 0 and len(staying) == len(alive)  # what drains makes place already
-    return [*_fewer(deployment, fresh, old, cramped=cramped), *[Start()] * max(0, min(more, free_slots))]
+    more = _number_to_start(deployment, current, outdated, now, attempts)
+    no_capacity = more > 0 and free_slots <= 0 and len(active) == len(alive)  # a draining replica will free its slot
+    return [
+        *_to_stop(deployment, current, outdated, no_capacity=no_capacity),
+        *[Start()] * max(0, min(more, free_slots)),
+    ]
 
 
-def _removal(removal: Deletion, alive: Sequence[Replica]) -> list[Action]:
+def _delete(deletion: Deletion, alive: Sequence[Replica]) -> list[Action]:
     if not alive:
         return [RemoveRecord()]
-    if removal is Deletion.FORCED:
-        return [Stop(one.id) for one in alive]
-    return _ending(alive)
+    if deletion is Deletion.FORCED:
+        return [Stop(replica.id) for replica in alive]
+    return _stop_all(alive)
 
 
-def _ending(alive: Sequence[Replica]) -> list[Action]:
-    return [_end(one) for one in alive if one.state is not ReplicaState.DRAINING]
+def _stop_all(alive: Sequence[Replica]) -> list[Action]:
+    return [_drain_or_stop(replica) for replica in alive if replica.state is not ReplicaState.DRAINING]
 
 
-def _end(replica: Replica) -> Action:
-    """What has served may be working still, also where it does not answer."""
+def _drain_or_stop(replica: Replica) -> Action:
+    """Drains a replica that has served: it may be working on requests even where it does not answer."""
     return Stop(replica.id) if replica.state is ReplicaState.STARTING else Drain(replica.id)
 
 
-def _hopeless(deployment: Deployment, fresh: list[Replica], attempts: int) -> bool:
-    """Whether the wanted revision failed too often to be tried again.
+def _failed_too_often(deployment: Deployment, current: list[Replica], attempts: int) -> bool:
+    """Whether the target revision failed too often to be tried again.
 
-    One that has been ready is not given up while any replica of it serves, or may come to serve.
+    A stable revision never does while it has an active replica.
     """
     if deployment.failed or deployment.failures < attempts:
         return False
-    return not (deployment.is_stable and fresh)
+    return not (deployment.is_stable and current)
 
 
-def _parted(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
-    fresh = [one for one in replicas if one.revision.number == deployment.target.number]
-    return fresh, [one for one in replicas if one.revision.number != deployment.target.number]
+def _by_revision(deployment: Deployment, replicas: Sequence[Replica]) -> tuple[list[Replica], list[Replica]]:
+    """The replicas of the target revision, and those of others."""
+    current = [replica for replica in replicas if replica.revision.number == deployment.target.number]
+    return current, [replica for replica in replicas if replica.revision.number != deployment.target.number]
 
 
-def _fewer(deployment: Deployment, fresh: list[Replica], old: list[Replica], *, cramped: bool) -> list[Action]:
-    """Ends what is too much: old replicas that never came to serve, old ones that are replaced, then the newest."""
-    waiting = [one for one in old if one.state is not ReplicaState.READY]
-    serving = [one for one in old if one.state is ReplicaState.READY]
-    surplus = max(0, _ready(fresh) + len(serving) - deployment.replicas)
-    if cramped and not waiting and not surplus:
-        surplus = 1  # no room for one more: an old one makes place
-    return [*map(_end, (*waiting, *serving[:surplus])), *map(_end, _excess(deployment, fresh))]
+def _to_stop(
+    deployment: Deployment, current: list[Replica], outdated: list[Replica], *, no_capacity: bool
+) -> list[Action]:
+    """Stops outdated replicas that are not ready or are replaced, and current ones beyond the desired number."""
+    waiting = [replica for replica in outdated if replica.state is not ReplicaState.READY]
+    serving = [replica for replica in outdated if replica.state is ReplicaState.READY]
+    surplus = max(0, _ready(current) + len(serving) - deployment.replicas)
+    if no_capacity and not waiting and not surplus:
+        surplus = 1  # an outdated replica frees its slot for a current one
+    return [*map(_drain_or_stop, (*waiting, *serving[:surplus])), *map(_drain_or_stop, _surplus(deployment, current))]
 
 
-def _excess(deployment: Deployment, fresh: list[Replica]) -> list[Replica]:
-    """Those beyond the wish: first what is still starting, the newest first."""
-    by_worth = sorted(fresh, key=lambda one: one.state is not ReplicaState.READY)  # stable: oldest first in each
+def _surplus(deployment: Deployment, current: list[Replica]) -> list[Replica]:
+    """Replicas beyond the desired number: those that are not ready first, then the newest."""
+    by_worth = sorted(current, key=lambda replica: replica.state is not ReplicaState.READY)  # stable: oldest first
     return by_worth[deployment.replicas :][::-1]
 
 
-def _missing(deployment: Deployment, fresh: list[Replica], old: list[Replica], now: float, attempts: int) -> int:
-    """How many are to be started now, if there is room for them."""
-    missing = deployment.replicas - len(fresh)
-    if missing <= 0 or deployment.failed or _pauses(deployment, now):
+def _number_to_start(
+    deployment: Deployment, current: list[Replica], outdated: list[Replica], now: float, attempts: int
+) -> int:
+    """How many replicas to start now, if there is capacity for them."""
+    missing = deployment.replicas - len(current)
+    if missing <= 0 or deployment.failed or _is_paused(deployment, now):
         return 0
-    if _ready(old):
-        return min(missing, 1 - _coming(fresh))  # one after the other while old ones serve
-    if _ready(fresh):
+    if _ready(outdated):
+        return min(missing, 1 - _not_ready(current))  # one at a time while outdated ones serve
+    if _ready(current):
         return missing
     if deployment.failures:
-        return 0 if _coming(fresh) else 1  # what failed before is tried with one
-    return missing if deployment.is_stable else min(missing, attempts - _coming(fresh))
+        return 0 if _not_ready(current) else 1  # after a failure, a single replica is tried
+    return missing if deployment.is_stable else min(missing, attempts - _not_ready(current))
 
 
-def _pauses(deployment: Deployment, now: float) -> bool:
-    """Whether it is to be tried again later; further ahead than any pause is long, the clock was set back since."""
-    return deployment.retry_at is not None and 0 < deployment.retry_at - now <= LONGEST_PAUSE
+def _is_paused(deployment: Deployment, now: float) -> bool:
+    """Whether the next attempt is still to wait. Further ahead than the longest pause, the clock was set back since."""
+    return deployment.retry_at is not None and 0 < deployment.retry_at - now <= MAX_PAUSE_SECONDS
 
 
 def _ready(replicas: Sequence[Replica]) -> int:
-    return sum(one.state is ReplicaState.READY for one in replicas)
+    return sum(replica.state is ReplicaState.READY for replica in replicas)
 
 
-def _coming(replicas: Sequence[Replica]) -> int:
+def _not_ready(replicas: Sequence[Replica]) -> int:
     return len(replicas) - _ready(replicas)

@@ -1,6 +1,6 @@
-"""Probes of replicas, each in its own time: a replica that does not answer delays no other.
+"""Probes of replicas, each in a task of its own, so that a replica that does not answer delays no other.
 
-Ages are measured by a monotonic clock: the time of day can be set, also while a replica starts or drains.
+Ages are measured by a monotonic clock, because the time of day can be set while a replica starts or drains.
 """
 
 from __future__ import annotations
@@ -16,154 +16,157 @@ from management.domain.records import Health, Replica, ReplicaState
 from management.errors import BackendUnavailable
 
 PROBE_INTERVAL_SECONDS: Final = 0.5
-"""Between two looks at a replica that serves."""
+"""Seconds between two probes of a replica that serves."""
 PROBE_WAIT_SECONDS: Final = 0.1
-"""That a look waits for replicas' answers; what comes later is for the next one."""
+"""Seconds a turn waits for the probes' answers; later answers are taken in the next turn."""
 
 logger = logging.getLogger(__name__)
 
 
 class ReplicaProber:
-    """The looks of one supervisor."""
+    """Probes the replicas for one supervisor."""
 
     def __init__(self, launcher: Launcher, clock: Clock, answered: Callable[[], None]) -> None:
-        """``answered`` is called when a look that was not waited for is over."""
+        """``answered`` is called when a probe ends that no turn waits for."""
         self._launcher, self._answered = launcher, answered
         self.history = ProbeHistory(PROBE_INTERVAL_SECONDS, clock)
-        """What was observed so far."""
-        self._looks: dict[str, asyncio.Task[Observation]] = {}
+        """The results of earlier probes."""
+        self._probes: dict[str, asyncio.Task[Observation]] = {}
         self._states: dict[str, ReplicaState] = {}
-        """In which those that are looked at were when it began."""
+        """The state of each probed replica when its probe began."""
 
     async def observations(self, alive: Sequence[Replica]) -> dict[str, Observation]:
-        """What is known anew of each; one that cannot be looked at says nothing of the others.
+        """Probes the replicas that are due, and returns the new observations by replica id.
 
-        What was seen of one that has come into another state meanwhile is forgotten. Raises BackendUnavailable when
-        somebody could not be looked at for that.
+        An observation of a replica whose state has changed meanwhile is dropped. Raises BackendUnavailable, after all
+        other answers are recorded in the history, when the backend did not answer a probe.
         """
-        due = {one.id for one in self.history.due(alive)}
-        for one in alive:
-            if one.id in due and one.id not in self._looks:
-                self._looks[one.id] = asyncio.create_task(self._launcher.observe(one.id))
-                self._states[one.id] = one.state
-        if self._looks:
-            await asyncio.wait(self._looks.values(), timeout=PROBE_WAIT_SECONDS)
-        by_id = {one.id: one for one in alive}
-        seen = {}
-        away: BackendUnavailable | None = None
-        for replica_id, look in list(self._looks.items()):
-            if not look.done():
-                look.remove_done_callback(self._over)  # of an earlier round
-                look.add_done_callback(self._over)
+        due = {replica.id for replica in self.history.due(alive)}
+        for replica in alive:
+            if replica.id in due and replica.id not in self._probes:
+                self._probes[replica.id] = asyncio.create_task(self._launcher.observe(replica.id))
+                self._states[replica.id] = replica.state
+        if self._probes:
+            await asyncio.wait(self._probes.values(), timeout=PROBE_WAIT_SECONDS)
+        by_id = {replica.id: replica for replica in alive}
+        observations = {}
+        unavailable: BackendUnavailable | None = None
+        for replica_id, probe in list(self._probes.items()):
+            if not probe.done():
+                probe.remove_done_callback(self._late)  # of an earlier turn
+                probe.add_done_callback(self._late)
                 continue
-            del self._looks[replica_id]
+            del self._probes[replica_id]
             try:
-                found = _found(replica_id, look)
+                observation = _result(replica_id, probe)
             except BackendUnavailable as error:
-                away = error
+                unavailable = error
                 continue
-            replica = by_id.get(replica_id)
-            if replica is not None and replica.state is self._states[replica_id]:
-                seen[replica_id] = found
-                if found.phase is Phase.UNKNOWN:
+            probed = by_id.get(replica_id)
+            if probed is not None and probed.state is self._states[replica_id]:
+                observations[replica_id] = observation
+                if observation.phase is Phase.UNKNOWN:
                     self.history.record_unknown(replica_id)
                 else:
-                    self.history.record(replica, silent=is_unresponsive(replica, found))
-        if away is not None:
-            raise away
-        return seen
+                    self.history.record(probed, unresponsive=is_unresponsive(probed, observation))
+        if unavailable is not None:
+            raise unavailable
+        return observations
 
-    def _over(self, _: asyncio.Task[Observation]) -> None:
+    def _late(self, _: asyncio.Task[Observation]) -> None:
         self._answered()
 
     async def close(self) -> None:
-        """Gives up the looks that are under way."""
-        for look in self._looks.values():
-            look.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
-        self._looks.clear()
+        """Cancels the probes that are under way."""
+        for probe in self._probes.values():
+            probe.cancel()
+        await asyncio.gather(*self._probes.values(), return_exceptions=True)
+        self._probes.clear()
 
 
-def _found(replica_id: str, look: asyncio.Task[Observation]) -> Observation:
-    if look.cancelled():
+def _result(replica_id: str, probe: asyncio.Task[Observation]) -> Observation:
+    if probe.cancelled():
         raise asyncio.CancelledError
-    error = look.exception()
+    error = probe.exception()
     if error is None:
-        return look.result()
+        return probe.result()
     if not isinstance(error, Exception) or isinstance(error, BackendUnavailable):
         raise error
-    logger.error("replica %s cannot be looked at", replica_id, exc_info=error)
+    logger.error("replica %s cannot be probed", replica_id, exc_info=error)
     return Observation(Phase.UNKNOWN)
 
 
-def is_unresponsive(replica: Replica, look: Observation) -> bool:
+def is_unresponsive(replica: Replica, observation: Observation) -> bool:
     """Whether a replica that should serve does not answer."""
     serves = replica.state in (ReplicaState.READY, ReplicaState.UNRESPONSIVE)
-    return serves and look.phase in (Phase.UNRESPONSIVE, Phase.STARTING)
+    return serves and observation.phase in (Phase.UNRESPONSIVE, Phase.STARTING)
 
 
 class ProbeHistory:
-    """What one supervisor has seen of the replicas that are alive."""
+    """The results of one supervisor's probes of the replicas that are alive."""
 
     def __init__(self, seconds: float, clock: Clock = SYSTEM) -> None:
-        """``seconds`` pass between two looks at a replica that serves."""
+        """``seconds`` pass between two probes of a replica that serves."""
         self._seconds, self._clock = seconds, clock
-        self._looked_at: dict[str, float] = {}
+        self._probed_at: dict[str, float] = {}
         self._since: dict[str, tuple[ReplicaState, float]] = {}
         self._counts: dict[str, tuple[int, int]] = {}
-        self._silent_since: dict[str, float] = {}
+        self._unresponsive_since: dict[str, float] = {}
 
     def due(self, alive: Sequence[Replica]) -> list[Replica]:
-        """Those to be looked at now: what is on its way every time, what serves now and then. Others are forgotten."""
-        at = self._clock.steady()
-        ids = {one.id for one in alive}
-        for known in (self._looked_at, self._since, self._counts, self._silent_since):
+        """The replicas to probe now: starting and draining ones each time, serving ones at intervals.
+
+        Forgets all replicas that are not alive.
+        """
+        now = self._clock.steady()
+        ids = {replica.id for replica in alive}
+        for known in (self._probed_at, self._since, self._counts, self._unresponsive_since):
             for gone in known.keys() - ids:
                 del known[gone]
-        for one in alive:
-            if self._since.get(one.id, (None,))[0] is not one.state:
-                self._since[one.id] = (one.state, at)
-        due = [one for one in alive if self._is_due(one, at)]
-        self._looked_at |= {one.id: at for one in due}
+        for replica in alive:
+            if self._since.get(replica.id, (None,))[0] is not replica.state:
+                self._since[replica.id] = (replica.state, now)
+        due = [replica for replica in alive if self._is_due(replica, now)]
+        self._probed_at |= {replica.id: now for replica in due}
         return due
 
     def probe_now(self, replica_id: str) -> None:
-        """It is due at the next look."""
-        self._looked_at.pop(replica_id, None)
+        """Makes the replica due in the next turn."""
+        self._probed_at.pop(replica_id, None)
 
-    def record(self, replica: Replica, *, silent: bool) -> None:
-        """Whether it answered when it was looked at; after one miss it is looked at again at once."""
+    def record(self, replica: Replica, *, unresponsive: bool) -> None:
+        """Records whether the replica answered a probe; after the first miss it is probed again at once."""
         misses, answers = self._counts.get(replica.id, (0, 0))
-        self._counts[replica.id] = (misses + 1, 0) if silent else (0, answers + 1)
-        if silent:
-            self._silent_since.setdefault(replica.id, self._clock.steady())
+        self._counts[replica.id] = (misses + 1, 0) if unresponsive else (0, answers + 1)
+        if unresponsive:
+            self._unresponsive_since.setdefault(replica.id, self._clock.steady())
             if not misses:
                 self.probe_now(replica.id)
         else:
-            self._silent_since.pop(replica.id, None)
+            self._unresponsive_since.pop(replica.id, None)
 
     def record_unknown(self, replica_id: str) -> None:
-        """It could not be looked at: what was counted stands, and how long it has been silent begins anew."""
-        if replica_id in self._silent_since:
-            self._silent_since[replica_id] = self._clock.steady()
+        """Records a probe without a result: the counts stay, and the time without an answer starts again at 0."""
+        if replica_id in self._unresponsive_since:
+            self._unresponsive_since[replica_id] = self._clock.steady()
 
     def any_to_probe_again(self) -> bool:
-        """Whether somebody is to be looked at again at once."""
+        """Whether any replica has just missed its first probe, so that it is probed again at once."""
         return any(misses == 1 for misses, _ in self._counts.values())
 
     def ages(self) -> dict[str, float]:
-        """Seconds that each has been in its state, as far as this supervisor saw it."""
-        at = self._clock.steady()
-        return {one: at - since for one, (_, since) in self._since.items()}
+        """Seconds each replica has been in its state since this supervisor first saw it there, by id."""
+        now = self._clock.steady()
+        return {replica_id: now - since for replica_id, (_, since) in self._since.items()}
 
     def health(self) -> dict[str, Health]:
-        """How each that was looked at answers."""
-        at = self._clock.steady()
+        """How each probed replica answers, by id."""
+        now = self._clock.steady()
         return {
-            one: Health(misses, answers, at - self._silent_since.get(one, at))
-            for one, (misses, answers) in self._counts.items()
+            replica_id: Health(misses, answers, now - self._unresponsive_since.get(replica_id, now))
+            for replica_id, (misses, answers) in self._counts.items()
         }
 
-    def _is_due(self, replica: Replica, at: float) -> bool:
+    def _is_due(self, replica: Replica, now: float) -> bool:
         serves = replica.state in (ReplicaState.READY, ReplicaState.UNRESPONSIVE)
-        return not serves or at - self._looked_at.get(replica.id, -self._seconds) >= self._seconds
+        return not serves or now - self._probed_at.get(replica.id, -self._seconds) >= self._seconds

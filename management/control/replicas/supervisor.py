@@ -1,7 +1,7 @@
-"""Makes the wishes come true: looks at every replica, plans, acts, and records it all before and after.
+"""Turns the desired state into replicas: observes every replica, plans, acts, and records before and after each act.
 
-One supervisor acts at a time: the one that holds the lease. Every step can be the last before a kill; the next
-supervisor goes on from the records and from what runs.
+One supervisor acts at a time: the one that holds the lease. It may be killed after any step; the next supervisor
+continues from the records and from the replicas that run.
 """
 
 from __future__ import annotations
@@ -16,12 +16,7 @@ from typing import Final
 from management.backends.base import Launch, Launcher, LaunchRefused, Observation
 from management.control import evaluation
 from management.control.autoscaling.autoscaler import Autoscaler
-from management.control.evaluation import (
-    Evaluation,
-    MarkFailed,
-    RemoveRecord,
-    RollBack,
-)
+from management.control.evaluation import Evaluation, MarkFailed, RemoveRecord, RollBack
 from management.control.journal import Journal
 from management.control.leader_loop import BACKEND_RETRY_SECONDS, LeaderLoop
 from management.control.replicas import transitions
@@ -34,140 +29,140 @@ from management.faults import failpoints
 from management.settings import Settings
 
 ORPHAN_INTERVAL_SECONDS: Final = 10.0
-"""Between two looks for what no record knows."""
+"""Seconds between two searches for replicas without a record."""
 SHUTDOWN_GRACE_SECONDS: Final = 2.0
-"""That replicas have to end when the server does."""
-TAIL_LINES: Final = 20
-"""Of the log of a replica that failed."""
+"""Seconds replicas have to end when the server shuts down."""
+LOG_TAIL_LINES: Final = 20
+"""Last lines of a failed replica's log that are recorded."""
 
 logger = logging.getLogger(__name__)
 
 
 class Supervisor(LeaderLoop):
-    """Starts and stops single replicas, so that those that run are those that are desired."""
+    """Starts and stops single replicas, so that the desired ones run."""
 
     busy_seconds = 0.05
     idle_seconds = 0.5
 
     def __init__(
         self,
-        ledger: Journal,
+        journal: Journal,
         launcher: Launcher,
         autoscaler: Autoscaler,
         settings: Settings,
         recorded: Callable[[], Awaitable[None]],
     ) -> None:
-        """``recorded`` is called after a look that wrote something down."""
-        super().__init__(ledger, settings.lease_seconds, logger)
+        """``recorded`` is called after a turn that recorded something."""
+        super().__init__(journal, settings.lease_seconds, logger)
         self._autoscaler = autoscaler
-        self._ledger = ledger
         self._launcher, self._settings, self._recorded = launcher, settings, recorded
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._prober = ReplicaProber(launcher, self._clock, self.wake)
-        self._usage = UsageSampler(launcher, ledger, autoscaler.measured)
-        self._orphans_at = 0.0
+        self._usage = UsageSampler(launcher, journal, autoscaler.measured)
+        self._next_orphan_check_at = 0.0
 
     async def lease_taken(self) -> None:
-        """Forgets what was seen when this worker led last, and looks for orphans."""
+        """Drops what was observed when this worker led last, and has orphans searched at once."""
         await self._prober.close()
         failpoints.reach("lease.taken")
-        self._orphans_at = 0.0
+        self._next_orphan_check_at = 0.0
 
     async def each_step(self) -> None:
-        """Ends orphans, now and then.
+        """Stops orphans, replicas without a record, at intervals.
 
-        Not only after the lease was taken: a worker that slept in the middle of a start may wake up when another leads.
+        Once after taking the lease is not enough: a worker that was suspended in the middle of a start may go on with
+        it when another worker leads.
         """
-        at = self._clock.steady()
-        if at >= self._orphans_at:
-            await self._end_orphans()
-            self._orphans_at = at + ORPHAN_INTERVAL_SECONDS
+        now = self._clock.steady()
+        if now >= self._next_orphan_check_at:
+            await self._stop_orphans()
+            self._next_orphan_check_at = now + ORPHAN_INTERVAL_SECONDS
 
-    async def _end_orphans(self) -> None:
-        # What lies on disk is looked at first: a replica is recorded before anything of it is there.
-        running, left = await self._launcher.list_running(), await self._launcher.list_leftovers()
-        _, replicas = await self._ledger.read()
-        for replica_id in set(running) - {one.id for one in replicas if one.state.alive}:
-            logger.warning("replica %s runs and nothing is recorded of it: it is ended", replica_id)
+    async def _stop_orphans(self) -> None:
+        # The backend is read before the records: a replica is recorded before anything of it exists.
+        running, leftovers = await self._launcher.list_running(), await self._launcher.list_leftovers()
+        _, replicas = await self._journal.read()
+        for replica_id in set(running) - {replica.id for replica in replicas if replica.state.alive}:
+            logger.warning("replica %s runs without a record: it is stopped", replica_id)
             await self._launcher.stop(replica_id, 0.0)
-        for replica_id in set(left) - {one.id for one in replicas} - self._stopping.keys():
+        for replica_id in set(leftovers) - {replica.id for replica in replicas} - self._stopping.keys():
             await self._launcher.remove_files(replica_id)
 
     async def take_turn(self) -> bool:
-        """One look at everything; True when something is on its way and deserves another look soon."""
-        deployments, replicas = await self._ledger.read()
-        alive = [one for one in replicas if one.state.alive]
-        seen = await self._prober.observations(alive)
-        own: dict[str, list[Replica]] = defaultdict(list)
-        for one in replicas:
-            own[one.deployment_id].append(one)
+        """Observes and reconciles all deployments. True when something is on its way, so that the next turn is soon."""
+        deployments, replicas = await self._journal.read()
+        alive = [replica for replica in replicas if replica.state.alive]
+        observations = await self._prober.observations(alive)
+        by_deployment: dict[str, list[Replica]] = defaultdict(list)
+        for replica in replicas:
+            by_deployment[replica.deployment_id].append(replica)
         busy = False
         for deployment in deployments:
             try:
-                busy |= await self._reconcile(deployment, own[deployment.id], seen)
+                busy |= await self._reconcile(deployment, by_deployment[deployment.id], observations)
             except (StoreUnavailable, BackendUnavailable):
                 raise
-            except Exception:  # one bad model must not be everybody's
-                logger.exception("model %s cannot be looked after", deployment.model_id)
+            except Exception:  # an error of one model must not stop the others
+                logger.exception("model %s cannot be reconciled", deployment.model_id)
         if busy:
             await self._recorded()
-        await self._usage.sample([one.id for one in alive])
+        await self._usage.sample([replica.id for replica in alive])
         await self._autoscaler.follow_load(deployments, replicas)
         return busy or self._prober.history.any_to_probe_again()
 
     def probe_now(self, replica_id: str) -> None:
-        """Somebody could not reach it: it is looked at now."""
+        """Has a replica probed at once that could not be reached."""
         self._prober.history.probe_now(replica_id)
         self.wake()
 
     async def _reconcile(
-        self, deployment: Deployment, replicas: list[Replica], seen: Mapping[str, Observation]
+        self, deployment: Deployment, replicas: list[Replica], observations: Mapping[str, Observation]
     ) -> bool:
-        """Settles what was seen of one deployment's replicas, then does what is planned for it."""
-        settled = transitions.evaluate(deployment, replicas, seen, self._context())
-        if settled.transitions or settled.deployment_update:
-            await self._record(deployment, settled)
-            return True  # the plan is made from the records, at the next look
-        for replica in settled.restart:
+        """Records what the observations of one deployment's replicas mean; where nothing changed, plans and acts."""
+        evaluated = transitions.evaluate(deployment, replicas, observations, self._context())
+        if evaluated.transitions or evaluated.deployment_update:
+            await self._record(deployment, evaluated)
+            return True  # the plan is made from the records, in the next turn
+        for replica in evaluated.restart:
             await self._launch(deployment, replica)
-        for replica_id, grace_seconds in settled.end.items():
+        for replica_id, grace_seconds in evaluated.end.items():
             self._stop_in_background(replica_id, grace_seconds)
         actions = await self._plan(deployment, replicas)
         for action in actions:
             await self._act(deployment, replicas, action)
-        moving = any(one.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for one in replicas)
-        return bool(actions) or moving  # a pause before the next try is long, and may be a second longer
+        moving = any(replica.state in (ReplicaState.STARTING, ReplicaState.DRAINING) for replica in replicas)
+        return bool(actions) or moving  # a deployment that waits for its next attempt need not be seen soon
 
     async def _plan(self, deployment: Deployment, replicas: list[Replica]) -> list[Action]:
         needed = deployment.target.config.resources.gpus
-        room = len(await self._ledger.free_gpus()) // needed if needed else deployment.replicas + 1
+        slots = len(await self._journal.free_gpus()) // needed if needed else deployment.replicas + 1
         attempts = self._settings.crash_attempts if deployment.is_stable else self._settings.start_attempts
-        return plan(deployment, replicas, now=self._clock.unix(), attempts=attempts, free_slots=room)
+        return plan(deployment, replicas, now=self._clock.unix(), attempts=attempts, free_slots=slots)
 
     async def _act(self, deployment: Deployment, replicas: list[Replica], action: Action) -> None:
-        by_id = {one.id: one for one in replicas}
+        by_id = {replica.id: replica for replica in replicas}
         match action:
             case Start():
-                replica = await self._ledger.add_replica(deployment)  # first: one that no record knows is an orphan
-                if replica is not None:
+                added = await self._journal.add_replica(deployment)  # first: a replica without a record is an orphan
+                if added is not None:
                     failpoints.reach("start.recorded")
-                    await self._launch(deployment, replica)
+                    await self._launch(deployment, added)
             case Drain(replica_id):
-                await self._ledger.start_draining(by_id[replica_id])
+                await self._journal.start_draining(by_id[replica_id])
                 failpoints.reach("drain.recorded")
             case Stop(replica_id):
                 if by_id[replica_id].state is not ReplicaState.DRAINING:
-                    await self._ledger.start_draining(by_id[replica_id])
+                    await self._journal.start_draining(by_id[replica_id])
                 self._stop_in_background(replica_id, 0.0)
             case RollBack():
-                await self._ledger.change_deployment(deployment, evaluation.rolled_back, "rolled_back")
+                await self._journal.change_deployment(deployment, evaluation.rolled_back, "rolled_back")
             case MarkFailed():
-                await self._ledger.change_deployment(deployment, evaluation.marked_failed, "given_up")
+                await self._journal.change_deployment(deployment, evaluation.marked_failed, "given_up")
             case RemoveRecord():
-                await self._ledger.remove_deployment(deployment)
+                await self._journal.remove_deployment(deployment)
                 failpoints.reach("erase.recorded")
-                for one in replicas:
-                    await self._launcher.remove_files(one.id)
+                for replica in replicas:
+                    await self._launcher.remove_files(replica.id)
 
     async def _launch(self, deployment: Deployment, replica: Replica) -> None:
         config = replica.revision.config
@@ -187,29 +182,29 @@ class Supervisor(LeaderLoop):
                 deployment, transitions.evaluate_refusal(deployment, replica, str(error), self._context())
             )
 
-    async def _record(self, deployment: Deployment, settled: Evaluation) -> None:
-        """Writes down what was seen, with the log's last lines of what failed, and cleans up behind it."""
-        failed = [one.replica.id for one in settled.transitions if one.failed]
-        gone = [one.replica.id for one in settled.transitions if one.state is ReplicaState.GONE]
-        tails = {replica_id: await self._launcher.log(replica_id, TAIL_LINES) for replica_id in failed}
+    async def _record(self, deployment: Deployment, evaluated: Evaluation) -> None:
+        """Records the evaluation with the logs' last lines of failed replicas, and removes what ended replicas left."""
+        failed = [transition.replica.id for transition in evaluated.transitions if transition.failed]
+        gone = [transition.replica.id for transition in evaluated.transitions if transition.state is ReplicaState.GONE]
+        tails = {replica_id: await self._launcher.log(replica_id, LOG_TAIL_LINES) for replica_id in failed}
         failpoints.reach("look.seen")
-        forgotten = await self._ledger.apply(deployment, settled, tails)
+        forgotten = await self._journal.apply(deployment, evaluated, tails)
         failpoints.reach("look.recorded")
         for replica_id in failed:
-            self._stop_in_background(replica_id, 0.0)  # what is left of it, and of what it started
+            self._stop_in_background(replica_id, 0.0)  # what is left of its processes
         for replica_id in gone:
-            await self._launcher.stop(replica_id, 0.0)  # also what it had started, should it have died by itself
+            await self._launcher.stop(replica_id, 0.0)  # also its child processes, where it ended by itself
         for replica_id in (*gone, *forgotten):
             await self._launcher.remove_files(replica_id)
 
     def _context(self) -> transitions.EvaluationContext:
-        watch = self._prober
+        prober = self._prober
         return transitions.EvaluationContext(
-            self._clock.now(), self._settings, watch.history.health(), frozenset(self._stopping), watch.history.ages()
+            self._clock.now(), self._settings, prober.history.health(), frozenset(self._stopping), prober.history.ages()
         )
 
     def _stop_in_background(self, replica_id: str, grace_seconds: float) -> None:
-        """In a task of its own: others need not wait for it."""
+        """Stops the replica in a task of its own, so that no turn waits for it."""
         if replica_id not in self._stopping:
             self._stopping[replica_id] = asyncio.create_task(self._stop(replica_id, grace_seconds))
 
@@ -220,48 +215,53 @@ class Supervisor(LeaderLoop):
             failpoints.reach("stop.done")
         except BackendUnavailable:
             await asyncio.sleep(BACKEND_RETRY_SECONDS)
-        except Exception:  # it is tried again at the next look
-            logger.exception("replica %s cannot be ended", replica_id)
+        except Exception:  # the next turn tries again
+            logger.exception("replica %s cannot be stopped", replica_id)
         finally:
             self._stopping.pop(replica_id, None)
             self.wake()
 
     async def stop_at_once(self, model_id: str) -> bool:
-        """Whether replicas of a model that is being deleted were ended, and what they left on the disk is gone.
+        """Stops the replicas of a model that is being deleted, and removes their files. True if there were any.
 
-        Only where nothing can be recorded first: their records are settled at the next look that can write.
+        Only for a full disk, where nothing can be recorded first: the next turn that can write records their end.
         """
-        deployments, replicas = await self._ledger.read()
-        ids = {one.id for one in deployments if one.model_id == model_id}
-        own = [one.id for one in replicas if one.deployment_id in ids]
-        for replica_id in own:
+        deployments, replicas = await self._journal.read()
+        ids = {deployment.id for deployment in deployments if deployment.model_id == model_id}
+        replica_ids = [replica.id for replica in replicas if replica.deployment_id in ids]
+        for replica_id in replica_ids:
             await self._launcher.stop(replica_id, 0.0)
             await self._launcher.remove_files(replica_id)
-        return bool(own)
+        return bool(replica_ids)
 
     async def log(self, deployment: Deployment, replicas: Sequence[Replica], lines: int) -> dict[str, list[str]]:
-        """The last lines that each of these replicas of the deployment wrote, by its id."""
-        return {one.id: await self._launcher.log(one.id, lines) for one in replicas}
+        """The last lines of the log of each of these replicas, by id."""
+        return {replica.id: await self._launcher.log(replica.id, lines) for replica in replicas}
 
     async def close(self, *, stop_replicas: bool) -> None:
-        """After ``run`` was cancelled: ends what is being ended and, if so asked, every replica. Frees the lease."""
+        """Waits for replicas that are being stopped, stops all others with ``stop_replicas``, and releases the lease.
+
+        To be called after ``run`` was cancelled.
+        """
         await self._prober.close()
         await self._usage.close()
-        with suppress(StoreUnavailable):  # what still runs is adopted, or ended as an orphan, at the next start
-            if stop_replicas and await self._leads_at_last():
-                for replica_id in await self._ledger.forget_replicas():
+        with suppress(
+            StoreUnavailable
+        ):  # replicas that still run are adopted, or stopped as orphans, at the next start
+            if stop_replicas and await self._wait_for_lease():
+                for replica_id in await self._journal.forget_replicas():
                     self._stop_in_background(replica_id, min(SHUTDOWN_GRACE_SECONDS, self._settings.stop_seconds))
-        ended = dict(self._stopping)
-        await asyncio.gather(*ended.values(), return_exceptions=True)
+        stopping = dict(self._stopping)
+        await asyncio.gather(*stopping.values(), return_exceptions=True)
         with suppress(BackendUnavailable):  # likewise
-            for replica_id in ended:
+            for replica_id in stopping:
                 await self._launcher.remove_files(replica_id)
         await self._give_back_lease()
 
-    async def _leads_at_last(self) -> bool:
-        """Takes the lease to end the replicas, also that of a worker that died a moment ago."""
+    async def _wait_for_lease(self) -> bool:
+        """Takes the lease to stop the replicas, and waits for that of a worker that died a moment ago to expire."""
         deadline = self._clock.steady() + self._settings.lease_seconds + 1.0
-        while not await self._ledger.take_lease():
+        while not await self._journal.take_lease():
             if self._clock.steady() > deadline:
                 return False
             await asyncio.sleep(0.1)

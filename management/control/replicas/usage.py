@@ -1,4 +1,4 @@
-"""What replicas use, measured every few seconds beside the looks at them."""
+"""CPU and memory usage of the replicas, measured every few seconds beside the probes."""
 
 from __future__ import annotations
 
@@ -8,59 +8,56 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from management.backends.base import (
-    Launcher,
-    ReplicaUsage,
-)
+from management.backends.base import Launcher, ReplicaUsage
 from management.control.journal import Journal
 from management.control.replicas.probes import PROBE_WAIT_SECONDS
 from management.errors import BackendUnavailable
 
 SAMPLE_INTERVAL_SECONDS: Final = 2.0
-"""Between two measurements."""
+"""Seconds between two measurements."""
 
 
 @dataclass(frozen=True)
 class UsageSample:
-    """What a replica had used at that second."""
+    """A replica's usage at that second of a monotonic clock."""
 
     at: float
     usage: ReplicaUsage
 
 
 class UsageSampler:
-    """Of one supervisor. A backend that takes its time over a measurement holds up no look."""
+    """Measures usage for one supervisor. A backend that measures slowly does not delay its turns."""
 
-    def __init__(self, launcher: Launcher, ledger: Journal, measured: Callable[[Mapping[str, int]], None]) -> None:
-        """``measured`` gets the millicores of each replica that was measured twice."""
-        self._launcher, self._ledger, self._tell = launcher, ledger, measured
+    def __init__(self, launcher: Launcher, journal: Journal, measured: Callable[[Mapping[str, int]], None]) -> None:
+        """``measured`` is called with the millicores, by id, of each replica that was measured twice."""
+        self._launcher, self._journal, self._measured = launcher, journal, measured
         self._last: dict[str, UsageSample] = {}
         self._measuring: asyncio.Task[None] | None = None
-        self._at = 0.0
+        self._due_at = 0.0
 
     async def sample(self, replica_ids: Sequence[str]) -> None:
-        """Measures these, if it is time. Raises StoreUnavailable."""
-        at = self._ledger.clock.steady()
+        """Measures these replicas if a measurement is due. Raises StoreUnavailable."""
+        now = self._journal.clock.steady()
         if self._measuring is None:
-            if at < self._at:
+            if now < self._due_at:
                 return
-            self._measuring = asyncio.create_task(self._measure(at, replica_ids))
+            self._measuring = asyncio.create_task(self._measure(now, replica_ids))
         await asyncio.wait({self._measuring}, timeout=PROBE_WAIT_SECONDS)
         if self._measuring.done():
-            over, self._measuring = self._measuring, None
-            self._at = at + SAMPLE_INTERVAL_SECONDS
+            done, self._measuring = self._measuring, None
+            self._due_at = now + SAMPLE_INTERVAL_SECONDS
             with suppress(BackendUnavailable):
-                over.result()
+                done.result()
 
     async def _measure(self, at: float, replica_ids: Sequence[str]) -> None:
         usage = await self._launcher.usage(replica_ids) if replica_ids else {}
-        before, self._last = self._last, {one: UsageSample(at, used) for one, used in usage.items()}
+        before, self._last = self._last, {key: UsageSample(at, used) for key, used in usage.items()}
         if used := rates(before, self._last):
-            await self._ledger.record_usage(used)
-            self._tell({one: millicores for one, (millicores, _) in used.items()})
+            await self._journal.record_usage(used)
+            self._measured({replica_id: millicores for replica_id, (millicores, _) in used.items()})
 
     async def close(self) -> None:
-        """Gives up the measurement that is under way."""
+        """Cancels the measurement that is under way."""
         if self._measuring is not None:
             self._measuring.cancel()
             await asyncio.gather(self._measuring, return_exceptions=True)
@@ -68,7 +65,7 @@ class UsageSampler:
 
 
 def rates(before: Mapping[str, UsageSample], now: Mapping[str, UsageSample]) -> dict[str, tuple[int, int]]:
-    """Millicores and bytes of each replica that was measured twice."""
+    """Millicores and bytes, by id, of each replica that was measured twice."""
     used = {}
     for replica_id in before.keys() & now.keys():
         first, second = before[replica_id], now[replica_id]

@@ -114,7 +114,7 @@ async def test_never_more_than_is_allowed_nor_than_there_is_room_for(stage: Stag
     for _ in range(20):
         await second(stage, demand(one, stage, 32, 500))
     assert stage.told().replicas == 3
-    stage.supervisor._ledger._capacity = Capacity(Resources(400, 2**40, 0))  # four replicas of 100 millicores
+    stage.supervisor._journal._capacity = Capacity(Resources(400, 2**40, 0))  # four replicas of 100 millicores
     other = await serving(stage, "other", high=9)
     for _ in range(20):
         await second(stage, demand(one, stage, 32, 500), demand(other, stage, 32, 500))
@@ -153,7 +153,7 @@ async def test_a_model_on_demand_sleeps_when_nobody_asks_and_wakes_once(stage: S
     for _ in range(4):
         await second(stage)
     assert (stage.told().replicas, stage.told().scaled_to_zero) == (0, True)
-    assert reasons(stage) == [("autoscaler", "1 -> 0", "nobody asked for 300 s")]
+    assert reasons(stage) == [("autoscaler", "1 -> 0", "it got no requests for 300 s")]
     wishes = DeploymentCommands(stage.capacity, clock=stage.clock)
     for _ in range(2):
         with stage.store.writing() as session:

@@ -221,7 +221,7 @@ async def test_a_retried_request_goes_to_another_replica_when_there_is_one() -> 
 async def test_retry_after_follows_the_answers() -> None:
     clock = HandClock()
     made = line(concurrency=9, clock=clock)
-    assert made.retry_after() == balancing.UNMEASURED_RETRY
+    assert made.retry_after() == balancing.UNMEASURED_RETRY_SECONDS
     seats = [await made.acquire(Priority.NORMAL) for _ in range(9)]
     for second, seat in enumerate(seats):
         clock.now = 4.0 * second
@@ -233,7 +233,7 @@ async def test_a_request_that_was_not_answered_is_no_measurement() -> None:
     made = line(concurrency=2)
     for seat in [await made.acquire(Priority.NORMAL) for _ in range(2)]:
         made.release(seat, answered=False)
-    assert made.retry_after() == balancing.UNMEASURED_RETRY
+    assert made.retry_after() == balancing.UNMEASURED_RETRY_SECONDS
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -12,7 +12,7 @@ import pytest
 from management.backends.engine import NOTHING_THERE, AppliedSpec, EnginePhase, EngineStatus
 from management.control import evaluation
 from management.control.engines.engine_plan import (
-    ELSEWHERE,
+    STOPPED_ELSEWHERE,
     AdoptReplicas,
     Apply,
     ChangeState,
@@ -118,7 +118,7 @@ def test_what_was_given_up_is_ordered_anew_when_the_wish_is_and_taken_up_when_it
 @pytest.mark.parametrize("standing", [EnginePhase.ENDING, EnginePhase.STOPPED])
 def test_what_somebody_else_ends_is_not_started_against_them(standing: EnginePhase) -> None:
     one = wish(last_stable=revision(2))
-    assert plan_engine(one, [row(READY)], sight(one, standing)) == [MarkFailed(ELSEWHERE)]
+    assert plan_engine(one, [row(READY)], sight(one, standing)) == [MarkFailed(STOPPED_ELSEWHERE)]
 
 
 def test_what_somebody_else_deleted_is_made_again() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from management.backends.engine import EnginePhase, EngineSpec
-from management.control.engines.apply_queue import MAX_ATTEMPTS, UNKEPT
+from management.control.engines.apply_queue import MAX_ATTEMPTS, NOT_KEPT
 from management.domain.records import Deletion, ReplicaState, Status, status_of
 from tests.doubles.engine import EngineStage, FailingEngine, FakeEngine, ForgetfulEngine, PickyEngine
 from tests.doubles.management import revision
@@ -114,7 +114,7 @@ async def test_an_engine_that_does_not_keep_its_orders_is_not_told_for_ever(tmp_
     await stage.lead()
     stage.wish()
     await stage.until(lambda: stage.told().failed)
-    assert stage.told().reason == UNKEPT
+    assert stage.told().reason == NOT_KEPT
     assert len(stage.engine.applied) == MAX_ATTEMPTS
     stage.store.close()
 

@@ -20,7 +20,7 @@ from management.control.evaluation import (
     marked_failed,
     rolled_back,
 )
-from management.control.replicas.plan import LONGEST_PAUSE
+from management.control.replicas.plan import MAX_PAUSE_SECONDS
 from management.control.replicas.probes import (
     is_unresponsive,
 )
@@ -221,7 +221,7 @@ def test_what_an_older_revision_does_teaches_nothing() -> None:
     assert settled(replica(READY, 1), Observation(Phase.EXITED), wish=wish).deployment_update is None
 
 
-@pytest.mark.parametrize(("failures", "pause"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, LONGEST_PAUSE), (5000, 60)])
+@pytest.mark.parametrize(("failures", "pause"), [(0, 1), (1, 2), (2, 4), (5, 32), (6, MAX_PAUSE_SECONDS), (5000, 60)])
 def test_the_pause_doubles_with_each_failure_up_to_a_minute(failures: int, pause: float) -> None:
     after = learnt(deployment(failures=failures), STARTING, Observation(Phase.EXITED, reason="it broke"))
     assert (after.failures, after.reason) == (failures + 1, "it broke")
