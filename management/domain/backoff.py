@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 MOST_DOUBLINGS: Final = 10
-"""Failures after which the pause stops growing, which keeps the power within a float."""
+"""Doublings after which the pause no longer grows."""
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
