@@ -29,7 +29,7 @@ import requests
 from management.errors import BackendUnavailable
 
 CALL_SECONDS: Final = 10
-"""Seconds that the engine has to answer, beyond the time that it is told to wait for a container."""
+"""Seconds that the engine has to answer, beyond the time that it is asked to wait for a container."""
 PING_SECONDS: Final = 1.0
 """Seconds that the engine has to answer a ping, and for which the answer is valid."""
 MAX_THREADS: Final = 16
