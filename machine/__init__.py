@@ -1,1 +1,1 @@
-"""What does this machine have?"""
+"""Which cores and GPUs does this machine have?"""

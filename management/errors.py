@@ -28,7 +28,7 @@
     │   └── ModelGaveUp
     └── StoreUnavailable            503 STORE_UNAVAILABLE
 
-The message of each stands in ``messages.py``, in three languages, under its code; ``details`` is for programs.
+The message of each is in ``messages.py``, in three languages, under its code; ``details`` is for programs.
 """
 
 from __future__ import annotations
@@ -39,32 +39,32 @@ from typing import Any, ClassVar
 
 
 class ManagementError(Exception):
-    """The root: something failed that the caller cannot mend."""
+    """Root of all errors; raised itself for a failure that the caller cannot fix."""
 
     status: ClassVar[int] = 500
     code: str = "INTERNAL_ERROR"
     wording: ClassVar[str] = ""
-    """Key of a text that says more than the one of ``code``."""
+    """Key of a message that says more than the one for ``code``; empty without one."""
 
     def __init__(self, details: Mapping[str, Any] | None = None, *, retry_after: int | None = None) -> None:
         super().__init__(self.code)
         self.details = dict(details or {})
         self.retry_after = retry_after
-        """Seconds after which to ask again."""
+        """Seconds after which the caller should try again; None without such advice."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is wrong with one field of a request: a kind, and values for its text. Fronts put it into words."""
+    """A problem of one field of a request: its kind, and the values of its message."""
 
     field: str
-    """The field's path, as ``config.scaling_config``; empty for the body as a whole."""
+    """Path of the field, such as ``config.scaling_config``; empty for the whole body."""
     kind: str
     values: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
 class InvalidRequest(ManagementError):
-    """The request does not say what the endpoint needs; ``problems`` lists all that is wrong."""
+    """The request is invalid; ``problems`` lists everything that is wrong."""
 
     status = 400
     code = "INVALID_REQUEST"
@@ -75,27 +75,27 @@ class InvalidRequest(ManagementError):
 
 
 class InvalidModelConfig(InvalidRequest):
-    """A model cannot be deployed, scaled or updated as it is described."""
+    """The model cannot be deployed, scaled or updated with this configuration."""
 
     code = "INVALID_MODEL_CONFIG"
 
 
 class Unauthorized(ManagementError):
-    """No key, or none that is known."""
+    """The key is missing or unknown."""
 
     status = 401
     code = "UNAUTHORIZED"
 
 
 class Forbidden(ManagementError):
-    """The key's role does not allow it."""
+    """The key's role does not allow the request."""
 
     status = 403
     code = "FORBIDDEN"
 
 
 class RouteNotFound(ManagementError):
-    """Nothing is served under this path."""
+    """The path does not exist."""
 
     status = 404
     code = "NOT_FOUND"
@@ -109,28 +109,28 @@ class ModelNotFound(ManagementError):
 
 
 class MethodNotAllowed(ManagementError):
-    """The path is served, with other methods."""
+    """The path exists with other methods."""
 
     status = 405
     code = "METHOD_NOT_ALLOWED"
 
 
 class InferenceTimeout(ManagementError):
-    """No answer within the request's ``timeout``, waiting included."""
+    """The request's ``timeout``, which includes waiting, passed without an answer."""
 
     status = 408
     code = "INFERENCE_TIMEOUT"
 
 
 class ModelAlreadyExists(ManagementError):
-    """The id is taken."""
+    """The model id is in use."""
 
     status = 409
     code = "MODEL_ALREADY_EXISTS"
 
 
 class ModelBeingDeleted(ModelAlreadyExists):
-    """The id is taken by a model whose deletion is under way."""
+    """The model id is in use by a model that is being deleted."""
 
     wording = "MODEL_BEING_DELETED"
 
@@ -157,7 +157,7 @@ class UnsupportedMediaType(ManagementError):
 
 
 class ItemRefused(ManagementError):
-    """The model refuses this input; code and message are its own."""
+    """The model refuses the input; code and message are the model's own."""
 
     status = 422
     code = "INVALID_INPUT"
@@ -169,27 +169,27 @@ class ItemRefused(ManagementError):
 
 
 class KeyReused(ManagementError):
-    """The Idempotency-Key was given with another request."""
+    """The Idempotency-Key was used with another request."""
 
     status = 422
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class TooManyRequests(ManagementError):
-    """Too many wrong keys from one address."""
+    """The address has sent too many wrong keys."""
 
     status = 429
     code = "TOO_MANY_REQUESTS"
 
 
 class DeploymentFailed(ManagementError):
-    """The change that was waited for failed."""
+    """The change that the request waited for failed."""
 
     code = "DEPLOYMENT_FAILED"
 
 
 class ModelFailed(ManagementError):
-    """The model failed on this request, or its answer cannot be read."""
+    """The model failed on this request, or its answer cannot be parsed."""
 
     status = 502
     code = "MODEL_FAILED"
@@ -203,7 +203,7 @@ class BackendUnavailable(ManagementError):
 
 
 class InsufficientResources(ManagementError):
-    """The machine has too few resources, or too many requests wait."""
+    """The machine has too few resources, or too many requests are waiting."""
 
     status = 503
     code = "INSUFFICIENT_RESOURCES"
@@ -214,7 +214,7 @@ class QueueFull(InsufficientResources):
 
 
 class ModelBusy(InsufficientResources):
-    """The model's replica takes no further request."""
+    """The model's replica accepts no further request."""
 
 
 class ModelNotReady(ManagementError):
@@ -231,7 +231,7 @@ class ModelStopped(ModelNotReady):
 
 
 class ModelGaveUp(ModelNotReady):
-    """Its replicas failed too often; waiting does not help."""
+    """The model's replicas failed too often; waiting does not help."""
 
     wording = "MODEL_GAVE_UP"
 

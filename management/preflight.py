@@ -1,6 +1,6 @@
-"""What would keep a server from starting, found before it is started, in one sentence each.
+"""Checks before a server starts: each obstacle is reported in one sentence.
 
-A server that cannot start is started again by what watches over it, for ever; its log says why in tracebacks.
+Without them, a process manager would restart a failing server for ever, and only tracebacks would say why.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ from management.backup.swap import interrupted
 from management.settings import Settings
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk, or a used up quota."""
 VERSIONS: Final = "alembic_version"
-"""The table in which a database says how far it was migrated."""
+"""Table with the version that a database was migrated to."""
 LIBRARIES: Final = {"docker": "docker", "bentocloud": "bentoml"}
-"""What a backend needs installed."""
+"""Package that each backend needs."""
 
 
 def wrong_settings(error: ValidationError) -> str:
-    """A sentence that names every wrong setting, and never shows what it holds: one of them is a key."""
+    """Return a sentence with every wrong setting, without its value: one of them is a key."""
     return f"a setting is wrong: {'; '.join(_wrong(error))}"
 
 
 def _wrong(error: ValidationError) -> Iterator[str]:
-    for one in error.errors(include_url=False, include_input=False):
-        message = one["msg"].removeprefix("Value error, ")
-        # What several settings do not fit together in has no place of its own.
-        yield f"ATELIER_{str(one['loc'][0]).upper()}: {message}" if one["loc"] else message
+    for problem in error.errors(include_url=False, include_input=False):
+        message = problem["msg"].removeprefix("Value error, ")
+        # A conflict of several settings has no location.
+        yield f"ATELIER_{str(problem['loc'][0]).upper()}: {message}" if problem["loc"] else message
 
 
 def obstacles(settings: Settings) -> list[str]:
-    """Why a server with these settings could not start; nothing is left behind."""
+    """Return the reasons why a server with these settings cannot start. Nothing is changed."""
     return [*_home(settings), *_database(settings), *_backend(settings)]
 
 
@@ -46,18 +47,18 @@ def _home(settings: Settings) -> Iterator[str]:
     home = settings.home.absolute()
     if (reason := interrupted(home)) is not None:
         yield reason
-    existing = next(one for one in (home, *home.parents) if one.exists())
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
     if (reason := _unwritable(existing)) is not None:
         yield f"ATELIER_HOME cannot be written: {reason}: {home}"
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written into a folder. Tried, for its permissions do not show a read-only file system."""
+    """Return why a folder cannot be written. Its permissions would not show a read-only file system, so it is tried."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return None if error.errno in FULL else error.strerror  # on a full disk a server starts, and says so
+        return None if error.errno in FULL else error.strerror  # a server starts on a full disk and reports it
 
 
 def _database(settings: Settings) -> Iterator[str]:
@@ -73,7 +74,7 @@ def _database(settings: Settings) -> Iterator[str]:
     except NoSuchModuleError:
         yield f"ATELIER_DATABASE_URL: there is no driver {url.drivername!r}"
     except ArgumentError:
-        yield "ATELIER_DATABASE_URL is no SQLAlchemy URL, such as postgresql+psycopg://user@host/name"
+        yield "ATELIER_DATABASE_URL is not an SQLAlchemy URL, such as postgresql+psycopg://user@host/name"
     except ImportError as error:
         yield f"ATELIER_DATABASE_URL: {url.drivername!r} needs a package that is not installed: {error.name}"
     else:
@@ -98,11 +99,11 @@ def _sqlite(file: Path) -> Iterator[str]:
         if not os.access(file, os.R_OK | os.W_OK):
             yield f"{file} cannot be read and written by this user"
     except sqlite3.DatabaseError:
-        yield f"{file} is no SQLite database"
+        yield f"{file} is not an SQLite database"
 
 
 def _newer(file: Path, versions: set[str]) -> Iterator[str]:
-    """A database that a newer server has migrated cannot be read by this one."""
+    """Yield an obstacle if a newer version migrated the database, which this version cannot read."""
     from management.store.migrate import revisions
 
     if versions - revisions():

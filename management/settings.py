@@ -1,4 +1,4 @@
-"""Every setting of the management, read from the environment once."""
+"""All settings of the management, read once from the environment."""
 
 from __future__ import annotations
 
@@ -25,158 +25,158 @@ def _split(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """Environment variables begin with ``ATELIER_``."""
+    """The settings; each is read from the environment variable of its name with the prefix ``ATELIER_``."""
 
     model_config = SettingsConfigDict(
         env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
     home: Path = Path(".atelier")
-    """The folder of everything that is kept: database, first key, replicas with their logs. Made with mode 0700."""
+    """Folder of everything that is kept: database, first key, replicas with their logs. Created with mode 0700."""
 
     database_url: str | None = None
     """An SQLAlchemy URL. Default: the SQLite file ``atelier.db`` in ``home``."""
 
     api_key: SecretStr | None = None
-    """An admin key of your choice, at least 8 characters. Default: one is made at the first
+    """An admin key of your choice, at least 8 characters. Default: one is generated at the first
     start, and kept in ``admin.key``."""
 
     keys_for_models: bool = False
-    """Whether the models' own endpoints (``/classify``, ``/infer`` ...) need a key as well: operator or admin."""
+    """Whether the models' own endpoints (``/classify``, ``/infer`` ...) require a key of an operator or admin, too."""
 
     language: Literal["zh", "fr", "en"] = "zh"
-    """Language of messages to callers that send no Accept-Language."""
+    """Language of messages to clients that send no Accept-Language."""
 
     backend: Literal["process", "docker", "bentocloud"] = "process"
     """Where replicas run: in processes of this machine, in containers of its Docker Engine, or on BentoCloud."""
 
     allowed_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
-    """Names of environment variables that deployments may set beside those which no library reads: patterns with ``*``,
+    """Further environment variables that deployments may set, beside those that no library reads: patterns with ``*``,
     separated by commas, such as ``OMP_NUM_THREADS,TF_*``. Atelier's own settings stay refused."""
 
     docker_socket: Path = Path("/var/run/docker.sock")
-    """The unix socket of the Docker Engine."""
+    """Unix socket of the Docker Engine."""
 
     docker_pull: Literal["never", "missing"] = "never"
-    """Whether images that the engine lacks are pulled from the registry in their name."""
+    """Whether images that the engine does not have are pulled from the registry in their name."""
 
     docker_images: str = "*"
-    """Names of images that may be deployed, with ``*`` for any letters, separated by commas:
+    """Names of images that may be deployed: patterns with ``*``, separated by commas, such as
     ``atelier/*,registry.example/team/*``."""
 
     docker_network: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "atelier"
-    """The engine's network that replicas are put into; made if there is none, so that none reaches another."""
+    """Network of the engine for replicas; created without a connection between replicas if it does not exist."""
 
     docker_pids: Count = 512
     """Processes and threads that one container may have."""
 
     cloud_token: SecretStr | None = None
-    """The API token of BentoCloud. Who can read this server's environment, or inherits it, has it."""
+    """API token of BentoCloud. Every process that can read or inherits this server's environment has it."""
 
     cloud_token_file: Path | None = None
-    """A file that holds only that token, which then is in no environment; read again when it changes."""
+    """File with only that token, which is then in no environment; it is read again when it changes."""
 
     cloud_endpoint_token: SecretStr | None = None
-    """A token for protected endpoints only, which goes to models with each inference. Default: the API token."""
+    """Token for protected endpoints only, which is sent to models with each inference. Default: the API token."""
 
     cloud_endpoint_token_file: Path | None = None
-    """A file with nothing but that token."""
+    """File with only that token."""
 
     cloud_endpoint: str = "https://cloud.bentoml.com"
-    """Where BentoCloud is reached; without TLS only on this machine."""
+    """URL of BentoCloud; without TLS only on this machine."""
 
     cloud_cluster: str | None = None
-    """The cluster that models run on. Default: the first one of the organization."""
+    """Cluster that models run on. Default: the organization's first cluster."""
 
     cloud_instance_type: str | None = None
-    """The instance type of every replica. Default: the cheapest that has what a model asks for."""
+    """Instance type of every replica. Default: the cheapest one with the resources that a model requests."""
 
     engine_seconds: Seconds = 5.0
-    """Seconds between looks at an engine that keeps replicas by itself; a fifth of it while something changes."""
+    """Seconds between observations of an engine that keeps replicas by itself; a fifth of that during changes."""
 
     public_url: str = "http://localhost:8080"
-    """Address at which callers reach this server; the ``endpoints`` of a status begin with it."""
+    """URL at which clients reach this server; the ``endpoints`` of a status begin with it."""
 
     overcommit: Annotated[float, Field(ge=1)] = 8.0
-    """How many times the machine's cores and memory may be asked for by all replicas together; GPUs never are."""
+    """Multiple of the machine's cores and memory that all replicas together may request; GPUs are not overcommitted."""
 
     cpus: Annotated[float | None, Field(gt=0)] = None
-    """Cores that replicas may ask for. Default: those of this machine."""
+    """Cores that replicas may request. Default: those of this machine."""
 
     memory: str | None = None
-    """Memory that replicas may ask for, such as ``16Gi``. Default: that of this machine."""
+    """Memory that replicas may request, such as ``16Gi``. Default: that of this machine."""
 
     gpus: Annotated[int | None, Field(ge=0, le=64)] = None
-    """GPUs that replicas may ask for. Default: those of this machine."""
+    """GPUs that replicas may request. Default: those of this machine."""
 
     start_seconds: Seconds = 180.0
-    """Seconds a replica has to become ready; then it is ended, and counts as failed."""
+    """Seconds that a replica has to become ready; after that it is ended and counts as failed."""
 
     start_attempts: Count = 3
-    """Replicas that may fail in a row before a revision that was never ready is given up."""
+    """Replicas that may fail in a row before a revision that was never ready counts as failed."""
 
     crash_attempts: Count = 5
-    """The same of a revision that has been ready, when nothing of it is left."""
+    """Replicas that may fail in a row before a revision that has been ready counts as failed, once none is left."""
 
     retry_seconds: Seconds = 1.0
-    """Seconds before a failed replica's successor is started; doubled with each failure, a minute at most."""
+    """Seconds before a failed replica is replaced; doubled by each further failure, up to a minute."""
 
     steady_seconds: Seconds = 30.0
-    """Seconds that a replica must be ready for its predecessors' failures to be forgotten."""
+    """Seconds that a replica must be ready before earlier failures no longer count."""
 
     drain_seconds: Annotated[float, Field(ge=0)] = 60.0
-    """Seconds that requests in flight have when their replica is drained."""
+    """Seconds that requests in flight have to finish when their replica is drained."""
 
     stop_seconds: Seconds = 5.0
-    """Seconds from the signal to end until a replica is killed."""
+    """Seconds between SIGTERM and SIGKILL for a replica."""
 
     silence_seconds: Seconds = 30.0
-    """Seconds that a ready replica may leave its probes unanswered before it is replaced."""
+    """Seconds without an answer to a probe after which a ready replica is replaced."""
 
     keep_replicas: bool = False
-    """Whether replicas run on when the server is stopped in an orderly way. They always outlive its crash."""
+    """Whether replicas run on when the server is stopped normally. They always outlive a crash of it."""
 
     idle_seconds: Seconds = 300.0
-    """Seconds without a request after which a model with ``min_replicas`` 0 is ended; the next request starts it."""
+    """Seconds without a request after which a model with ``min_replicas`` 0 stops; the next request starts it."""
 
     quiet_seconds: Seconds = 60.0
-    """Seconds without need for them, after which replicas that the load once needed are ended."""
+    """Seconds of lower load after which surplus replicas are ended."""
 
     hold_seconds: Annotated[float, Field(ge=0)] = 600.0
-    """Seconds that a number of replicas set by ``scale`` stays before the load decides again."""
+    """Seconds for which autoscaling keeps a number of replicas that was set by ``scale``."""
 
     spare_memory: str | None = None
     """Memory to keep free on the machine; below it, idle models with ``min_replicas`` 0 are stopped.
-    Default: a twentieth of the machine's."""
+    Default: a twentieth of the machine's memory."""
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 32
-    """Requests that one replica gets at a time from each worker; further ones wait in the queue."""
+    """Requests that each worker sends to one replica at a time; further ones wait in the queue."""
 
     queue_size: Annotated[int, Field(ge=0)] = 256
-    """Requests that may wait for one model in each worker; further ones get 503. What is less urgent does not
-    count, so that three times as many may wait where all priorities are asked for."""
+    """Requests that may wait for one model in each worker; further ones get 503. Only requests of equal or higher
+    priority count, so that up to three times as many may wait when all three priorities are used."""
 
     queue_bytes: Annotated[int, Field(ge=0)] = 256 * 1024 * 1024
-    """Bytes of all requests that may wait for one model in each worker; further ones get 503. A quarter is kept for
-    what is more urgent than low, another one for high."""
+    """Bytes of all requests that may wait for one model in each worker; further ones get 503. A quarter is reserved
+    for priorities above low, and another quarter for high."""
 
     ageing_seconds: Seconds = 10.0
-    """Seconds of waiting that are worth one step of priority: low is served before high that came 20 s later."""
+    """Seconds of waiting that equal one step of priority: low is served before high that came 20 s later."""
 
     lease_seconds: Seconds = 3.0
-    """Seconds after its last sign that a worker loses the right to start and stop replicas."""
+    """Seconds after its last renewal at which a worker loses the right to start and stop replicas."""
 
     refresh_seconds: Seconds = 0.2
-    """Seconds between looks for what other workers changed."""
+    """Seconds between checks for changes by other workers."""
 
     log_bytes: Annotated[int, Field(ge=4096)] = 10 * 1024 * 1024
-    """Bytes of the end of a replica's log that are kept, in two parts."""
+    """Bytes of the end of a replica's log that are kept, in two files."""
 
     failed_logins: Count = 20
-    """Wrong keys from one address in a minute after which further ones are answered 429."""
+    """Wrong keys from one address in a minute; further ones get 429."""
 
     failpoint: str | None = None
-    """Where this process ends at once, for tests: a name of ``failpoints.py`` and ``:exit``."""
+    """Failpoint at which this process ends, for tests: a name in ``failpoints.py`` with ``:exit``."""
 
     @field_validator("memory", "spare_memory")
     @classmethod
@@ -194,7 +194,7 @@ class Settings(BaseSettings):
     @field_validator("docker_network")
     @classmethod
     def _own_network(cls, name: str) -> str:
-        """Those that every engine has are the host's, none at all, or everybody's."""
+        """Refuse the networks that every engine has: they give no isolation, or no connection."""
         if name in ("host", "none", "bridge", "default"):
             raise ValueError("must name a network of its own")
         return name
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     @field_validator("api_key", "cloud_token", "cloud_endpoint_token")
     @classmethod
     def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
-        """Empty is none; any other must be one that a header can carry."""
+        """Turn an empty key into None. Raises ValueError for one that a header cannot carry."""
         if key is None or not key.get_secret_value():
             return None
         check_chosen(key.get_secret_value())
@@ -225,7 +225,7 @@ class Settings(BaseSettings):
     @field_validator("cloud_endpoint")
     @classmethod
     def _private(cls, url: str) -> str:
-        """The token is sent there."""
+        """Require a URL that the token may be sent to."""
         return private(url)
 
     @model_validator(mode="after")
@@ -239,40 +239,40 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The database's URL."""
+        """SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'atelier.db'}"
 
     @property
     def database_folder(self) -> Path:
-        """The folder of an SQLite database; ``home`` where the database is elsewhere."""
+        """Folder of an SQLite database; ``home`` for any other database."""
         url = make_url(self.database)
-        own = url.get_backend_name() == "sqlite" and url.database
-        return Path(url.database).parent if own and url.database else self.home.absolute()
+        is_file = url.get_backend_name() == "sqlite" and url.database
+        return Path(url.database).parent if is_file and url.database else self.home.absolute()
 
     @property
     def bentoml_home(self) -> Path:
-        """BentoML's own folder, with the Bento store: ``BENTOML_HOME``, or one beside everything else."""
+        """BentoML's own folder, with the Bento store: ``BENTOML_HOME``, or ``bentoml`` in ``home``."""
         return Path(os.environ.get("BENTOML_HOME") or self.home / "bentoml").absolute()
 
     @property
     def replicas(self) -> Path:
-        """The replicas' folders."""
+        """Folder of the replicas' folders."""
         return self.home.absolute() / "replicas"
 
 
 def token_in(file: Path) -> SecretStr:
-    """The token that is all of a file. Raises ValueError where there is none, or it cannot be read."""
+    """Return the token that is the whole text of a file. Raises ValueError without one, or for an unreadable file."""
     try:
         token = file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ValueError(f"{file} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError:
-        raise ValueError(f"{file} has no text for a token") from None
+        raise ValueError(f"{file} is not a text file with a token") from None
     check_chosen(token)
     return SecretStr(token)
 
 
 @cache
 def settings() -> Settings:
-    """The settings of this process."""
+    """Return the settings of this process."""
     return Settings()

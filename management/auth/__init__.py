@@ -1,1 +1,1 @@
-"""Who may do what? Keys are judged on a request's path, before anything else of it is read."""
+"""Who may do what? Keys are checked against a request's path before anything else of the request is read."""

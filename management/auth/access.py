@@ -1,4 +1,4 @@
-"""Who may do what: the door of the API, judged on the path as it came, before anything else reads the request."""
+"""Authentication and authorization, decided on the raw path before anything else of the request is read."""
 
 from __future__ import annotations
 
@@ -20,67 +20,68 @@ from web import addresses
 from web.error_shape import Refusal
 
 WINDOW_SECONDS: Final = 60.0
+"""Seconds for which a wrong key counts against its address."""
 MOST_ADDRESSES: Final = 10_000
-"""Of which failures are remembered; the oldest are forgotten first."""
+"""Addresses whose wrong keys are counted; the oldest are dropped first."""
 OPTIONAL_SPACE: Final = b" \t"
-"""What may stand around a header's value and is no part of it (RFC 9110, 5.5)."""
+"""Characters around a header's value that are not part of it (RFC 9110, 5.5)."""
 METRICS: Final = "/metrics"
-"""BentoML's and the models' own: whoever draws them need not be able to call a model."""
+"""Path of the Prometheus metrics. Scrapers need only the viewer role."""
 _CALLS: Final = re.compile(r".*/models/[^/]*/(inference|batch_inference)\Z")
 
 
 class KeyCache:
-    """The keys as they were when somebody last looked, and which of them were used since."""
+    """The keys as last read from the store, and which of them were used since."""
 
     def __init__(self) -> None:
         self._known: dict[str, Key] = {}
         self.learnt = False
-        """Whether anybody could look at the keys yet."""
+        """Whether the keys have been read at least once."""
         self._used: dict[str, datetime] = {}
 
     def learn(self, known: list[Key]) -> None:
-        """All keys, as they are now."""
-        self._known, self.learnt = {one.id: one for one in known}, True
+        """Replace the cached keys by those in the store."""
+        self._known, self.learnt = {key.id: key for key in known}, True
 
     def find(self, text: str) -> Key | None:
-        """The valid key that this text is; its use is noted."""
-        at = now()
-        found = keys.find(text, self._known, at)
-        if found is not None:
-            self._used[found.id] = at
-        return found
+        """Return the valid key with this text, and record its use; None without one."""
+        moment = now()
+        key = keys.find(text, self._known, moment)
+        if key is not None:
+            self._used[key.id] = moment
+        return key
 
     async def write_uses(self, store: Store) -> None:
-        """Writes down when keys were used."""
+        """Write the times at which keys were used to the store."""
         used = dict(self._used)
         if used:
             await store.write(lambda session: session.keys.used(used), counted=False)
-        # Only what is written is forgotten; a key may have been used once more meanwhile.
-        self._used = {key: at for key, at in self._used.items() if used.get(key) != at}
+        # Only written times are dropped: a key may have been used again meanwhile.
+        self._used = {key: moment for key, moment in self._used.items() if used.get(key) != moment}
 
 
 class FailedLoginLimiter:
-    """Wrong keys by address in the last minute."""
+    """Counts wrong keys by address over the last minute."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._clock = most, clock
         self._times: dict[str, deque[float]] = {}
 
     def note(self, address: str) -> int | None:
-        """One more; seconds to wait when there are too many."""
-        at = self._clock()
+        """Count a wrong key. Return the seconds to wait when the address has sent too many, else None."""
+        now = self._clock()
         times = self._times.pop(address, deque(maxlen=self._most + 1))
-        while times and times[0] <= at - WINDOW_SECONDS:
+        while times and times[0] <= now - WINDOW_SECONDS:
             times.popleft()
-        times.append(at)
-        self._times[address] = times  # the newest last
+        times.append(now)
+        self._times[address] = times  # the newest address is last
         if len(self._times) > MOST_ADDRESSES:
             del self._times[next(iter(self._times))]
-        return int(times[0] + WINDOW_SECONDS - at) + 1 if len(times) > self._most else None
+        return int(times[0] + WINDOW_SECONDS - now) + 1 if len(times) > self._most else None
 
 
 class Authenticator:
-    """A guard of the edge: lets through who has a key whose role is enough."""
+    """Check at the edge: a request passes if it has a key with a sufficient role."""
 
     def __init__(
         self, keyring: KeyCache, failures: FailedLoginLimiter, role_of: Callable[[str, str], Role | None]
@@ -88,32 +89,35 @@ class Authenticator:
         self._keyring, self._failures, self._role_of = keyring, failures, role_of
 
     async def __call__(self, scope: Scope) -> Refusal | None:
-        """None for who may pass; their key is ``scope["state"]["key"]`` then."""
-        wanted = self._role_of(scope["method"], scope["edge.path"])
-        if wanted is None:
+        """Return None if the request may pass, with its key in ``scope["state"]["key"]``; else the refusal."""
+        required = self._role_of(scope["method"], scope["edge.path"])
+        if required is None:
             return None
         key = self._key(scope)
         if key is None:
-            return self._unknown(scope)
+            return self._refuse_unknown(scope)
         scope["state"]["key"] = key
-        return None if key.role.includes(wanted) else _refusal(Forbidden())
+        return None if key.role.includes(required) else _refusal(Forbidden())
 
     def _key(self, scope: Scope) -> Key | None:
-        given = _given(scope["headers"])
-        return self._keyring.find(given) if given is not None else None
+        text = _key_text(scope["headers"])
+        return self._keyring.find(text) if text is not None else None
 
-    def _unknown(self, scope: Scope) -> Refusal:
-        """A wrong key is counted; none at all is a mistake, not an attack."""
+    def _refuse_unknown(self, scope: Scope) -> Refusal:
+        """Return the refusal. A wrong key is counted as an attack; a missing key is not."""
         if not self._keyring.learnt:
             return _refusal(StoreUnavailable(retry_after=5))
-        if _given(scope["headers"]) is None:
+        if _key_text(scope["headers"]) is None:
             return _refusal(Unauthorized())
         seconds = self._failures.note(addresses.block(scope.get("client")))
         return _refusal(TooManyRequests(retry_after=seconds) if seconds else Unauthorized())
 
 
 def role_for_api(open_paths: frozenset[str], open_files: str) -> Callable[[str, str], Role | None]:
-    """Which role each request of the API wants; none on the paths that are open, and below ``open_files``."""
+    """Return a function that gives the role which a request to the API requires, by method and path.
+
+    It gives None for open paths, and for reading below ``open_files``.
+    """
 
     def role_of(method: str, path: str) -> Role | None:
         if path in open_paths or (path.startswith(open_files) and method in ("GET", "HEAD")):
@@ -126,7 +130,7 @@ def role_for_api(open_paths: frozenset[str], open_files: str) -> Callable[[str, 
 
 
 def role_for_models(open_paths: frozenset[str]) -> Callable[[str, str], Role | None]:
-    """Which role the models' own endpoints want, where they want keys."""
+    """Return a function that gives the role which the models' own endpoints require when they require keys."""
 
     def role_of(method: str, path: str) -> Role | None:
         if path in open_paths or path.startswith("/static_content/"):
@@ -136,14 +140,14 @@ def role_for_models(open_paths: frozenset[str]) -> Callable[[str, str], Role | N
     return role_of
 
 
-def _given(headers: Any) -> str | None:
-    """The one key of a request. Two are as bad as a wrong one."""
-    found = [value.strip(OPTIONAL_SPACE) for name, value in headers if name == b"x-api-key"]
+def _key_text(headers: Any) -> str | None:
+    """Return the key of a request; None without one, and an empty text, which is a wrong key, for different ones."""
+    texts = [value.strip(OPTIONAL_SPACE) for name, value in headers if name == b"x-api-key"]
     bearers = [value.strip(OPTIONAL_SPACE).split(b" ", 1) for name, value in headers if name == b"authorization"]
-    found += [parts[1].strip(OPTIONAL_SPACE) for parts in bearers if len(parts) == 2 and parts[0].lower() == b"bearer"]
-    if not found:
+    texts += [parts[1].strip(OPTIONAL_SPACE) for parts in bearers if len(parts) == 2 and parts[0].lower() == b"bearer"]
+    if not texts:
         return None
-    return found[0].decode("latin-1") if len(set(found)) == 1 else ""
+    return texts[0].decode("latin-1") if len(set(texts)) == 1 else ""
 
 
 def _refusal(error: ManagementError) -> Refusal:

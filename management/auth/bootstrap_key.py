@@ -1,4 +1,4 @@
-"""The key that a server begins with: a chosen one, or one that is made and kept in a file."""
+"""The first admin key of a server: the one in its environment, or a generated one that is kept in a file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from management.settings import Settings
 from management.store import Session
 
 CHOSEN: Final = "ATELIER_API_KEY"
-"""The environment variable of the chosen key, and that key's name."""
+"""Environment variable of the chosen key, and the name of that key."""
 WEAK: Final = "ATELIER_API_KEY (weak)"
-"""The name of a chosen key that can be guessed."""
+"""Name of a chosen key that can be guessed."""
 GUESSABLE: Final = (
     "ATELIER_API_KEY can be guessed: a caller who guesses it may deploy code here. A key of 16 random characters"
-    " or more is safe (openssl rand -hex 32). This one is forgotten by the next start that does not name it"
+    " or more is safe (openssl rand -hex 32). The next start without this key deletes it"
 )
+"""Warning for a weak key."""
 FIRST: Final = "first"
+"""Name of the generated key."""
 FILE: Final = "admin.key"
+"""File of the generated key in the home folder."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +34,18 @@ logger = logging.getLogger(__name__)
 def first_key(session: Session, settings: Settings) -> None:
     """Make sure that there is an admin key. Raises ValueError for a chosen key that no header can carry.
 
-    A weak key counts only while a start names it: the next start that does not name it forgets it.
+    A weak key is valid only while it is set: the next start without it deletes it.
     """
     chosen = keys.chosen(settings.api_key.get_secret_value(), CHOSEN, now()) if settings.api_key else None
     _forget_weak(session, chosen)
     if settings.api_key is not None and chosen is not None:
         _keep_chosen(session, chosen, weak=is_weak(settings.api_key.get_secret_value()))
-    elif not any(one.role is Role.ADMIN and one.valid(now()) for one in session.keys.all()):
+    elif not any(key.role is Role.ADMIN and key.valid(now()) for key in session.keys.all()):
         _make_first(session, settings)
 
 
 def _forget_weak(session: Session, chosen: Key | None) -> None:
-    """A key that an admin has revoked stays, so that it stays revoked."""
+    """Delete weak keys that are no longer set. A revoked key is kept, so that it stays revoked."""
     for key in session.keys.all():
         weak = key.name == WEAK or (key.name == CHOSEN and is_placeholder(key))
         if weak and key.revoked_at is None and (chosen is None or key.id != chosen.id):
@@ -50,7 +53,7 @@ def _forget_weak(session: Session, chosen: Key | None) -> None:
 
 
 def _keep_chosen(session: Session, chosen: Key, *, weak: bool) -> None:
-    """Keys that were chosen before this one count no more."""
+    """Store the chosen key and revoke those that were chosen before it."""
     if weak:
         logger.warning(GUESSABLE)
     known = {key.id: key for key in session.keys.all()}
@@ -58,19 +61,19 @@ def _keep_chosen(session: Session, chosen: Key, *, weak: bool) -> None:
         if key.name == CHOSEN and key.id != chosen.id:
             session.keys.revoke(key.id, now())
     if weak and chosen.id in known and known[chosen.id].valid(now()):
-        session.keys.remove(known.pop(chosen.id).id)  # the version before gave weak keys the name of the others
+        session.keys.remove(known.pop(chosen.id).id)  # an earlier version gave weak keys the same name as the others
     if chosen.id not in known:
         session.keys.add(replace(chosen, name=WEAK if weak else CHOSEN))
     elif known[chosen.id].revoked_at is not None:
-        logger.warning("the key in %s was revoked, and stays so", CHOSEN)
+        logger.warning("the key in %s was revoked and stays revoked", CHOSEN)
 
 
 def _make_first(session: Session, settings: Settings) -> None:
-    made = keys.make(FIRST, Role.ADMIN, now())
-    session.keys.add(made.key)
+    new_key = keys.make(FIRST, Role.ADMIN, now())
+    session.keys.add(new_key.key)
     file = settings.home.absolute() / FILE
     file.unlink(missing_ok=True)
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(handle, "w", encoding="ascii") as out:
-        out.write(made.text + "\n")
-    logger.warning("the first admin key was made: it is in %s", file)  # and in no journal that collects this output
+        out.write(new_key.text + "\n")
+    logger.warning("the first admin key was made: it is in %s", file)  # the key itself must not be in any log

@@ -1,4 +1,4 @@
-"""Which keys of an operator's own choice can be guessed."""
+"""Detection of keys chosen by an operator that can be guessed."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from management.domain.clock import now
 from management.domain.keys import Key, chosen
 
 STRONG_CHARACTERS: Final = 16
-"""Characters of the shortest key that is not weak."""
+"""Length in characters of the shortest key that is not weak."""
 STRONG_ALPHABET: Final = 8
-"""Different characters that a key must have not to be weak."""
+"""Number of different characters below which a key is weak."""
 
 PLACEHOLDERS: Final = (
     *("your-api-key", "your_api_key", "your-api-key-here", "your-admin-api-key", "my-api-key", "change-me-please"),
@@ -19,7 +19,7 @@ PLACEHOLDERS: Final = (
     *("12345678", "123456789", "1234567890", "0123456789abcdef", "admin123", "administrator", "adminadmin"),
     *("qwertyui", "qwertyuiop", "iloveyou", "test-key", "test-api-key", "testtest", "letmein1", "atelier1"),
 )
-"""Keys of examples and of every list of passwords."""
+"""Keys in examples, and common passwords."""
 
 _PLACEHOLDER_IDS: Final = frozenset(chosen(text, "", now()).id for text in PLACEHOLDERS)
 

@@ -1,4 +1,4 @@
-"""What a backend brings: images, a driver, its capacity, and how to reach its replicas."""
+"""A backend: its images, its driver, its capacity, and what requests to its replicas need."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ async def _always() -> bool:
 
 
 async def _nothing() -> None:
-    """There is nothing to close."""
+    """Do nothing: the backend holds no connection."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Where models run."""
+    """A place where models run."""
 
     name: str
     images: Images
-    """What can be deployed on it."""
+    """The images that can be deployed on it."""
     driver: Launcher | Engine
-    """What starts and stops replicas: a launcher one by one as it is called, an engine by itself."""
+    """What starts and stops replicas: a launcher one replica per call, an engine on its own."""
     capacity: Capacity
-    """What all replicas together may ask for."""
+    """Upper limit of the resources that all replicas together request."""
     answers: Callable[[], Awaitable[bool]] = _always
-    """Whether the backend can be reached now. Takes about a second at most."""
+    """Return whether the backend can be reached now, within about one second."""
     headers: Headers = no_headers
-    """What a replica wants with each request."""
+    """Return the headers that a replica requires on each request."""
     close: Callable[[], Awaitable[None]] = _nothing
-    """Closes the connections to the backend."""
+    """Close the connections to the backend."""

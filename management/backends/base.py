@@ -1,4 +1,4 @@
-"""What every launcher does for the supervisor: start, look at, and end single replicas."""
+"""The interface of every launcher: start, observe and stop single replicas for the supervisor."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final
 from management.domain.records import Replica, Resources
 
 TAIL_BYTES: Final = 256 * 1024
-"""Of a log, that are read from its end, however few lines they are."""
+"""Bytes read from the end of a log, whatever number of lines they hold."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What is to be started. Its id is unique for ever, and is how everything else names the replica."""
+    """What to start. The id is never reused; every other call names the replica by it."""
 
     replica_id: str
     model_id: str
@@ -27,62 +27,62 @@ class Launch:
 
 
 class Phase(Enum):
-    """What is seen of a replica from outside."""
+    """State of a replica as observed from outside."""
 
     ABSENT = auto()
-    """Nothing of it is there: it was never started, or was cleaned up."""
+    """Nothing of it exists: it was never started, or was cleaned up."""
     STARTING = auto()
-    """It runs, and does not answer yet."""
+    """It runs and does not answer yet."""
     READY = auto()
-    """It runs, proved that it is ours, and says that it is ready."""
+    """It runs, has proved its identity, and reports that it is ready."""
     UNRESPONSIVE = auto()
-    """It was ready once, runs, and does not answer now."""
+    """It runs and was ready once, but does not answer now."""
     EXITED = auto()
     """It ended."""
     UNKNOWN = auto()
-    """It could not be looked at, by a fault of our own: what was known of it stands."""
+    """It could not be observed because this process failed: the last known state stands."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A look at one replica."""
+    """The state of one replica at one moment."""
 
     phase: Phase
     address: str = ""
-    """Where a READY one is reached: ``unix:/path`` or ``http://host:port``."""
+    """Address of a READY replica: ``unix:/path`` or ``http://host:port``."""
     in_flight: int = 0
-    """Requests that a READY one is working on."""
+    """Requests that a READY replica is processing."""
     reason: str = ""
-    """Why it EXITED, as far as it is known."""
+    """Why it EXITED, if that is known."""
     crashed: bool = False
-    """Whether it EXITED by its own doing, as far as it is known: nobody killed it."""
+    """Whether it EXITED by itself: no signal from outside is known to have killed it."""
 
 
 @dataclass(frozen=True)
 class ReplicaUsage:
-    """What a replica, with all that it started, uses."""
+    """Resources that a replica and all processes it started use."""
 
     cpu_seconds: float
-    """CPU time so far."""
+    """CPU seconds since its start."""
     memory_bytes: int
-    """Memory now."""
+    """Bytes of memory in use now."""
 
 
 Headers = Callable[[Replica], Mapping[str, str]]
-"""What a replica wants with each request to know who asks. Called for each request, because secrets change."""
+"""Returns the headers by which a replica recognizes its caller. Called for each request, because secrets change."""
 
 
 def no_headers(_: Replica) -> Mapping[str, str]:
-    """Headers for replicas that only their control plane reaches."""
+    """Return no headers, for replicas that only their control plane can reach."""
     return {}
 
 
 class LaunchRefused(Exception):
-    """This launch cannot be made here; the text says why, for whoever deployed it."""
+    """The replica cannot be started on this backend; the text tells the operator why."""
 
 
 class ImageRefused(Exception):
-    """This image cannot be deployed here: a kind of problem, and the values of its text."""
+    """The image cannot be deployed on this backend: a kind of problem, and the values of its text."""
 
     def __init__(self, kind: str, **values: str) -> None:
         super().__init__(kind)
@@ -90,61 +90,64 @@ class ImageRefused(Exception):
 
 
 class Images(ABC):
-    """What can be deployed on a backend."""
+    """The images that can be deployed on a backend."""
 
     @abstractmethod
     async def check(self, image: str) -> None:
-        """Returns if replicas of it may be started. The name has the form of one with an exact version.
+        """Return if replicas of the image may be started. Its name always has an exact version.
 
-        Raises ImageRefusedError, or BackendUnavailable when nobody can tell.
+        Raises ImageRefused if not, and BackendUnavailable when the backend cannot answer.
         """
 
     async def model_type(self, image: str) -> str | None:
-        """The type of model that an image says it has; None where it says nothing, or is not there."""
+        """Return the model type in the image's label; None without such a label or image."""
         return None
 
 
 class Launcher(ABC):
-    """Starts, observes and ends replicas. Nothing is remembered but by what runs and by what lies on disk.
+    """Starts, observes and stops replicas. All state is in the running replicas and on disk, none in this object.
 
-    A control plane that is killed at any instant, and starts again, finds with the same ids what it left.
+    A control plane that is killed at any instant finds its replicas under the same ids after a restart.
     """
 
     @abstractmethod
     async def start(self, launch: Launch) -> None:
-        """Begins to start it and returns at once; done twice is the same as once.
+        """Begin to start the replica and return at once; a second call has no further effect.
 
-        Raises LaunchRefusedError when it cannot even be begun, and BackendUnavailable, as every other method may,
-        when it is not known what came of it: nothing is concluded from that, and it is tried again.
+        Raises LaunchRefused when the start cannot begin. Raises BackendUnavailable, as every other method may,
+        when the outcome is unknown: the caller concludes nothing from it and tries again.
         """
 
     @abstractmethod
     async def observe(self, replica_id: str) -> Observation:
-        """A look at it, in about a second at most. An unknown id is ABSENT.
+        """Return the replica's state within about one second. An unknown id is ABSENT.
 
-        What this process cannot do says nothing of the replica: without descriptors, memory or threads it is UNKNOWN.
+        When this process lacks descriptors, memory or threads, the replica is UNKNOWN: that says nothing about it.
         """
 
     @abstractmethod
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
-        """Asks it to end, waits so long, ends it by force. At return nothing of it runs; a gone one is no error."""
+        """Ask the replica to end, wait ``grace_seconds``, then kill it.
+
+        At return no process of it runs. A replica that is gone is not an error.
+        """
 
     @abstractmethod
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
-        """What these use, in one go for all; those that are gone are left out."""
+        """Return the usage of these replicas by id, measured in one pass; replicas that are gone are left out."""
 
     @abstractmethod
     async def list_running(self) -> list[str]:
-        """The ids of all that run, whoever started them: what no record knows is an orphan."""
+        """Return the ids of all running replicas; one without a record is an orphan."""
 
     @abstractmethod
     async def list_leftovers(self) -> list[str]:
-        """The ids of all of which anything is left on disk, whether it runs or not."""
+        """Return the ids of all replicas that have anything on disk, running or not."""
 
     @abstractmethod
     async def log(self, replica_id: str, lines: int) -> list[str]:
-        """The last lines it wrote, also after its end; none of a replica whose files are gone."""
+        """Return the last lines that the replica wrote, also after its end; empty once its files are gone."""
 
     @abstractmethod
     async def remove_files(self, replica_id: str) -> None:
-        """Removes what an ended replica left on disk; a gone one is no error."""
+        """Remove what an ended replica left on disk. A replica that is gone is not an error."""

@@ -1,6 +1,6 @@
-"""What an engine does for the reconciler: one that keeps replicas, rolls out and scales by itself.
+"""The interface of every engine: a system that keeps replicas, rolls out and scales by itself.
 
-A launcher starts single replicas and is told of each; an engine is told what is wanted, and looked at.
+A launcher starts and stops single replicas on command. An engine gets a spec and is observed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from management.domain.records import Deployment, Revision
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """What an engine is told of one deployment: a revision, and between how many replicas it is kept."""
+    """Desired state of one deployment on an engine: a revision, and the limits of its number of replicas."""
 
     deployment_id: str
     model_id: str
@@ -25,13 +25,13 @@ class EngineSpec:
 
     @property
     def mark(self) -> AppliedSpec:
-        """What it is known again by."""
+        """The spec by which the engine's deployment is recognized later."""
         return AppliedSpec(self.deployment_id, self.revision.number, self.least, self.most)
 
 
 @dataclass(frozen=True)
 class AppliedSpec:
-    """Which order an engine has: it is read from what the engine holds, and remembered nowhere else."""
+    """The spec that an engine's deployment has. It is read from the engine and stored nowhere else."""
 
     deployment_id: str
     revision: int
@@ -40,79 +40,83 @@ class AppliedSpec:
 
 
 class EnginePhase(Enum):
-    """How a deployment stands on its engine."""
+    """Phase of a deployment on its engine."""
 
     ABSENT = auto()
-    """Nothing of it is there."""
+    """The engine has no such deployment."""
     PENDING = auto()
-    """It is on its way: an image is built, replicas start. What served before may serve still."""
+    """It is in progress: an image is built or replicas start. The previous revision may still serve."""
     RUNNING = auto()
-    """It serves; also where the engine keeps no replica of it until somebody asks."""
+    """It serves, possibly scaled to zero until the next request."""
     UNHEALTHY = auto()
-    """Replicas of it do not answer. That may pass."""
+    """Some of its replicas do not answer; it may recover."""
     FAILED = auto()
-    """It does not become what was ordered, and the engine tries no more."""
+    """It did not reach the spec, and the engine has stopped trying."""
     ENDING = auto()
     """Its replicas are being ended."""
     STOPPED = auto()
-    """It is there, and has no replicas until it is started."""
+    """It exists without replicas until it is started."""
 
     @property
     def serves(self) -> bool:
-        """Whether requests may be answered."""
+        """Whether it may answer requests."""
         return self in (EnginePhase.PENDING, EnginePhase.RUNNING, EnginePhase.UNHEALTHY, EnginePhase.FAILED)
 
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """A look at one deployment on its engine."""
+    """Observed state of one deployment on its engine."""
 
     phase: EnginePhase
     name: str = ""
-    """What the engine calls it."""
+    """Name of the deployment on the engine."""
     mark: AppliedSpec | None = None
-    """The order that it holds; None where nobody can tell."""
+    """The spec that was applied; None when that is unknown."""
     ready: int | None = None
-    """Replicas that answer, of whatever revision; None where nobody counted."""
+    """Ready replicas of all revisions; None when they were not counted."""
     address: str = ""
-    """Where it is reached: ``https://host``."""
+    """URL of the deployment: ``https://host``."""
     reason: str = ""
-    """The engine's own word for what is wrong."""
+    """What is wrong, in the engine's own words."""
 
 
 NOTHING_THERE: Final = EngineStatus(EnginePhase.ABSENT)
+"""Status of a deployment that the engine does not have."""
 
 
 class Engine(ABC):
-    """Keeps deployments as they were ordered. Nothing is remembered but by what it holds itself.
+    """Keeps deployments as their specs say. All state is in the engine itself, none in this object.
 
-    Every method raises BackendUnavailable when it is not known what came of it: nothing is concluded from that, and it
-    is tried again. What was not made by this control plane is never touched.
+    Every method raises BackendUnavailable when the outcome is unknown: the caller concludes nothing from it and tries
+    again. Deployments that this control plane did not create are never changed.
     """
 
     @abstractmethod
-    async def apply(self, order: EngineSpec) -> None:
-        """Gives the order, and starts what is stopped; done twice is the same as once. It is done when it is taken.
+    async def apply(self, spec: EngineSpec) -> None:
+        """Apply the spec and start the deployment if it is stopped; a second call has no further effect.
 
-        Does nothing while an earlier deployment of ours of the same name is still there. Raises LaunchRefusedError
-        when the order cannot be taken as it is. May last for as long as it takes to send a model there.
+        Returns once the engine accepts the spec, which may take as long as uploading a model. Does nothing while an
+        earlier deployment of this control plane has the same name. Raises LaunchRefused when the spec is rejected.
         """
 
     @abstractmethod
     async def observe(self) -> dict[str, EngineStatus]:
-        """A look at everything of ours, by deployment id; what is gone is not among it."""
+        """Return the status of every deployment of this control plane that exists, by deployment id."""
 
     @abstractmethod
-    async def halt(self, condition: EngineStatus) -> None:
-        """Has its replicas ended, and returns; it stays there, STOPPED. One that ended already is no error."""
+    async def halt(self, status: EngineStatus) -> None:
+        """End the deployment's replicas without waiting; it stays on the engine as STOPPED.
+
+        A deployment that is stopped already is not an error.
+        """
 
     @abstractmethod
-    async def remove(self, condition: EngineStatus, *, force: bool) -> None:
-        """Has it ended, then forgotten; a gone one is no error.
+    async def remove(self, status: EngineStatus, *, force: bool) -> None:
+        """Take the next step of ending and deleting the deployment; one that is gone is not an error.
 
-        Called again and again until it is gone, it takes the next step each time. With ``force`` none is waited for.
+        The caller repeats it until the deployment is gone. With ``force``, running replicas are not ended first.
         """
 
     @abstractmethod
     async def log(self, deployment: Deployment, lines: int) -> list[list[str]]:
-        """The last lines of each of its replicas, as far as the engine has them."""
+        """Return the last lines of each replica's log, as far as the engine has them."""

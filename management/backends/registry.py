@@ -10,6 +10,6 @@ from management.settings import Settings
 
 
 def make(settings: Settings) -> Backend:
-    """The backend that ``settings.backend`` names."""
+    """Return the backend that ``settings.backend`` names."""
     make_backend: Callable[[Settings], Backend] = import_module(f"management.backends.{settings.backend}.backend").make
     return make_backend(settings)

@@ -1,1 +1,1 @@
-"""How does all that a server keeps outlive its machine?"""
+"""How is everything that a server keeps backed up and restored?"""

@@ -1,11 +1,11 @@
-"""One archive of all that a server keeps: its database, its keys, its models and its Bentos.
+"""Writes one archive of all that a server keeps: its database, its keys, its models and its Bentos.
 
-    manifest.json           what is in it, with sizes and SHA-256 digests; the last member, for it is known then
-    state/atelier.db        the database of one moment, copied while it is written to
-    state/admin.key
-    state/instance.secret   by which a server knows as its own what runs on an engine or on BentoCloud
+    manifest.json           the files with sizes and SHA-256 digests; it is last, because they are known only then
+    state/atelier.db        the database at one moment, copied while it is in use
+    state/admin.key         the generated admin key
+    state/instance.secret   the secret by which a server recognizes its replicas on an engine or on BentoCloud
     store/models/...        BentoML's model store
-    store/bentos/...        and its Bento store
+    store/bentos/...        BentoML's Bento store
 
 ``management/backup/restore.py`` reads it.
 """
@@ -36,6 +36,7 @@ from management.packaging.build import LOCK
 from management.settings import Settings
 
 FORMAT: Final = 1
+"""Version of the archive's format."""
 MANIFEST: Final = "manifest.json"
 DATABASE: Final = "state/atelier.db"
 KEY: Final = f"state/{FILE}"
@@ -43,47 +44,50 @@ INSTANCE_FILE: Final = "instance.secret"
 INSTANCE: Final = f"state/{INSTANCE_FILE}"
 STORES: Final = ("models", "bentos")
 CHUNK: Final = 1024 * 1024
+"""Bytes that are copied at a time."""
 PRIVATE: Final = 0o600
+"""Mode of files that only their owner may read and write."""
 BUSY_SECONDS: Final = 30.0
+"""Seconds that copying the database waits for a writer."""
 
 
 class BackupError(Exception):
-    """Something cannot be backed up or restored; the message says what, and what to do."""
+    """The back-up or restore failed; the message says why, and what to do."""
 
 
 @dataclass
 class Contents:
-    """What an archive holds, by name."""
+    """Contents of an archive."""
 
     made_at: str = ""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """``size`` and ``sha256`` of each."""
+    """``size`` in bytes and ``sha256`` of each file, by name."""
 
     def summary(self) -> dict[str, Any]:
-        """For whoever made it, or gets it back."""
+        """Return an overview for the operator, after a back-up or a restore."""
         return {
             "made_at": self.made_at,
             "database": DATABASE in self.files,
             "admin_key": KEY in self.files,
             "models": self._items("models"),
             "bentos": self._items("bentos"),
-            "bytes": sum(one["size"] for one in self.files.values()),
+            "bytes": sum(file["size"] for file in self.files.values()),
         }
 
     def _items(self, store: str) -> int:
-        """Those with a version: ``latest`` is a file beside them."""
+        """Return the number of items with a version in a store; the file ``latest`` beside them is none."""
         parts = (name.split("/") for name in self.files if name.startswith(f"store/{store}/"))
-        return len({tuple(one[2:4]) for one in parts if len(one) > 4})
+        return len({tuple(path[2:4]) for path in parts if len(path) > 4})
 
 
 def database_file(settings: Settings) -> Path | None:
-    """Where the database is, if it is a file."""
+    """Return the file of an SQLite database; None for any other database."""
     url = make_url(settings.database)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def back_up(settings: Settings, target: Path) -> Contents:
-    """Writes the archive, of mode 0600, whole or not at all. Raises BackupError or OSError."""
+    """Write the archive to a file of mode 0600, atomically. Raises BackupError or OSError."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
     try:
         with open(handle, "wb") as file:
@@ -98,21 +102,21 @@ def back_up(settings: Settings, target: Path) -> Contents:
 
 
 def write(settings: Settings, file: IO[bytes]) -> Contents:
-    """Writes the archive to a file that need not be one which can be read again, such as a pipe."""
+    """Write the archive to a stream, which may be a pipe. Raises BackupError or OSError."""
     contents = Contents(shown(now()))
     with (
         gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
-        # The database first: what it names is in a store that is read after it.
+        # The database first: the Bentos that it names are then in a store that is read later.
         _add_state(archive, contents, settings)
         with _unchanged(settings.bentoml_home):
             for name in STORES:
                 _add_store(archive, contents, settings.bentoml_home / name, f"store/{name}")
         if not contents.files:
             raise BackupError(f"nothing is kept in {settings.home} or {settings.bentoml_home}")
-        told = {"format": FORMAT, "made_at": contents.made_at, "files": contents.files}
-        manifest = json.dumps(told, ensure_ascii=True).encode()
+        description = {"format": FORMAT, "made_at": contents.made_at, "files": contents.files}
+        manifest = json.dumps(description, ensure_ascii=True).encode()
         archive.addfile(_member(MANIFEST, len(manifest)), io.BytesIO(manifest))
     return contents
 
@@ -130,21 +134,21 @@ def _add_state(archive: tarfile.TarFile, contents: Contents, settings: Settings)
 
 
 def _copy_database(database: Path, copy: Path) -> None:
-    """As it was at one moment, whoever writes to it meanwhile."""
+    """Copy the database at one moment, while it may be written to."""
     try:
         with (
             closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as source,
             closing(sqlite3.connect(copy)) as target,
         ):
             source.backup(target)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+            target.execute("PRAGMA journal_mode=DELETE")  # a single file without a write-ahead log
     except sqlite3.Error as error:
         raise BackupError(f"the database {database} cannot be copied: {error}") from None
 
 
 @contextmanager
 def _unchanged(home: Path) -> Iterator[None]:
-    """Nobody puts a model or a Bento into the store while the block runs."""
+    """Lock the store, so that no model or Bento is added while the block runs."""
     if not home.is_dir():
         yield
         return
@@ -154,27 +158,27 @@ def _unchanged(home: Path) -> Iterator[None]:
 
 
 def _add_store(archive: tarfile.TarFile, contents: Contents, folder: Path, name: str) -> None:
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        for one in sorted(files):
-            file = Path(place) / one
+    for parent, folder_names, file_names in os.walk(folder):
+        folder_names.sort()
+        for file_name in sorted(file_names):
+            file = Path(parent) / file_name
             _add(archive, contents, file, f"{name}/{file.relative_to(folder).as_posix()}")
-        for one in folders:
-            if (Path(place) / one).is_symlink():
-                raise BackupError(f"{Path(place) / one} is a link, and no folder")
+        for folder_name in folder_names:
+            if (Path(parent) / folder_name).is_symlink():
+                raise BackupError(f"{Path(parent) / folder_name} is a link, not a folder")
 
 
 def _add(archive: tarfile.TarFile, contents: Contents, path: Path, name: str) -> None:
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise BackupError(f"{path} is not a regular file")
         counted = _Digesting(file)
-        member = _member(name, about.st_size)
-        member.mode = PRIVATE | (about.st_mode & 0o111 if name.startswith("store/") else 0)
-        member.mtime = about.st_mtime
+        member = _member(name, status.st_size)
+        member.mode = PRIVATE | (status.st_mode & 0o111 if name.startswith("store/") else 0)
+        member.mtime = status.st_mtime
         archive.addfile(member, counted)
-    contents.files[name] = {"size": about.st_size, "sha256": counted.digest.hexdigest()}
+    contents.files[name] = {"size": status.st_size, "sha256": counted.digest.hexdigest()}
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:
@@ -184,7 +188,7 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 class _Digesting(io.RawIOBase):
-    """A file whose digest is known when it has been read."""
+    """A file that computes its digest while it is read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,16 +1,15 @@
-"""Restores what ``management/backup/archive.py`` wrote, into a home that is empty or whose old state is set aside.
+"""Restores an archive of ``management/backup/archive.py`` into a home that is empty, or whose old state is set aside.
 
-    1. unpack into ``.restore-*`` and check everything     killed: nothing has changed, the next restore removes it
-    2. set aside what is in the places, in ``before-DATE``
-    3. move the new parts into their places                killed in 2 or 3: ``restore.unfinished`` says so
+    1. unpack into ``.restore-*`` and check everything     if killed: nothing has changed; the next restore removes it
+    2. move the old parts to ``before-DATE``
+    3. move the new parts to their places                  if killed in 2 or 3: ``restore.unfinished`` says so
 
-An archive is untrusted data until it is checked: only regular files are taken out of it, under names that this version
-itself would have given, into a private folder, and all of them must match the manifest. An error in 2 or 3 undoes both
-(``management/backup/swap.py``). Nothing that was there is deleted; an operator moves it back, or removes it.
+An archive is untrusted until it is checked. Only regular files are extracted, only under names that a back-up gives,
+into a private folder, and all of them must match the manifest. An error in 2 or 3 undoes both
+(``management/backup/swap.py``). No old part is deleted; an operator moves it back, or removes it.
 
-``before-DATE`` lies inside each folder, and not beside it: the folders are mount points in containers, and hold files
-that no archive has, such as tokens. ``tarfile.data_filter`` would add nothing: it lets links and names pass that are
-refused here.
+``before-DATE`` is inside each folder, not beside it: the folders are mount points in containers, and hold files that no
+archive has, such as tokens. ``tarfile.data_filter`` is not used: it accepts links and names that are refused here.
 """
 
 from __future__ import annotations
@@ -50,44 +49,50 @@ from management.backup.swap import is_taken, swap
 from management.packaging.build import LOCK
 from management.settings import Settings
 
-STAGE: Final = ".restore-"  # how the folders begin that an archive is unpacked into
+STAGE: Final = ".restore-"
+"""Prefix of the folders that an archive is unpacked into."""
 MANIFEST_BYTES: Final = 64 * 1024 * 1024
-SPARE_BYTES: Final = 256 * 1024 * 1024  # that the disk keeps
-LONGEST_NAME: Final = 1024
+"""Bytes of the longest manifest that is read."""
+SPARE_BYTES: Final = 256 * 1024 * 1024
+"""Bytes of the disk that a restore leaves free."""
+MAX_NAME_CHARACTERS: Final = 1024
+"""Characters of the longest file name in an archive."""
 VERSIONS: Final = Path(__file__).parents[1] / "store" / "migrations" / "versions"
+"""Folder of the migrations, whose names begin with the versions of the database."""
 _PART: Final = re.compile(r"(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]{1,255}\Z")
-_LOGS: Final = ("-wal", "-shm", "-journal")  # SQLite's, beside a database that was not closed
+_LOG_SUFFIXES: Final = ("-wal", "-shm", "-journal")
+"""Suffixes of SQLite's files beside a database that was not closed."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore did."""
+    """Result of a restore."""
 
     contents: Contents
     set_aside: tuple[Path, ...]
-    """Folders with what was there before, the earliest first."""
+    """Folders with the old state, the earliest first."""
 
 
 def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Restored:
-    """Put everything of the archive into place, or nothing. Raises BackupError or OSError.
+    """Restore the whole archive, or nothing. Raises BackupError or OSError.
 
-    Without ``force``, a home that holds something is refused; with it, what is there is set aside. A server of these
-    folders must not run.
+    A home that is not empty is refused without ``force``; with it, the old state is set aside. No server may run on
+    these folders.
     """
     with _alone(settings.home / "restore.lock"), _alone(settings.bentoml_home / LOCK):
         _refuse_while_served(settings)
-        if not force and (there := [str(place) for place in _places(settings).values() if is_taken(place)]):
-            raise BackupError(f"there is something already: {', '.join(there)}; --force sets it aside")
+        if not force and (taken := [str(place) for place in _places(settings).values() if is_taken(place)]):
+            raise BackupError(f"these exist already: {', '.join(taken)}; --force sets them aside")
         with _stages(settings) as stages:
             contents = _unpack(file, stages)
-            _check_database(stages["state"] / "atelier.db", there=DATABASE in contents.files)
+            _check_database(stages["state"] / "atelier.db", exists=DATABASE in contents.files)
             parts = _parts(settings, stages, contents)
             return Restored(contents, swap(settings.home, parts, _logs(settings, parts)))
 
 
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
-    """Hold a folder's lock: no second restore, and no build that puts Bentos into a store that is set aside."""
+    """Hold a folder's lock: no other restore runs, and no build adds Bentos to a store that is set aside."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with file.open("a") as lock:
         try:
@@ -98,7 +103,7 @@ def _alone(file: Path) -> Iterator[None]:
 
 
 def _places(settings: Settings) -> dict[str, Path]:
-    """Where each part of an archive belongs."""
+    """Return the place of each part of an archive, by its name."""
     stores = {f"store/{name}": settings.bentoml_home / name for name in STORES}
     state = {
         INSTANCE: settings.home / INSTANCE_FILE,
@@ -109,7 +114,7 @@ def _places(settings: Settings) -> dict[str, Path]:
 
 
 def _refuse_while_served(settings: Settings) -> None:
-    """The lease tells: its holder renews it every second."""
+    """Raise BackupError while a server runs: it renews its lease every second."""
     database = database_file(settings)
     if database is None or not database.is_file():
         return
@@ -117,17 +122,17 @@ def _refuse_while_served(settings: Settings) -> None:
         with closing(sqlite3.connect(database)) as connection:
             held = connection.execute("SELECT max(held_until) FROM leases").fetchone()[0]
     except sqlite3.Error:
-        return  # what cannot be read serves nobody
+        return  # no server can use a database that cannot be read
     if held is not None and held > time.time():
         raise BackupError(f"a server manages {settings.home}: stop it first")
 
 
 @contextmanager
 def _stages(settings: Settings) -> Iterator[dict[str, Path]]:
-    """Private folders to unpack into, on the file systems of the places; those of a killed restore are removed."""
+    """Make private folders on the file systems of the places, and remove those of a killed restore."""
     parents = {"state": settings.home, "store": settings.bentoml_home}
-    for left in {one for parent in parents.values() for one in parent.glob(f"{STAGE}*")}:
-        shutil.rmtree(left)
+    for leftover in {folder for parent in parents.values() for folder in parent.glob(f"{STAGE}*")}:
+        shutil.rmtree(leftover)
     with ExitStack() as stack:
         yield {
             name: Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=STAGE)))
@@ -136,8 +141,8 @@ def _stages(settings: Settings) -> Iterator[dict[str, Path]]:
 
 
 def _unpack(file: IO[bytes], stages: dict[str, Path]) -> Contents:
-    """The archive's files, below the stages, when they are what its manifest tells."""
-    found: dict[str, dict[str, Any]] = {}
+    """Extract the archive's files into the stages, and return its contents. Raises BackupError for an invalid one."""
+    extracted: dict[str, dict[str, Any]] = {}
     manifest = b""
     try:
         with tarfile.open(fileobj=file, mode="r|gz") as archive:
@@ -148,14 +153,14 @@ def _unpack(file: IO[bytes], stages: dict[str, Path]) -> Contents:
                 if member.name == MANIFEST:
                     manifest = data.read(MANIFEST_BYTES)
                     continue
-                if member.name in found:
+                if member.name in extracted:
                     raise BackupError(f"{member.name} is in the archive twice")
-                found[member.name] = _extract(data, member, _stage(member.name, stages))
+                extracted[member.name] = _extract(data, member, _stage(member.name, stages))
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.filename:  # the disk's, and not the archive's
+        if isinstance(error, OSError) and error.filename:  # an error of the disk, not of the archive
             raise
         raise BackupError(f"this is not a complete back-up archive: {error}") from None
-    return _as_told(manifest, found)
+    return _checked_contents(manifest, extracted)
 
 
 def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -166,10 +171,10 @@ def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
 
 
 def _stage(name: str, stages: dict[str, Path]) -> Path:
-    """Where a member is put for now. Raises BackupError for a name that no back-up has."""
+    """Return the path in a stage for a member. Raises BackupError for a name that no back-up has."""
     parts = name.split("/")
     known = name in (DATABASE, KEY, INSTANCE) or (parts[0] == "store" and len(parts) > 2 and parts[1] in STORES)
-    if not known or len(name) > LONGEST_NAME or not all(map(_PART.match, parts)):
+    if not known or len(name) > MAX_NAME_CHARACTERS or not all(map(_PART.match, parts)):
         raise BackupError(f"{_shown(name)} has no place in a back-up")
     return stages[parts[0]].joinpath(*parts[1:])
 
@@ -177,7 +182,7 @@ def _stage(name: str, stages: dict[str, Path]) -> Path:
 def _extract(data: IO[bytes], member: tarfile.TarInfo, target: Path) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if member.size > shutil.disk_usage(target.parent).free - SPARE_BYTES:
-        raise BackupError(f"there is no room for {member.name}: {member.size} bytes")
+        raise BackupError(f"there is not enough disk space for {member.name}: {member.size} bytes")
     mode = PRIVATE | (member.mode & 0o100)
     digest, size = hashlib.sha256(), 0
     with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode), "wb") as out:
@@ -188,21 +193,21 @@ def _extract(data: IO[bytes], member: tarfile.TarInfo, target: Path) -> dict[str
     return {"size": size, "sha256": digest.hexdigest()}
 
 
-def _as_told(manifest: bytes, found: dict[str, dict[str, Any]]) -> Contents:
+def _checked_contents(manifest: bytes, extracted: dict[str, dict[str, Any]]) -> Contents:
     try:
-        told = json.loads(manifest)
-        version, contents = told["format"], Contents(str(told["made_at"]), told["files"])
+        description = json.loads(manifest)
+        version, contents = description["format"], Contents(str(description["made_at"]), description["files"])
     except (ValueError, KeyError, TypeError):
         raise BackupError("the archive has no manifest: it is not a back-up, or was cut off") from None
     if version != FORMAT:
         raise BackupError(f"the archive has format {_shown(version)}, and this version reads {FORMAT}")
-    if contents.files != found:
+    if contents.files != extracted:
         raise BackupError("the archive's files do not match its manifest")
     return contents
 
 
-def _check_database(copy: Path, *, there: bool) -> None:
-    if not there:
+def _check_database(copy: Path, *, exists: bool) -> None:
+    if not exists:
         return
     try:
         with closing(sqlite3.connect(copy)) as connection:
@@ -212,12 +217,12 @@ def _check_database(copy: Path, *, there: bool) -> None:
         raise BackupError(f"the archive's database cannot be read: {error}") from None
     if not sound:
         raise BackupError("the archive's database is damaged")
-    if not any(one.name.startswith(f"{version}_") for one in VERSIONS.glob("*.py")):
+    if not any(file.name.startswith(f"{version}_") for file in VERSIONS.glob("*.py")):
         raise BackupError(f"the archive's database is of a newer version: {_shown(version)}")
 
 
 def _parts(settings: Settings, stages: dict[str, Path], contents: Contents) -> dict[Path, Path]:
-    """Where each part of the archive belongs, and where it is unpacked."""
+    """Return the unpacked parts of the archive, by the places that they belong in."""
     if DATABASE in contents.files and database_file(settings) is None:
         raise BackupError("the archive has an SQLite database, but ATELIER_DATABASE_URL names another kind")
     return {
@@ -228,11 +233,11 @@ def _parts(settings: Settings, stages: dict[str, Path], contents: Contents) -> d
 
 
 def _logs(settings: Settings, parts: dict[Path, Path]) -> list[Path]:
-    """The old database's logs, which SQLite would take for those of the new one."""
+    """Return the old database's logs, which SQLite would take for those of the new one."""
     database = database_file(settings)
     if database is None or database.absolute() not in parts:
         return []
-    return [database.with_name(database.name + end) for end in _LOGS]
+    return [database.with_name(database.name + end) for end in _LOG_SUFFIXES]
 
 
 def _shown(text: object) -> str:

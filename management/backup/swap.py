@@ -1,7 +1,7 @@
-"""New parts come into their places, and what was there goes into a folder ``before-DATE`` beside them.
+"""Moves new parts into their places, and the old ones into folders ``before-DATE`` beside them.
 
-An error undoes every rename. A process that is killed meanwhile leaves ``restore.unfinished`` in the home, which no
-server starts on: it lists the folders that hold what was there. Nothing is deleted in either case.
+An error undoes every rename. A process that is killed meanwhile leaves ``restore.unfinished`` in the home, and no
+server starts on such a home. The file lists the folders with the old parts. Nothing is deleted in either case.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from typing import Final
 from management.domain.clock import now, shown
 
 UNFINISHED: Final = "restore.unfinished"
-"""File in the home, from before the first rename until after the last one."""
+"""File that is in the home from before the first rename until after the last one."""
 
 JOURNAL: Final = "restore.journal"
-"""The same file of version 0.1.0. It names hidden files, beside their places, that hold what was there."""
+"""The same file of version 0.1.0. It names hidden files beside the places, which hold the old parts."""
 
 
 def interrupted(home: Path) -> str | None:
-    """Why no server may start on this home after a restore that was killed, and what to do."""
+    """Return why no server may start after a restore that was killed, and what to do; None without one."""
     if not any((home / name).exists() for name in (UNFINISHED, JOURNAL)):
         return None
     return f"a restore into {home} was interrupted; run it again: python -m management restore FILE --force"
 
 
 def is_taken(place: Path) -> bool:
-    """Whether something is there; an empty folder is nothing."""
+    """Return whether a file or a folder that is not empty exists there."""
     return any(place.iterdir()) if place.is_dir() else os.path.lexists(place)
 
 
 def swap(home: Path, parts: Mapping[Path, Path], removed: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """Move each part into its place (``{place: part}``), and set aside what is there and in the places ``removed``.
+    """Move each part into its place (``{place: part}``), and set aside the old parts there and in ``removed``.
 
-    Returns the folders with what was there before, also those of an interrupted restore before this one, the earliest
-    first. Raises OSError with everything as it was.
+    Returns the folders with old parts, including those of an interrupted restore before this one, the earliest first.
+    Raises OSError after everything is undone.
     """
     before = f"before-{shown(now()).replace(':', '')}"
     with ExitStack() as undo:
@@ -55,7 +55,7 @@ def swap(home: Path, parts: Mapping[Path, Path], removed: Iterable[Path] = ()) -
 
 
 def _mark(marker: Path, folders: Iterable[Path], undo: ExitStack) -> list[Path]:
-    """Write the marker, and return all the folders that it lists."""
+    """Add the folders to the marker file, and return all folders that it lists."""
     listed = marker.read_text(encoding="utf-8").splitlines() if marker.exists() else []
     if not listed:
         undo.callback(marker.unlink)

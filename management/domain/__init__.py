@@ -1,1 +1,1 @@
-"""What is a deployment? Plain data and the rules on it: no database, no process, no connection."""
+"""What is a deployment? Plain data and its rules: no database, no process, no connection."""

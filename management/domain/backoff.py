@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 MOST_DOUBLINGS: Final = 10
+"""Doublings after which the pause no longer grows."""
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
-    """Seconds before the next attempt: ``first`` after one failure, doubled by each further one, up to ``longest``."""
+    """Return the seconds before the next attempt: ``first``, doubled by each further failure, up to ``longest``."""
     return min(longest, first * 2 ** min(failures - 1, MOST_DOUBLINGS)) if failures > 0 else 0.0

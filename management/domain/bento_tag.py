@@ -1,4 +1,4 @@
-"""Names of Bentos: a name with an exact version, and how an image's name leads to one."""
+"""Tags of Bentos: a name with an exact version, which an image's name determines."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 LONGEST_IMAGE: Final = 255
-"""Characters of an image's name."""
+"""Characters of the longest name of an image."""
 _COMPONENT: Final = r"[a-z0-9]+(?:[._-][a-z0-9]+)*"
 _IMAGE: Final = re.compile(
     rf"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{{0,126}})(?::[0-9]{{1,5}})?/)?(?:{_COMPONENT}/)*({_COMPONENT}):([A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})\Z",
     re.ASCII,
 )
-"""Linear in time: every separator stands between two characters that are none."""
+"""Form of an image's name. It matches in linear time: every separator is between two other characters."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Tag:
 
 
 def tag_of(image: str) -> Tag:
-    """The Bento that an image's name leads to: its last part. Raises ValueError without an exact version.
+    """Return the Bento in an image's name, which is its last part. Raises ValueError without an exact version.
 
     ``atelier/tcm-diagnosis:2.0.0`` is the Bento ``tcm-diagnosis:2.0.0``.
     """
     match = _IMAGE.match(image) if len(image) <= LONGEST_IMAGE else None
     if match is None or match[2] == "latest":
-        raise ValueError("no image name with an exact version")
+        raise ValueError("not an image name with an exact version")
     return Tag(match[1], match[2].lower())

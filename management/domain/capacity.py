@@ -1,4 +1,4 @@
-"""What replicas may ask for together, what they asked for, and whether more fits."""
+"""Capacity for replicas: the limit of all requests together, and whether a further request fits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from management.errors import InsufficientResources
 
 @dataclass(frozen=True)
 class Capacity:
-    """What all replicas together may ask for: cores and memory several times over, GPUs once."""
+    """Limit of the resources that all replicas together request: cores and memory are overcommitted, GPUs are not."""
 
     limit: Resources
 
     def check(self, others: Iterable[Deployment], wanted: Resources, before: Resources = NOTHING) -> None:
-        """Raises InsufficientResources when ``wanted`` does not fit beside what the other deployments ask for.
+        """Raise InsufficientResources when ``wanted`` does not fit beside the other deployments' requests.
 
-        What is no more than ``before`` fits always: a machine that is over-full must be able to get rid of something.
+        A request of at most ``before`` always fits: it must be possible to reduce the load of an overloaded machine.
         """
         if wanted.within(before):
             return
@@ -34,17 +34,17 @@ class Capacity:
             raise InsufficientResources({"requested": shown(wanted), "available": shown(available)})
 
     def fits(self, others: Iterable[Deployment], wanted: Resources) -> bool:
-        """Whether ``wanted`` fits beside what the other deployments ask for."""
+        """Return whether ``wanted`` fits beside the other deployments' requests."""
         return (_sum(others) + wanted).within(self.limit)
 
 
 def free_gpus(limit: int, taken: Iterable[int]) -> list[int]:
-    """The numbers of the GPUs that no replica has."""
+    """Return the numbers of the GPUs that no replica has."""
     return sorted(set(range(limit)) - set(taken))
 
 
 def shown(resources: Resources) -> dict[str, Any]:
-    """As a request writes it."""
+    """Return the resources as Kubernetes quantities, as in a request."""
     return {
         quantities.CPU: quantities.shown_cpu(resources.cpu_millicores),
         quantities.MEMORY: quantities.shown_memory(resources.memory_bytes),
@@ -53,11 +53,11 @@ def shown(resources: Resources) -> dict[str, Any]:
 
 
 def asked(deployment: Deployment) -> Resources:
-    """All that its replicas ask for; a model that is being deleted, or was given up, gives back what it has."""
+    """Return what all its replicas request; nothing for a deployment that is being deleted, or has failed."""
     if deployment.deletion or deployment.failed:
         return NOTHING
     return deployment.target.config.resources * deployment.replicas
 
 
 def _sum(deployments: Iterable[Deployment]) -> Resources:
-    return sum((asked(one) for one in deployments), start=NOTHING)
+    return sum((asked(deployment) for deployment in deployments), start=NOTHING)

@@ -1,4 +1,4 @@
-"""The time, in one place: of day, and since some moment that nobody can set."""
+"""The only source of time: the time of day, and a monotonic clock."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Final
 
 
 class Clock:
-    """What whoever waits or remembers asks for the time; a test gives one whose time it moves itself."""
+    """Clock of all code that waits or records times; a test passes one whose time it sets."""
 
     def unix(self) -> float:
-        """Seconds since 1970, by the machine's time of day, which may be set."""
+        """Return the Unix time in seconds, by the machine's time of day, which may jump."""
         return time.time()
 
     def steady(self) -> float:
-        """Seconds since an unknown moment, which only grow."""
+        """Return monotonic seconds since an unknown moment."""
         return time.monotonic()
 
     def now(self) -> datetime:
-        """The time of day in UTC."""
+        """Return the time of day in UTC."""
         return datetime.fromtimestamp(self.unix(), UTC)
 
 
 SYSTEM: Final = Clock()
-"""This machine's."""
+"""The machine's clock."""
 
 
 def now() -> datetime:
-    """This moment in UTC."""
+    """Return the present time in UTC, by the machine's clock."""
     return SYSTEM.now()
 
 
 def shown(moment: datetime) -> str:
-    """ISO 8601 with milliseconds and a Z."""
+    """Return the time in ISO 8601, in UTC with milliseconds and a Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

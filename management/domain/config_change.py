@@ -1,4 +1,4 @@
-"""Changes of a deployment's configuration, and what its resource requirements come to."""
+"""Changes of a deployment's configuration, and the resources that its requirements amount to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from management.domain.records import ModelConfig, Resources
 
 @dataclass(frozen=True)
 class ConfigChange:
-    """The fields of a configuration that change; what is left out stays."""
+    """The fields of a configuration that change; the others stay."""
 
     version: str | None = None
     docker_image: str | None = None
@@ -19,10 +19,10 @@ class ConfigChange:
     scaling: Mapping[str, int] = field(default_factory=dict)
     """Fields of ``Scaling`` by name."""
     environment_variables: Mapping[str, str | None] = field(default_factory=dict)
-    """A variable that is None is removed."""
+    """Variables to set by name; one that is None is removed."""
 
     def applied_to(self, config: ModelConfig) -> ModelConfig:
-        """The configuration with this change. Whether its scaling makes sense is for the caller to check."""
+        """Return the configuration with this change. The caller checks that its scaling is consistent."""
         requirements = {**config.resource_requirements, **self.resource_requirements}
         variables = {**config.environment_variables, **self.environment_variables}
         return replace(
@@ -37,7 +37,7 @@ class ConfigChange:
 
 
 def resources_of(requirements: Mapping[str, str]) -> Resources:
-    """The resources that Kubernetes quantities name. Raises ValueError for malformed quantities."""
+    """Return the resources of Kubernetes quantities. Raises ValueError for malformed ones."""
     return Resources(
         quantities.cpu_millicores(requirements[quantities.CPU]),
         quantities.memory_bytes(requirements[quantities.MEMORY]),

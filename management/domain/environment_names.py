@@ -1,13 +1,13 @@
-"""Which environment variables a deployment may set.
+"""The environment variables that a deployment may set.
 
 A replica's environment is read by far more than the model: the loader, the C library, interpreters, OpenSSL, numeric
 libraries, tracers, cloud SDKs. Many of those variables name a file that is loaded as code. Therefore:
 
-1. Atelier's own settings, and what it sets for each replica, are never a model's.
+1. Atelier's own settings, and the variables that it sets for each replica, are refused.
 2. Names that the operator's patterns match (``ATELIER_ALLOWED_ENVIRONMENT``) are allowed.
 3. System variables, and names whose first word belongs to a library or a runtime, are refused.
-4. Names that end like a variable which names files, code or switches (``..._PATH``, ``..._OPTIONS``) are refused,
-   unless their first word is one that no library uses (``FREE``: ``APP_``, ``MODEL_`` ...).
+4. Names with an ending that usually means files, code or switches (``..._PATH``, ``..._OPTIONS``) are refused, unless
+   no library uses their first word (``FREE``: ``APP_``, ``MODEL_`` ...).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from fnmatch import fnmatchcase
 from typing import Final
 
 MOST_LETTERS: Final = 64
+"""Characters of the longest name."""
 PATTERN: Final = re.compile(r"[A-Z*][A-Z0-9_*]{0,63}\Z", re.ASCII)
-"""Form of an operator's pattern: a name in which ``*`` stands for any letters."""
+"""Form of an operator's pattern: a name in which ``*`` matches any characters."""
 
 _NAME: Final = re.compile(rf"[A-Z][A-Z0-9_]{{0,{MOST_LETTERS - 1}}}\Z", re.ASCII)
 _OURS: Final = re.compile(
@@ -34,7 +35,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 FREE: Final = _words("APP CHECKPOINT DATA FEATURE INPUT LABEL LOG MODEL OUTPUT PROMPT SERVICE TOKENIZER WEIGHTS")
-"""First words of names that are a model's own, whatever follows."""
+"""First words of names that no library uses, so that any ending is allowed."""
 
 _BY_READER: Final[Mapping[str, str]] = {
     "the loader, the C and C++ libraries, allocators, sanitizers": """
@@ -113,7 +114,7 @@ _BY_READER: Final[Mapping[str, str]] = {
     """,
 }
 _FAMILIES: Final = frozenset(word for words in _BY_READER.values() for word in _words(words))
-"""First words of names that something other than the model reads."""
+"""First words of names that other software than the model reads."""
 
 _SYSTEM: Final = _words(
     """
@@ -130,7 +131,7 @@ _SYSTEM: Final = _words(
     R_PROFILE R_ENVIRON R_LIBS OUTPUT_CHARSET
     """
 )
-"""Names that are refused as they stand; others that begin like them are free."""
+"""Full names that are refused; longer names with the same beginning are not."""
 
 _STEMS: Final = re.compile(
     r"(I_MPI|PYTHON|PERL5|RUBY|KUBE|GLIBC|MALLOC|OPENSSL|SSLKEY|TORCH|PYTORCH|CUDA|CUBLAS|CUDNN|OPENBLAS|TENSORFLOW|JAVA_?[A-Z]*OPT"
@@ -138,7 +139,7 @@ _STEMS: Final = re.compile(
     r"|JULIA|GPG|RUST|CARGO|HOST(ALIASES|NAME|TYPE)|PG(HOST|PORT|USER|PASS|SSL|SERVICE|DATA|APP|OPT|SYS|GSS|KRB|REQ))",
     re.ASCII,
 )
-"""Beginnings that these programs use without an underscore after them."""
+"""Beginnings of names that programs use without an underscore after them."""
 
 _ENDINGS: Final = re.compile(
     r".*_(PATHS?|HOME|ROOT|DIRS?|DIRECTORY|FOLDER|PREFIX|LIB|LIBS|LIBRARY|LIBRARIES|PRELOAD|AUDIT|PLUGINS?|MODULES?|DRIVERS?"
@@ -149,23 +150,23 @@ _ENDINGS: Final = re.compile(
     r"|[A-Z0-9]+(PATH|HOME|ROOT|RC|LIB|LIBS|OPT|OPTS|FLAGS|CONF|PRELOAD|ALIASES|DIR|LOGFILE|PROXY|DEBUG)",
     re.ASCII,
 )
-"""Ends of names that point a library at files, code, commands, peers or switches, whichever library it is."""
+"""Endings of names that usually give a library files, code, commands, peers or switches."""
 
 
 def is_written_well(name: str) -> bool:
-    """Whether it is a name at all: capital letters, digits and underscores, 64 at most."""
+    """Return whether the name is well-formed: at most 64 capital letters, digits and underscores."""
     return _NAME.match(name) is not None
 
 
 def allowed(name: str, patterns: Iterable[str] = ()) -> bool:
-    """Whether a deployment may set the variable; ``patterns`` are those that the operator allows as well."""
+    """Return whether a deployment may set the variable; ``patterns`` are the names that the operator allows as well."""
     if not is_written_well(name) or _OURS.fullmatch(name):
         return False
     return any(fnmatchcase(name, pattern) for pattern in patterns) or not _is_foreign(name)
 
 
 def _is_foreign(name: str) -> bool:
-    """Whether something other than the model reads it, or may well do so."""
+    """Return whether other software than the model reads the variable, or probably does."""
     first = name.partition("_")[0]
     if name in _SYSTEM or first in _FAMILIES or _STEMS.match(name):
         return True

@@ -1,4 +1,4 @@
-"""Which types of models and which frameworks a deployment may have."""
+"""The types of models and the frameworks that a deployment may have."""
 
 from __future__ import annotations
 

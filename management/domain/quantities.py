@@ -1,4 +1,4 @@
-"""Kubernetes quantities, as far as resources of a model need them: ``500m``, ``2``, ``1.5``, ``8Gi``, ``512M``."""
+"""Kubernetes quantities for the resources of a model: ``500m``, ``2``, ``1.5``, ``8Gi``, ``512M``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CPU: Final = "cpu"
 MEMORY: Final = "memory"
 GPU: Final = "nvidia.com/gpu"
 LEAST_MEMORY: Final = 2**20
-"""Bytes: less is a slip of the unit (``128m`` is a thousandth of 128 bytes), for no program runs in it."""
+"""Bytes below which the unit must be a mistake (``128m`` is 0.128 bytes): no program runs in so little."""
 
 _NUMBER: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?\Z", re.ASCII)
 _FACTORS: Final[dict[str | None, Decimal]] = {
@@ -22,19 +22,19 @@ _FACTORS: Final[dict[str | None, Decimal]] = {
 
 
 def cpu_millicores(text: str) -> int:
-    """``"500m"`` is 500, ``"2"`` is 2000. Raises ValueError for what is no quantity, or is none at all."""
+    """Return thousandths of a core: ``"500m"`` gives 500, ``"2"`` 2000. Raises ValueError if invalid, or 0."""
     return _positive(_value(text) * 1000)
 
 
 def memory_bytes(text: str) -> int:
-    """``"8Gi"`` is 8 x 1024 ** 3, ``"8G"`` 8 x 1000 ** 3. Raises ValueError for what is no quantity, or is none."""
+    """Return bytes: ``"8Gi"`` gives 8 x 1024 ** 3, ``"8G"`` 8 x 1000 ** 3. Raises ValueError if invalid, or 0."""
     return _positive(_value(text))
 
 
 def too_little_memory(text: str) -> str | None:
-    """What was probably meant, where a quantity of memory is less than any program needs; else None.
+    """Return the quantity that was probably meant, when this is less than any program needs; else None.
 
-    ``"128m"`` and ``"128"`` are ``"128Mi"``. Raises ValueError for what is no quantity.
+    For ``"128m"`` and ``"128"`` it is ``"128Mi"``. Raises ValueError for an invalid text.
     """
     if memory_bytes(text) >= LEAST_MEMORY:
         return None
@@ -43,20 +43,20 @@ def too_little_memory(text: str) -> str | None:
 
 
 def gpus(text: str) -> int:
-    """A whole number of GPUs. Raises ValueError."""
+    """Return a whole number of GPUs. Raises ValueError for any other quantity."""
     value = _value(text)
     if value != int(value):
-        raise ValueError("GPUs are whole")
+        raise ValueError("the number of GPUs must be whole")
     return int(value)
 
 
 def shown_cpu(millicores: int) -> str:
-    """As Kubernetes writes it."""
+    """Return the quantity as Kubernetes writes it, in thousandths of a core."""
     return f"{millicores}m"
 
 
 def shown_memory(count: int) -> str:
-    """In whole MiB, as Kubernetes writes it."""
+    """Return the quantity as Kubernetes writes it, in MiB rounded up."""
     return f"{-(-count // 2**20)}Mi"
 
 

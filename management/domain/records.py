@@ -1,4 +1,4 @@
-"""What is known of a deployment and of its replicas: their states, the legal moves, and what is derived from both."""
+"""Records of deployments and replicas: their states, the legal transitions, and what is derived from them."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from typing import Final
 
 
 class Status(StrEnum):
-    """A deployment's status, derived from its wish and its replicas; never stored."""
+    """A deployment's status, derived from its desired state and its replicas; never stored."""
 
     PENDING = "pending"
-    """Wanted, and no replica is ready yet."""
+    """Replicas are requested, and none is ready yet."""
     RUNNING = "running"
     """At least one replica is ready."""
     FAILED = "failed"
-    """Given up: no replica became ready in several tries."""
+    """No replica became ready in several attempts; no further ones are started."""
     STOPPED = "stopped"
-    """No replica is wanted, or the model is being deleted."""
+    """No replica is requested, or the model is being deleted."""
 
 
 class ReplicaState(StrEnum):
     """A replica's state."""
 
     STARTING = "starting"
-    """Recorded, and on its way to ready."""
+    """It is recorded and not ready yet."""
     READY = "ready"
-    """It answers, and requests are sent to it."""
+    """It answers and receives requests."""
     UNRESPONSIVE = "silent"
-    """It was ready, and leaves its probes unanswered: it gets no new requests until it answers again."""
+    """It was ready and does not answer its probes. It receives no new requests until it answers again."""
     DRAINING = "draining"
-    """It gets no new requests and ends when those in flight are answered."""
+    """It receives no new requests and ends when those in flight are answered."""
     FAILED = "failed"
-    """It ended, or was ended, though it was wanted."""
+    """It ended, or was killed, although it was needed."""
     GONE = "gone"
-    """It ended because it was not wanted any more."""
+    """It ended because it was no longer needed."""
 
     @property
     def alive(self) -> bool:
-        """Whether a process may stand behind it."""
+        """Whether it may have a process."""
         return self.active or self is ReplicaState.DRAINING
 
     @property
     def active(self) -> bool:
-        """Whether it is one of those that were wished for, and not on its way out."""
+        """Whether it counts towards the requested replicas: it is neither draining nor ended."""
         return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.UNRESPONSIVE)
 
 
@@ -66,21 +66,21 @@ TRANSITIONS: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProx
         ReplicaState.GONE: frozenset(),
     }
 )
-"""Every legal move of a replica; the store refuses others."""
+"""Every legal transition of a replica; the store refuses others."""
 
 
 class Deletion(StrEnum):
     """How a deployment is being deleted."""
 
     GRACEFUL = "drain"
-    """Requests in flight are answered first."""
+    """After the requests in flight are answered."""
     FORCED = "force"
     """At once."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one replica may use."""
+    """Resources of one replica."""
 
     cpu_millicores: int
     memory_bytes: int
@@ -97,7 +97,7 @@ class Resources:
         return Resources(self.cpu_millicores * times, self.memory_bytes * times, self.gpus * times)
 
     def within(self, limit: Resources) -> bool:
-        """Whether no part of it is more than the limit's."""
+        """Return whether every resource is at most the limit's."""
         return (
             self.cpu_millicores <= limit.cpu_millicores
             and self.memory_bytes <= limit.memory_bytes
@@ -106,28 +106,29 @@ class Resources:
 
 
 NOTHING: Final = Resources(0, 0, 0)
+"""No resources: the start of sums."""
 GATEWAY: Final = "gateway"
-"""The actor of events that follow from a request for inference."""
+"""Actor of events that an inference request causes."""
 LONGEST_TIMEOUT: Final = 600
-"""Seconds that a caller may give a model; nothing between them may end it before."""
+"""Seconds of the longest timeout of a request; no part between caller and model may end it earlier."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Between how many replicas a model is kept, and at which use of its CPU (percent) it is scaled."""
+    """Limits of the number of replicas, and the CPU utilization in percent that scaling aims at."""
 
     min_replicas: int = 1
     max_replicas: int = 1
     target_cpu_utilization: int = 80
 
     def clamped(self, replicas: int) -> int:
-        """The nearest number of replicas that is allowed."""
+        """Return the nearest number of replicas within the limits."""
         return max(self.min_replicas, min(replicas, self.max_replicas))
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is deployed. Quantities stay as they were written (``"8Gi"``); ``Resources`` is what they mean."""
+    """What is deployed. Quantities are kept as written (``"8Gi"``); ``resources`` has their values."""
 
     name: str
     version: str
@@ -142,7 +143,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Revision:
-    """A numbered config; a replica runs one."""
+    """A numbered configuration; a replica runs exactly one."""
 
     number: int
     config: ModelConfig
@@ -150,47 +151,48 @@ class Revision:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A model that somebody wants to run, and how its start has gone so far."""
+    """The desired state of a model, and the progress of its start."""
 
     id: str
     model_id: str
     target: Revision
     replicas: int
-    """How many are wish; 0 stops the model."""
+    """Desired number of replicas; 0 stops the model."""
     created_at: datetime
     updated_at: datetime
     last_stable: Revision | None = None
-    """The last revision of which a replica became ready: what a failed update falls back to."""
+    """The last revision with a replica that became ready; a failed update falls back to it."""
     revision_counter: int = 1
-    """The highest revision number ever given; a failed one's is never given again."""
+    """The highest revision number so far; the number of a failed revision is not reused."""
     failures: int = 0
-    """Replicas that ended in a row, since one was last ready for a while."""
+    """Replicas that failed in a row since one was last stable."""
     retry_at: float | None = None
-    """Unix time before which no replica is started."""
+    """Unix time before which no replica is started; None for no wait."""
     failed: bool = False
-    """No replica is started until somebody changes the wish."""
+    """Whether no replica is started until a client changes the deployment."""
     rolled_back_from: str = ""
-    """The version of the last update, where it did not become ready and the one before it serves on."""
+    """Version of the last update if it failed and the previous revision serves on; else empty."""
     rollback_reason: str = ""
-    """Why it did not."""
+    """Why that update failed."""
     reason: str = ""
-    """Why the last replica failed."""
+    """Why the last replica failed; empty without a failure."""
     deletion: Deletion | None = None
     scaled_to_zero: bool = False
-    """Its replicas were ended because nobody asked; the next request starts it."""
+    """Whether its replicas were ended because no requests came; the next request starts it."""
     autoscaling_paused_until: float | None = None
-    """Unix time until which the load does not change the number of replicas: somebody chose it."""
+    """Unix time until which the autoscaler keeps a number of replicas that a client chose."""
 
     @property
     def scales_to_zero(self) -> bool:
-        """Whether it is ended when nobody asks."""
+        """Whether its replicas end when no requests come."""
         return self.target.config.scaling.min_replicas == 0
 
     @property
     def may_become_ready(self) -> bool:
-        """Whether a caller may wait for a replica: one is on its way, or is started when somebody asks.
+        """Whether a request may wait for a replica: one is starting, or the request starts one.
 
-        A model's first start may take minutes, or never come to an end; nobody waits for that unless it is on demand.
+        A model's first start may take minutes, or never succeed. Requests do not wait for it, unless the model scales
+        to zero.
         """
         if self.deletion or self.failed:
             return False
@@ -198,20 +200,20 @@ class Deployment:
 
     @property
     def is_stable(self) -> bool:
-        """Whether a replica of the wanted revision has ever been ready."""
+        """Whether a replica of the target revision has ever been ready."""
         return self.last_stable is not None and self.last_stable.number == self.target.number
 
 
 @dataclass(frozen=True)
 class Health:
-    """How a replica answered its last probes."""
+    """Results of a replica's last probes."""
 
     failures_in_a_row: int = 0
-    """Probes in a row that it left unanswered."""
+    """Number of last probes in a row without an answer."""
     successes_in_a_row: int = 0
-    """Probes in a row that it answered."""
+    """Number of last probes in a row with an answer."""
     seconds_unresponsive: float = 0.0
-    """Seconds since it last answered."""
+    """Seconds since its last answer."""
 
 
 @dataclass(frozen=True)
@@ -224,55 +226,55 @@ class Replica:
     state: ReplicaState
     created_at: datetime
     changed_at: datetime
-    """When it came into its state."""
+    """Time of its last transition."""
     ready_at: datetime | None = None
     address: str = ""
-    """Where it is reached, once it is ready: ``unix:/path`` or ``http://host:port``."""
+    """Address once it is ready: ``unix:/path`` or ``http://host:port``."""
     gpus: tuple[int, ...] = ()
-    """The GPUs that it has for itself."""
+    """Numbers of the GPUs that are reserved for it."""
     reason: str = ""
-    """Why it failed."""
+    """Why it failed; empty otherwise."""
     log_tail: str = ""
-    """The last lines it wrote before it failed."""
+    """The last lines of its log before it failed."""
     cpu_millicores: int = 0
     memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What callers want of a model, as one worker of the server sees it."""
+    """Load of a model as one worker of the server sees it."""
 
     worker: str
     deployment_id: str
     in_flight: int
-    """Requests that replicas are working on."""
+    """Requests that replicas are processing."""
     waiting: int
-    """Requests that wait for a place at a replica."""
+    """Requests that wait for a slot of a replica."""
     slots: int
-    """Requests that this worker lets the replicas work on at a time."""
+    """Requests that this worker lets the replicas process at a time."""
     last_request_at: float
     """Unix time of the last request."""
     reported_at: float
-    """Unix time of this look."""
+    """Unix time of this report."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Who changed what, when."""
+    """A change of a model: who changed what, and when."""
 
     at: datetime
     model_id: str
     deployment_id: str
     actor: str
-    """A key's name, or ``supervisor``, ``autoscaler``, ``gateway``."""
+    """Name of a key, or ``supervisor``, ``autoscaler``, ``gateway``."""
     action: str
     details: Mapping[str, object]
 
 
 def status_of(deployment: Deployment, replicas: Iterable[Replica]) -> Status:
-    """The status, from the wish and the replicas of this deployment."""
+    """Return the status of a deployment with these replicas."""
     if deployment.deletion or deployment.replicas == 0:
         return Status.STOPPED
-    if any(one.state is ReplicaState.READY for one in replicas):
+    if any(replica.state is ReplicaState.READY for replica in replicas):
         return Status.RUNNING
     return Status.FAILED if deployment.failed else Status.PENDING

@@ -1,1 +1,1 @@
-"""What fails around a control plane, and how does it notice? Full disks, exhausted processes, kills."""
+"""What can fail around a control plane, and how is it detected? Full disks, exhausted resources, kills."""

@@ -1,4 +1,4 @@
-"""A disk that is full: what is known by it, and what is kept so that something can be deleted all the same."""
+"""Full disks: how they are detected, and the reserve that makes deletions possible on them."""
 
 from __future__ import annotations
 
@@ -10,43 +10,46 @@ from pathlib import Path
 from typing import Final
 
 FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers of a full disk, or a used up quota."""
 RESERVE_BYTES: Final = 1024 * 1024
-"""That are kept for deletions: less than what replicas' logs leave to others."""
-ROOM: Final = 4
-"""Times its size that has to be free for the reserve to be made again."""
+"""Bytes that are reserved for deletions: fewer than replicas' logs leave free."""
+FREE_FACTOR: Final = 4
+"""Free space, in multiples of the reserve, from which the reserve is made again."""
 
 logger = logging.getLogger(__name__)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether it is for want of room on a disk."""
+    """Return whether the error comes from a full disk."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
 class Reserve:
-    """A file that takes room on the database's disk, and gives it up when a deletion finds none."""
+    """A file that occupies space on the database's disk, and is deleted when a deletion needs the space."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "reserve"
 
     def keep(self) -> None:
-        """Makes it where it is not, and where there is room enough for others, too."""
+        """Create the file if it is missing and enough space is free."""
         with suppress(OSError):
-            if self._size() < RESERVE_BYTES and self._free() > ROOM * RESERVE_BYTES:
+            if self._size() < RESERVE_BYTES and self._free() > FREE_FACTOR * RESERVE_BYTES:
                 self._allocate()
 
     def is_needed(self) -> bool:
-        """Whether the disk is full."""
+        """Return whether the disk is full."""
         with suppress(OSError):
             return self._free() < RESERVE_BYTES
         return False
 
     def give(self) -> bool:
-        """Whether there is room now that was not there before."""
+        """Delete the file if the disk is full. Return whether that freed space."""
         with suppress(OSError):
             if self.is_needed():
                 self._file.unlink()
-                logger.warning("the disk of %s is full: what was kept for deletions is given up", self._file.parent)
+                logger.warning(
+                    "the disk of %s is full: the space reserved for deletions is released", self._file.parent
+                )
                 return True
         return False
 

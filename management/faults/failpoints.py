@@ -1,6 +1,6 @@
-"""Instants at which a test ends this process, to see what the next one makes of it: ``ATELIER_FAILPOINT=name:exit``.
+"""Points at which a test ends this process, to see how the next one recovers: ``ATELIER_FAILPOINT=name:exit``.
 
-Each stands between two steps that cannot be one: a record and the act it announces, an act and its record.
+Each is between two steps that cannot be atomic: a record and the action that it announces, or an action and its record.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ import os
 from typing import Final
 
 NAMES: Final = (
-    "wish.written",  # in the transaction, which is not committed yet
-    "wish.committed",  # nobody was told yet
+    "wish.written",  # inside the transaction, before its commit
+    "wish.committed",  # before the supervisor is notified
     "lease.taken",
     "start.recorded",  # nothing runs yet
-    "start.spawned",  # it runs, and its process id is not written down; a container is made, and does not run yet
+    "start.spawned",  # it runs without a recorded process id; a container is created and does not run
     "start.launched",
-    "look.seen",  # something moved, and it is not recorded
+    "look.seen",  # a change was observed and is not recorded
     "look.recorded",
     "drain.recorded",
     "stop.begun",
-    "stop.done",  # it is gone, and recorded as if it were not
-    "erase.recorded",  # the deployment is forgotten, what it left on disk is not removed
+    "stop.done",  # it is gone and still recorded
+    "erase.recorded",  # the deployment is deleted, its files are not
 )
 EXIT: Final = 70
-"""The process's exit status."""
+"""Exit status of a process that ends at a failpoint."""
 
 _armed = ""
 
 
 def check(text: str) -> str:
-    """The point that ``name:exit`` names. Raises ValueError for any other text."""
+    """Return the name in ``name:exit``. Raises ValueError for any other text."""
     name, _, action = text.partition(":")
     if name not in NAMES or action != "exit":
         raise ValueError(f"must be NAME:exit, where NAME is one of {', '.join(NAMES)}")
@@ -37,12 +37,12 @@ def check(text: str) -> str:
 
 
 def arm(text: str | None) -> None:
-    """From now on, this process ends where ``text`` says; nowhere for None."""
-    global _armed  # noqa: PLW0603 - one process, one point
+    """Let this process end at the point in ``text``; at none for None."""
+    global _armed  # noqa: PLW0603 - a process has one failpoint
     _armed = check(text) if text else ""
 
 
 def reach(name: str) -> None:
-    """This process is at that point."""
+    """End the process if this failpoint is armed."""
     if name == _armed:
         os._exit(EXIT)

@@ -1,4 +1,4 @@
-"""A fault that lasts is logged when it begins, when its cause changes and when it ends, and not at each try."""
+"""Logging of lasting faults: at their begin, at a change of cause and at their end, not at each attempt."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import logging
 
 
 class Outage:
-    """Something that may be away: a database, or what runs the replicas."""
+    """A service that may be unavailable: the database, or the backend."""
 
     def __init__(self, logger: logging.Logger, name: str) -> None:
-        """``name`` begins the lines, such as "the database"."""
+        """Log under ``name``, such as "the database"."""
         self._logger, self._name = logger, name
         self._cause: str | None = None
 
     def report(self, cause: str) -> None:
-        """It does not answer."""
+        """Log that the service does not answer, unless that was logged with the same cause."""
         if cause != self._cause:
             self._logger.warning("%s does not answer (%s); nothing is started or ended meanwhile", self._name, cause)
             self._cause = cause
 
     def end(self) -> None:
-        """It answers."""
+        """Log that the service answers again, after an outage."""
         if self._cause is not None:
             self._logger.warning("%s answers again", self._name)
             self._cause = None

@@ -1,7 +1,7 @@
 """Container images of Bentos, by ``bentoml containerize``: ``atelier/NAME:VERSION``, each listening on its own port.
 
-What an image is made of stands in ``bentos/Dockerfile.j2``; its labels and its port come from the Bento. An image is
-made again only when its Bento was.
+``bentos/Dockerfile.j2`` is the template of an image; its labels and its port come from the Bento. An image is made
+again only when its Bento was built again.
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ from management.packaging.build import (
 )
 
 PREFIX: Final = "atelier"
+"""Repository of the images, and prefix of their labels."""
 DIGEST: Final = "atelier.digest"
+"""Label with the digest of the inputs of an image's Bento."""
 LICENSE: Final = "Apache-2.0"
-LINES_TOLD: Final = 15  # of what a failing build wrote
+OUTPUT_LINES: Final = 15
+"""Last lines of a failed build's output in its error."""
 _OCI: Final = "org.opencontainers.image"
-_OWN_LABELS: Final = ("framework", "model_type")  # of the Bento
+_BENTO_LABELS: Final = ("framework", "model_type")
+"""Labels of a Bento that its image gets, too."""
 _STEP: Final = re.compile(r"#\d+ (\[.+)")
-"""A line of BuildKit's that says what is done now; of the builder before it, BentoML shows nothing."""
-_PLUGIN_SINCE: Final = 23  # the client's version from which BuildKit is a plugin
+"""Line of BuildKit's output that begins a step. BentoML shows no output of the older builder."""
+_PLUGIN_SINCE: Final = 23
+"""Major version of the Docker client from which BuildKit is a plugin."""
 
 
 class ImageError(Exception):
@@ -43,76 +48,77 @@ class ImageError(Exception):
 
 @dataclass(frozen=True)
 class Image:
-    """One that the engine has."""
+    """An image that the engine has."""
 
     name: str
     size: int
-    """Bytes."""
+    """Size in bytes."""
     digest: str
-    """Of what its Bento was made from; empty where nobody told."""
+    """Digest of its Bento's inputs; empty without that label."""
 
 
 def name_of(tag: Tag) -> str:
-    """What the image of one of our Bentos is called."""
+    """Return the name of a Bento's image."""
     return f"{PREFIX}/{tag}"
 
 
 def require_engine() -> None:
-    """Raises ImageError, in words for people, unless an engine answers."""
-    found = _docker("version", "--format", "{{.Server.Version}}")
-    if found.returncode != 0:
-        said = found.stderr.strip().splitlines()
-        raise ImageError(f"no Docker Engine answers: {said[-1] if said else 'start one'}")
+    """Raise ImageError unless a Docker Engine answers."""
+    result = _docker("version", "--format", "{{.Server.Version}}")
+    if result.returncode != 0:
+        error_lines = result.stderr.strip().splitlines()
+        raise ImageError(f"no Docker Engine answers: {error_lines[-1] if error_lines else 'start one'}")
 
 
 def existing(name: str) -> Image | None:
-    """The image of that name, if the engine has it."""
-    found = _docker("image", "inspect", name)
-    if found.returncode != 0:
+    """Return the image of that name; None when the engine does not have it."""
+    result = _docker("image", "inspect", name)
+    if result.returncode != 0:
         return None
-    (told,) = json.loads(found.stdout)
-    return Image(name, told["Size"], (told["Config"].get("Labels") or {}).get(DIGEST, ""))
+    (description,) = json.loads(result.stdout)
+    return Image(name, description["Size"], (description["Config"].get("Labels") or {}).get(DIGEST, ""))
 
 
 def make(
     store: BentoHome, tag: Tag, name: str, watch: Callable[[str], None] = lambda _: None, *, again: bool = False
 ) -> tuple[Image, bool]:
-    """Makes the image of a Bento unless it is up to date, and says whether it did; every step goes to ``watch``.
+    """Make the image of a Bento unless it is up to date. Return the image, and whether it was made.
 
-    ``again`` makes it all the same: what it is based on may be newer. Raises ImageError.
+    ``watch`` is called with each step of the build. With ``again`` an image that is up to date is made, too, because
+    its base image may be newer. Raises ImageError.
     """
     require_engine()
-    wanted = store.digest(tag)
-    if wanted is None:
+    digest = store.digest(tag)
+    if digest is None:
         raise ImageError(f"{tag} is not built: .venv/bin/atelier build {tag.name}")
-    if not again and (found := existing(name)) is not None and found.digest == wanted:
-        return found, False
-    _containerize(store, tag, name, wanted, watch)
-    if (made := existing(name)) is None or made.digest != wanted:
+    if not again and (image := existing(name)) is not None and image.digest == digest:
+        return image, False
+    _containerize(store, tag, name, digest, watch)
+    if (new_image := existing(name)) is None or new_image.digest != digest:
         raise ImageError(f"{name} was built, but the Docker Engine does not have it")
-    return made, True
+    return new_image, True
 
 
 def labels(bento: dict[str, Any], description: str, digest: str) -> dict[str, str]:
-    """An image's, from what its Bento says of itself."""
-    own = bento.get("labels") or {}
-    told = {
+    """Return the labels of an image, from its Bento's description."""
+    bento_labels = bento.get("labels") or {}
+    image_labels = {
         f"{_OCI}.title": bento["name"],
         f"{_OCI}.version": bento["version"],
-        f"{_OCI}.revision": own.get("revision", ""),
+        f"{_OCI}.revision": bento_labels.get("revision", ""),
         f"{_OCI}.description": " ".join(description.split()),
         f"{_OCI}.licenses": LICENSE,
-        **{f"{PREFIX}.{name}": own.get(name, "") for name in _OWN_LABELS},
+        **{f"{PREFIX}.{name}": bento_labels.get(name, "") for name in _BENTO_LABELS},
         DIGEST: digest,
     }
-    return {name: str(value) for name, value in told.items() if value}
+    return {name: str(value) for name, value in image_labels.items() if value}
 
 
 def port(bento: dict[str, Any]) -> int | None:
-    """The one that the Bento's service names; None where it leaves that to BentoML."""
-    entry = next(one for one in bento["services"] if one["name"] == bento["entry_service"])
-    found = entry["config"].get("http", {}).get("port")
-    return None if found is None else int(found)
+    """Return the port that the Bento's service sets; None when BentoML chooses it."""
+    entry = next(service for service in bento["services"] if service["name"] == bento["entry_service"])
+    number = entry["config"].get("http", {}).get("port")
+    return None if number is None else int(number)
 
 
 def _containerize(store: BentoHome, tag: Tag, name: str, digest: str, watch: Callable[[str], None]) -> None:
@@ -120,21 +126,21 @@ def _containerize(store: BentoHome, tag: Tag, name: str, digest: str, watch: Cal
     bento = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))
     description = (folder / "README.md").read_text(encoding="utf-8")
     options = [f"label={key}={value}" for key, value in labels(bento, description, digest).items()]
-    options += [] if (own := port(bento)) is None else [f"build-arg=PORT={own}"]
+    options += [] if (port_number := port(bento)) is None else [f"build-arg=PORT={port_number}"]
     command = [sys.executable, "-m", "bentoml", "containerize", str(tag), "--image-tag", name, "--backend", "docker"]
     command += [part for option in options for part in ("--opt", option)]
     environment = {**os.environ, "BENTOML_HOME": str(store.home), "BENTOML_DO_NOT_TRACK": "True"}
-    if _lacks_plugin():  # it builds all the same, and would leave the container of a step that fails
+    if _lacks_plugin():  # the older builder works, but leaves the container of a failed step without force-rm
         environment["DOCKER_BUILDKIT"] = "0"
         command += ["--opt", "force-rm"]
-    # BentoML copies the Bento to a temporary folder, and then refuses to read its template there from any other one.
-    with tempfile.TemporaryDirectory(prefix="atelier-image-") as place:
-        _run(command, name, place, {**environment, "TMPDIR": place}, watch)
+    # BentoML copies the Bento to TMPDIR, and refuses to read the template from any folder but its working directory.
+    with tempfile.TemporaryDirectory(prefix="atelier-image-") as temporary:
+        _run(command, name, temporary, {**environment, "TMPDIR": temporary}, watch)
 
 
 def _run(command: list[str], name: str, place: str, environment: dict[str, str], watch: Callable[[str], None]) -> None:
-    last: deque[str] = deque(maxlen=LINES_TOLD)
-    with subprocess.Popen(  # noqa: S603 - what it runs is ours
+    last: deque[str] = deque(maxlen=OUTPUT_LINES)
+    with subprocess.Popen(  # noqa: S603 - the command is this project's
         command,
         cwd=place,
         env=environment,
@@ -153,7 +159,7 @@ def _run(command: list[str], name: str, place: str, environment: dict[str, str],
 
 
 def _lacks_plugin() -> bool:
-    """Whether the client has BuildKit as a plugin, and the plugin is not there."""
+    """Return whether the client needs BuildKit as a plugin, and the plugin is missing."""
     if "DOCKER_BUILDKIT" in os.environ:
         return os.environ["DOCKER_BUILDKIT"] == "0"
     version = _docker("version", "--format", "{{.Client.Version}}").stdout.partition(".")[0]

@@ -1,4 +1,4 @@
-"""What is remembered? Deployments, replicas, events, keys, replies to repeat, load reports, and which worker leads."""
+"""What is stored? Deployments, replicas, events, keys, replies to repeat, load reports, and the supervisor's lease."""
 
 from management.store.store import Session, Store
 

@@ -1,4 +1,4 @@
-"""Records as rows' values and back, where they nest."""
+"""Conversion of nested records to values of rows, and back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from management.domain.records import ModelConfig, Resources, Revision, Scaling
 
 
 def of_revision(revision: Revision) -> dict[str, Any]:
-    """As JSON can hold it."""
+    """Return the revision as a value that JSON can hold."""
     config = revision.config
     return {"number": revision.number, "config": {**vars(config), **_nested(config)}}
 
 
 def to_revision(value: dict[str, Any]) -> Revision:
-    """The revision that ``of_revision`` wrote."""
+    """Return the revision from a value of ``of_revision``."""
     config = dict(value["config"])
     scaling, resources = Scaling(**config.pop("scaling")), Resources(**config.pop("resources"))
     return Revision(value["number"], ModelConfig(**config, scaling=scaling, resources=resources))

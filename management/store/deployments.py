@@ -1,4 +1,4 @@
-"""Deployments: one for each model id."""
+"""Table of deployments: at most one for each model id."""
 
 from __future__ import annotations
 
@@ -27,44 +27,45 @@ COLUMNS: Final = {
 }
 """Columns that keep the names of the first version, by the record's field."""
 FIELDS: Final = {column: name for name, column in COLUMNS.items()}
+"""The record's fields, by those columns."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a list, and how long the whole is."""
+    """A part of a list, and the length of the whole list."""
 
     items: list[Deployment]
     total: int
 
 
 class DeploymentRepository:
-    """In the order of their creation."""
+    """Reads and writes deployments. Lists are in the order of creation."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def get(self, model_id: str) -> Deployment | None:
-        """The deployment of that model id, deleted ones included while they drain."""
+        """Return the deployment of the model id, also while it is being deleted; None without one."""
         row = self._connection.execute(select(tables.deployments).where(_columns.model_id == model_id)).one_or_none()
         return None if row is None else _record(row)
 
     def all(self) -> list[Deployment]:
-        """Every one."""
+        """Return all deployments."""
         return [_record(row) for row in self._connection.execute(select(tables.deployments).order_by(_columns.number))]
 
     def page(self, *, status: Status | None, model_type: str | None, limit: int, offset: int) -> Page:
-        """Those that have that status and type, so many from that one on."""
-        wanted = [
+        """Return at most ``limit`` deployments of that status and type, from ``offset`` on."""
+        conditions = [
             *([] if status is None else [_has(status)]),
             *([] if model_type is None else [_columns.model_type == model_type]),
         ]
-        found = select(tables.deployments).where(*wanted).order_by(_columns.number).limit(limit).offset(offset)
-        total = select(func.count()).select_from(tables.deployments).where(*wanted)
-        rows: Sequence[Row[Any]] = self._connection.execute(found).all()
+        query = select(tables.deployments).where(*conditions).order_by(_columns.number).limit(limit).offset(offset)
+        total = select(func.count()).select_from(tables.deployments).where(*conditions)
+        rows: Sequence[Row[Any]] = self._connection.execute(query).all()
         return Page([_record(row) for row in rows], self._connection.execute(total).scalar_one())
 
     def counts(self) -> dict[Status, int]:
-        """How many have each status."""
+        """Return the number of deployments of each status."""
         return {
             status: self._connection.execute(
                 select(func.count()).select_from(tables.deployments).where(_has(status))
@@ -73,24 +74,24 @@ class DeploymentRepository:
         }
 
     def add(self, deployment: Deployment) -> None:
-        """A new one; its model id must be free."""
+        """Insert a deployment. Raises IntegrityError when its model id is taken."""
         self._connection.execute(insert(tables.deployments).values(_values(deployment)))
 
     def put(self, deployment: Deployment) -> None:
-        """The one of the same id as it is now."""
+        """Overwrite the deployment of the same id."""
         self._connection.execute(
             update(tables.deployments).where(_columns.id == deployment.id).values(_values(deployment))
         )
 
     def remove(self, deployment_id: str) -> None:
-        """It, its replicas, and what was wanted of it."""
+        """Delete the deployment with its replicas and load reports."""
         self._connection.execute(delete(tables.demands).where(tables.demands.c.deployment_id == deployment_id))
         self._connection.execute(delete(tables.replicas).where(tables.replicas.c.deployment_id == deployment_id))
         self._connection.execute(delete(tables.deployments).where(_columns.id == deployment_id))
 
 
 def _has(status: Status) -> ColumnElement[bool]:
-    """``records.status_of`` in SQL; a test holds the two equal."""
+    """Return ``records.status_of`` as an SQL condition; a test keeps the two equal."""
     ready = exists().where(
         tables.replicas.c.deployment_id == _columns.id, tables.replicas.c.state == ReplicaState.READY.value
     )

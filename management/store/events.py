@@ -1,4 +1,4 @@
-"""Who changed what, when."""
+"""Table of events: who changed what, and when."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from management.store import tables
 KEPT: Final = 1000
 """Events of one model that are kept."""
 KEPT_IN_ALL: Final = 100_000
+"""Events of all models that are kept."""
 
 _columns = tables.events.c
 
 
 class EventRepository:
-    """The newest first."""
+    """Reads and writes events. Lists start with the newest."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def add(self, event: Event) -> None:
-        """One more; the oldest of the model are forgotten."""
+        """Insert an event and delete the model's oldest ones beyond ``KEPT``."""
         self._connection.execute(insert(tables.events).values({**vars(event), "details": dict(event.details)}))
         oldest = (
             (select(_columns.number).where(_columns.model_id == event.model_id).order_by(_columns.number.desc()))
@@ -36,15 +37,15 @@ class EventRepository:
                 delete(tables.events).where(_columns.model_id == event.model_id, _columns.number <= number)
             )
 
-        self._forget_old()
+        self._delete_old()
 
-    def _forget_old(self) -> None:
-        """Of models that are no more, too: there is no end to names."""
+    def _delete_old(self) -> None:
+        """Delete the oldest events of all models: events of deleted models would otherwise stay for ever."""
         newest = self._connection.execute(select(func.max(_columns.number))).scalar_one()
         self._connection.execute(delete(tables.events).where(_columns.number <= newest - KEPT_IN_ALL))
 
     def of(self, model_id: str, limit: int) -> list[Event]:
-        """The last events of a model id, those of deleted deployments of that id with them."""
-        found = select(tables.events).where(_columns.model_id == model_id).order_by(_columns.number.desc()).limit(limit)
-        rows = [dict(row._mapping) for row in self._connection.execute(found)]
+        """Return the last events of a model id, including those of its deleted deployments."""
+        query = select(tables.events).where(_columns.model_id == model_id).order_by(_columns.number.desc()).limit(limit)
+        rows = [dict(row._mapping) for row in self._connection.execute(query)]
         return [Event(**{key: value for key, value in row.items() if key != "number"}) for row in rows]

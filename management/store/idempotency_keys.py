@@ -1,4 +1,4 @@
-"""Answers under an Idempotency-Key, to be given again."""
+"""Table of replies under an Idempotency-Key, which are sent again when a request is repeated."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from sqlalchemy import Connection, delete, insert, select, update
 from management.store import tables
 
 KEPT: Final = timedelta(hours=24)
+"""Time for which a reply is kept."""
 
 _columns = tables.answers.c
 
 
 @dataclass(frozen=True)
 class RecordedReply:
-    """A request that was made, and its answer once it has one."""
+    """A request under a key, and its reply so far."""
 
     request: str
     running: bool
@@ -26,31 +27,31 @@ class RecordedReply:
 
 
 class IdempotencyKeyRepository:
-    """By caller and key."""
+    """Reads and writes replies by caller and key."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def begin(self, caller: str, key: str, request: str, at: datetime) -> RecordedReply | None:
-        """None, and the request is noted; or what is known of the same caller's key."""
-        self._forget(at)
+    def begin(self, caller: str, key: str, request: str, now: datetime) -> RecordedReply | None:
+        """Record the request and return None; or return the reply that is recorded for this caller and key."""
+        self._delete_old(now)
         row = self._connection.execute(select(tables.answers).where(*_of(caller, key))).one_or_none()
         if row is not None:
-            running = row.running_until is not None and row.running_until > at
+            running = row.running_until is not None and row.running_until > now
             return RecordedReply(row.request, running, row.status, row.body)
-        values = {"caller": caller, "key": key, "request": request, "since": at}
+        values = {"caller": caller, "key": key, "request": request, "since": now}
         self._connection.execute(insert(tables.answers).values(**values, status=0))
         return None
 
     def record(self, caller: str, key: str, status: int, body: Any, running_until: datetime | None = None) -> None:
-        """The answer; while the request waits for the outcome, what it would be answered now.
+        """Record the reply. While the request still waits for an outcome, this is the reply it would get now.
 
-        A server that dies in the wait never says that it is over: after ``running_until`` the answer stands.
+        A server that dies while it waits never records the end, so the reply is final after ``running_until``.
         """
         values = {"status": status, "body": body, "running_until": running_until}
         self._connection.execute(update(tables.answers).where(*_of(caller, key)).values(values))
 
-    def _forget(self, now: datetime) -> None:
+    def _delete_old(self, now: datetime) -> None:
         self._connection.execute(delete(tables.answers).where(_columns.since < now - KEPT))
 
 

@@ -1,4 +1,4 @@
-"""Who may start and stop replicas: one worker at a time, for a few seconds."""
+"""Table of leases: one worker at a time may start and stop replicas, for a few seconds."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from sqlalchemy import Connection, delete, insert, select, update
 from management.store import tables
 
 SUPERVISOR: Final = "supervisor"
+"""Name of the only lease."""
 SLACK_SECONDS: Final = 1.0
-"""By which two looks at the clock may differ."""
+"""Seconds by which two readings of the clock may differ."""
 
 _columns = tables.leases.c
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Who holds it, until which Unix time."""
+    """The holder of a lease, and the Unix time until which it is held."""
 
     held_by: str
     held_until: float
 
 
 class LeaseRepository:
-    """The lease of the supervisor."""
+    """Reads and writes the supervisor's lease."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def get(self) -> Lease | None:
-        """Who held it last."""
+        """Return the last lease, held or expired; None after it was given back."""
         row = self._connection.execute(select(tables.leases).where(_columns.name == SUPERVISOR)).one_or_none()
         return None if row is None else Lease(row.held_by, row.held_until)
 
     def take(self, holder: str, now: float, seconds: float) -> bool:
-        """Whether it is the holder's from now on: it was free, had run out, or was the holder's already."""
+        """Take the lease if it is free, expired or the holder's own. Return whether the holder has it now."""
         lease = self.get()
         if lease is not None and lease.held_by != holder and now < lease.held_until <= now + seconds + SLACK_SECONDS:
-            return False  # further ahead than any lease lasts: the clock was set back since
+            return False  # a lease that ends later than any could means that the clock was set back
         values = {"held_by": holder, "held_until": now + seconds}
         if lease is None:
             self._connection.execute(insert(tables.leases).values(name=SUPERVISOR, **values))
@@ -48,10 +49,10 @@ class LeaseRepository:
         return True
 
     def holds(self, holder: str, now: float) -> bool:
-        """Whether the holder may act now."""
+        """Return whether the holder has the lease now."""
         lease = self.get()
         return lease is not None and lease.held_by == holder and lease.held_until > now
 
     def give_back(self, holder: str) -> None:
-        """Frees it, if it is the holder's."""
+        """Release the lease if it is the holder's."""
         self._connection.execute(delete(tables.leases).where(_columns.name == SUPERVISOR, _columns.held_by == holder))

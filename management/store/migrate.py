@@ -1,4 +1,4 @@
-"""Brings the tables to this version, by Alembic: python -m management does it at every start."""
+"""Migration of the tables to this version by Alembic: python -m management does it at every start."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
+"""Folder of the migrations."""
 
 
 def upgrade(engine: Engine) -> None:
-    """To the newest version; nothing happens where they are there already."""
+    """Migrate the tables to the newest version; nothing happens when they have it already."""
     configuration = _configuration()
-    # One writer at a time: the second of two workers that start finds the tables made.
+    # One writer at a time: the second of two workers that start finds the tables migrated.
     with engine.connect().execution_options(writing=True) as connection, connection.begin():
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, "head")
 
 
 def revisions() -> set[str]:
-    """Every version of the tables that this server knows."""
+    """Return all versions of the tables that this server knows."""
     return {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
 
 

@@ -1,4 +1,4 @@
-"""Replicas: those that run, and the last that failed."""
+"""Table of replicas: those that run, and the last ones that failed."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from management.store import tables
 from management.store.codecs import of_revision, to_revision
 
 KEPT_FAILURES: Final = 3
-"""Failed replicas of a deployment that are remembered."""
+"""Failed replicas of a deployment that are kept."""
 
 _columns = tables.replicas.c
 
 
 class IllegalTransition(Exception):
-    """A replica cannot come into that state from the one it is in."""
+    """The replica's present state does not allow this transition."""
 
 
 class ReplicaRepository:
-    """In the order of their creation."""
+    """Reads and writes replicas. Lists are in the order of creation."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def all(self) -> list[Replica]:
-        """Every one."""
+        """Return all replicas."""
         return self._select()
 
     def ready(self) -> list[Replica]:
-        """Those that requests are sent to."""
+        """Return the replicas that are ready for requests."""
         return self._select(_columns.state == ReplicaState.READY.value)
 
     def of(self, deployment_ids: Iterable[str]) -> list[Replica]:
-        """Those of these deployments."""
+        """Return the replicas of these deployments."""
         return self._select(_columns.deployment_id.in_(list(deployment_ids)))
 
     def add(self, replica: Replica) -> None:
-        """A new one."""
+        """Insert a replica."""
         self._connection.execute(insert(tables.replicas).values(_values(replica)))
 
     def transition(self, replica: Replica, state: ReplicaState, at: datetime, **more: Any) -> Replica:
-        """The replica in its new state; one that is GONE is forgotten. Raises IllegalMoveError.
+        """Change the replica's state and return it; a replica that is GONE is deleted. Raises IllegalTransition.
 
-        The row decides what state it is in, not the caller's copy.
+        The present state is read from the row, not from the caller's copy.
         """
         row = self._connection.execute(select(_columns.state).where(_columns.id == replica.id)).one_or_none()
         if row is None or state not in TRANSITIONS[ReplicaState(row.state)]:
             raise IllegalTransition(f"{replica.id}: {row and row.state} to {state}")
-        moved = replace(replica, state=state, changed_at=at, **more)
-        self._connection.execute(update(tables.replicas).where(_columns.id == replica.id).values(_values(moved)))
+        changed = replace(replica, state=state, changed_at=at, **more)
+        self._connection.execute(update(tables.replicas).where(_columns.id == replica.id).values(_values(changed)))
         if state is ReplicaState.GONE:
             self._connection.execute(delete(tables.replicas).where(_columns.id == replica.id))
-        return moved
+        return changed
 
     def record_usage(self, replica_id: str, cpu_millicores: int, memory_bytes: int) -> None:
-        """What it uses now."""
+        """Record the replica's present usage."""
         self._connection.execute(
             update(tables.replicas)
             .where(_columns.id == replica_id)
@@ -68,16 +68,16 @@ class ReplicaRepository:
         )
 
     def forget_failed(self, deployment_id: str) -> list[str]:
-        """Forgets all but the last failed ones and returns the ids of those that were forgotten."""
-        wanted = (_columns.deployment_id == deployment_id) & (_columns.state == ReplicaState.FAILED.value)
-        found = select(_columns.id).where(wanted).order_by(_columns.number.desc()).offset(KEPT_FAILURES).limit(1000)
-        ids = [str(row.id) for row in self._connection.execute(found)]
+        """Delete all but the last ``KEPT_FAILURES`` failed replicas, and return the ids of the deleted ones."""
+        condition = (_columns.deployment_id == deployment_id) & (_columns.state == ReplicaState.FAILED.value)
+        query = select(_columns.id).where(condition).order_by(_columns.number.desc()).offset(KEPT_FAILURES).limit(1000)
+        ids = [str(row.id) for row in self._connection.execute(query)]
         self._connection.execute(delete(tables.replicas).where(_columns.id.in_(ids)))
         return ids
 
     def _select(self, *where: Any) -> list[Replica]:
-        found = select(tables.replicas).where(*where).order_by(_columns.number)
-        return [_record(row) for row in self._connection.execute(found)]
+        query = select(tables.replicas).where(*where).order_by(_columns.number)
+        return [_record(row) for row in self._connection.execute(query)]
 
 
 def _values(replica: Replica) -> dict[str, Any]:

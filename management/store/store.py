@@ -1,7 +1,7 @@
-"""The database, and the one way into it: transactions that count the changes they make.
+"""The database, and the only access to it: transactions that count their changes.
 
-A writer holds the database alone from its first statement on, so what it reads stays true until it commits. Whoever
-keeps a copy in memory looks at ``changes`` and reads again when the number moved.
+A writer holds the database alone from its first statement on, so what it reads stays true until it commits. Code that
+keeps a copy in memory compares ``changes`` and reads again when the number has grown.
 """
 
 from __future__ import annotations
@@ -32,20 +32,25 @@ from management.store.leases import LeaseRepository
 from management.store.load_reports import LoadReportRepository
 from management.store.replicas import ReplicaRepository
 
-BUSY_SECONDS: Final = 5  # that one writer waits for another one
-QUEUE_SECONDS: Final = 5  # that a writer of this process waits for those before it
-BUSY_PAUSE: Final = 0.02  # seconds between two tries
+BUSY_SECONDS: Final = 5
+"""Seconds that a writer waits for another process's writer."""
+QUEUE_SECONDS: Final = 5
+"""Seconds that a writer waits for earlier writers of this process."""
+BUSY_PAUSE_SECONDS: Final = 0.02
+"""Seconds between two attempts to change a new database's journal mode."""
 EVERYTHING: Final = "everything"
-READERS: Final = 7
-"""That read at a time; who comes then waits for one. Writers are one after the other, and keep no reader waiting."""
-WRITERS: Final = 0x61746C  # the number of the lock that PostgreSQL's writers take
+"""Name of the only counter of changes."""
+MAX_READERS: Final = 7
+"""Transactions that read at the same time; further ones wait. There is one writer, which delays no reader."""
+WRITER_LOCK: Final = 0x61746C
+"""Number of the advisory lock that PostgreSQL's writers take."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Session:
-    """One transaction: what can be read and written in it."""
+    """One transaction, with a repository for each table."""
 
     connection: Connection
     deployments: DeploymentRepository = field(init=False)
@@ -66,7 +71,7 @@ class Session:
         self.load_reports = LoadReportRepository(self.connection)
 
     def changes(self) -> int:
-        """How many transactions have changed what others keep copies of."""
+        """Return the number of counted transactions so far; it grows whenever a copy in memory becomes outdated."""
         row = self.connection.execute(select(tables.changes.c.count).where(tables.changes.c.name == EVERYTHING))
         return int(row.scalar_one())
 
@@ -78,12 +83,12 @@ class Store:
         self.url = url
         sqlite = make_url(url).get_backend_name() == "sqlite"
         self._database = make_url(url).database if sqlite else None
-        with suppress(StoreUnavailable), translated():  # on a full disk it is made later
+        with suppress(StoreUnavailable), translated():  # on a full disk the file is created later
             _make_private(self._database)
         self._engine = create_engine(
             url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {}, pool_pre_ping=not sqlite
         )
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-reader")
+        self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="store-reader")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         if sqlite:
             _speak_sqlite(self._engine)
@@ -91,7 +96,7 @@ class Store:
             _speak_postgresql(self._engine)
 
     def migrate(self) -> None:
-        """Brings the tables to this version; what they hold stays. One process at a time does it."""
+        """Migrate the tables to this version and keep their rows. One process at a time does it."""
         from management.store.migrate import upgrade
 
         with translated():
@@ -100,15 +105,15 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads, and sees one moment."""
+        """Open a transaction that only reads, and sees one moment."""
         with translated(), self._engine.connect() as connection:
             yield Session(connection)
 
     @contextmanager
     def writing(self, *, counted: bool = True) -> Iterator[Session]:
-        """A transaction that is committed at the end of the block, and undone when the block raises.
+        """Open a transaction that is committed at the end of the block, and rolled back when the block raises.
 
-        ``counted`` says that others should look again.
+        ``counted`` transactions tell other workers to read their copies again.
         """
         with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
             yield Session(connection)
@@ -119,25 +124,28 @@ class Store:
                 )
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """``work`` in a reading transaction, beside the event loop."""
+        """Run ``work`` in a reading transaction in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, partial(self._read, work))
 
     async def write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
-        """``work`` in a writing transaction, beside the event loop; given up if it cannot even begin in time."""
-        writing = self._writer.submit(partial(self._write, work, counted=counted))
-        done = asyncio.wrap_future(writing)
-        done.add_done_callback(_heard)
+        """Run ``work`` in a writing transaction in a thread.
+
+        Raises StoreUnavailable when it cannot begin within ``QUEUE_SECONDS``.
+        """
+        task = self._writer.submit(partial(self._write, work, counted=counted))
+        outcome = asyncio.wrap_future(task)
+        outcome.add_done_callback(_retrieve_exception)
         try:
-            await asyncio.wait({done}, timeout=QUEUE_SECONDS)
+            await asyncio.wait({outcome}, timeout=QUEUE_SECONDS)
         except asyncio.CancelledError:
-            writing.cancel()  # unless it has begun
+            task.cancel()  # it runs on if it has begun
             raise
-        if writing.cancel():
+        if task.cancel():
             raise StoreUnavailable(retry_after=QUEUE_SECONDS)
-        return await done
+        return await outcome
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Close the connections."""
         for threads in (self._readers, self._writer):
             threads.shutdown(wait=False, cancel_futures=True)
         self._engine.dispose()
@@ -151,20 +159,20 @@ class Store:
             return work(session)
 
 
-def _heard(done: asyncio.Future[Any]) -> None:
-    """Its error is nobody's news where the caller has left."""
-    if not done.cancelled():
-        done.exception()
+def _retrieve_exception(outcome: asyncio.Future[Any]) -> None:
+    """Retrieve the exception so that asyncio does not report it as never retrieved when the caller has left."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """The database's own errors as StoreUnavailable; a broken constraint is a fault of ours, and stays what it is."""
+    """Translate the database's errors to StoreUnavailable; a violated constraint is a bug and stays as it is."""
     try:
         yield
     except IntegrityError:
         raise
-    except SQLAlchemyError as error:  # also when no connection is free in time
+    except SQLAlchemyError as error:  # including a timeout of the connection pool
         raise StoreUnavailable(retry_after=1) from error
     except OSError as error:
         if is_full(error):
@@ -173,7 +181,7 @@ def translated() -> Iterator[None]:
 
 
 def _make_private(database: str | None) -> None:
-    """The file before SQLite makes it: it will hold keys' digests and models' environments."""
+    """Create the file with mode 0600 before SQLite does: it holds digests of keys and models' environments."""
     if database:
         file = Path(database)
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -183,7 +191,7 @@ def _make_private(database: str | None) -> None:
 def _speak_sqlite(engine: Any) -> None:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions are begun below, not when the driver guesses one is wanted
+        connection.isolation_level = None  # transactions begin explicitly below, not when the driver decides
         _write_ahead(connection)
         for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
@@ -195,9 +203,10 @@ def _speak_sqlite(engine: Any) -> None:
 
 
 def _write_ahead(connection: Any) -> None:
-    """Of several that open a new database at once, SQLite refuses this change to some without waiting as it else does.
+    """Set the journal mode, and try again while it is refused.
 
-    A database that is in this mode already is left in it, and nobody is refused.
+    When several processes open a new database at once, SQLite refuses this change to some of them without waiting.
+    It does not refuse it for a database that is in this mode already.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -206,17 +215,17 @@ def _write_ahead(connection: Any) -> None:
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(BUSY_PAUSE)
+            time.sleep(BUSY_PAUSE_SECONDS)
         else:
             return
 
 
 def _speak_postgresql(engine: Any) -> None:
-    """As SQLite does it: one writer at a time, and readers that see one moment."""
+    """Give PostgreSQL the behaviour of SQLite: one writer at a time, and readers that see one moment."""
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get("writing"):
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITERS})"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})"))
         else:
             connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -1,4 +1,4 @@
-"""The database's tables. ``migrations/`` makes them; a test holds the two equal."""
+"""The database's tables. ``migrations/`` creates them; a test keeps the two equal."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ metadata: Final = MetaData(
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment in UTC: SQLite keeps no time zone, and gives none back."""
+    """A time in UTC, stored without its zone because SQLite does not store one."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Without its zone, which is always UTC."""
+        """Return the time in UTC without its zone."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        """With its zone again."""
+        """Return the stored time with the zone UTC."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
@@ -135,7 +135,7 @@ answers: Final = Table(
     Column("key", String(255), primary_key=True),
     Column("request", String(64), nullable=False),  # SHA-256 of method, path, query and body
     Column("since", Instant, nullable=False),
-    Column("running_until", Instant),  # none once it has its last answer
+    Column("running_until", Instant),  # NULL once the reply is final
     Column("status", Integer, nullable=False),
     Column("body", JSON),
 )

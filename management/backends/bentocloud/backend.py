@@ -10,7 +10,7 @@ from management.settings import Settings
 
 
 def make(settings: Settings) -> Backend:
-    """Deployments that BentoCloud keeps, of Bentos in this machine's store."""
+    """Return the backend that deploys Bentos of this machine's store on BentoCloud."""
     cloud = BentoCloud(settings)
     return Backend(
         name="bentocloud",

@@ -1,4 +1,4 @@
-"""The way to BentoCloud: processes that have its token, each asked one thing at a time, and ended when it is late."""
+"""Calls to BentoCloud: each worker process holds the token, handles one call at a time, and is killed when late."""
 
 from __future__ import annotations
 
@@ -18,50 +18,54 @@ from management.backends.bentocloud.tokens import Token
 from management.errors import BackendUnavailable
 from management.settings import Settings
 
-CALLS: Final = Path(__file__).with_name("worker.py")
-PASSED: Final = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy")
-"""Of this process's environment, to that of the processes which call."""
-PROXIES: Final = ("NO_PROXY", "no_proxy")
-MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of an answer."""
-MOST_IDLE: Final = 2
-"""Processes that are kept for the next call."""
-READING_SECONDS: Final = 20
-"""That the client waits for each part of an answer."""
+WORKER_FILE: Final = Path(__file__).with_name("worker.py")
+PASSED_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy")
+"""Environment variables that worker processes inherit, beside those that exclude hosts from proxies."""
+NO_PROXY_VARIABLES: Final = ("NO_PROXY", "no_proxy")
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the longest answer line that is read from a worker process."""
+MAX_IDLE_WORKERS: Final = 2
+"""Worker processes that are kept for the next call."""
+READ_TIMEOUT_SECONDS: Final = 20
+"""Seconds that BentoML's client waits for each part of an answer."""
 
 
 class CloudNotFound(Exception):
-    """BentoCloud has nothing of that name."""
+    """BentoCloud has no object of that name."""
 
 
 class CloudRefused(Exception):
-    """BentoCloud, or its client, does not take it as it is; the text says why."""
+    """BentoCloud or its client rejects the request; the text says why."""
 
 
-class _Caller(NamedTuple):
-    """A process that calls, and the token that it was given."""
+class _Worker(NamedTuple):
+    """A worker process, and the token that it was given."""
 
     process: Process
     token: SecretStr
 
 
 class CloudClient:
-    """Calls BentoCloud."""
+    """A pool of worker processes that call BentoCloud."""
 
     def __init__(self, settings: Settings, token: Token) -> None:
         self._token = token
         self._endpoint, self._cluster = settings.cloud_endpoint, settings.cloud_cluster
         self._folder = settings.home.absolute() / "bentocloud"
         self._bentoml_home = settings.bentoml_home
-        self._idle: list[_Caller] = []
+        self._idle: list[_Worker] = []
 
-    async def ask(self, verb: str, seconds: float, /, **asked: Any) -> Any:
-        """What ``Cloud`` of ``worker.py`` answers. Raises Missing, Refused or BackendUnavailable."""
-        told = await self._answer(json.dumps({"verb": verb, "seconds": ceil(seconds) + 1, "asked": asked}), seconds)
-        if "found" in told:
-            return told["found"]
-        text = str(told.get("text"))
-        match told.get("fault"):
+    async def ask(self, verb: str, seconds: float, /, **arguments: Any) -> Any:
+        """Return the result of the method ``verb`` of ``Cloud`` in ``worker.py``.
+
+        Raises CloudNotFound, CloudRefused or BackendUnavailable.
+        """
+        line = json.dumps({"verb": verb, "seconds": ceil(seconds) + 1, "asked": arguments})
+        answer = await self._answer(line, seconds)
+        if "found" in answer:
+            return answer["found"]
+        text = str(answer.get("text"))
+        match answer.get("fault"):
             case "missing":
                 raise CloudNotFound(text)
             case "refused":
@@ -70,73 +74,73 @@ class CloudClient:
                 raise unavailable(text)
 
     async def _answer(self, line: str, seconds: float) -> dict[str, Any]:
-        caller: _Caller | None = None
+        worker: _Worker | None = None
         try:
             async with asyncio.timeout(seconds):
                 token = self._token.current()
                 await self._retire(token)
-                caller = self._reused() or await self._begun(token)
-                found = await _said(caller.process, line)
+                worker = self._idle_worker() or await self._start_worker(token)
+                answer = await _exchange(worker.process, line)
         except TimeoutError:
             raise unavailable(f"no answer within {seconds:g} s") from None
-        except (OSError, ValueError) as error:  # its process ended, or says what nobody can read
+        except (OSError, ValueError) as error:  # the worker process ended, or its answer is not JSON
             raise unavailable("its client ended") from error
         else:
-            if len(self._idle) < MOST_IDLE:
-                self._idle.append(caller)
-                caller = None
-            return found
+            if len(self._idle) < MAX_IDLE_WORKERS:
+                self._idle.append(worker)
+                worker = None
+            return answer
         finally:
-            if caller is not None:
-                await _end(caller.process)
+            if worker is not None:
+                await _kill(worker.process)
 
     async def close(self) -> None:
-        """Ends the processes that wait for a call."""
+        """Kill the idle worker processes."""
         while self._idle:
-            await _end(self._idle.pop().process)
+            await _kill(self._idle.pop().process)
 
     async def _retire(self, token: SecretStr) -> None:
-        """Ends the processes that wait for a call, and have another token."""
-        while old := next((one for one in self._idle if one.token != token), None):
-            self._idle.remove(old)
-            await _end(old.process)
+        """Kill the idle worker processes that hold another token."""
+        while outdated := next((worker for worker in self._idle if worker.token != token), None):
+            self._idle.remove(outdated)
+            await _kill(outdated.process)
 
-    def _reused(self) -> _Caller | None:
+    def _idle_worker(self) -> _Worker | None:
         while self._idle:
-            caller = self._idle.pop()
-            if caller.process.returncode is None:
-                return caller
+            worker = self._idle.pop()
+            if worker.process.returncode is None:
+                return worker
         return None
 
-    async def _begun(self, token: SecretStr) -> _Caller:
-        """Its folder is empty: where the client takes a name for a file, it finds none."""
+    async def _start_worker(self, token: SecretStr) -> _Worker:
+        """Start a worker in an empty folder, so that the client cannot mistake a name for a file there."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", str(CALLS)),
+            *(sys.executable, "-P", str(WORKER_FILE)),
             cwd=self._folder,
             env=self._environment(),
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
-            limit=MOST_BYTES,
-            start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
+            limit=MAX_ANSWER_BYTES,
+            start_new_session=True,  # a Ctrl-C at the terminal must not reach it
         )
-        told = {
+        configuration = {
             "endpoint": self._endpoint,
             "token": token.get_secret_value(),
             "cluster": self._cluster,
-            "seconds": READING_SECONDS,
+            "seconds": READ_TIMEOUT_SECONDS,
         }
         try:
-            await _tell(process, json.dumps(told))
+            await _send(process, json.dumps(configuration))
         except BaseException:
-            await _end(process)
+            await _kill(process)
             raise
-        return _Caller(process, token)
+        return _Worker(process, token)
 
     def _environment(self) -> dict[str, str]:
         return {
-            **{name: os.environ[name] for name in PASSED + PROXIES if name in os.environ},
+            **{name: os.environ[name] for name in PASSED_VARIABLES + NO_PROXY_VARIABLES if name in os.environ},
             "HOME": str(self._folder),
             "BENTOML_HOME": str(self._bentoml_home),
             "BENTOML_DO_NOT_TRACK": "True",
@@ -144,26 +148,27 @@ class CloudClient:
 
 
 def unavailable(reason: str) -> BackendUnavailable:
-    """BentoCloud cannot be asked, or it is not known what came of it."""
+    """Return the error for a call whose outcome is unknown, or that could not be made."""
     return BackendUnavailable({"reason": reason}, retry_after=5)
 
 
-async def _said(process: Process, line: str) -> dict[str, Any]:
-    await _tell(process, line)
+async def _exchange(process: Process, line: str) -> dict[str, Any]:
+    """Send a line and return the answer. Raises ValueError when the answer is not a JSON object."""
+    await _send(process, line)
     assert process.stdout is not None, "it is a pipe"  # noqa: S101
-    told = json.loads(await process.stdout.readline())
-    if not isinstance(told, dict):
+    answer = json.loads(await process.stdout.readline())
+    if not isinstance(answer, dict):
         raise ValueError("no answer")
-    return told
+    return answer
 
 
-async def _tell(process: Process, line: str) -> None:
+async def _send(process: Process, line: str) -> None:
     assert process.stdin is not None, "it is a pipe"  # noqa: S101
     process.stdin.write(line.encode() + b"\n")
     await process.stdin.drain()
 
 
-async def _end(process: Process) -> None:
+async def _kill(process: Process) -> None:
     with suppress(ProcessLookupError):
         process.kill()
     await process.wait()

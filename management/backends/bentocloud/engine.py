@@ -1,4 +1,4 @@
-"""BentoCloud as the engine: the documented verbs of ``bentoml.deployment``, and what its words mean here."""
+"""BentoCloud as an engine, by the documented functions of ``bentoml.deployment``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing_extensions import override
 from management.backends.base import Launch, LaunchRefused
 from management.backends.bentocloud.client import CloudClient, CloudNotFound, CloudRefused, unavailable
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
-from management.backends.bentocloud.mapping import Found, configured, name_of
+from management.backends.bentocloud.mapping import CloudDeployment, configured, name_of
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import Engine, EnginePhase, EngineSpec, EngineStatus
 from management.backends.replica.environment import for_model
@@ -30,24 +30,29 @@ from management.settings import Settings
 from management.urls import private
 
 CALL_SECONDS: Final = 30.0
+"""Seconds that BentoCloud has to answer an ordinary call."""
 PUSH_SECONDS: Final = 3600.0
-"""For a call that may have to send a model there first."""
+"""Seconds for a call that may have to upload a model first."""
 PING_SECONDS: Final = 2.0
-NEWS_SECONDS: Final = 2.0
-"""For which the outcome of a call says whether BentoCloud answers."""
-TYPES_SECONDS: Final = 600.0
-"""Between two looks at the instance types."""
-COUNT_LOOKS: Final = 2
-"""Between two counts of a deployment's replicas where nothing else has changed."""
-COUNTS_AT_A_TIME: Final = 4
+"""Seconds that BentoCloud has to answer a ping."""
+OUTCOME_VALID_SECONDS: Final = 2.0
+"""Seconds for which the outcome of the last call says whether BentoCloud answers."""
+INSTANCE_TYPES_VALID_SECONDS: Final = 600.0
+"""Seconds between two requests for the list of instance types."""
+COUNT_EVERY_OBSERVATIONS: Final = 2
+"""Observations between two counts of a deployment's replicas while nothing else changes."""
+MAX_PARALLEL_COUNTS: Final = 4
+"""Deployments whose replicas are counted at the same time."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Count:
+    """Number of ready replicas, counted at a monotonic time; ``key`` is what the deployment looked like then."""
+
     key: object
-    at: float
+    counted_at: float
     ready: int | None
 
 
@@ -61,90 +66,96 @@ class BentoCloud(Engine):
         self._types: tuple[float, list[InstanceType]] | None = None
         self._addresses: dict[tuple[str, str], str] = {}
         self._counts: dict[str, _Count] = {}
-        self._counting = asyncio.Semaphore(COUNTS_AT_A_TIME)
-        self._asking = asyncio.Lock()
-        self._news: tuple[float, bool] = (0.0, False)
-        """When a call came to an end last, and whether BentoCloud had answered it."""
+        self._counting = asyncio.Semaphore(MAX_PARALLEL_COUNTS)
+        self._pinging = asyncio.Lock()
+        self._last_outcome: tuple[float, bool] = (0.0, False)
+        """Monotonic time at which the last call ended, and whether BentoCloud had answered it."""
 
     @override
-    async def apply(self, order: EngineSpec) -> None:
-        """A Bento that is only in this machine's store is uploaded first."""
-        name, there = name_of(order.model_id), await self._found(order.model_id)
-        if there is None:
-            await self._create(name, order)
-        elif there.owner[0] != self._instance:
-            raise LaunchRefused(f"BentoCloud has a deployment {name!r} of somebody else: it is left alone")
-        elif there.owner[1] != order.deployment_id or there.standing is EnginePhase.ENDING:
-            return  # what was before it has to go first
-        elif there.mark != order.mark or there.standing in (EnginePhase.FAILED, EnginePhase.STOPPED):
-            await self._told("update", name, order)  # which also starts it
+    async def apply(self, spec: EngineSpec) -> None:
+        """Create or update the deployment. A Bento that BentoCloud lacks is uploaded first."""
+        name, deployment = name_of(spec.model_id), await self._get(spec.model_id)
+        if deployment is None:
+            await self._create(name, spec)
+        elif deployment.owner[0] != self._instance:
+            raise LaunchRefused(f"BentoCloud already has a deployment {name!r} that this control plane did not create")
+        elif deployment.owner[1] != spec.deployment_id or deployment.phase is EnginePhase.ENDING:
+            return  # the earlier deployment of this name has to be gone first
+        elif deployment.mark != spec.mark or deployment.phase in (EnginePhase.FAILED, EnginePhase.STOPPED):
+            await self._configure("update", name, spec)  # which also starts it
 
-    async def _create(self, name: str, order: EngineSpec) -> None:
+    async def _create(self, name: str, spec: EngineSpec) -> None:
         try:
-            await self._told("create", name, order)
-        except LaunchRefused:  # by a call of ours before it that nobody was there to hear the answer of?
-            there = await self._found(order.model_id)
-            if there is None or there.owner != (self._instance, order.deployment_id):
+            await self._configure("create", name, spec)
+        except LaunchRefused:  # perhaps an earlier create succeeded and its response was lost
+            deployment = await self._get(spec.model_id)
+            if deployment is None or deployment.owner != (self._instance, spec.deployment_id):
                 raise
 
-    async def _told(self, verb: str, name: str, order: EngineSpec) -> None:
-        config = order.revision.config
-        launch = Launch("", order.model_id, config.docker_image, config.resources, config.environment_variables)
+    async def _configure(self, verb: str, name: str, spec: EngineSpec) -> None:
+        config = spec.revision.config
+        launch = Launch("", spec.model_id, config.docker_image, config.resources, config.environment_variables)
         instance_type = await self._instance_type(config.resources)
-        told = configured(order, self._instance, instance_type, for_model(launch))
+        arguments = configured(spec, self._instance, instance_type, for_model(launch))
         try:
-            await self._ask(verb, PUSH_SECONDS, name=name, bento=str(tag_of(config.docker_image)), **told)
-        except CloudRefused as refused:
-            raise LaunchRefused(str(refused)) from None
-        except CloudNotFound as missing:
-            raise unavailable(str(missing)) from None
+            await self._call(verb, PUSH_SECONDS, name=name, bento=str(tag_of(config.docker_image)), **arguments)
+        except CloudRefused as error:
+            raise LaunchRefused(str(error)) from None
+        except CloudNotFound as error:
+            raise unavailable(str(error)) from None
 
-    async def _instance_type(self, wanted: Resources) -> str:
+    async def _instance_type(self, requested: Resources) -> str:
         if self._settings.cloud_instance_type:
             return self._settings.cloud_instance_type
-        at = time.monotonic()
-        if self._types is None or at - self._types[0] > TYPES_SECONDS:
-            told = await self._asked("instance_types")
-            self._types = at, [one for one in map(of_told, told or ()) if one is not None]
-        found = cheapest(self._types[1], wanted)
-        if found is None:
-            known = ", ".join(sorted(one.name for one in self._types[1])) or "-"
-            raise LaunchRefused(f"no instance type of BentoCloud has {shown(wanted)}; there are: {known}")
-        return found.name
+        now = time.monotonic()
+        if self._types is None or now - self._types[0] > INSTANCE_TYPES_VALID_SECONDS:
+            descriptions = await self._query("instance_types")
+            parsed = map(of_told, descriptions or ())
+            self._types = now, [instance_type for instance_type in parsed if instance_type is not None]
+        choice = cheapest(self._types[1], requested)
+        if choice is None:
+            names = ", ".join(sorted(instance_type.name for instance_type in self._types[1])) or "-"
+            raise LaunchRefused(f"no instance type of BentoCloud has {shown(requested)}; available types: {names}")
+        return choice.name
 
     @override
     async def observe(self) -> dict[str, EngineStatus]:
-        told = await self._asked("deployments")
-        ours = [one for one in map(Found, told or ()) if one.owner[0] == self._instance]
-        conditions = await asyncio.gather(*map(self._condition, ours))
-        self._forget(ours)
-        return {one.owner[1]: condition for one, condition in zip(ours, conditions, strict=True)}
+        answers = await self._query("deployments")
+        ours = [
+            deployment for deployment in map(CloudDeployment, answers or ()) if deployment.owner[0] == self._instance
+        ]
+        statuses = await asyncio.gather(*map(self._status, ours))
+        self._forget_others(ours)
+        return {deployment.owner[1]: status for deployment, status in zip(ours, statuses, strict=True)}
 
-    async def _condition(self, found: Found) -> EngineStatus:
-        standing, reason = found.standing, ""
-        address = await self._address(found) if standing.serves else ""
-        if (standing is EnginePhase.RUNNING and not address) or (standing is EnginePhase.UNHEALTHY and address is None):
-            standing = EnginePhase.PENDING  # its entrance is on its way, or nobody knows where it is
-        if standing in (EnginePhase.FAILED, EnginePhase.UNHEALTHY):
-            reason = f"BentoCloud says: {found.status}"
-        ready = await self._ready(found) if standing.serves and standing is not EnginePhase.PENDING else None
-        return EngineStatus(standing, found.name, found.mark, ready, address or "", reason)
+    async def _status(self, deployment: CloudDeployment) -> EngineStatus:
+        phase, reason = deployment.phase, ""
+        address = await self._address(deployment) if phase.serves else ""
+        if (phase is EnginePhase.RUNNING and not address) or (phase is EnginePhase.UNHEALTHY and address is None):
+            phase = EnginePhase.PENDING  # its URL does not exist yet, or is not known
+        if phase in (EnginePhase.FAILED, EnginePhase.UNHEALTHY):
+            reason = f"BentoCloud says: {deployment.status}"
+        ready = await self._ready(deployment) if phase.serves and phase is not EnginePhase.PENDING else None
+        return EngineStatus(phase, deployment.name, deployment.mark, ready, address or "", reason)
 
-    async def _address(self, found: Found) -> str | None:
-        """Empty where there is none yet; None where it cannot be asked, which keeps no other from being seen."""
-        key = found.name, found.made
+    async def _address(self, deployment: CloudDeployment) -> str | None:
+        """Return the deployment's URL; empty while it has none, None when BentoCloud does not answer.
+
+        An error of one deployment must not keep the others from being observed.
+        """
+        key = deployment.name, deployment.created_at
         if key not in self._addresses:
             try:
-                told = await self._asked("get", found.name)
+                answer = await self._query("get", deployment.name)
             except BackendUnavailable as error:
-                logger.info("where %s is reached cannot be asked: %s", found.name, error.details)
+                logger.info("the URL of %s cannot be read: %s", deployment.name, error.details)
                 return None
-            for url in Found(told).urls[:1] if told else ():
+            for url in CloudDeployment(answer).urls[:1] if answer else ():
                 self._addresses[key] = self._trusted(url)
         return self._addresses.get(key, "")
 
     def _trusted(self, url: str) -> str:
-        """Where requests and the token may be sent; nowhere else is one, whatever BentoCloud says."""
+        """Return the URL if requests and the token may be sent to it; else an empty string."""
         try:
             address = private(url)
         except ValueError:
@@ -153,106 +164,106 @@ class BentoCloud(Engine):
             return address
         return ""
 
-    async def _ready(self, found: Found) -> int | None:
-        """Replicas that answer; None where they cannot be counted."""
-        if found.status == "scaled-to-zero":
+    async def _ready(self, deployment: CloudDeployment) -> int | None:
+        """Return the number of ready replicas; None when they cannot be counted."""
+        if deployment.status == "scaled-to-zero":
             return 0
-        before, at, key = self._counts.get(found.name), time.monotonic(), (found.status, found.mark)
-        least = found.mark.least if found.mark else 0
-        fresh = (
-            before is not None and before.key == key and at - before.at < COUNT_LOOKS * self._settings.engine_seconds
-        )
-        if before is None or not fresh or (before.ready is not None and before.ready < least):
-            before = self._counts[found.name] = _Count(key, at, await self._counted(found.name))
-        return before.ready
+        count, now = self._counts.get(deployment.name), time.monotonic()
+        key = deployment.status, deployment.mark
+        least = deployment.mark.least if deployment.mark else 0
+        valid_seconds = COUNT_EVERY_OBSERVATIONS * self._settings.engine_seconds
+        valid = count is not None and count.key == key and now - count.counted_at < valid_seconds
+        if count is None or not valid or (count.ready is not None and count.ready < least):
+            count = self._counts[deployment.name] = _Count(key, now, await self._count_ready(deployment.name))
+        return count.ready
 
-    async def _counted(self, name: str) -> int | None:
+    async def _count_ready(self, name: str) -> int | None:
         try:
             async with self._counting:
-                return sum(bool(one["ready"]) for one in await self._ask("pods", CALL_SECONDS, name=name))
+                return sum(bool(pod["ready"]) for pod in await self._call("pods", CALL_SECONDS, name=name))
         except (CloudNotFound, CloudRefused, BackendUnavailable) as error:
             logger.info("the replicas of %s cannot be counted: %s", name, error)
             return None
 
-    def _forget(self, there: Sequence[Found]) -> None:
-        """What is known of deployments that are no more."""
-        names = {one.name for one in there}
-        self._counts = {name: one for name, one in self._counts.items() if name in names}
-        made = {(one.name, one.made) for one in there}
-        self._addresses = {key: one for key, one in self._addresses.items() if key in made}
+    def _forget_others(self, existing: Sequence[CloudDeployment]) -> None:
+        """Drop the counts and addresses of deployments that no longer exist."""
+        names = {deployment.name for deployment in existing}
+        self._counts = {name: count for name, count in self._counts.items() if name in names}
+        keys = {(deployment.name, deployment.created_at) for deployment in existing}
+        self._addresses = {key: address for key, address in self._addresses.items() if key in keys}
 
     @override
-    async def halt(self, condition: EngineStatus) -> None:
-        if condition.phase.serves:
-            await self._asked("terminate", condition.name)
+    async def halt(self, status: EngineStatus) -> None:
+        if status.phase.serves:
+            await self._query("terminate", status.name)
 
     @override
-    async def remove(self, condition: EngineStatus, *, force: bool) -> None:
-        """BentoCloud may require a termination before it deletes a deployment."""
-        if force or condition.phase is EnginePhase.STOPPED:
+    async def remove(self, status: EngineStatus, *, force: bool) -> None:
+        """Delete the deployment, or terminate it first: BentoCloud may require that."""
+        if force or status.phase is EnginePhase.STOPPED:
             try:
-                await self._ask("delete", CALL_SECONDS, name=condition.name)
+                await self._call("delete", CALL_SECONDS, name=status.name)
             except CloudNotFound:
                 return
-            except CloudRefused as refused:
-                logger.info("%s is not deleted yet: %s", condition.name, refused)
+            except CloudRefused as error:
+                logger.info("%s is not deleted yet: %s", status.name, error)
             else:
                 return
-        await self.halt(condition)
+        await self.halt(status)
 
     @override
     async def log(self, deployment: Deployment, lines: int) -> list[list[str]]:
-        """BentoCloud gives 50 lines at most."""
-        there = await self._found(deployment.model_id)
-        if there is None or there.owner != (self._instance, deployment.id) or not there.standing.serves:
+        """Return at most 50 lines a replica, which is BentoCloud's limit."""
+        existing = await self._get(deployment.model_id)
+        if existing is None or existing.owner != (self._instance, deployment.id) or not existing.phase.serves:
             return []
-        return await self._asked("log", there.name, lines=lines) or []
+        return await self._query("log", existing.name, lines=lines) or []
 
     async def answers(self) -> bool:
-        """Whether it can be asked for anything now."""
-        async with self._asking:
-            at, well = self._news
-            if time.monotonic() - at > NEWS_SECONDS:
+        """Return whether BentoCloud answers, by the last call or by a ping."""
+        async with self._pinging:
+            ended_at, answered = self._last_outcome
+            if time.monotonic() - ended_at > OUTCOME_VALID_SECONDS:
                 try:
-                    await self._ask("ping", PING_SECONDS)
+                    await self._call("ping", PING_SECONDS)
                 except (BackendUnavailable, CloudNotFound, CloudRefused):
                     return False
                 return True
-            return well
+            return answered
 
     def headers(self, replica: Replica) -> Mapping[str, str]:
-        """The token of inferences, for what it runs; nothing for what something else runs."""
+        """Return the token for inference, for replicas on BentoCloud; nothing for any other address."""
         if not self._trusted(replica.address):
             return {}
         return {"Authorization": f"Bearer {self._entry.current().get_secret_value()}"}
 
     async def close(self) -> None:
-        """Ends the processes that call it."""
+        """Kill the worker processes."""
         await self._client.close()
 
     @cached_property
     def _instance(self) -> str:
-        """Whose deployments are ours."""
+        """Id of this control plane, which its deployments carry."""
         return of_home(self._settings.home).id
 
-    async def _found(self, model_id: str) -> Found | None:
-        told = await self._asked("get", name_of(model_id))
-        return None if told is None else Found(told)
+    async def _get(self, model_id: str) -> CloudDeployment | None:
+        answer = await self._query("get", name_of(model_id))
+        return None if answer is None else CloudDeployment(answer)
 
-    async def _asked(self, verb: str, name: str | None = None, **asked: Any) -> Any:
-        """The answer to a call that can be repeated; None where there is nothing of that name."""
+    async def _query(self, verb: str, name: str | None = None, **arguments: Any) -> Any:
+        """Return the result of a call that may be repeated; None when BentoCloud has nothing of that name."""
         try:
-            return await self._ask(verb, CALL_SECONDS, **({} if name is None else {"name": name}), **asked)
+            return await self._call(verb, CALL_SECONDS, **({} if name is None else {"name": name}), **arguments)
         except CloudNotFound:
             return None
-        except CloudRefused as refused:
-            raise unavailable(str(refused)) from None
+        except CloudRefused as error:
+            raise unavailable(str(error)) from None
 
-    async def _ask(self, verb: str, seconds: float, /, **asked: Any) -> Any:
+    async def _call(self, verb: str, seconds: float, /, **arguments: Any) -> Any:
         try:
-            found = await self._client.ask(verb, seconds, **asked)
+            answer = await self._client.ask(verb, seconds, **arguments)
         except (CloudNotFound, CloudRefused, BackendUnavailable) as error:
-            self._news = time.monotonic(), not isinstance(error, BackendUnavailable)
+            self._last_outcome = time.monotonic(), not isinstance(error, BackendUnavailable)
             raise
-        self._news = time.monotonic(), True
-        return found
+        self._last_outcome = time.monotonic(), True
+        return answer

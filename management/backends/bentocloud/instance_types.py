@@ -1,4 +1,4 @@
-"""Which of a cloud's instance types a replica is put on: the cheapest that has what its model asks for."""
+"""Choice of a cloud's instance type for a replica: the cheapest one with the resources that its model requests."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from management.domain.records import Resources
 
 @dataclass(frozen=True)
 class InstanceType:
-    """One that can be ordered."""
+    """An instance type that BentoCloud offers."""
 
     name: str
     has: Resources
     price: float
-    """In whatever the cloud counts; infinite where it does not say."""
+    """Price in the cloud's own unit; infinite when the cloud states none."""
 
     @property
     def cost(self) -> tuple[int, float, int, int]:
-        """What it is chosen by: never one with GPUs for a model without, then the price, then the size."""
+        """Sort key: fewest GPUs first, so that models without GPUs get none, then the price, then the size."""
         return self.has.gpus, self.price, self.has.cpu_millicores, self.has.memory_bytes
 
 
-def of_told(told: Mapping[str, str]) -> InstanceType | None:
-    """One as the cloud tells of it; None where what it has cannot be read."""
+def of_told(description: Mapping[str, str]) -> InstanceType | None:
+    """Return the instance type in the cloud's description; None when its resources cannot be parsed."""
     try:
         has = Resources(
-            quantities.cpu_millicores(told["cpu"]),
-            quantities.memory_bytes(told["memory"]),
-            quantities.gpus(told.get("gpu") or "0"),
+            quantities.cpu_millicores(description["cpu"]),
+            quantities.memory_bytes(description["memory"]),
+            quantities.gpus(description.get("gpu") or "0"),
         )
-        return InstanceType(told["name"], has, _price(told.get("price") or ""))
+        return InstanceType(description["name"], has, _price(description.get("price") or ""))
     except (KeyError, ValueError, TypeError):
         return None
 
 
 def cheapest(types: Iterable[InstanceType], wanted: Resources) -> InstanceType | None:
-    """The one to order; None where none has enough."""
-    enough = [one for one in types if wanted.within(one.has)]
-    return min(enough, key=lambda one: (one.cost, one.name), default=None)
+    """Return the cheapest sufficient instance type; None when none has enough."""
+    sufficient = [instance_type for instance_type in types if wanted.within(instance_type.has)]
+    return min(sufficient, key=lambda instance_type: (instance_type.cost, instance_type.name), default=None)
 
 
 def _price(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What BentoCloud calls things, and what they are here: names, marks, the words for a status."""
+"""Translation between BentoCloud and the engine interface: names, marks and statuses."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from typing import Any, Final
 from management.backends.engine import AppliedSpec, EnginePhase, EngineSpec
 
 MARK: Final = "ATELIER_ORDER"
-"""The variable of a deployment's environment that says whose it is, which, and of which revision.
+"""Environment variable of a deployment that holds its control plane, its id and its revision number.
 
-Labels say the same to people. The environment is what the client itself reads back before each change, so that it is
-known to last; to send another one starts new replicas, as a new revision does anyway.
+Labels hold the same for people. The client itself reads the environment back before each change, so it is known to
+last. A changed environment starts new replicas, as a new revision does anyway.
 """
 INSTANCE: Final = "atelier-instance"
+"""Label with the id of the control plane."""
 DEPLOYMENT: Final = "atelier-deployment"
+"""Label with the deployment's id."""
 MODEL: Final = "atelier-model"
+"""Label with the model's id."""
 
 STANDINGS: Final[Mapping[str, EnginePhase]] = MappingProxyType(
     {
@@ -37,12 +40,12 @@ STANDINGS: Final[Mapping[str, EnginePhase]] = MappingProxyType(
         "unknown": EnginePhase.PENDING,
     }
 )
-"""Every word of the client; one that it does not know either is waited out."""
+"""Phase of every status of the client; any other status counts as PENDING."""
 _NAME: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?\Z", re.ASCII)
 
 
 def name_of(model_id: str) -> str:
-    """A model's deployment: a DNS label, which is the model's own id if that is one, else one that no other id has."""
+    """Return the name of a model's deployment: its id if that is a DNS label, else a label unique to the id."""
     if _NAME.match(model_id):
         return model_id
     digest = hashlib.sha256(model_id.encode()).hexdigest()[:10]
@@ -50,72 +53,72 @@ def name_of(model_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A deployment as the client told of it."""
+class CloudDeployment:
+    """A deployment on BentoCloud, read from the client's answer."""
 
-    told: Mapping[str, Any]
+    answer: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Its name there."""
-        return str(self.told["name"])
+        """Name of the deployment on BentoCloud."""
+        return str(self.answer["name"])
 
     @property
     def status(self) -> str:
-        """The word for how it stands."""
-        return str(self.told["status"]["status"])
+        """BentoCloud's word for the status."""
+        return str(self.answer["status"]["status"])
 
     @property
-    def standing(self) -> EnginePhase:
-        """How it stands."""
+    def phase(self) -> EnginePhase:
+        """Phase that the status maps to."""
         return STANDINGS.get(self.status, EnginePhase.PENDING)
 
     @property
-    def made(self) -> str:
-        """When it was made: two of one name are told apart by it."""
-        return str(self.told["created_at"])
+    def created_at(self) -> str:
+        """Time of creation, which distinguishes two deployments that had the same name."""
+        return str(self.answer["created_at"])
 
     @property
     def urls(self) -> list[str]:
-        """Where it is reached, as far as that was told."""
-        return list(self.told.get("endpoint_urls") or ())
+        """URLs of the deployment; empty when the answer has none."""
+        return list(self.answer.get("endpoint_urls") or ())
 
     @property
     def owner(self) -> tuple[str, str]:
-        """The control plane that made it, and the deployment's id there; empty of what nobody here made."""
+        """Id of the control plane that created it and its deployment id there; empty strings for any other."""
         if parts := self._mark():
             return parts[0], parts[1]
-        labels = self.told.get("labels") or {}
+        labels = self.answer.get("labels") or {}
         return str(labels.get(INSTANCE, "")), str(labels.get(DEPLOYMENT, ""))
 
     @property
     def mark(self) -> AppliedSpec | None:
-        """The order that it holds; None where it is not configured yet."""
+        """The spec that was applied to it; None while it is not configured."""
         parts, scaling = self._mark(), self._scaling()
         if parts is None or scaling is None:
             return None
         return AppliedSpec(parts[1], int(parts[2]), scaling.get("min_replicas") or 0, scaling.get("max_replicas") or 0)
 
     def _mark(self) -> list[str] | None:
-        variables = (self.told.get("config") or {}).get("envs") or ()
-        parts = next((one["value"] for one in variables if one["name"] == MARK), "").split(".")
+        variables = (self.answer.get("config") or {}).get("envs") or ()
+        parts = next((variable["value"] for variable in variables if variable["name"] == MARK), "").split(".")
         return parts if len(parts) == 3 and parts[2].isdecimal() else None
 
     def _scaling(self) -> Mapping[str, int] | None:
-        """That of the service whose replicas are counted: the only one that is given an instance type."""
-        services = list(((self.told.get("config") or {}).get("services") or {}).values())
-        of_type = [one for one in services if one.get("instance_type")] or services
-        return of_type[-1].get("scaling") if of_type else None
+        """Return the scaling of the service whose replicas are counted: the only one with an instance type."""
+        services = list(((self.answer.get("config") or {}).get("services") or {}).values())
+        typed = [service for service in services if service.get("instance_type")] or services
+        return typed[-1].get("scaling") if typed else None
 
 
-def configured(order: EngineSpec, instance: str, instance_type: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What ``bentoml.deployment.create`` and ``update`` are told of an order, beside its name and its Bento."""
-    mark = f"{instance}.{order.deployment_id}.{order.revision.number}"
-    labels = {INSTANCE: instance, DEPLOYMENT: order.deployment_id, MODEL: order.model_id}
+def configured(spec: EngineSpec, instance: str, instance_type: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of ``bentoml.deployment.create`` and ``update``, beside the name and the Bento."""
+    mark = f"{instance}.{spec.deployment_id}.{spec.revision.number}"
+    labels = {INSTANCE: instance, DEPLOYMENT: spec.deployment_id, MODEL: spec.model_id}
     return {
         "access_authorization": True,
-        "scaling_min": order.least,
-        "scaling_max": order.most,
+        "scaling_min": spec.least,
+        "scaling_max": spec.most,
         "instance_type": instance_type,
         "strategy": "RollingUpdate",
         "envs": [{"name": name, "value": value} for name, value in {**environment, MARK: mark}.items()],

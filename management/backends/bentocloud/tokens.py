@@ -1,4 +1,4 @@
-"""The tokens of BentoCloud: of what calls it, and of what calls the models on it."""
+"""The tokens of BentoCloud: one for its API, and one for the models on it."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from pydantic import SecretStr
 from management.settings import Settings, token_in
 
 Version = tuple[int, int, int, int]
-"""What is another one when a file was written, replaced, or opened to readers."""
+"""Inode, size, modification time and status change time: it differs once a file is written or replaced."""
 
 logger = logging.getLogger(__name__)
 
 
 class Token:
-    """One token; where it lies in a file, the last good one that was there."""
+    """A token; when it is in a file, the last valid one that the file held."""
 
     def __init__(self, given: SecretStr | None, file: Path | None) -> None:
-        """The file, if there is one, counts. Raises ValueError where neither has a token."""
+        """Read the token from the file if one is given. Raises ValueError when neither gives a token."""
         self._file, self._version = file, _version(file)
         value = given if file is None else token_in(file)
         if value is None:
             raise ValueError("a token is needed")
         self._value = value
-        self._told: Version | None = self._version
-        """Of the file that was last complained of, or read."""
+        self._checked: Version | None = self._version
+        """Version of the file that was last read, or last reported as unreadable."""
 
     def current(self) -> SecretStr:
-        """The token of now: the file is read anew when it has changed."""
+        """Return the current token; the file is read again when it has changed."""
         version = _version(self._file)
         if self._file is not None and version != self._version:
             try:
                 self._value, self._version = token_in(self._file), version
             except ValueError as error:
-                if version != self._told:
-                    logger.warning("the token of before is used: %s", error)
-            self._told = version
+                if version != self._checked:
+                    logger.warning("the previous token stays in use: %s", error)
+            self._checked = version
         return self._value
 
 
 def tokens(settings: Settings) -> tuple[Token, Token]:
-    """That of calls, and that of inferences: the same where the settings name one."""
+    """Return the token for API calls and the one for inferences: the same when the settings name only one."""
     calls = Token(settings.cloud_token, settings.cloud_token_file)
     given, file = settings.cloud_endpoint_token, settings.cloud_endpoint_token_file
     return calls, calls if given is None and file is None else Token(given, file)
 
 
 def _version(file: Path | None) -> Version | None:
-    """None where there is no file to be seen."""
+    """Return None when the file does not exist or cannot be read."""
     if file is None:
         return None
     try:
-        found = file.stat()
+        status = file.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,8 +1,8 @@
-"""A process of its own that speaks to BentoCloud by BentoML's client, and to its parent by lines of JSON.
+"""Worker process that calls BentoCloud by BentoML's client and talks to its parent in lines of JSON.
 
-The first line that it reads has the token: it is in no environment, and in no argument. Each further line asks for one
-thing, and is answered by one line: ``{"found": ...}``, or ``{"fault": kind, "text": why}``. It stands alone, so that
-BentoML is loaded here only, whatever the client prints goes nowhere, and a call that hangs ends with its process.
+The first line of its input has the token, which is in no environment and in no argument. Each further line is one call,
+and is answered by one line: ``{"found": ...}``, or ``{"fault": kind, "text": why}``. It is a process of its own so that
+BentoML is loaded nowhere else, the client's prints are discarded, and a call that hangs ends with the process.
 """
 
 from __future__ import annotations
@@ -29,166 +29,171 @@ REFUSED: Final = "refused"
 UNAVAILABLE: Final = "unavailable"
 BUILDER: Final = "yatai.ai/is-bento-image-builder"
 UPLOAD: Final = "Failed to upload"
-"""How the client begins to tell that a model could not be sent: for which reason, it leaves out."""
+"""Beginning of the client's message for a failed upload; the message does not give the reason."""
 LOG_SECONDS: Final = 2.0
-"""That are given to a log: its end cannot be asked for."""
-LONGEST_TEXT: Final = 400
+"""Seconds for which a log is read: BentoCloud does not say where it ends."""
+MAX_TEXT_CHARACTERS: Final = 400
+"""Characters of an error's text that are passed on to the parent."""
 
 Told = dict[str, Any]
 
 
 class UnknownBentoError(BentoMLException):
-    """It is neither here nor there."""
+    """The Bento is neither in the local store nor on BentoCloud."""
 
 
 class Cloud:
-    """What can be asked for: each method is one, its arguments are the line's."""
+    """The calls: each public method is a verb, and a line's ``asked`` are its arguments."""
 
     def __init__(self, endpoint: str, token: str, cluster: str | None, seconds: int) -> None:
-        client: Any = BentoCloudClient  # its own signature is hidden from type checkers
+        client: Any = BentoCloudClient  # a decorator hides its signature from type checkers
         self._client = client(api_key=token, endpoint=endpoint, timeout=seconds)
-        self._where: Told = {"cluster": cluster, "_cloud_client": self._client}
+        self._scope: Told = {"cluster": cluster, "_cloud_client": self._client}
 
     def ping(self) -> str:
-        """Whose token it is."""
+        """Return the name of the token's owner."""
         user = self._client.client.v1.get_current_user()
         return user.name if user else ""
 
     def instance_types(self) -> list[Told]:
-        """Those of the cluster."""
-        found = self._client.deployment.list_instance_types(self._where["cluster"])
-        return [one.to_dict() for one in found]
+        """Return the instance types of the cluster."""
+        instance_types = self._client.deployment.list_instance_types(self._scope["cluster"])
+        return [instance_type.to_dict() for instance_type in instance_types]
 
     def deployments(self) -> list[Told]:
-        """Every deployment; where they are reached is not among it."""
-        return [_told(one) for one in bentoml.deployment.list(**self._where)]
+        """Return all deployments; this answer does not have their URLs."""
+        return [_described(deployment) for deployment in bentoml.deployment.list(**self._scope)]
 
     def get(self, name: str) -> Told:
-        """One deployment."""
-        return _told(bentoml.deployment.get(name, **self._where))
+        """Return one deployment with its URLs."""
+        return _described(bentoml.deployment.get(name, **self._scope))
 
     def create(self, name: str, bento: str, **config: Any) -> Told:
-        """A new deployment; its Bento is sent there first, if it is not there."""
-        return _told(bentoml.deployment.create(name, bento=self._known(bento), **config, **self._where))
+        """Create a deployment; a Bento that BentoCloud lacks is uploaded first."""
+        return _described(bentoml.deployment.create(name, bento=self._known_tag(bento), **config, **self._scope))
 
     def update(self, name: str, bento: str, **config: Any) -> Told:
-        """The deployment with another configuration, or the same: that starts one which was terminated.
+        """Update a deployment; the same configuration starts one that was terminated.
 
-        ``bentoml.deployment.start`` would do that, too, if it did not fail always: it does not verify what it makes.
+        ``bentoml.deployment.start`` is not used, because it always fails: it does not verify what it creates.
         """
-        return _told(bentoml.deployment.update(name, bento=self._known(bento), **config, **self._where))
+        return _described(bentoml.deployment.update(name, bento=self._known_tag(bento), **config, **self._scope))
 
     def terminate(self, name: str) -> Told:
-        """Its replicas are ended."""
-        return _told(bentoml.deployment.terminate(name, **self._where))
+        """End the deployment's replicas and keep its configuration."""
+        return _described(bentoml.deployment.terminate(name, **self._scope))
 
     def delete(self, name: str) -> None:
-        """It is no more."""
-        bentoml.deployment.delete(name, **self._where)
+        """Delete the deployment."""
+        bentoml.deployment.delete(name, **self._scope)
 
     def pods(self, name: str) -> list[Told]:
-        """Its replicas: their names, and whether they answer."""
-        found = self._client.client.v2.list_deployment_pods(name, self._where["cluster"])
+        """Return name, service and readiness of each replica."""
+        pods = self._client.client.v2.list_deployment_pods(name, self._scope["cluster"])
         return [
-            {"name": one.name, "service": one.runner_name, "ready": one.status.ready}
-            for one in found
-            if one.labels.get(BUILDER) != "true"
+            {"name": pod.name, "service": pod.runner_name, "ready": pod.status.ready}
+            for pod in pods
+            if pod.labels.get(BUILDER) != "true"
         ]
 
     def log(self, name: str, lines: int) -> list[list[str]]:
-        """The last lines of each replica whose log can be read. Raises what went wrong where that is none."""
-        deployment, pods = bentoml.deployment.get(name, **self._where), self.pods(name)
-        space = deployment._schema.kube_namespace
+        """Return the last lines of each replica with a readable log. Raises the first error when no log is readable."""
+        deployment, pods = bentoml.deployment.get(name, **self._scope), self.pods(name)
+        namespace = deployment._schema.kube_namespace
         with ThreadPoolExecutor(max(1, len(pods))) as threads:
-            tails = list(threads.map(lambda one: self._tail(deployment.cluster, space, one["name"]), pods))
-        read = [one[-lines:] for one in tails if not isinstance(one, Exception)]
-        for one in tails:
-            if not read and isinstance(one, Exception) and fault(one)[0] != MISSING:  # what is gone has no log
-                raise one
-        return read
+            tails = list(threads.map(lambda pod: self._tail(deployment.cluster, namespace, pod["name"]), pods))
+        logs = [tail[-lines:] for tail in tails if not isinstance(tail, Exception)]
+        for tail in tails:
+            if not logs and isinstance(tail, Exception) and fault(tail)[0] != MISSING:  # a pod that is gone has no log
+                raise tail
+        return logs
 
     def _tail(self, cluster: str, namespace: str, pod: str) -> list[str] | Exception:
-        """What it wrote, or why nobody can tell: one replica that ends must not be everybody's."""
-        over, said = threading.Event(), b""
-        timer = threading.Timer(LOG_SECONDS, over.set)
+        """Return the pod's log, or the error that kept it from being read, so that the other logs still are."""
+        stop, output = threading.Event(), b""
+        timer = threading.Timer(LOG_SECONDS, stop.set)
         timer.start()
         try:
             pieces = self._client.client.v2.tail_logs(
-                cluster_name=cluster, namespace=namespace, pod_name=pod, stop_event=over
+                cluster_name=cluster, namespace=namespace, pod_name=pod, stop_event=stop
             )
             for piece in pieces:
-                said += base64.b64decode(piece)
+                output += base64.b64decode(piece)
         except WebSocketDisconnect:
-            pass  # it ended, and has said all
+            pass  # the pod ended, and its log is complete
         except Exception as error:
-            if not said:
+            if not output:
                 return error
         finally:
             timer.cancel()
-            over.set()
-        return said.decode(errors="replace").splitlines()
+            stop.set()
+        return output.decode(errors="replace").splitlines()
 
-    def _known(self, bento: str) -> Any:
-        """The tag of a Bento that is here, or there.
+    def _known_tag(self, bento: str) -> Any:
+        """Return the tag of a Bento that exists in the local store or on BentoCloud.
 
-        Of any other name the client would make one: it takes it for a folder, then for a module to import.
+        The client would take any other name for a folder, and then for a module to import.
         """
         tag = bentoml.Tag.from_taglike(bento)
         try:
             bentoml.bentos.get(tag)
         except NotFound:
-            self._there(tag)
+            self._require_on_cloud(tag)
         return tag
 
-    def _there(self, tag: bentoml.Tag) -> None:
+    def _require_on_cloud(self, tag: bentoml.Tag) -> None:
         try:
             self._client.bento.get(name=tag.name, version=tag.version)
         except NotFound as error:
-            raise UnknownBentoError(f"the Bento {tag} is neither in the store here nor on BentoCloud") from error
+            raise UnknownBentoError(f"the Bento {tag} is neither in the local store nor on BentoCloud") from error
 
 
-def _told(deployment: Any) -> Told:
-    """A deployment without what nobody needs here; one whose configuration cannot be read hides no other."""
+def _described(deployment: Any) -> Told:
+    """Return a deployment's description; without ``config`` when the client cannot read its configuration.
+
+    An unreadable deployment must not hide the others.
+    """
     try:
-        told: Told = deployment.to_dict()
-    except Exception:  # the client fails at some canaries: at whatever its code did not foresee
+        described: Told = deployment.to_dict()
+    except Exception:  # the client fails on canaries that its code does not foresee, with various errors
         urls = {"endpoint_urls": deployment._urls or []}
         status = {"status": deployment._schema.status}
-        told = {"name": deployment.name, "created_at": deployment.created_at, "status": status, "config": None, **urls}
-    labels = {one.key: one.value for one in deployment._schema.labels or ()}
-    return {"urls": [], **told, "labels": labels}
+        identity = {"name": deployment.name, "created_at": deployment.created_at}
+        described = {**identity, "status": status, "config": None, **urls}
+    labels = {label.key: label.value for label in deployment._schema.labels or ()}
+    return {"urls": [], **described, "labels": labels}
 
 
-def _faults(error: BaseException | None) -> Iterator[BaseException]:
-    """It, and what it came from: the client says of everything that happens before a deployment that it is invalid."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and its causes: the client reports every failure before a deployment as invalid input."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def fault(error: Exception) -> tuple[str, str]:
-    """The kind of an error, and what there is to say about it."""
-    for one in _faults(error):
-        if isinstance(one, UnknownBentoError):
-            return REFUSED, one.message
-        if isinstance(one, NotFound):
-            return MISSING, one.message
-        if isinstance(one, CloudRESTApiClientError | WebSocketUpgradeError):
-            return _answered(*_answer_of(one))
-        if isinstance(one, httpx.TransportError):
-            return UNAVAILABLE, type(one).__name__
+    """Return the kind of an error, and its text for the parent."""
+    for cause in _causes(error):
+        if isinstance(cause, UnknownBentoError):
+            return REFUSED, cause.message
+        if isinstance(cause, NotFound):
+            return MISSING, cause.message
+        if isinstance(cause, CloudRESTApiClientError | WebSocketUpgradeError):
+            return _http_fault(*_http_answer(cause))
+        if isinstance(cause, httpx.TransportError):
+            return UNAVAILABLE, type(cause).__name__
     if isinstance(error, BentoMLException):
         return (UNAVAILABLE if error.message.startswith(UPLOAD) else REFUSED), error.message
     return UNAVAILABLE, f"{type(error).__name__}: its answer cannot be read"
 
 
-def _answer_of(error: CloudRESTApiClientError | WebSocketUpgradeError) -> tuple[int, str]:
+def _http_answer(error: CloudRESTApiClientError | WebSocketUpgradeError) -> tuple[int, str]:
     if isinstance(error, WebSocketUpgradeError):
         return error.response.status_code, f"it answers {error.response.status_code}"
     return int(error.error_code), error.message
 
 
-def _answered(status: int, text: str) -> tuple[str, str]:
+def _http_fault(status: int, text: str) -> tuple[str, str]:
     if status == 404:
         return MISSING, text
     if status in (401, 403):
@@ -199,26 +204,26 @@ def _answered(status: int, text: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    """Until the parent is gone."""
+    """Answer calls until the parent closes the pipe."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # the client draws its progress there
-    told = json.loads(sys.stdin.readline())
-    cloud = Cloud(**told)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, 1)  # the client draws its progress there
+    configuration = json.loads(sys.stdin.readline())
+    cloud = Cloud(**configuration)
     for line in sys.stdin:
-        answers.write(json.dumps(_answer(cloud, told["token"], **json.loads(line))) + "\n")
+        answers.write(json.dumps(_answer(cloud, configuration["token"], **json.loads(line))) + "\n")
         answers.flush()
 
 
 def _answer(cloud: Cloud, token: str, verb: str, seconds: int, asked: Told) -> Told:
-    signal.alarm(seconds)  # ends this process, should the parent be gone by then
+    signal.alarm(seconds)  # ends this process if the parent is gone by then
     work: Callable[..., Any] = getattr(cloud, verb)
     try:
         return {"found": work(**asked)}
     except Exception as error:
         kind, text = fault(error)
-        shown = "".join(one if one.isprintable() else " " for one in text.replace(token, "***"))
-        return {"fault": kind, "text": shown[:LONGEST_TEXT]}
+        shown = "".join(letter if letter.isprintable() else " " for letter in text.replace(token, "***"))
+        return {"fault": kind, "text": shown[:MAX_TEXT_CHARACTERS]}
     finally:
         signal.alarm(0)
 

@@ -11,7 +11,7 @@ from management.settings import Settings
 
 
 def make(settings: Settings) -> Backend:
-    """Replicas as containers of this machine's Docker Engine."""
+    """Return the backend that runs replicas as containers of this machine's Docker Engine."""
     engine = DockerEngine(settings.docker_socket)
     launcher = DockerLauncher(engine, settings)
     return Backend(

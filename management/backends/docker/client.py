@@ -1,12 +1,12 @@
-"""The Docker Engine of this machine: its calls as the launcher needs them, by the ``docker`` library.
+"""The launcher's calls to the Docker Engine of this machine, by the ``docker`` library.
 
-Every call has a deadline and runs in a thread; what waits does so in other threads than what looks. Neither an engine
-that hangs nor a container that does not end keeps anybody else waiting. What the library and ``requests`` raise is
-translated here, once:
+Every call has a deadline and runs in a thread. Calls that wait for a container have threads of their own. So neither an
+engine that hangs nor a container that does not end delays other calls. The errors of the library and of ``requests``
+are translated here, once:
 
     the engine does not answer, or not in time      BackendUnavailable
-    there is no such container or image             NotThereError
-    anything else that the engine refuses           EngineRefusedError
+    there is no such container or image             DockerNotFound
+    anything else that the engine refuses           DockerRefused
 """
 
 from __future__ import annotations
@@ -29,19 +29,23 @@ import requests
 from management.errors import BackendUnavailable
 
 CALL_SECONDS: Final = 10
-"""That the engine has for an answer, beyond what it was asked to wait for."""
+"""Seconds that the engine has to answer, beyond the time that it is asked to wait for a container."""
 PING_SECONDS: Final = 1.0
-THREADS: Final = 16
-PULLS: Final = 4
-"""Images that are pulled at a time."""
+"""Seconds that the engine has to answer a ping, and for which the answer is valid."""
+MAX_THREADS: Final = 16
+"""Calls that run at the same time, and as many again that wait for containers."""
+MAX_PULLS: Final = 4
+"""Images that are pulled at the same time."""
 PULL_SECONDS: Final = 3600
-AWAY: Final = (502, 503, 504)
-"""What an engine answers that is just going, or coming."""
-OLDEST_API: Final = "1.41"
-"""In which the engine is asked for the newest that it speaks; that of Docker 20.10."""
-LONGEST_REFUSAL: Final = 300
-SILENCE_SECONDS: Final = 60
-"""Between two signs of an image that is being pulled."""
+"""Seconds that pulling one image may take."""
+AWAY_STATUSES: Final = (502, 503, 504)
+"""HTTP statuses of an engine that is starting or stopping."""
+OLDEST_API_VERSION: Final = "1.41"
+"""API version of the first request, which asks for the engine's newest version; that of Docker 20.10."""
+MAX_REFUSAL_CHARACTERS: Final = 300
+"""Characters of the engine's error text that are kept."""
+PULL_SILENCE_SECONDS: Final = 60
+"""Seconds without progress after which pulling an image fails."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +53,10 @@ T = TypeVar("T")
 
 
 class DockerRefused(Exception):
-    """The engine answered that it will not, or cannot; the text is its own."""
+    """The engine refused the call; the text is its own."""
 
     def __init__(self, text: str, status: int) -> None:
-        super().__init__(" ".join(text.split())[:LONGEST_REFUSAL])
+        super().__init__(" ".join(text.split())[:MAX_REFUSAL_CHARACTERS])
         self.status = status
 
 
@@ -65,31 +69,31 @@ def _unavailable() -> BackendUnavailable:
 
 
 class DockerEngine:
-    """One engine, behind its unix socket; connected to when it is first asked, and again after it was away."""
+    """One engine behind its unix socket; connected at the first call, and again after it was away."""
 
     def __init__(self, socket: Path) -> None:
         self._url = f"unix://{socket.absolute()}"
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="docker")
-        self._patient = ThreadPoolExecutor(THREADS, thread_name_prefix="docker-patient")
-        self._pulling = ThreadPoolExecutor(PULLS, thread_name_prefix="docker-pull")
+        self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="docker")
+        self._patient = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="docker-patient")
+        self._pulling = ThreadPoolExecutor(MAX_PULLS, thread_name_prefix="docker-pull")
         self._connecting = threading.Lock()
         self._client: Any = None
-        self._making = asyncio.Lock()
+        self._network_lock = asyncio.Lock()
         self._ping: asyncio.Task[bool] | None = None
         self._ping_until = 0.0
         self._closed = threading.Event()
 
     async def answers(self) -> bool:
-        """Whether it is there; who asks while it is being asked gets the same answer."""
-        at = asyncio.get_running_loop().time()
-        if self._ping is None or (self._ping.done() and at >= self._ping_until):
-            self._ping, self._ping_until = asyncio.create_task(self._answered()), at + PING_SECONDS
+        """Return whether the engine answers; concurrent callers share one ping."""
+        now = asyncio.get_running_loop().time()
+        if self._ping is None or (self._ping.done() and now >= self._ping_until):
+            self._ping, self._ping_until = asyncio.create_task(self._answers_ping()), now + PING_SECONDS
         try:
             return await asyncio.wait_for(asyncio.shield(self._ping), PING_SECONDS)
         except TimeoutError:
             return False
 
-    async def _answered(self) -> bool:
+    async def _answers_ping(self) -> bool:
         try:
             await self.call(lambda client: client.ping())
         except (BackendUnavailable, DockerRefused):
@@ -97,11 +101,11 @@ class DockerEngine:
         return True
 
     async def call(self, work: Callable[[Any], T]) -> T:
-        """What ``work`` makes of the low-level client. Raises as the module says."""
+        """Return the result of ``work(client)`` with the low-level client. Raises the errors in the module's table."""
         return await self._run(self._pool, work)
 
     async def call_patiently(self, work: Callable[[Any], T]) -> T:
-        """The same for what waits for a container: it takes nobody else's place."""
+        """Do the same for a call that waits for a container, in the threads for such calls."""
         return await self._run(self._patient, work)
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[Any], T]) -> T:
@@ -114,7 +118,7 @@ class DockerEngine:
             raise DockerNotFound(error.explanation or "not found", 404) from error
         except docker.errors.APIError as error:
             status = error.status_code or 500
-            if status in AWAY:
+            if status in AWAY_STATUSES:
                 raise _unavailable() from error
             raise DockerRefused(error.explanation or "no reason given", status) from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
@@ -124,17 +128,17 @@ class DockerEngine:
     def _connected(self) -> Any:
         with self._connecting:
             if self._client is None:
-                with closing(self._speaking(OLDEST_API)) as first:
-                    spoken = first.version(api_version=False)["ApiVersion"]
-                self._client = self._speaking(spoken)
+                with closing(self._speaking(OLDEST_API_VERSION)) as first:
+                    version = first.version(api_version=False)["ApiVersion"]
+                self._client = self._speaking(version)
             return self._client
 
     def _speaking(self, version: str, seconds: int = CALL_SECONDS) -> Any:
-        """A client; not by ``version="auto"``, which leaves its connection open where it finds no engine."""
+        """Return a client. ``version="auto"`` would leave its connection open when there is no engine."""
         return docker.APIClient(base_url=self._url, version=version, timeout=seconds)
 
     async def close(self) -> None:
-        """Ends its connections, and waits for no call that hangs: each has a deadline."""
+        """Close the connections without waiting for calls that hang: each has a deadline."""
         self._closed.set()
         for pool in (self._pool, self._patient, self._pulling):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -142,54 +146,53 @@ class DockerEngine:
             self._client.close()
 
     async def inspect(self, name: str) -> dict[str, Any] | None:
-        """What is known of a container; None where there is none of that name."""
+        """Return the engine's description of a container; None when there is none of that name."""
         try:
-            found: dict[str, Any] = await self.call(lambda client: client.inspect_container(name))
+            container: dict[str, Any] = await self.call(lambda client: client.inspect_container(name))
         except DockerNotFound:
             return None
-        return found
+        return container
 
     async def image(self, name: str) -> dict[str, Any] | None:
-        """What is known of an image of this engine; None where it has none of that name."""
+        """Return the engine's description of an image; None when it has none of that name."""
         try:
-            found: dict[str, Any] = await self.call(lambda client: client.inspect_image(name))
+            image: dict[str, Any] = await self.call(lambda client: client.inspect_image(name))
         except DockerNotFound:
             return None
         except DockerRefused as error:
-            if error.status == 400:  # it is no name of an image at all
+            if error.status == 400:  # the name is not an image name
                 return None
             raise
-        return found
+        return image
 
     async def pull(self, name: str) -> None:
-        """Fetches an image from the registry that its name says."""
+        """Pull an image from the registry in its name. Raises DockerRefused when that fails or takes too long."""
         deadline = time.monotonic() + PULL_SECONDS
 
         def work(client: Any) -> None:
             repository, _, tag = name.rpartition(":")
-            with closing(self._speaking(client.api_version, SILENCE_SECONDS)) as patient:
-                for told in patient.pull(repository, tag=tag, stream=True, decode=True):
-                    if "error" in told:
-                        raise DockerRefused(str(told["error"]), 404)
+            with closing(self._speaking(client.api_version, PULL_SILENCE_SECONDS)) as patient:
+                for progress in patient.pull(repository, tag=tag, stream=True, decode=True):
+                    if "error" in progress:
+                        raise DockerRefused(str(progress["error"]), 404)
                     if self._closed.is_set() or time.monotonic() > deadline:
-                        raise DockerRefused("it takes too long", 408)  # the engine ends it with the connection
+                        raise DockerRefused("it takes too long", 408)  # the engine ends the pull with the connection
 
         await self._run(self._pulling, work)
 
     async def cores(self) -> int:
-        """Of the machine that the engine runs on."""
+        """Return the CPU cores of the engine's machine."""
         return int((await self.call(lambda client: client.info()))["NCPU"])
 
     async def make_network(self, name: str) -> None:
-        """A bridge on which containers do not reach each other, unless there is a network of that name."""
-        async with self._making:  # the engine would make two
+        """Create a bridge on which containers cannot reach each other, unless the network exists."""
+        async with self._network_lock:  # the engine would create two networks of one name
             await self._make_network(name)
 
     async def _make_network(self, name: str) -> None:
-
         def work(client: Any) -> None:
-            if not any(one["Name"] == name for one in client.networks(names=[name])):
-                apart = {"com.docker.network.bridge.enable_icc": "false"}
-                client.create_network(name, driver="bridge", options=apart, labels={"atelier.network": name})
+            if not any(network["Name"] == name for network in client.networks(names=[name])):
+                isolated = {"com.docker.network.bridge.enable_icc": "false"}
+                client.create_network(name, driver="bridge", options=isolated, labels={"atelier.network": name})
 
         await self.call(work)

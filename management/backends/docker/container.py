@@ -1,4 +1,4 @@
-"""What a replica's container is made of, and what is to be read from its end."""
+"""The configuration of a replica's container, the files in it, and the reason of its end."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from management.domain.quantities import shown_memory
 from management.settings import Settings
 
 PORT: Final = 3000
-"""Inside the container."""
-LEAST_MILLICORES: Final = 10
-"""That an engine gives."""
+"""Port inside the container."""
+MIN_MILLICORES: Final = 10
+"""Thousandths of a core: the smallest share that an engine grants."""
 LOG_PARTS: Final = 2
-KILLED: Final = (137, 143)
-"""Exit statuses of who was ended by SIGKILL or SIGTERM."""
+"""Files that a container's log is kept in."""
+KILLED_STATUSES: Final = (137, 143)
+"""Exit statuses of a process that SIGKILL or SIGTERM ended."""
 
 
 def limits(launch: Launch, cores: int, settings: Settings) -> dict[str, Any]:
-    """The part of its configuration that the host cares about; ``cores`` are the machine's, more cannot be given."""
+    """Return the container's limits on the host; its CPU limit is at most the machine's ``cores``."""
     resources = launch.resources
-    gpus = [{"DeviceIDs": [device(one) for one in launch.gpus], "Capabilities": [["gpu"]]}] if launch.gpus else None
-    millicores = max(LEAST_MILLICORES, min(resources.cpu_millicores, cores * 1000))
+    gpus = [{"DeviceIDs": [device(gpu) for gpu in launch.gpus], "Capabilities": [["gpu"]]}] if launch.gpus else None
+    millicores = max(MIN_MILLICORES, min(resources.cpu_millicores, cores * 1000))
     return {
         "network_mode": settings.docker_network,
         "port_bindings": {PORT: ("127.0.0.1", None)},
@@ -35,7 +36,7 @@ def limits(launch: Launch, cores: int, settings: Settings) -> dict[str, Any]:
         "pids_limit": settings.docker_pids,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
-        "init": True,  # reaps what a replica leaves, and passes signals on
+        "init": True,  # reaps orphaned processes and forwards signals
         "device_requests": gpus,
         "log_config": {
             "Type": "json-file",
@@ -45,9 +46,9 @@ def limits(launch: Launch, cores: int, settings: Settings) -> dict[str, Any]:
 
 
 def archive(folder: str, files: Mapping[str, bytes]) -> bytes:
-    """A folder of files that anybody in the container may read, and nobody but root may change."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as tar:
+    """Return a tar archive of a folder whose files every user may read and only root may change."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
         top = tarfile.TarInfo(folder)
         top.type, top.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(top)
@@ -55,17 +56,17 @@ def archive(folder: str, files: Mapping[str, bytes]) -> bytes:
             file = tarfile.TarInfo(f"{folder}/{name}")
             file.size, file.mode = len(content), 0o444
             tar.addfile(file, io.BytesIO(content))
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def ended(state: dict[str, Any], memory_bytes: int) -> Observation:
-    """A look at one that does not run; ``state`` is the engine's."""
+    """Return the observation of a container that does not run; ``state`` is the engine's description."""
     code = int(state["ExitCode"])
     if state.get("OOMKilled"):
         limit = shown_memory(memory_bytes)
         return Observation(
             Phase.EXITED, reason=f"it was killed for using more than its {limit} of memory", crashed=True
         )
-    if code in KILLED:
+    if code in KILLED_STATUSES:
         return Observation(Phase.EXITED, reason="the container was killed")
     return Observation(Phase.EXITED, reason=f"the container ended with exit status {code}", crashed=True)

@@ -12,42 +12,44 @@ from management.backends.docker.client import DockerEngine
 from management.settings import Settings
 
 BENTO_PATH: Final = "BENTO_PATH"
-"""The variable by which an image of BentoML says where its Bento lies."""
-LABEL: Final = "atelier.model_type"
-ROOTS: Final = ("", "root")
+"""Environment variable in which an image of BentoML has the path of its Bento."""
+MODEL_TYPE_LABEL: Final = "atelier.model_type"
+"""Label of an image with its type of model."""
+ROOT_NAMES: Final = ("", "root")
+"""Values of an image's USER, beside numbers, that mean root."""
 
 
 class DockerImages(Images):
-    """What the engine has, or may pull."""
+    """Images that the engine has or may pull."""
 
     def __init__(self, engine: DockerEngine, settings: Settings) -> None:
         self._engine, self._pull = engine, settings.docker_pull == "missing"
-        self._allowed = [one.strip() for one in settings.docker_images.split(",") if one.strip()]
+        self._allowed = [pattern.strip() for pattern in settings.docker_images.split(",") if pattern.strip()]
 
     @override
     async def check(self, image: str) -> None:
-        """An image that is not pulled yet is checked after the pull."""
-        if not any(fnmatchcase(image, one) for one in self._allowed):
+        """Check an image that the engine has; one that is not pulled yet is checked after the pull."""
+        if not any(fnmatchcase(image, pattern) for pattern in self._allowed):
             raise ImageRefused("image_elsewhere", expected=", ".join(self._allowed) or "-")
-        found = await self._engine.image(image)
-        if found is None and not self._pull:
+        description = await self._engine.image(image)
+        if description is None and not self._pull:
             raise ImageRefused("image_absent")
-        if found is not None and (kind := unfit(found)):
+        if description is not None and (kind := unfit(description)):
             raise ImageRefused(kind)
 
     async def model_type(self, image: str) -> str | None:
-        """The image's label, which comes from its Bento's."""
-        found = await self._engine.image(image)
-        labels = ((found or {}).get("Config") or {}).get("Labels") or {}
-        return labels.get(LABEL) or None
+        """Return the image's label, which comes from the label of its Bento."""
+        description = await self._engine.image(image)
+        labels = ((description or {}).get("Config") or {}).get("Labels") or {}
+        return labels.get(MODEL_TYPE_LABEL) or None
 
 
 UNFIT: Final = {"image_foreign": "was not built by BentoML", "image_root": "runs as root, which is not allowed"}
-"""What replicas' logs and reasons say of an image that is found unfit after its deployment."""
+"""Reason of a failed replica, by the kind of problem, for an image that was pulled after its deployment."""
 
 
 def unfit(image: dict[str, Any]) -> str | None:
-    """Why an image cannot be deployed, as a kind of problem; ``image`` is what the engine knows of it."""
+    """Return the kind of problem that forbids deploying an image; ``image`` is the engine's description."""
     config = image.get("Config") or {}
     if bento_path(image) is None:
         return "image_foreign"
@@ -55,14 +57,14 @@ def unfit(image: dict[str, Any]) -> str | None:
 
 
 def bento_path(image: dict[str, Any]) -> str | None:
-    """Where an image's Bento lies in it; None for one that BentoML did not make."""
-    variables = (one.partition("=") for one in (image.get("Config") or {}).get("Env") or ())
+    """Return the path of the Bento in an image; None when BentoML did not build the image."""
+    variables = (variable.partition("=") for variable in (image.get("Config") or {}).get("Env") or ())
     return next((value for name, _, value in variables if name == BENTO_PATH and value), None)
 
 
 def _is_root(user: str) -> bool:
-    """By its name, or its number however that is written; another name of root is found by the replica itself."""
+    """Return whether the user is root, by name or number. The replica itself refuses any other name of root."""
     try:
         return int(user) == 0
     except ValueError:
-        return user in ROOTS
+        return user in ROOT_NAMES

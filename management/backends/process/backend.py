@@ -10,7 +10,7 @@ from management.settings import Settings
 
 
 def make(settings: Settings) -> Backend:
-    """Replicas as processes of this machine."""
+    """Return the backend that runs replicas as processes of this machine."""
     return Backend(
         name="process",
         images=BentoStore(settings.bentoml_home),

@@ -1,9 +1,9 @@
 """Replicas as processes of this machine: one each, with a folder, an environment and a socket of its own.
 
-A replica's folder holds a lock that is taken before the process begins and handed over to it: who holds it lives, and
-nothing else needs to be believed, no process id and no port. A replica outlives the control plane and is found again
-by its folder. Over it stands a keeper (``keeper.py``), whose child it is: it keeps the log, and ends whatever
-the replica started, as do we, by the id in the environment and by descent.
+A replica's folder holds a lock that is taken before the process begins and is handed over to it. The replica lives as
+long as the lock is held; no process id and no port has to be trusted for that. A replica outlives the control plane and
+is found again by its folder. Its parent is a keeper (``keeper.py``), which keeps the log and kills whatever the replica
+started. This launcher kills the same processes, by the id in their environment and by descent.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ from management.faults import exhaustion, failpoints
 from management.settings import Settings
 
 REAP_SECONDS: Final = 2.0
-KEEPER_SECONDS: Final = 10.0
-"""That a keeper has to begin its replica."""
-KILLED: Final = (-signal.SIGKILL, -signal.SIGTERM)
+"""Seconds within which a keeper whose replica's lock is free can be reaped."""
+KEEPER_START_SECONDS: Final = 10.0
+"""Seconds that a keeper has to begin its replica."""
+KILLED_STATUSES: Final = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of a replica that a signal from outside ended."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +60,13 @@ class ProcessLauncher(Launcher):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._home = settings.replicas
-        with suppress(OSError):  # a disk may be full; the next start makes it
+        with suppress(OSError):  # the disk may be full; the next start makes the folder
             self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     @override
     async def start(self, launch: Launch) -> None:
-        """The Bento must be in the store."""
+        """Start a keeper with the replica; the Bento must be in the store."""
         await asyncio.to_thread(self._start, launch)
 
     def _start(self, launch: Launch) -> None:
@@ -74,45 +76,45 @@ class ProcessLauncher(Launcher):
             folder.mkdir(mode=0o700, exist_ok=True)
             with (folder / "lock").open("ab") as lock:
                 if not replica_folder.taken(lock.fileno()):
-                    processes.sweep(launch.replica_id)  # left where a folder was removed
+                    processes.sweep(launch.replica_id)  # processes may be left when a folder was removed
                     self._spawn(launch, folder, lock.fileno())
         except (OSError, MemoryError, RuntimeError) as error:
             if exhaustion.of_scarcity(error):
-                told = {"backend": "process", "reason": "this server has no descriptors, memory or processes left"}
-                raise BackendUnavailable(told, retry_after=5) from error
+                details = {"backend": "process", "reason": "this server has no descriptors, memory or processes left"}
+                raise BackendUnavailable(details, retry_after=5) from error
             if not isinstance(error, OSError):
                 raise
             raise LaunchRefused(f"the process cannot be started ({error.strerror})") from error
 
     def _spawn(self, launch: Launch, folder: Path, lock: int) -> None:
-        told = {
+        arguments = {
             "bento": str(tag_of(launch.docker_image)),
             "arbiter": str(ARBITER),
             "lock_fd": lock,
             "stop_seconds": self._settings.stop_seconds,
         }
-        (folder / "launch.json").write_text(json.dumps(told))
+        (folder / "launch.json").write_text(json.dumps(arguments))
         token = os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(token, "wb") as file:
             file.write(secrets.token_bytes(32))
-        reads, writes = os.pipe()
-        with open(reads, "rb", buffering=0) as said:
+        read_end, write_end = os.pipe()
+        with open(read_end, "rb", buffering=0) as pipe:
             try:
-                child = self._keeper(launch, folder, lock, writes)
+                child = self._keeper(launch, folder, lock, write_end)
             finally:
-                os.close(writes)
+                os.close(write_end)
             try:
                 failpoints.reach("start.spawned")
-                pid = _told(said.fileno())
+                pid = _replica_pid(pipe.fileno())
                 (folder / "pid").write_text(f"{pid} {replica_folder.began(pid)}")
             except BaseException:
-                child.kill()  # and with it the replica
+                child.kill()  # the replica dies with its keeper
                 child.wait()
                 raise
         self._children[launch.replica_id] = child
 
-    def _keeper(self, launch: Launch, folder: Path, lock: int, writes: int) -> subprocess.Popen[bytes]:
-        """Begins it; the replica's process id comes through ``writes``."""
+    def _keeper(self, launch: Launch, folder: Path, lock: int, write_end: int) -> subprocess.Popen[bytes]:
+        """Start the keeper, which writes the replica's process id to ``write_end``."""
         host = [sys.executable, "-P", str(HOST), str(folder)]
         keeper = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", str(KEEPER)],
@@ -121,12 +123,12 @@ class ProcessLauncher(Launcher):
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(lock, writes),
-            start_new_session=True,  # a Ctrl-C at the terminal is not meant for it
+            pass_fds=(lock, write_end),
+            start_new_session=True,  # a Ctrl-C at the terminal must not reach it
         )
         assert keeper.stdin is not None  # noqa: S101
-        with keeper.stdin as given, suppress(BrokenPipeError):  # it has failed, and tells no process id
-            given.write(os.fsencode("\0".join((str(folder), str(self._settings.log_bytes), str(writes), *host))))
+        with keeper.stdin as stdin, suppress(BrokenPipeError):  # it has failed, and writes no process id
+            stdin.write(os.fsencode("\0".join((str(folder), str(self._settings.log_bytes), str(write_end), *host))))
         return keeper
 
     @override
@@ -134,37 +136,37 @@ class ProcessLauncher(Launcher):
         try:
             return await self._look(replica_id)
         except (OSError, MemoryError, RuntimeError, probe.NotObserved) as error:
-            logger.debug("replica %s cannot be looked at", replica_id, exc_info=error)
+            logger.debug("replica %s cannot be observed", replica_id, exc_info=error)
             return Observation(Phase.UNKNOWN)
 
     async def _look(self, replica_id: str) -> Observation:
         folder = self._home / replica_id
         child = self._children.get(replica_id)
-        exit_code = None if child is None else child.poll()  # also spares us a zombie
+        exit_code = None if child is None else child.poll()  # which also reaps it
         if not folder.is_dir():
             return Observation(Phase.ABSENT)
-        if exit_code is not None or not replica_folder.alive(folder):  # what it had forked may hold its lock
+        if exit_code is not None or not replica_folder.alive(folder):  # a forked child may still hold its lock
             if child is not None and exit_code is None:
                 exit_code = await asyncio.to_thread(_exit_code, child)
             begun = (folder / "pid").exists()
             if not begun:
                 return Observation(Phase.ABSENT)
-            crashed = exit_code is not None and exit_code not in KILLED
+            crashed = exit_code is not None and exit_code not in KILLED_STATUSES
             return Observation(Phase.EXITED, reason=_reason(exit_code), crashed=crashed)
         if not (folder / "http.sock").exists():
             return Observation(Phase.STARTING)
-        return await self._asked(folder)
+        return await self._probe(folder)
 
-    async def _asked(self, folder: Path) -> Observation:
-        """What one says that lives, and listens."""
+    async def _probe(self, folder: Path) -> Observation:
+        """Probe a replica that lives and listens."""
         try:
             token = (folder / "token").read_bytes()
         except FileNotFoundError:  # its folder is being removed
-            said = None
+            answer = None
         else:
-            said = await probe.through_socket(folder / "http.sock", token)
-        phase = Phase.UNRESPONSIVE if said is None else Phase.READY if said.ready else Phase.STARTING
-        return Observation(phase, address=f"unix:{folder / 'http.sock'}", in_flight=said.in_flight if said else 0)
+            answer = await probe.through_socket(folder / "http.sock", token)
+        phase = Phase.UNRESPONSIVE if answer is None else Phase.READY if answer.ready else Phase.STARTING
+        return Observation(phase, address=f"unix:{folder / 'http.sock'}", in_flight=answer.in_flight if answer else 0)
 
     @override
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
@@ -201,7 +203,7 @@ class ProcessLauncher(Launcher):
 
     @override
     async def list_running(self) -> list[str]:
-        """Replicas whose host lives, and those that left a process behind."""
+        """Return the ids of replicas whose host lives, and of those that left a process behind."""
         hosts = [folder.name for folder in self._folders() if replica_folder.alive(folder)]
         return sorted({*hosts, *await asyncio.to_thread(processes.strays, self._home)})
 
@@ -212,7 +214,7 @@ class ProcessLauncher(Launcher):
     def _folders(self) -> list[Path]:
         try:
             return [folder for folder in self._home.iterdir() if folder.is_dir()]
-        except FileNotFoundError:  # somebody removed it; the next start makes it anew
+        except FileNotFoundError:  # the folder was removed; the next start makes it again
             return []
 
     @override
@@ -224,17 +226,17 @@ class ProcessLauncher(Launcher):
         await asyncio.to_thread(replica_folder.remove, self._home / replica_id)
 
 
-def _told(said: int) -> int:
-    """The process id that a keeper tells. Raises OSError when it does not begin its replica."""
+def _replica_pid(pipe: int) -> int:
+    """Return the process id that the keeper writes to the pipe. Raises OSError when it does not start its replica."""
     poll = select.poll()
-    poll.register(said, select.POLLIN)
-    if poll.poll(KEEPER_SECONDS * 1000) and (number := os.read(said, 32)):
+    poll.register(pipe, select.POLLIN)
+    if poll.poll(KEEPER_START_SECONDS * 1000) and (number := os.read(pipe, 32)):
         return int(number)
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def _exit_code(child: subprocess.Popen[bytes]) -> int | None:
-    """Of one that has let go of its lock: it can be reaped a moment later."""
+    """Return the exit code of a child whose lock is free: it can be reaped a moment later."""
     try:
         return child.wait(REAP_SECONDS)
     except subprocess.TimeoutExpired:
@@ -245,6 +247,6 @@ def _reason(exit_code: int | None) -> str:
     if exit_code is None:
         return "the process ended"
     if exit_code < 0:
-        known = -exit_code in set(signal.Signals)  # those for real time have numbers alone
+        known = -exit_code in set(signal.Signals)  # real-time signals have numbers only
         return f"the process was ended by {signal.Signals(-exit_code).name if known else f'signal {-exit_code}'}"
     return f"the process ended with exit status {exit_code}"

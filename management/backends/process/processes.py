@@ -1,4 +1,4 @@
-"""All processes that belong to replicas, whoever started them: what they use, which are left behind, and their end."""
+"""All processes of replicas, including those that they started: their usage, the ones left behind, and their end."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ from management.backends.base import (
 from management.backends.replica.environment import MARKER
 
 GONE_SECONDS: Final = 2.0
-"""That a killed process has to be gone; the system does not end some that wait for a disk."""
+"""Seconds to wait for killed processes to end; one that waits for a disk may take longer."""
 
 
 def usage(hosts: Mapping[str, int]) -> dict[str, ReplicaUsage]:
-    """What each replica uses, by its id, with all that its host started; one walk finds everybody's children."""
+    """Return each replica's usage by its id, descendants included; one walk over all processes serves every replica."""
     families: dict[int, list[psutil.Process]] = defaultdict(list)
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             families[process.ppid()].append(process)
-    used = {}
+    usages = {}
     for replica_id, pid in hosts.items():
         with suppress(psutil.Error):
-            used[replica_id] = _family_usage(psutil.Process(pid), families)
-    return used
+            usages[replica_id] = _family_usage(psutil.Process(pid), families)
+    return usages
 
 
 def strays(home: Path) -> set[str]:
-    """The ids of replicas with their folders in ``home`` to which any process belongs."""
-    marked = map(_environment, psutil.process_iter())
-    return {one[MARKER] for one in marked if MARKER in one and one.get("HOME") == str(home / one[MARKER])}
+    """Return the ids of replicas with folders in ``home`` that have at least one process."""
+    environments = (environment for environment in map(_environment, psutil.process_iter()) if MARKER in environment)
+    return {
+        environment[MARKER]
+        for environment in environments
+        if environment.get("HOME") == str(home / environment[MARKER])
+    }
 
 
 def _environment(process: psutil.Process) -> dict[str, str]:
-    """Empty of one that is gone, or not ours to look at."""
+    """Return the environment; empty when the process is gone, or belongs to another user."""
     try:
         return process.environ()
     except psutil.Error:
@@ -48,7 +52,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
 
 
 def family(pid: int | None) -> list[psutil.Process]:
-    """A replica's process with all that descend from it now; none of one that is gone."""
+    """Return a replica's process with its present descendants; empty when it is gone."""
     if pid is None:
         return []
     with suppress(psutil.Error):
@@ -58,22 +62,22 @@ def family(pid: int | None) -> list[psutil.Process]:
 
 
 def sweep(replica_id: str, known: Iterable[psutil.Process] = ()) -> None:
-    """Ends every process that carries the replica's id, what descends from them, and those that were ``known`` before.
+    """Kill every process with the replica's id in its environment, their descendants, and the ``known`` ones.
 
-    Those of a tree have sessions of their own, and may have dropped the id with their environment.
+    Descendants may have sessions of their own, and may have dropped the id from their environment.
     """
-    marked = [one for one in psutil.process_iter() if _environment(one).get(MARKER) == replica_id]
-    swept = {*marked, *(one for each in marked for one in _descendants(each)), *known}
-    for process in swept:
+    marked = [process for process in psutil.process_iter() if _environment(process).get(MARKER) == replica_id]
+    doomed = {*marked, *(child for parent in marked for child in _descendants(parent)), *known}
+    for process in doomed:
         with suppress(psutil.Error):
-            process.kill()  # never another one that got the same id since
+            process.kill()  # psutil never kills another process that reuses the id
     deadline = time.monotonic() + GONE_SECONDS
-    while any(map(_runs, swept)) and time.monotonic() < deadline:
+    while any(map(_runs, doomed)) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Not one that has ended: it is reaped by whoever began it."""
+    """Return whether the process runs; a zombie has ended, and is left to its parent."""
     with suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
@@ -88,10 +92,10 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
 def _family_usage(host: psutil.Process, families: Mapping[int, list[psutil.Process]]) -> ReplicaUsage:
     seconds, memory = 0.0, 0
     family = [host]
-    for one in family:  # which grows by each one's children
-        family += families.get(one.pid, [])
+    for process in family:  # which grows by the children of each process
+        family += families.get(process.pid, [])
         with suppress(psutil.Error):
-            times = one.cpu_times()
+            times = process.cpu_times()
             seconds += times.user + times.system
-            memory += one.memory_info().rss
+            memory += process.memory_info().rss
     return ReplicaUsage(seconds, memory)

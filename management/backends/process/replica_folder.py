@@ -1,7 +1,8 @@
-"""What lies in a replica's folder, and what it says: whether the replica lives, which process it is, what it wrote.
+"""The files in a replica's folder: whether the replica lives, its process id, and its log.
 
-The same in every version: a control plane adopts what an older one started. No function takes an error of this process
-for news of the replica: what cannot be opened for want of descriptors, for example, raises OSError.
+They are the same in every version, because a control plane adopts replicas that an older one started. No function takes
+an error of this process for a state of the replica: a file that cannot be opened for lack of descriptors, for example,
+raises OSError.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from management.backends.base import TAIL_BYTES
 
 
 def taken(lock: int) -> bool:
-    """Takes the lock for whoever holds this file open; True when somebody else has it."""
+    """Take the lock for this open file. Return True when another open file already holds it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -27,7 +28,7 @@ def taken(lock: int) -> bool:
 
 
 def alive(folder: Path) -> bool:
-    """Whether the replica of this folder holds its lock."""
+    """Return whether the replica of this folder holds its lock."""
     try:
         with (folder / "lock").open("rb") as lock:
             return taken(lock.fileno())
@@ -36,16 +37,16 @@ def alive(folder: Path) -> bool:
 
 
 def pid(folder: Path) -> int | None:
-    """The replica's process, if it still is the one that was started."""
+    """Return the replica's process id; None unless that process is still the one that was started."""
     try:
-        number, at = (folder / "pid").read_text().split()
+        number, start = (folder / "pid").read_text().split()
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return int(number) if began(int(number)) == at else None
+    return int(number) if began(int(number)) == start else None
 
 
 def send(folder: Path, number: signal.Signals) -> bool:
-    """Whether the signal was sent; never to another process that got the same id since."""
+    """Send the signal and return whether it was sent; never to another process that reuses the id."""
     with suppress(ProcessLookupError):
         known = pid(folder)
         if known is None:
@@ -61,7 +62,10 @@ def send(folder: Path, number: signal.Signals) -> bool:
 
 
 def began(pid: int) -> str:
-    """When the process began, in ticks since the machine did: with its id, its name for ever. Empty for none."""
+    """Return the process's start in ticks since boot; empty when there is none.
+
+    Id and start together identify a process for ever.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (FileNotFoundError, ProcessLookupError, IndexError):
@@ -69,13 +73,13 @@ def began(pid: int) -> str:
 
 
 def remove(folder: Path) -> None:
-    """The folder, and the one that its host made where paths are short."""
+    """Remove the folder, and the one with a short path that its host may have made."""
     shutil.rmtree(Path("/tmp") / f"at-{folder.name[:16]}", ignore_errors=True)  # noqa: S108
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def tail(folder: Path, lines: int) -> list[str]:
-    """The last lines of both parts of the log."""
+    """Return the last lines of the log, whose files are ``log.1`` and ``log``."""
     kept: deque[str] = deque(maxlen=lines)
     for name in ("log.1", "log"):
         try:

@@ -1,1 +1,1 @@
-"""What is every replica started with, and how does it prove whose it is?"""
+"""How is every replica started, and how does it prove its identity?"""

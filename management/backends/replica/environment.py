@@ -1,4 +1,4 @@
-"""The environment of a replica: what is on the allow-list, what it was deployed with, and where its own things lie."""
+"""The environment of a replica: allowed variables, those of its deployment, and the paths of its own files."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from management.domain.records import LONGEST_TIMEOUT
 from management.settings import Settings
 
 MARKER: Final = "ATELIER_REPLICA_ID"
-"""The variable by which a process, and all that it starts, is known to belong to a replica."""
+"""Environment variable that marks a process, and all that it starts, with the replica's id."""
 
-PASSED: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+PASSED_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+"""Variables of the control plane's environment that replicas inherit."""
 
 
 def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, str]:
-    """Nothing of the control plane's own environment but ``PASSED``: no secret of it is a model's business.
+    """Return the environment of a replica on this machine.
 
-    There is no PROMETHEUS_MULTIPROC_DIR: files that are mapped from a disk which is full end the process by SIGBUS.
+    Only ``PASSED_VARIABLES`` come from the control plane's own environment, so that no secret of it reaches a model.
+    PROMETHEUS_MULTIPROC_DIR is not set: files mapped from a full disk would end the process with SIGBUS.
     """
     return {
-        **{name: os.environ[name] for name in PASSED if name in os.environ},
+        **{name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ},
         **for_model(launch),
         "HOME": str(folder),
         "TMPDIR": str(_made(folder / "tmp")),
@@ -35,7 +37,7 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
 
 
 def for_model(launch: Launch) -> dict[str, str]:
-    """What every replica is told, wherever it runs."""
+    """Return the variables of every replica, on any backend."""
     threads = str(max(1, ceil(launch.resources.cpu_millicores / 1000)))
     return {
         "ATELIER_REQUEST_SECONDS": str(LONGEST_TIMEOUT + 10),
@@ -49,7 +51,7 @@ def for_model(launch: Launch) -> dict[str, str]:
 
 
 def device(gpu: int) -> str:
-    """The CUDA name of the GPU of that number among those that the control plane may see."""
+    """Return CUDA's name of a GPU, by its number among those that the control plane may use."""
     names = listed_gpus() or []
     return names[gpu] if gpu < len(names) else str(gpu)
 

@@ -1,6 +1,6 @@
-"""The files that stand alone: replicas run them by path, in a process or a container, and they import none of us.
+"""The stand-alone files: replicas run them by path, in a process or a container, and they import nothing of Atelier.
 
-A Bento brings modules of the same names as ours. What lies in ``runners`` is run by the models' own server, too.
+A Bento brings modules of the same names as Atelier's. The models' own server runs those in ``runners``, too.
 """
 
 from __future__ import annotations
@@ -13,4 +13,4 @@ KEEPER: Final = Path(__file__).with_name("keeper.py")
 ARBITER: Final = Path(__file__).parents[3] / "runners" / "serving" / "arbiter.py"
 WORKER: Final = ARBITER.with_name("worker.py")
 IN_CONTAINERS: Final = (HOST, ARBITER, WORKER)
-"""What lies side by side in a container; the engine keeps its log, and ends its family."""
+"""Files in one folder of a container. It needs no keeper: the engine keeps its log and ends its processes."""

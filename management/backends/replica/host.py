@@ -1,17 +1,17 @@
-"""One replica: a Bento in a process of its own. Started by ``process.py``, or as a container's by ``docker.py``.
+"""One replica: a Bento in a process of its own, started by the process launcher or in a container.
 
-It stands alone on purpose: it imports nothing of this project, because a Bento brings modules of the same names, and
-is run by path. Its arguments lie in the folder that it is given, none of them on its command line.
+It is run by path and imports nothing of this project, because a Bento brings modules of the same names. Its command
+line has only a folder, which holds its arguments:
 
-    launch.json   the Bento's tag or folder, and what else ``Launch`` has
-    token         what proves that it is the replica it claims to be; never sent, see ``proof_of``
+    launch.json   the Bento's tag or folder, and the other fields of ``LaunchFile``
+    token         secret that proves the replica's identity; never sent, see ``proof_of``
     lock          held for as long as this process lives; it was locked before the process began
-    http.sock     where it answers, once it is ready
-    log, log.1    the end of what it writes; its keeper's, see ``keeper.py``
+    http.sock     the socket that it listens on, once it is ready
+    log, log.1    the end of its output, kept by its keeper, see ``keeper.py``
 
-In a container the folder has the first two alone: it answers on a port, and the engine keeps its log.
+In a container the folder has only the first two: the replica listens on a port, and the engine keeps its log.
 
-Of a Bento of several services ``bentoml serve`` runs beside it, behind a unix socket in a folder that is ours alone.
+For a Bento of several services, ``bentoml serve`` runs beside it, behind a unix socket in a private folder.
 """
 
 from __future__ import annotations
@@ -33,31 +33,37 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 STATE: Final = "/.atelier/state"
-KEEP_ALIVE_SECONDS: Final = 3600  # the gateway closes idle connections first: neither meets one that is just closing
+"""Path at which the control plane reads a replica's state."""
+KEEP_ALIVE_SECONDS: Final = 3600
+"""Seconds that an idle connection stays open. The gateway closes it first, so no request meets one that is closing."""
 READY_SECONDS: Final = 1.0
-SHORT: Final = 100  # bytes of a path
+"""Seconds that the application's ``/readyz`` has to answer."""
+MAX_SOCKET_PATH_BYTES: Final = 100
+"""Bytes of the longest socket path that is used as it is."""
 NONCE: Final = re.compile(rb"[0-9a-f]{32}\Z")
+"""Form of the nonce in a request for the state."""
 KEY_HEADER: Final = "x-atelier-replica-key"
+"""Header with the key that a replica on a port requires."""
 HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
 
 
 class Watched:
-    """An ASGI application that counts what is in flight in it, and tells the control plane of its state."""
+    """ASGI application that counts the requests in flight and reports the replica's state to the control plane."""
 
     def __init__(self, app: Any, token: bytes, key: str | None = None) -> None:
-        """``key`` is what every request has to have, where others reach its port."""
+        """Require ``key`` on every request if one is given, because others can reach the replica's port."""
         self._app = app
         self._token = token
         self._key = None if key is None else key.encode()
         self._in_flight = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answers ``STATE`` itself; everything else is the application's, and wants the key."""
+        """Answer requests for ``STATE``; pass on every other request that has the key."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == STATE:
-            await self._tell(scope, send)
-        elif not self._knows(scope):
+            await self._send_state(scope, send)
+        elif not self._has_key(scope):
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
                 return
@@ -69,7 +75,7 @@ class Watched:
             finally:
                 self._in_flight -= 1
 
-    async def _tell(self, scope: Any, send: Any) -> None:
+    async def _send_state(self, scope: Any, send: Any) -> None:
         nonce = parse_qs(scope["query_string"]).get(b"nonce", [b""])[0]
         if not NONCE.match(nonce):
             await _answer(send, 400, {"error": "A nonce is 32 hexadecimal digits", "code": "INVALID_INPUT"})
@@ -81,35 +87,35 @@ class Watched:
         }
         await _answer(send, 200, state)
 
-    def _knows(self, scope: Any) -> bool:
+    def _has_key(self, scope: Any) -> bool:
         given = dict(scope["headers"]).get(KEY_HEADER.encode(), b"")
         return self._key is None or hmac.compare_digest(given, self._key)
 
 
-async def _answer(send: Any, status: int, told: dict[str, Any]) -> None:
-    body = json.dumps(told).encode()
+async def _answer(send: Any, status: int, content: dict[str, Any]) -> None:
+    body = json.dumps(content).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 def key_of(token: bytes) -> str:
-    """What requests to the replica of that token have in ``KEY_HEADER``; it says nothing of the token itself."""
+    """Return the key that requests carry in ``KEY_HEADER``; it does not reveal the token."""
     return _signed(token, b"key", b"")
 
 
 def proof_of(token: bytes, nonce: bytes) -> str:
-    """That whoever answers this nonce has the token."""
+    """Return an HMAC that proves possession of the token for this nonce."""
     return _signed(token, b"proof", nonce)
 
 
 def _signed(token: bytes, purpose: bytes, text: bytes) -> str:
-    """By purpose: anybody may ask for proofs, and none of them is a key."""
+    """Return an HMAC for one purpose: every client can get proofs, and no proof may be usable as a key."""
     return hmac.new(token, purpose + b"\0" + text, hashlib.sha256).hexdigest()
 
 
 async def _is_ready(app: Any) -> bool:
-    """What the application's own ``/readyz`` says, in time."""
+    """Return whether the application's own ``/readyz`` answers 200 in time."""
     status = 0
 
     async def receive() -> dict[str, Any]:
@@ -127,21 +133,21 @@ async def _is_ready(app: Any) -> bool:
     try:
         async with asyncio.timeout(READY_SECONDS):
             await app(scope, receive, send)
-    except Exception:  # whatever it is, it is not ready
+    except Exception:  # an application that fails is not ready
         return False
     return status == 200
 
 
 class Forwarder:
-    """An ASGI application in front of a server of this machine: for Bentos made of several services."""
+    """ASGI application that forwards to a server of this machine: for Bentos of several services."""
 
     def __init__(self, door: str) -> None:
-        """``door`` is the unix socket that the server listens on."""
+        """Forward to the unix socket ``door``, on which the server listens."""
         self._door = door
         self._session: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Passes requests on as they are, and their answers back."""
+        """Forward the request unchanged, and return its answer."""
         import aiohttp
 
         if scope["type"] == "lifespan":
@@ -187,23 +193,23 @@ def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:
 
 @dataclass(frozen=True)
 class LaunchFile:
-    """What ``launch.json`` says."""
+    """Contents of ``launch.json``."""
 
     bento: str
     arbiter: str
-    """The file that runs ``bentoml serve``."""
+    """Path of the file that runs ``bentoml serve``."""
     stop_seconds: float
     port: int | None = None
-    """None: ``http.sock``."""
+    """Port to listen on; None for the socket ``http.sock``."""
     lock_fd: int | None = None
 
 
 def main() -> None:
-    """Serves the Bento of the folder that is the only argument."""
+    """Serve the Bento of the folder that is the only argument."""
     folder = Path(sys.argv[1])
     launch = LaunchFile(**json.loads((folder / "launch.json").read_text()))
     if launch.lock_fd is not None:
-        os.set_inheritable(launch.lock_fd, False)  # ours alone: a child must not keep it when we are gone
+        os.set_inheritable(launch.lock_fd, False)  # a child must not hold the lock after this process has ended
     if launch.port is not None and os.geteuid() == 0:
         sys.exit("this image runs as root; it needs a USER of its own")
     import bentoml
@@ -221,20 +227,20 @@ def main() -> None:
 
 
 def _serve(app: Any, folder: Path, launch: LaunchFile) -> None:
-    """Until it is told to stop."""
+    """Serve the application until a signal ends it."""
     import uvicorn
 
     token = (folder / "token").read_bytes()
     socket_file = folder / "http.sock"
     if launch.port is None:
         socket_file.unlink(missing_ok=True)
-        where: dict[str, Any] = {"uds": _short(socket_file)}
+        address: dict[str, Any] = {"uds": _short(socket_file)}
     else:
-        where = {"host": "0.0.0.0", "port": launch.port}  # noqa: S104 - of a container, which publishes it or not
+        address = {"host": "0.0.0.0", "port": launch.port}  # noqa: S104 - inside a container, which publishes the port or not
     try:
         uvicorn.run(
             Watched(app, token, None if launch.port is None else key_of(token)),
-            **where,
+            **address,
             access_log=False,
             log_level="warning",
             server_header=False,
@@ -247,16 +253,16 @@ def _serve(app: Any, folder: Path, launch: LaunchFile) -> None:
 
 
 def _short(file: Path) -> str:
-    """A path of few bytes to the same place: the system takes 108 of a socket's, and folders may have long names."""
-    if len(os.fsencode(file)) <= SHORT:
+    """Return a short path to the same file: a socket's path may have 108 bytes, and folders may have long names."""
+    if len(os.fsencode(file)) <= MAX_SOCKET_PATH_BYTES:
         return str(file)
     return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
 
 
 def _serve_tree(launch: LaunchFile, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
-    """``bentoml serve``: an arbiter and a process for each service. When the arbiter ends, this replica ends."""
+    """Run ``bentoml serve``: an arbiter, and a process for each service. This replica ends when the arbiter does."""
     command = [sys.executable, "-P", launch.arbiter, "--door", _door(short), launch.bento]
-    environment = {**os.environ, "TMPDIR": str(short), **({} if folder is None else _own_home(folder))}
+    environment = {**os.environ, "TMPDIR": str(short), **({} if folder is None else _separate_home(folder))}
     tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
     threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
     return tree
@@ -267,16 +273,16 @@ def _door(short: Path) -> str:
 
 
 def _short_folder(folder: Path | None) -> Path:
-    """Of this replica alone, for unix sockets, whose paths have 100 bytes: the replica's own is too long for them."""
+    """Return a private folder for unix sockets with a short path: the replica's own folder may be too long."""
     if folder is None:
         return Path(tempfile.mkdtemp(prefix="at-"))
-    short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - made anew, for us alone, or not at all
+    short = Path("/tmp") / f"at-{folder.name[:16]}"  # noqa: S108 - mkdir fails if it exists
     short.mkdir(mode=0o700)  # removed with the folder
     return short
 
 
-def _own_home(folder: Path) -> dict[str, str]:
-    """A home with the same store: a second server on one home deletes the first one's metrics."""
+def _separate_home(folder: Path) -> dict[str, str]:
+    """Return a BentoML home with the same store: a second server on one home would delete the first one's metrics."""
     home = folder / "bentoml"
     home.mkdir(exist_ok=True)
     for store in ("bentos", "models"):
@@ -286,12 +292,12 @@ def _own_home(folder: Path) -> dict[str, str]:
 
 
 def _end_with(tree: subprocess.Popen[bytes]) -> None:
-    """Nothing is left to be served; the exit status is the arbiter's."""
+    """End this process once the arbiter has ended, with the arbiter's exit status."""
     os._exit(abs(tree.wait()))
 
 
 def _end_tree(tree: subprocess.Popen[bytes], seconds: float) -> None:
-    """The arbiter ends its workers; what is left of them carries our id in its environment, and is swept by it."""
+    """End the arbiter, which ends its workers. The launcher sweeps any that stay, by the id in their environment."""
     tree.terminate()
     try:
         tree.wait(timeout=seconds)

@@ -1,4 +1,4 @@
-"""What a replica says of itself, believed only with the proof that it is the one: see ``host.py``."""
+"""Probe of a replica's state, trusted only with the proof of its identity: see ``host.py``."""
 
 from __future__ import annotations
 
@@ -18,27 +18,31 @@ from web.json import strict_json
 from web.json.strict_json import InvalidJSON
 
 MOST_BYTES: Final = 4096
+"""Bytes of the longest answer that is read."""
 SECONDS: Final = 1.0
-"""That it has to answer."""
+"""Seconds that a replica has to answer."""
 LATE_SECONDS: Final = 2 * SECONDS
-"""After which this process itself was held up, if the deadline passes only then."""
+"""Seconds: a timeout that is raised later than this shows that this process itself was delayed."""
 
 
 class NotObserved(Exception):
-    """It could not be asked, by a fault of this process: nothing is known of it."""
+    """This process could not probe the replica, so nothing is known about it."""
 
 
 @dataclass(frozen=True)
 class ProbeAnswer:
-    """That it proved to be ours, and how it is."""
+    """State of a replica that has proved its identity."""
 
     ready: bool
     in_flight: int
-    """Requests that it is working on."""
+    """Requests that it is processing."""
 
 
 async def through_socket(file: Path, token: bytes) -> ProbeAnswer | None:
-    """Of one that listens on a unix socket; None when it does not answer, or is another one. Raises NotSeenError."""
+    """Probe a replica on a unix socket. Return None when it does not answer, or fails to prove its identity.
+
+    Raises NotObserved.
+    """
     socket = SocketPath(str(file))
     try:
         return await _ask(aiohttp.UnixConnector(socket.path), "http://replica", token)
@@ -49,9 +53,9 @@ async def through_socket(file: Path, token: bytes) -> ProbeAnswer | None:
 
 
 async def at(url: str, token: bytes) -> ProbeAnswer | None:
-    """Of one that listens on a port; None when it is another one.
+    """Probe a replica on a port. Return None when it fails to prove its identity.
 
-    Raises TimeoutError when something listens that does not answer, OSError when nobody does, and NotSeenError.
+    Raises TimeoutError when the listener does not answer, OSError when there is no listener, and NotObserved.
     """
     try:
         return await _ask(aiohttp.TCPConnector(), url, token)
@@ -60,7 +64,7 @@ async def at(url: str, token: bytes) -> ProbeAnswer | None:
 
 
 async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> ProbeAnswer | None:
-    """What ``_answer`` says. Raises NotSeenError where it is not the replica that failed, or was late."""
+    """Return the result of ``_answer``. Raises NotObserved when this process failed or was late, not the replica."""
     clock = asyncio.get_running_loop().time
     began = clock()
     try:
@@ -76,7 +80,7 @@ async def _ask(connector: aiohttp.BaseConnector, url: str, token: bytes) -> Prob
 
 
 async def _answer(connector: aiohttp.BaseConnector, url: str, token: bytes) -> ProbeAnswer | None:
-    """Its answer is a stranger's until it is proven: it leads nowhere, and is read as it is, and not for long."""
+    """Get the state. The answer is untrusted until proven: no redirects, no decompression, and a limited size."""
     nonce = secrets.token_hex(16)
     async with (
         aiohttp.ClientSession(
@@ -86,22 +90,22 @@ async def _answer(connector: aiohttp.BaseConnector, url: str, token: bytes) -> P
             headers={"Accept-Encoding": "identity"},
             auto_decompress=False,
         ) as session,
-        session.get(url + STATE, params={"nonce": nonce}, allow_redirects=False) as answer,
+        session.get(url + STATE, params={"nonce": nonce}, allow_redirects=False) as response,
     ):
-        told = await _read(answer) if answer.status == 200 else None
-    if not isinstance(told, dict):
+        state = await _read(response) if response.status == 200 else None
+    if not isinstance(state, dict):
         return None
-    said = str(told.get("proof")).encode(errors="replace")
-    if not hmac.compare_digest(said, proof_of(token, nonce.encode()).encode()):
+    proof = str(state.get("proof")).encode(errors="replace")
+    if not hmac.compare_digest(proof, proof_of(token, nonce.encode()).encode()):
         return None
-    in_flight = told.get("in_flight")
-    return ProbeAnswer(told.get("ready") is True, in_flight if type(in_flight) is int and in_flight >= 0 else 0)
+    in_flight = state.get("in_flight")
+    return ProbeAnswer(state.get("ready") is True, in_flight if type(in_flight) is int and in_flight >= 0 else 0)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> Any:
-    """The JSON that it is; None for anything else, and for more than anybody has to say."""
+async def _read(response: aiohttp.ClientResponse) -> Any:
+    """Return the parsed JSON; None when it is not JSON, or longer than ``MOST_BYTES``."""
     body = b""
-    async for piece in answer.content.iter_any():
+    async for piece in response.content.iter_any():
         body += piece
         if len(body) > MOST_BYTES:
             return None

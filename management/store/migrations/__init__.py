@@ -1,1 +1,1 @@
-"""How do the tables of one version become those of the next?"""
+"""How are the tables migrated from one version to the next?"""

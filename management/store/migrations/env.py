@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations over the connection that ``migrate.upgrade`` gives."""
+"""Entry point of Alembic: runs the migrations on the connection that ``migrate.upgrade`` gives."""
 
 from alembic import context
 

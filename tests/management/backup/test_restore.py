@@ -55,7 +55,7 @@ def test_a_restore_replaces_nothing_without_force_and_sets_it_aside_with_it(targ
     old = target.bentoml_home / "models" / "old" / "1" / "model.yaml"
     old.parent.mkdir(parents=True)
     old.write_text("old")
-    with pytest.raises(BackupError, match="--force sets it aside"):
+    with pytest.raises(BackupError, match="--force sets them aside"):
         restore(target, io.BytesIO(whole(files)))
     assert (target.home / "admin.key").read_text() == "the old key\n"
     done = restore(target, io.BytesIO(whole(files)), force=True)

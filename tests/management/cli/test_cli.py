@@ -325,7 +325,7 @@ def test_building(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def build(recipe: building.Recipe, tag: Any, store: building.BentoHome) -> bool:
         if str(tag) not in state:
-            raise building.BuildError(f"{tag} needs weights:1, which the model store has not: make models")
+            raise building.BuildError(f"{tag} needs weights:1, which the model store does not have: run make models")
         return state[str(tag)]
 
     recipe = building.Recipe(tmp_path, tmp_path / "echo.yaml", "echo", ("1.0.0", "2.0.0"), (), (), (), ())

@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forth."""
+    """Upgrade."""
     op.create_table(
         "answers",
         sa.Column("caller", sa.String(length=16), nullable=False),
@@ -114,7 +114,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Downgrade."""
     op.drop_index(op.f("ix_replicas_state"), table_name="replicas")
     op.drop_index(op.f("ix_replicas_deployment_id"), table_name="replicas")
     op.drop_table("replicas")

@@ -1,4 +1,4 @@
-"""What callers want of each model, models that sleep until somebody asks, and numbers of replicas that are held.
+"""Load reports, scaling to zero, and a pause of autoscaling after a manual change.
 
 Revision: 0002.
 """
@@ -13,7 +13,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Forth."""
+    """Upgrade."""
     op.create_table(
         "demands",
         sa.Column("worker", sa.String(length=32), nullable=False),
@@ -33,7 +33,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back."""
+    """Downgrade."""
     op.drop_column("deployments", "held_until")
     op.drop_column("deployments", "dormant")
     op.drop_table("demands")

@@ -1,1 +1,1 @@
-"""Which steps lead from the first tables to those of today? One file a step."""
+"""Which migrations lead from the first tables to the current ones? One file each."""

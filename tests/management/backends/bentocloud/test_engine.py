@@ -218,7 +218,7 @@ async def test_a_deployment_of_the_name_that_is_somebody_else_s_is_left_alone(
     cloud.deployments["echo"].labels = []
     cloud.deployments["echo"].config = {**config, "envs": [{"name": MARK, "value": "other.d1.1"}]}
     assert await engine.observe() == {}
-    with pytest.raises(LaunchRefused, match="somebody else"):
+    with pytest.raises(LaunchRefused, match="did not create"):
         await engine.apply(order(2))
     assert cloud.deployments["echo"].config["bento"] == "echo:1.0.0"
 

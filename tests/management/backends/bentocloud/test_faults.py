@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from management.backends.base import LaunchRefused
-from management.backends.bentocloud.client import CALLS
+from management.backends.bentocloud.client import WORKER_FILE
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import EnginePhase
 from management.errors import BackendUnavailable
@@ -84,7 +84,9 @@ async def test_a_call_that_hangs_ends_with_its_process(
 async def test_a_call_that_hangs_ends_also_when_nobody_is_left_to_end_it(cloud: LocalCloud) -> None:
     cloud.reset()
     cloud.fault = "hang"
-    process = await asyncio.create_subprocess_exec(sys.executable, "-P", str(CALLS), stdin=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", str(WORKER_FILE), stdin=asyncio.subprocess.PIPE
+    )
     told = {"endpoint": cloud.url, "token": TOKEN, "cluster": None, "seconds": 60}
     asked = {"verb": "ping", "seconds": 1, "asked": {}}
     assert process.stdin is not None

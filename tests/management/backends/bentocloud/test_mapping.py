@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
-from management.backends.bentocloud.mapping import MARK, STANDINGS, Found, configured, name_of
+from management.backends.bentocloud.mapping import MARK, STANDINGS, CloudDeployment, configured, name_of
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import AppliedSpec, EngineSpec
 from management.domain.records import Resources
@@ -67,9 +67,9 @@ def test_names_are_dns_labels_and_different_for_different_models() -> None:
     assert all(len(one) <= 63 and one[0].isalpha() and one[-1].isalnum() and "_" not in one for one in names)
 
 
-def told(**changes: Any) -> Found:
+def told(**changes: Any) -> CloudDeployment:
     usual = {"name": "echo", "status": {"status": "running"}, "created_at": "now", "config": None, "labels": {}}
-    return Found({**usual, **changes})
+    return CloudDeployment({**usual, **changes})
 
 
 def test_a_deployment_says_whose_it_is_and_which_order_it_holds() -> None:

@@ -218,7 +218,7 @@ def test_what_happens_there_is_followed(api: httpx.Client, cloud: LocalCloud) ->
     until(lambda: status(api)["status"] == "running")
     there.becomes("terminated")
     until(lambda: status(api)["status"] == "failed")
-    assert "somebody else" in status(api)["message"]
+    assert "did not create" in status(api)["message"]
     there.counted = None
     scale(api, 2)
     assert status(api)["replicas"]["ready"] == 2
@@ -285,6 +285,6 @@ def test_what_no_record_knows_is_removed_and_what_is_somebody_else_s_is_not(
     assert cloud.deployments.keys() == {"echo", "stranger"}
     assert stranger.status == "running"
     taken = deploy(api, "stranger")
-    assert (taken.status_code, "somebody else" in taken.json()["error"]["details"]["reason"]) == (500, True)
+    assert (taken.status_code, "did not create" in taken.json()["error"]["details"]["reason"]) == (500, True)
     changed(api.delete("/models/stranger", params={"wait": 30}))
     assert stranger is cloud.deployments["stranger"]
