@@ -95,9 +95,7 @@ def without_runs(paragraphs: Sequence[list[str]]) -> list[list[str]]:
     ]
     remaining = [paragraph for paragraph in remaining if paragraph]
     return (
-        remaining
-        if any(map(is_prose, (text for paragraph in remaining for text in paragraph)))
-        else list(paragraphs)
+        remaining if any(map(is_prose, (text for paragraph in remaining for text in paragraph))) else list(paragraphs)
     )
 
 
