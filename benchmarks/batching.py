@@ -1,10 +1,10 @@
 """How batches should form: python -m benchmarks.batching.
 
-The shipped network, asked in this process by 1, 4 and 32 callers who ask again as soon as they are answered:
+The shipped network, called in this process by 1, 4 and 32 clients that send again as soon as they have an answer:
 
     no batches      one picture after the other
-    adaptive        runners.serving.batching: what comes while one batch is computed makes the next
-    in streams      the same, as it is served: smaller batches, several of them beside one another
+    adaptive        runners.serving.batching: items that arrive while a batch is computed form the next one
+    in streams      the same as it is served: smaller batches, several of them in parallel
     window of N ms  the first waits so long for others, or until there are 16
     BentoML         its CorkDispatcher, which guesses how long to wait
 
@@ -75,12 +75,12 @@ class Windowed:
 
 def contenders(compute: Compute, network: Engine) -> dict[str, Callable[[], Ask]]:
     """Each by its name, made when its turn comes."""
-    windows = {f"window of {1000 * one:.0f} ms": one for one in WINDOWS}
+    windows = {f"window of {1000 * window:.0f} ms": window for window in WINDOWS}
     return (
         {"no batches": lambda: _alone(compute)}
         | {"adaptive": lambda: _adaptive(Batcher(compute, BATCH))}
         | {"in streams": lambda: _adaptive(Batcher(compute, network.max_batch_size, streams=network.streams))}
-        | {name: (lambda seconds=one: Windowed(compute, BATCH, seconds)) for name, one in windows.items()}
+        | {name: (lambda seconds=window: Windowed(compute, BATCH, seconds)) for name, window in windows.items()}
         | {"BentoML": lambda: _bentomls(compute)}
     )
 
@@ -127,7 +127,7 @@ async def measured(make: Callable[[], Ask], clients: int, seconds: float) -> tup
             took.append((began, time.perf_counter() - began))
 
     await asyncio.gather(*(caller() for _ in range(clients)))
-    counted = [one for began, one in took if began > ends - seconds]
+    counted = [latency for began, latency in took if began > ends - seconds]
     return len(counted) / seconds, 1000 * float(np.percentile(counted, 50)), 1000 * float(np.percentile(counted, 99))
 
 
@@ -138,21 +138,21 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     network = load.load(store.SHIPPED[store.SATELLITE])
     network.warm(SATELLITE_TRANSFORM.crop)
     made = contenders(lambda items: list(network(np.stack(items))), network)
-    found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
-    for _ in range(told.rounds):
+    results: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+    for _ in range(arguments.rounds):
         for clients in CLIENTS:
             for name, make in made.items():
-                found.setdefault((name, clients), []).append(asyncio.run(measured(make, clients, told.seconds)))
-    table = Table(title=f"medians of {told.rounds} rounds: pictures/s, p50 and p99 in ms")
+                results.setdefault((name, clients), []).append(asyncio.run(measured(make, clients, arguments.seconds)))
+    table = Table(title=f"medians of {arguments.rounds} rounds: pictures/s, p50 and p99 in ms")
     table.add_column("batches")
     for clients in CLIENTS:
         table.add_column(f"{clients} callers", justify="right")
     for name in made:
-        table.add_row(name, *(_shown(found[name, clients]) for clients in CLIENTS))
+        table.add_row(name, *(_shown(results[name, clients]) for clients in CLIENTS))
     Console().print(table)
 
 

@@ -26,7 +26,7 @@ from runners.satellite.content import is_empty
 from runners.satellite.service import SatelliteModel
 
 COVERS: Final = {"Forest": "forest", "SeaLake": "sea", "Desert": "desert", "BareLand": "desert"}
-"""The cover of each class of EuroSAT and AID that is one of the four."""
+"""Cover, of the four, of each class of EuroSAT and AID that has one."""
 
 WHITE: Final = 2750
 """The reflectance that is white in EuroSAT's pictures."""
@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> None:
     for name in sorted(seen):
         print(f"{name}: {empty[name]} of {seen[name]} rejected before the network")
     print(f"together: {empty.total()} of {seen.total()}")
-    for name, (right, asked) in named(folder).items():
-        print(f"{name}, as 16-bit reflectances: {right} of {asked} named right")
+    for name, (right, total) in named(folder).items():
+        print(f"{name}, as 16-bit reflectances: {right} of {total} named right")
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -55,8 +55,8 @@ def _pictures(folder: Path) -> Iterator[Path]:
 
 
 def named(folder: Path) -> dict[str, tuple[int, int]]:
-    """How many validation tiles of each cover keep their name as TIFFs of reflectances."""
-    model, right, asked = SatelliteModel(), Counter[str](), Counter[str]()
+    """Count validation tiles of each cover that keep their label as TIFFs of reflectances, and all of them."""
+    model, right, totals = SatelliteModel(), Counter[str](), Counter[str]()
     for path in _pictures(folder):
         cover = COVERS.get(path.parent.name)
         if cover is None or "val" not in path.parts:
@@ -64,9 +64,9 @@ def named(folder: Path) -> dict[str, tuple[int, int]]:
         data = reflectances(np.asarray(decode(path.read_bytes())))
         (result,) = model.infer([InferenceRequest(input_data={"image": data}, parameters={"lang": "en"})])
         answer: dict[str, Any] = result.output_data or {}
-        asked[cover] += 1
+        totals[cover] += 1
         right[cover] += answer.get("label") == cover and not answer["rejected"]
-    return {cover: (right[cover], asked[cover]) for cover in CLASSES if asked[cover]}
+    return {cover: (right[cover], totals[cover]) for cover in CLASSES if totals[cover]}
 
 
 def reflectances(shown: NDArray[np.uint8]) -> bytes:

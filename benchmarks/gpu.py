@@ -10,7 +10,7 @@ With the shipped network's graph (ResNet18) at 224 x 224 pixels, in one process,
     pipeline, nvJPEG   JPEG bytes to answers: decoded and resized on the GPU in batches, then atelier's engine
 
 Each line is measured in turns with the others, several rounds; the table shows medians. ``--device cpu`` tries the
-program where there is no GPU, and says nothing about one.
+program where there is no GPU; its figures then mean nothing for a GPU.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SIDE: Final = IMAGENET_TRANSFORM.crop
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 
 Run = Callable[[int], None]
-"""Sees one batch of that many pictures, and waits until it has."""
+"""Runs one batch of that many pictures, and waits for the result."""
 
 
 def main() -> None:
@@ -111,7 +111,7 @@ def contenders(device: str) -> dict[str, Run]:
 
 
 def void(_: object) -> None:
-    """What an engine gives is on the CPU already: nothing is left to wait for."""
+    """Wait for nothing: an engine's result is on the CPU already."""
 
 
 @torch.inference_mode()
@@ -146,8 +146,10 @@ def on_gpu(engine: TorchEngine, files: list[bytes]) -> NDArray[np.float32]:
     encoded = [torch.frombuffer(bytearray(file), dtype=torch.uint8) for file in files]
     pictures: list[Tensor] = decode_jpeg(encoded, mode=ImageReadMode.RGB, device="cuda")
     squares = [
-        F.center_crop(F.resize(one, [IMAGENET_TRANSFORM.resize], InterpolationMode.BILINEAR, antialias=True), [SIDE])
-        for one in pictures
+        F.center_crop(
+            F.resize(picture, [IMAGENET_TRANSFORM.resize], InterpolationMode.BILINEAR, antialias=True), [SIDE]
+        )
+        for picture in pictures
     ]
     return engine.on_device(torch.stack(squares).permute(0, 2, 3, 1))
 

@@ -1,4 +1,4 @@
-"""What this machine could do at most: the pipeline in one process, without HTTP: python -m benchmarks.limit TASK.
+"""Measures the machine's upper limit, the pipeline in one process without HTTP: python -m benchmarks.limit TASK.
 
 As many callers as are compared ask the model directly, each again as soon as it is answered. Prints the pictures
 a second as JSON. ``BENTOML_HOME`` says where the models are.
@@ -22,7 +22,7 @@ WARM_SECONDS: Final = 1.0
 
 
 def pipeline_of(task: str) -> Any:
-    """What Atelier serves: decoder, batches and network."""
+    """Return the pipeline that Atelier serves: decoder, batches and network."""
     from runners.embedding.service import EmbeddingModel
     from runners.satellite.service import SatelliteModel
 
@@ -52,9 +52,9 @@ def main() -> None:
     parser.add_argument("task", choices=("classify", "embed"))
     parser.add_argument("pictures", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--seconds", type=float, default=3.0, help="at least (default: %(default)s)")
-    told = parser.parse_args()
-    files = [one.read_bytes() for one in told.pictures]
-    print(json.dumps({"per_second": asyncio.run(per_second(pipeline_of(told.task), files, told.seconds))}))
+    arguments = parser.parse_args()
+    files = [path.read_bytes() for path in arguments.pictures]
+    print(json.dumps({"per_second": asyncio.run(per_second(pipeline_of(arguments.task), files, arguments.seconds))}))
 
 
 if __name__ == "__main__":

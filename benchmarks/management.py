@@ -1,4 +1,4 @@
-"""What the management costs, measured beside the same replica called directly: python -m benchmarks.management.
+"""Measures the overhead of the management against direct calls to the same replica: python -m benchmarks.management.
 
 With an echo Bento (``tests/bentos/echo``), on this machine, in one run:
 
@@ -46,7 +46,7 @@ BODY: Final = {"input_data": {"text": "头痛"}}
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured; the goals stand behind each."""
+    """The measured figures, each with its goal."""
 
     direct_ms: float
     gateway_ms: float
@@ -63,7 +63,7 @@ class Figures:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.management", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    parser.add_argument("--json", action="store_true", help="print only JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
         store = echo_store(Path(folder) / "bentoml")
@@ -110,12 +110,12 @@ def _deployed(server: Management, model_id: str) -> tuple[float, float]:
         answer = client.post("/models/deploy", params={"wait": 60}, json={"config": echo_config(model_id)})
         took = time.perf_counter() - started
     answer.raise_for_status()
-    folder = next(one for one in (server.home / "replicas").iterdir() if (one / "http.sock").exists())
+    folder = next(candidate for candidate in (server.home / "replicas").iterdir() if (candidate / "http.sock").exists())
     return took, _started_by_hand(folder)
 
 
 def _started_by_hand(folder: Path) -> float:
-    """Seconds that the replica's own process takes to answer, with the same code and nobody else about."""
+    """Return seconds that the replica's own process takes to answer, with the same code and no other load."""
     replica = psutil.Process(int((folder / "pid").read_text().split()[0]))
     with tempfile.TemporaryDirectory(prefix="at-") as other:
         own = Path(other)

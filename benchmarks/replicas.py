@@ -1,4 +1,4 @@
-"""What a request costs as replicas of a model that computes grow in number, through the management's gateway."""
+"""Measures requests through the gateway to a model that computes, by number of replicas."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Grown:
 
 
 def grown(seconds: float, counts: Sequence[int] = COUNTS) -> list[Grown]:
-    """Loads one number of replicas after the other."""
+    """Measure each number of replicas in turn."""
     with tempfile.TemporaryDirectory(prefix="at-bench-") as name:
         folder = Path(name)
         body = folder / "body.json"
@@ -80,8 +80,8 @@ def _loaded(server: Management, api: httpx.Client, count: int, body: Path, secon
 def _cpu_seconds(server: Management) -> float:
     parent = psutil.Process(server.pid)
     total = 0.0
-    for one in {parent, *parent.children(recursive=True), *hosts(server)}:
+    for process in {parent, *parent.children(recursive=True), *hosts(server)}:
         with contextlib.suppress(psutil.Error):
-            times = one.cpu_times()
+            times = process.cpu_times()
             total += times.user + times.system
     return total

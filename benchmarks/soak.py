@@ -1,4 +1,4 @@
-"""Whether the control plane stays as it is while replicas die, for as long as told: python -m benchmarks.soak.
+"""Checks that the control plane stays stable while replicas die, for a given time: python -m benchmarks.soak.
 
 Three replicas of an echo Bento under half the load that they can bear, which is measured first, and a random one of
 them killed each minute. Every 10 seconds the control plane's resident memory and its open descriptors are looked at.
@@ -30,7 +30,7 @@ from tests.support.victims import kill_one, ready
 
 REPLICAS: Final = 3
 PEAK_CALLERS: Final = 96
-"""As many as the replicas take at a time, so that each connection to them that there may be is made before."""
+"""Requests that the replicas take at a time, so that every possible connection to them exists before the soak."""
 PEAK_SECONDS: Final = 6.0
 LOAD: Final = 0.5
 KILL_SECONDS: Final = 60.0
@@ -41,22 +41,22 @@ MOST_DESCRIPTORS: Final = 10
 
 @dataclass
 class Soak:
-    """What was seen so far."""
+    """The observations so far."""
 
     per_second: float
     outcomes: Counter[str] = field(default_factory=Counter)
     memory: list[float] = field(default_factory=list)
     """MB."""
     descriptors: list[int] = field(default_factory=list)
-    """Those of callers left out: how many connections there are is theirs to choose."""
+    """Open descriptors without those of clients, who choose their number of connections."""
     kills: int = 0
 
     def note(self, answer: Answer) -> None:
-        """Counts an answer."""
+        """Count an answer."""
         self.outcomes["good" if answer.good else f"{answer.status} {answer.code}"] += 1
 
     def sample(self, process: psutil.Process) -> None:
-        """Looks at the control plane."""
+        """Record the control plane's memory and descriptors."""
         self.memory.append(process.memory_info().rss / 1e6)
         self.descriptors.append(process.num_fds() - len(process.net_connections("tcp")))
 
@@ -67,7 +67,7 @@ class Soak:
 
     @property
     def told(self) -> str:
-        """A line about now."""
+        """The current state in one line."""
         return (
             f"{self.outcomes.total():,} requests, {self.failed} failed, {self.kills} kills, "
             f"{self.memory[-1]:.0f} MB, {self.descriptors[-1]} descriptors"
@@ -75,7 +75,7 @@ class Soak:
 
 
 def main() -> None:
-    """Soaks, says what came of it, and exits with 1 when it is not good."""
+    """Run the soak and print its result; exit with 1 when it fails."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
     minutes = parser.parse_args().minutes
@@ -118,12 +118,12 @@ def _soaked(server: Management, seconds: float, console: Console) -> Soak:
 
 
 def _teller(console: Console) -> Callable[[str], None]:
-    """Says a line where there is no bar."""
+    """Print a line where there is no progress bar."""
     return (lambda _: None) if console.is_terminal else console.print
 
 
 def _judged(soak: Soak, console: Console) -> int:
-    """Prints the outcome; the exit status."""
+    """Print the result and return the exit status."""
     quarter = max(1, len(soak.memory) // 4)
     (before, after), (few, many) = (_ends(one, quarter) for one in (soak.memory, soak.descriptors))
     console.print(f"requests     {soak.outcomes.total():,}, at {soak.per_second:.0f} a second")

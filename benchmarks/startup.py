@@ -39,7 +39,7 @@ class Start:
 
 
 def started(service: str) -> Start:
-    """Starts a service, waits for it, measures it, ends it. Raises RuntimeError when it does not become ready."""
+    """Start a service, measure it and stop it. Raises RuntimeError when it does not become ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

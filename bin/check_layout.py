@@ -14,12 +14,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MOST_MODULES = 14
-"""Modules in one folder."""
+"""Maximum number of modules in one folder."""
 PACKAGES = ("web", "management", "runners", "training", "benchmarks")
 
 
 def main() -> None:
-    """Prints the figures and says what is wrong."""
+    """Print the figures and what is wrong; return the exit status."""
     files = [Path(line) for line in _git("ls-files", "--cached", "--others", "--exclude-standard", "*.py")]
     files = [file for file in files if (ROOT / file).is_file()]
     wrong = [*_full_folders(files), *_unasked_questions(files), *_repeated_names(files)]

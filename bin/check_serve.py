@@ -23,11 +23,16 @@ HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._
 MODELS = tuple(row.name for row in registry.MODELS)
 WRONG = 2
 HUB_SECONDS = 5.0
-SILENT = ("HF_HUB_OFFLINE", "HF_HUB_CACHE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")  # the hub is not asked, or not so
+SILENT = (
+    "HF_HUB_OFFLINE",
+    "HF_HUB_CACHE",
+    "HF_TOKEN",
+    "HUGGING_FACE_HUB_TOKEN",
+)  # the hub is offline, cached, or needs a token
 
 
 def problems(host: str, port: str, model_path: str, models: str = "") -> Iterator[str]:
-    """What is wrong, in a sentence each."""
+    """Yield what is wrong, one sentence each."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -56,7 +61,7 @@ def _checkpoint(name: str) -> Iterator[str]:
 
 
 def _missing(name: str) -> str | None:
-    """Why the hub does not give a checkpoint that was not downloaded before; None where it may, or is not asked."""
+    """Return why the hub does not deliver a checkpoint that is not cached; None where it may, or is not queried."""
     cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     downloaded = cache / "hub" / f"models--{name.replace('/', '--')}"
     if any(os.environ.get(one) for one in SILENT) or downloaded.is_dir() or (cache / "token").exists():

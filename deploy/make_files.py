@@ -1,4 +1,4 @@
-"""Write into the deployment's files what they say of each model: python -m deploy.make_files.
+"""Write the parts of the deployment's files that depend on the models: python -m deploy.make_files.
 
 The lines come from the rows of ``runners/registry.py`` and stand between two comments; the rest of a file is its own.
 """
@@ -17,9 +17,9 @@ from runners.registry import LIST_BYTES, MIB, MODELS, Model
 
 ROOT: Final = Path(__file__).parents[1]
 PROXY_BODY_BYTES: Final = 20 * MIB
-"""Most bytes of a body that nginx takes without a location of its own."""
+"""Bytes of a body that nginx accepts without a separate location."""
 CONTAINER_MEMORY: Final = "2g"
-"""Memory of a container whose service does not say another."""
+"""Memory limit of a container whose service sets none."""
 RULE_WIDTH: Final = 100
 INFER: Final = "/infer"
 _PART: Final = re.compile(
@@ -46,8 +46,8 @@ def made(name: str, text: str) -> str:
 
 
 def _part(indent: str, name: str, lines: Lines) -> str:
-    whole = [f"# made by `make deploy-files`: {name}", *lines, f"# end of {name}"]
-    return "".join(f"{indent}{line}\n" if line else "\n" for line in whole)
+    section = [f"# made by `make deploy-files`: {name}", *lines, f"# end of {name}"]
+    return "".join(f"{indent}{line}\n" if line else "\n" for line in section)
 
 
 def _nginx_ports() -> Lines:
@@ -59,7 +59,7 @@ def _nginx_paths() -> Lines:
 
 
 def _paths(row: Model) -> Lines:
-    """What nginx's map compares a path with, to pass it on to the model."""
+    """Return the pattern with which nginx's map routes a path to the model."""
     if not row.prefixes:
         return [route.path for route in row.routes]
     names = "|".join(prefix.removeprefix("/") for prefix in row.prefixes)
@@ -75,7 +75,7 @@ def _nginx_listen() -> Lines:
 
 
 def _nginx_bodies() -> Lines:
-    """A location for each size of body that is larger than nginx takes anyway."""
+    """Return a location for each body size above nginx's default."""
     paths: dict[int, Lines] = defaultdict(list)
     for row in MODELS:
         for route in row.routes:
@@ -114,7 +114,7 @@ def _prometheus_jobs() -> Lines:
 
 
 def _alert_jobs() -> Lines:
-    """The rule that a model has no replica at all."""
+    """Return the alert rule for a model without a replica."""
     terms = " or ".join(f'absent(up{{job="{row.bento}"}})' for row in MODELS)
     return ["expr: >-", *(f"  {line}" for line in wrap(terms, RULE_WIDTH, break_on_hyphens=False))]
 
@@ -167,7 +167,7 @@ def _variable(row: Model) -> str:
 
 
 def _image(row: Model) -> str:
-    """Its image under the first version that its Bento is built under."""
+    """Return its image under the first version of its Bento."""
     (recipe,) = (recipe for recipe in recipes() if recipe.name == row.bento)
     return f"atelier/{recipe.tags()[0]}"
 

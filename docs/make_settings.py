@@ -30,7 +30,7 @@ WEB_HEAD: Final = "\n## Every server: connections and bodies\n"
 MODELS_HEAD: Final = "\n## Models and the front door\n"
 MANAGEMENT_HEAD: Final = "\n## Management\n"
 UNLISTED: Final = frozenset({"failpoint"})
-"""Settings that are for tests alone."""
+"""Settings that only tests use."""
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def _table(settings: type[BaseSettings]) -> Iterator[str]:
 
 
 def _kind(annotation: Any) -> str:
-    """What may be written: the choices, or the type in words."""
+    """Return the valid values: the choices, or the type in words."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kind(arguments[0])

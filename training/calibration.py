@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 BINS = 15
 FOREIGN_ACCEPTED, OWN_REJECTED = 0.15, 0.05
-"""The shares of scenes that may be accepted though they are none of the four, and rejected though they are one."""
+"""Goals: share of foreign scenes that may be accepted, and share of scenes of the four that may be rejected."""
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:
-    """The one temperature that minimises the cross-entropy (Guo et al., ICML 2017). logits [N, 5], target [N]."""
+    """Return the temperature that minimises the cross-entropy (Guo et al., ICML 2017). logits [N, 5], target [N]."""
     log_temperature = torch.zeros(1, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_temperature], lr=0.2, max_iter=100)
 
@@ -51,7 +51,7 @@ def fit_logistic(logits: Tensor, right: Tensor) -> tuple[float, float]:
 
 
 def fit_threshold(own: Tensor, foreign: Tensor) -> float:
-    """The confidence that keeps the same margin to both goals. own, foreign: confidences [N] of the two kinds."""
+    """Return the confidence with the same margin to both goals. own, foreign: confidences [N] of the two kinds."""
     candidates = torch.linspace(0.01, 0.99, 491)
     rejected = (own[None] < candidates[:, None]).float().mean(dim=1)
     accepted = (foreign[None] >= candidates[:, None]).float().mean(dim=1)
@@ -61,7 +61,7 @@ def fit_threshold(own: Tensor, foreign: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often what is said with a confidence is right: one entry a bin that holds any picture."""
+    """The accuracy by confidence: one entry per bin that holds a picture."""
 
     confidence: tuple[float, ...]
     accuracy: tuple[float, ...]

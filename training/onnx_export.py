@@ -40,7 +40,7 @@ def export(
 
 
 class _Seen(Served):
-    """The served network, which also shows its features, so that they have a name in the graph."""
+    """The served network with its features as a second output, so that they have a name in the graph."""
 
     network: SatelliteNet
 
@@ -68,14 +68,14 @@ def explain(path: Path, facts: Mapping[str, Any]) -> None:
 
 
 def check_equal(module: nn.Module, inputs: Mapping[str, Tensor], path: Path, tolerance: float = TOLERANCE) -> float:
-    """The largest difference between the outputs of module and file. Raises ValueError when it is not small."""
+    """Return the largest difference between the outputs of module and file. Raises ValueError when it is not small."""
     with torch.no_grad():
-        wanted = module.eval()(*inputs.values())
-    wanted = [wanted] if isinstance(wanted, Tensor) else list(wanted)
-    got = OnnxFile(path)(**{name: value.numpy() for name, value in inputs.items()})
-    if [tuple(one.shape) for one in wanted] != [one.shape for one in got]:
+        expected = module.eval()(*inputs.values())
+    expected = [expected] if isinstance(expected, Tensor) else list(expected)
+    outputs = OnnxFile(path)(**{name: value.numpy() for name, value in inputs.items()})
+    if [tuple(one.shape) for one in expected] != [one.shape for one in outputs]:
         raise ValueError(f"{path} gives other shapes")
-    difference = max(float(np.abs(one.numpy() - other).max()) for one, other in zip(wanted, got, strict=True))
-    if not difference <= tolerance:  # NaN is not
+    difference = max(float(np.abs(one.numpy() - other).max()) for one, other in zip(expected, outputs, strict=True))
+    if not difference <= tolerance:  # true for NaN
         raise ValueError(f"{path} computes something else: {difference}")
     return difference

@@ -29,13 +29,13 @@ class Result(BaseModel):
 
 @bentoml.service(name="Computing", workers=1)
 class Computing:
-    """Hashes what it is told."""
+    """Hashes its input."""
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def infer(self, requests: list[Request]) -> list[Result]:
         """A hash of each item."""
-        return [Result(output_data={"hash": _hash(one.input_data)}) for one in requests]
+        return [Result(output_data={"hash": _hash(request.input_data)}) for request in requests]
 
 
-def _hash(told: dict[str, Any]) -> str:
-    return hashlib.pbkdf2_hmac("sha256", repr(told).encode(), b"salt", ROUNDS).hex()
+def _hash(data: dict[str, Any]) -> str:
+    return hashlib.pbkdf2_hmac("sha256", repr(data).encode(), b"salt", ROUNDS).hex()

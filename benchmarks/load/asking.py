@@ -18,7 +18,7 @@ SPARE_SECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class Load:
-    """Who is asked what, by how many, for how long."""
+    """One load: the URL, the bodies, the number of clients and the duration."""
 
     url: str
     files: Sequence[Path]
@@ -30,7 +30,7 @@ class Load:
 
     @property
     def command(self) -> list[str]:
-        """What starts the generator."""
+        """Command line of the generator."""
         command = [sys.executable, "-m", "benchmarks.load.load", self.url, *map(str, self.files)]
         command += ["--clients", str(self.clients), "--seconds", str(self.seconds)]
         command += ["--content-type", self.content_type]
@@ -41,7 +41,7 @@ class Load:
 
 
 def asked(load: Load) -> Outcome:
-    """What the load came to. Raises RuntimeError when the generator itself fails."""
+    """Run a load and return its outcome. Raises RuntimeError when the generator itself fails."""
     longest = LONGEST_WARM_SECONDS + load.seconds + DEADLINE_SECONDS + SPARE_SECONDS
     done = subprocess.run(load.command, cwd=ROOT, capture_output=True, text=True, timeout=longest, check=False)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""A load on one URL: so many callers, each asking again as soon as it is answered, all in this one process.
+"""A load on one URL: clients in one process, each sending again as soon as it has an answer.
 
     python -m benchmarks.load.load http://127.0.0.1:8080/classify --form image --clients 32 --seconds 5 one.jpg two.jpg
 
@@ -36,7 +36,7 @@ BOUNDARY: Final = b"e60f3a3e1c6d4b7f"
 
 
 class Ask(NamedTuple):
-    """What is asked of whom: bytes that are sent as they are, one after the other."""
+    """The requests of a load as raw bytes, sent one after the other, and where to send them."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a load came to; the times are of the requests that ended in the time that counts."""
+    """The outcome of a load; its times are of the requests that ended in the measured period."""
 
     clients: int
     seconds: float
@@ -58,14 +58,14 @@ class Outcome:
     answered: int
     """All good answers, those of the warm-up and the last ones among them."""
     errors: dict[str, int]
-    """How many of each kind in the whole run: a status, "broken", "refused" or "late"."""
+    """Count of each kind of failure in the whole run: a status, "broken", "refused" or "late"."""
     generator_seconds: float
     """Processor time of the generator itself, its start left out."""
 
 
 @dataclass
 class Record:
-    """What was seen so far."""
+    """The results so far."""
 
     times: list[tuple[float, float]] = field(default_factory=list)
     """When each good answer's request began, and when it ended."""
@@ -76,7 +76,7 @@ class Record:
 
 
 class Caller(asyncio.Protocol):
-    """One connection, that asks for ever, and is made anew when it breaks."""
+    """One client connection that sends requests until the end, and reconnects when it breaks."""
 
     def __init__(self, number: int, record: Record, following: Callable[[], bytes]) -> None:
         self._number, self._record, self._following = number, record, following
@@ -137,7 +137,7 @@ class Caller(asyncio.Protocol):
 
 
 async def load(ask: Ask) -> Outcome:
-    """Asks as long as told, and says what came of it."""
+    """Run the load for its duration and return the outcome."""
     before, record = time.process_time(), Record(fresh=set(range(ask.clients)))
     callers: dict[int, Caller] = {}
     bodies = cycle(ask.requests)
@@ -158,7 +158,7 @@ async def load(ask: Ask) -> Outcome:
 async def _calling(
     number: int, ask: Ask, record: Record, callers: dict[int, Caller], following: Callable[[], bytes]
 ) -> None:
-    """Keeps one caller connected while it is to ask."""
+    """Keep one client connected until the end of the load."""
     loop = asyncio.get_running_loop()
     while record.asking:
         try:
@@ -185,7 +185,7 @@ async def _warmed(record: Record) -> float:
     """Returns the time when every caller was answered."""
     began = time.perf_counter()
     await asyncio.sleep(WARM_SECONDS)
-    while record.fresh and time.perf_counter() - began < LONGEST_WARM_SECONDS:  # noqa: ASYNC110 - asked, not told
+    while record.fresh and time.perf_counter() - began < LONGEST_WARM_SECONDS:  # noqa: ASYNC110 - a counter, not an event
         await asyncio.sleep(0.01)
     return time.perf_counter()
 
@@ -206,7 +206,7 @@ def _outcome(ask: Ask, record: Record, start: float, end: float) -> Outcome:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """What so many percent of them are at most; not a number where there are none."""
+    """Return a percentile; NaN where there are no values."""
     return ordered[max(0, ceil(percent / 100 * len(ordered)) - 1)] if ordered else float("nan")
 
 
@@ -262,16 +262,29 @@ def main() -> None:
     parser.add_argument("--form", metavar="FIELD", help="send each file in this field of a multipart form")
     parser.add_argument("--content-type", default="image/jpeg", help="of the files (default: %(default)s)")
     parser.add_argument(
-        "--header", action="append", default=[], metavar="NAME: VALUE", help="one more, of each request"
+        "--header", action="append", default=[], metavar="NAME: VALUE", help="an additional header of each request"
     )
-    told = parser.parse_args()
-    if told.url.hostname is None or told.clients < 1:
-        parser.error("a URL with a host and at least one client are wanted")
+    arguments = parser.parse_args()
+    if arguments.url.hostname is None or arguments.clients < 1:
+        parser.error("give a URL with a host and at least one client")
     requests = [
-        request(told.url, one.read_bytes(), form=told.form, content_type=told.content_type, headers=told.header)
-        for one in told.bodies
+        request(
+            arguments.url,
+            path.read_bytes(),
+            form=arguments.form,
+            content_type=arguments.content_type,
+            headers=arguments.header,
+        )
+        for path in arguments.bodies
     ]
-    ask = Ask(told.url.hostname, told.url.port or 80, requests, told.clients, told.seconds, told.deadline)
+    ask = Ask(
+        arguments.url.hostname,
+        arguments.url.port or 80,
+        requests,
+        arguments.clients,
+        arguments.seconds,
+        arguments.deadline,
+    )
     json.dump(asdict(_run(load(ask))), sys.stdout)
 
 

@@ -26,7 +26,7 @@ ANSWER_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 0.02
 TAIL: Final = 1500
 MARK: Final = "ATELIER_BENCHMARK"
-"""The variable that tells all processes of one server from others, whoever their parent is by now."""
+"""Environment variable that marks all processes of one server, even after their parent has changed."""
 
 
 class NotStarted(Exception):
@@ -35,14 +35,14 @@ class NotStarted(Exception):
 
 @dataclass(frozen=True)
 class Probe:
-    """The request that a server is asked until it answers."""
+    """The request that is repeated until a server answers."""
 
     route: str
     body: bytes
     content_type: str
 
     def status(self, port: int) -> int | None:
-        """That of one answer, or None."""
+        """Return the status of one answer, or None."""
         connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
         try:
             connection.request("POST", self.route, self.body, {"Content-Type": self.content_type})
@@ -69,24 +69,29 @@ class Running:
         return family(self.pid, self.mark)
 
     def cpu_seconds(self) -> float:
-        """What all its processes have used so far, those that have ended and were waited for among them."""
-        return sum(_cpu_seconds(one) for one in self.family())
+        """CPU seconds of all its processes so far, including ended ones that were waited for."""
+        return sum(_cpu_seconds(process) for process in self.family())
 
     def megabytes(self) -> float:
         """Its memory: what is shared between its processes counts once."""
-        return sum(_pss(one) for one in self.family()) / 1e6
+        return sum(_pss(process) for process in self.family()) / 1e6
 
 
 @contextmanager
 def running(contender: Contender, environment: Mapping[str, str], probe: Probe) -> Iterator[Running]:
     """Serves until the block ends; its log goes to the folder ``TMPDIR`` of the environment. Raises NotStarted."""
     port, mark = free_port(), uuid.uuid4().hex
-    told = {**os.environ, **environment, **contender.environment, MARK: mark}
-    log = Path(told["TMPDIR"]) / f"{contender.name}.log"
+    variables = {**os.environ, **environment, **contender.environment, MARK: mark}
+    log = Path(variables["TMPDIR"]) / f"{contender.name}.log"
     began = time.perf_counter()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            contender.started_on(port), cwd=ROOT, env=told, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            contender.started_on(port),
+            cwd=ROOT,
+            env=variables,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         _await_answer(process, port, probe, log)
@@ -106,11 +111,11 @@ def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
-    left = {*known, *family(process.pid, mark)}
-    for one in left:
+    remaining = {*known, *family(process.pid, mark)}
+    for member in remaining:
         with contextlib.suppress(psutil.Error):
-            one.kill()
-    psutil.wait_procs(left, timeout=STOP_SECONDS)
+            member.kill()
+    psutil.wait_procs(remaining, timeout=STOP_SECONDS)
     process.wait(STOP_SECONDS)
 
 
@@ -125,12 +130,12 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def family(pid: int, mark: str) -> list[psutil.Process]:
-    """The process, its descendants, and whoever carries the mark."""
-    found: set[psutil.Process] = {one for one in psutil.process_iter() if _marked(one, mark)}
+    """Return the process, its descendants, and every process with the mark."""
+    members: set[psutil.Process] = {candidate for candidate in psutil.process_iter() if _marked(candidate, mark)}
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
-        found |= {parent, *parent.children(recursive=True)}
-    return list(found)
+        members |= {parent, *parent.children(recursive=True)}
+    return list(members)
 
 
 def _marked(process: psutil.Process, mark: str) -> bool:

@@ -1,4 +1,4 @@
-"""Texts to ask with: ten sentences of news, and one million characters of them."""
+"""Texts for requests: ten sentences of news, and one million characters of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ TOWNS: Final = ("Brest", "Calais", "Dieppe", "Lorient", "Royan", "Saint-Malo", "
 def short() -> list[str]:
     """Texts of ten sentences each, that differ in a name."""
     _heading, body = HARBOUR.read_text().strip().split("\n\n", 1)
-    told = " ".join([*body.split(), *MORE])
-    return [told.replace("of the town", f"of {town}", 1) for town in TOWNS]
+    text = " ".join([*body.split(), *MORE])
+    return [text.replace("of the town", f"of {town}", 1) for town in TOWNS]
 
 
 def long() -> str:

@@ -1,1 +1,1 @@
-"""What is Atelier measured beside? The same networks behind other servers, as their own documentation says."""
+"""What is Atelier compared with? The same networks behind other servers, set up as their documentation says."""

@@ -54,7 +54,7 @@ class Inference(Worker):
 
     def forward(self, data: list[Any]) -> list[dict[str, Any]]:
         """Answers in order."""
-        inputs: list[Tensor] = [torch.from_numpy(one) for one in data]
+        inputs: list[Tensor] = [torch.from_numpy(body) for body in data]
         return self._model(inputs)
 
 

@@ -17,7 +17,7 @@ Task = Literal["classify", "embed"]
 Transform = Callable[[Image.Image], Tensor]
 
 MOST: Final = 32
-"""Pictures in one batch, as many as Atelier takes."""
+"""Pictures in one batch, the same as Atelier's."""
 
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
@@ -25,7 +25,7 @@ LABELS: Final = ("forêt", "mer", "désert", "nuageux")
 
 
 def task() -> Task:
-    """What this process is to do: the environment's ``BENCH_TASK``."""
+    """Return the task of this process, from the variable ``BENCH_TASK``."""
     return "embed" if os.environ.get("BENCH_TASK") == "embed" else "classify"
 
 
@@ -40,7 +40,7 @@ def picture(data: bytes) -> Image.Image:
 
 
 def answers(task: Task, output: Tensor) -> list[dict[str, Any]]:
-    """What is sent back for each row of a network's output."""
+    """Return the response for each row of a network's output."""
     rows = output.float()
     if task == "embed":
         return [{"embedding": row} for row in nn.functional.normalize(rows, dim=1).tolist()]

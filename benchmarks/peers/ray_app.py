@@ -38,7 +38,7 @@ class Pictures:
     @serve.batch(max_batch_size=MOST, batch_wait_timeout_s=WAIT_SECONDS)
     async def infer(self, bodies: list[bytes]) -> list[dict[str, Any]]:
         """Answers in order."""
-        return self._model([self._model.transform(picture(one)) for one in bodies])
+        return self._model([self._model.transform(picture(body)) for body in bodies])
 
     async def __call__(self, request: Request) -> Any:
         """One picture's answer; the request's body is the picture."""
@@ -46,7 +46,7 @@ class Pictures:
 
 
 def main() -> None:
-    """Serves until it is told to end, and ends all of Ray."""
+    """Serve until a signal, then shut Ray down."""
     deployed: Any = Pictures
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         ray.init(num_cpus=REPLICAS, include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, _temp_dir=folder)

@@ -1,4 +1,4 @@
-"""What samples come to: medians and spreads over the rounds, and the ratios that the goals are about."""
+"""Evaluates samples: medians and spreads over the rounds, and the ratios that the goals compare."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Sample:
     contender: str
     task: str
     clients: int
-    """0 of the limit, which has none."""
+    """0 for the limit, which has no clients."""
     round: int
     per_second: float
     p50_ms: float = math.nan
@@ -35,7 +35,7 @@ class Sample:
     generator_ms: float = math.nan
     """Processor time of the load generator for a request."""
     others: float = math.nan
-    """Cores that neither the contender nor the load generator used, but somebody else on this machine."""
+    """Cores that other processes on this machine used."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of the values that are numbers; not a number where there are none."""
-        known = [one for one in values if not math.isnan(one)]
-        if not known:
+        """Evaluate the values that are not NaN; NaN where there are none."""
+        numbers = [number for number in values if not math.isnan(number)]
+        if not numbers:
             return cls(math.nan, math.nan, math.nan)
-        return cls(statistics.median(known), min(known), max(known))
+        return cls(statistics.median(numbers), min(numbers), max(numbers))
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Row:
     megabytes: Spread
     start_seconds: Spread
     errors: int
-    """Of all rounds together."""
+    """Total of all rounds."""
     kinds: str
 
 
@@ -111,7 +111,7 @@ class Goal:
 
 
 def rows(samples: Sequence[Sample]) -> list[Row]:
-    """One for each contender, task and number of clients, in the order in which they were first seen."""
+    """Return a row for each contender, task and number of clients, in order of appearance."""
     groups: dict[tuple[str, str, int], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.task, sample.contender, sample.clients), []).append(sample)
@@ -121,20 +121,20 @@ def rows(samples: Sequence[Sample]) -> list[Row]:
 def _row(group: Sequence[Sample]) -> Row:
     first = group[0]
     names = ("per_second", "p50_ms", "p99_ms", "cpu_ms", "megabytes", "start_seconds")
-    spreads = {name: Spread.of(getattr(one, name) for one in group) for name in names}
-    kinds = ", ".join(dict.fromkeys(one.kinds for one in group if one.kinds))
-    errors = sum(one.errors for one in group)
+    spreads = {name: Spread.of(getattr(sample, name) for sample in group) for name in names}
+    kinds = ", ".join(dict.fromkeys(sample.kinds for sample in group if sample.kinds))
+    errors = sum(sample.errors for sample in group)
     return Row(first.contender, first.task, first.clients, len(group), errors=errors, kinds=kinds, **spreads)
 
 
 def goals(measured: Sequence[Row]) -> list[Goal]:
-    """Each task's goals, with what was measured; one whose contenders are not there is left out."""
+    """Return each task's goals with the measured values; goals without their contenders are left out."""
     return [goal for task in TASKS for goal in _goals(task, measured)]
 
 
 def _goals(task: str, measured: Sequence[Row]) -> list[Goal]:
-    of_task = [one for one in measured if one.task == task]
-    rates = {one.contender: one.per_second.median for one in of_task if one.clients in {0, COMPARED_CLIENTS}}
+    of_task = [row for row in measured if row.task == task]
+    rates = {row.contender: row.per_second.median for row in of_task if row.clients in {0, COMPARED_CLIENTS}}
     if ATELIER not in rates:
         return []
     own = rates[ATELIER]
@@ -145,8 +145,8 @@ def _goals(task: str, measured: Sequence[Row]) -> list[Goal]:
     found = [Goal(task, f"atelier / {name}", own / rates[name], wanted) for name, wanted in compared if name in rates]
     if peers:
         found.insert(2, Goal(task, "atelier / best peer", own / max(peers), 1.2))
-    tail = next(one for one in of_task if one.contender == ATELIER and one.clients == COMPARED_CLIENTS)
-    errors = sum(one.errors for one in of_task if one.contender in OURS)
+    tail = next(row for row in of_task if row.contender == ATELIER and row.clients == COMPARED_CLIENTS)
+    errors = sum(row.errors for row in of_task if row.contender in OURS)
     return [
         *found,
         Goal(task, "p99 / p50", tail.p99_ms.median / tail.p50_ms.median, 2.5, at_most=True),

@@ -1,4 +1,4 @@
-"""Who is measured: how each server is started, where it is asked, and in what shape it wants a picture."""
+"""The contenders: how each server is started, its URL, and the format in which it takes a picture."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Contender:
     command: tuple[str, ...]
     """``{port}`` stands for the port."""
     form: str | None = None
-    """The field of a multipart form that a picture is sent in; without one it is the request's body."""
+    """Multipart form field of the picture; None sends it as the request's body."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def started_on(self, port: int) -> list[str]:
@@ -56,7 +56,7 @@ def _bentoml(service: str) -> tuple[str, ...]:
 
 
 def _pictures(task: str) -> tuple[Contender, ...]:
-    route, told = f"/{task}", {"BENCH_TASK": task}
+    route, variables = f"/{task}", {"BENCH_TASK": task}
     alone = {CLASSIFY: "service:Satellite", EMBED: "service:Embedding"}[task]
     return (
         Contender(ATELIER, task, route, _bentoml(alone), "image"),
@@ -67,17 +67,17 @@ def _pictures(task: str) -> tuple[Contender, ...]:
             route,
             _python("uvicorn", "benchmarks.peers.fastapi_app:app", "--port", PORT),
             "image",
-            told,
+            variables,
         ),
-        Contender("litserve", task, route, _python("benchmarks.peers.litserve_app", PORT), "image", told),
-        Contender("rayserve", task, route, _python("benchmarks.peers.ray_app", PORT), None, told | RAY),
+        Contender("litserve", task, route, _python("benchmarks.peers.litserve_app", PORT), "image", variables),
+        Contender("rayserve", task, route, _python("benchmarks.peers.ray_app", PORT), None, variables | RAY),
         Contender(
             "mosec",
             task,
             route,
             _python("benchmarks.peers.mosec_app", "--address", "127.0.0.1", "--port", PORT, "--timeout", "60000"),
             None,
-            told,
+            variables,
         ),
     )
 

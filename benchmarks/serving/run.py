@@ -1,6 +1,6 @@
 """Atelier beside other servers of the same networks, on this machine, in one run: python -m benchmarks.serving.
 
-Each contender is started in turn, asked by 1, 8, 32 and 128 callers, and ended; then the next round begins, in another
+Each contender is started in turn, called by 1, 8, 32 and 128 clients and stopped; then the next round begins in another
 order, and by 32 callers alone, which is what the goals compare. What is shown are medians over the rounds. CPU and
 memory are those of a contender's processes; the load generator has a process of its own, which is not counted, and
 shares the machine's cores. Nothing is downloaded.
@@ -35,33 +35,33 @@ from benchmarks.serving.rounds import Plan, Results, Rounds
 
 OUT: Final = Path("build/bench")
 WIDTH: Final = 170
-"""Characters of a line where there is no terminal."""
+"""Characters of a line without a terminal."""
 CALLS: Final = 200
 REPLICA_SECONDS: Final = 3.0
 """At least, of each load on replicas."""
 MOST_CLIENTS: Final = 1000
 QUIET_CORES: Final = 0.15
-"""Cores that others may use before the figures are said to be worth less."""
+"""Cores used by other processes above which a warning is printed."""
 FURTHER: Final = 0.6
-"""How long a further round takes of the first one's time, at most: it asks less."""
+"""Duration of a further round as a share of the first one's, at most: it sends fewer requests."""
 INTERRUPTED: Final = 130
 
 
 def main() -> None:
-    """The command line; exits with the status that the top of this file tells."""
-    told = _arguments()
+    """Run the command line; the exit status is described at the top of this file."""
+    arguments = _arguments()
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH, no_color=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: with no process left
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops all processes, as Ctrl-C does
     results = Results()
     try:
-        _measure(told, console, results)
-        found = _told(results, console)
-        extra = _management(console, told.seconds) if told.management else {}
+        _measure(arguments, console, results)
+        goals = _told(results, console)
+        extra = _management(console, arguments.seconds) if arguments.management else {}
     except KeyboardInterrupt:
-        console.print("interrupted; every server is ended")
+        console.print("interrupted; every server is stopped")
         _told(results, console)
         raise SystemExit(INTERRUPTED) from None
-    _write(told.out, results, found, extra, console)
+    _write(arguments.out, results, goals, extra, console)
     complete = results.samples and not results.failures and "failure" not in extra
     raise SystemExit(0 if complete else 1)
 
@@ -70,20 +70,26 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=_positive, default=3, help="at most so many (default: %(default)s)")
+    parser.add_argument("--rounds", type=_positive, default=3, help="maximum number of rounds (default: %(default)s)")
     parser.add_argument(
-        "--minutes", type=float, default=12.5, help="begin no further round that would end after (default: %(default)s)"
+        "--minutes", type=float, default=12.5, help="start no further round that would end later (default: %(default)s)"
     )
-    parser.add_argument("--seconds", type=float, default=1.5, help="that count, of each load (default: %(default)s)")
-    parser.add_argument("--clients", type=_positive, nargs="+", default=[1, 8, 32, 128], metavar="N", help="at once")
-    parser.add_argument("--only", nargs="+", choices=contenders.NAMES, metavar="CONTENDER", help="of: %(choices)s")
+    parser.add_argument(
+        "--seconds", type=float, default=1.5, help="measured duration of each load (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--clients", type=_positive, nargs="+", default=[1, 8, 32, 128], metavar="N", help="concurrent clients"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=contenders.NAMES, metavar="CONTENDER", help="measure only these: %(choices)s"
+    )
     parser.add_argument("--tasks", nargs="+", choices=contenders.TASKS, default=contenders.TASKS, metavar="TASK")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of results.json and results.png (%(default)s)")
-    parser.add_argument("--no-management", dest="management", action="store_false", help="leave the gateway out")
-    told = parser.parse_args()
-    if told.seconds <= 0 or max(told.clients) > MOST_CLIENTS:
+    parser.add_argument("--no-management", dest="management", action="store_false", help="do not measure the gateway")
+    arguments = parser.parse_args()
+    if arguments.seconds <= 0 or max(arguments.clients) > MOST_CLIENTS:
         parser.error(f"seconds above 0 and at most {MOST_CLIENTS} clients are wanted")
-    return told
+    return arguments
 
 
 def _positive(text: str) -> int:
@@ -93,16 +99,18 @@ def _positive(text: str) -> int:
     return number
 
 
-def _measure(told: argparse.Namespace, console: Console, results: Results) -> None:
-    """Round after round, as far as the minutes reach."""
-    plan = Plan(tuple(told.tasks), tuple(told.only or contenders.NAMES), tuple(told.clients), told.seconds)
+def _measure(arguments: argparse.Namespace, console: Console, results: Results) -> None:
+    """Run rounds until the minutes are used up."""
+    plan = Plan(
+        tuple(arguments.tasks), tuple(arguments.only or contenders.NAMES), tuple(arguments.clients), arguments.seconds
+    )
     console.print(machine.told(), highlight=False)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         tempfile.TemporaryDirectory(prefix="at-bench-") as folder,
         Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress,
     ):
-        bar = progress.add_task("making models and pictures", total=plan.steps * told.rounds)
+        bar = progress.add_task("making models and pictures", total=plan.steps * arguments.rounds)
 
         def tell(what: str) -> None:
             progress.update(bar, advance=1, description=what)
@@ -111,11 +119,11 @@ def _measure(told: argparse.Namespace, console: Console, results: Results) -> No
 
         rounds = Rounds(plan, Path(folder), results, tell)
         began = time.monotonic()
-        for number in range(told.rounds):
+        for number in range(arguments.rounds):
             at = time.monotonic()
             rounds.run(number)
             took = time.monotonic() - at
-            if time.monotonic() + (took if number else FURTHER * took) > began + 60 * told.minutes:
+            if time.monotonic() + (took if number else FURTHER * took) > began + 60 * arguments.minutes:
                 break
 
 
@@ -135,7 +143,7 @@ def _told(results: Results, console: Console) -> list[Goal]:
 
 
 def _management(console: Console, seconds: float) -> dict[str, object]:
-    """The gateway's part; without it, and why, when it fails."""
+    """Measure the gateway; print why and return nothing when that fails."""
     try:
         direct, through = management.overhead(CALLS)
         found = replicas.grown(max(seconds, REPLICA_SECONDS))

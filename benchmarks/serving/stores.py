@@ -1,4 +1,4 @@
-"""A model store of the benchmark's own, made offline: python -m benchmarks.serving.stores FOLDER.
+"""Creates a separate model store for the benchmark, offline: python -m benchmarks.serving.stores FOLDER.
 
 It has the shipped models and, as the network that embeds, a ResNet18 for pictures of 224 pixels with random weights:
 the same that the peers serve. What a network computes costs the same whatever its weights are.
@@ -14,8 +14,8 @@ from pathlib import Path
 
 
 def embedding_store(folder: Path) -> Path:
-    """Makes a BentoML home in the folder and returns it. Raises CalledProcessError."""
-    # BentoML reads its home once, when it is imported: a process of its own.
+    """Create a BentoML home in the folder and return it. Raises CalledProcessError."""
+    # BentoML reads its home once, on import, so this needs a process of its own.
     environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
     command = [sys.executable, "-m", "benchmarks.serving.stores", str(folder)]
     subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, check=True, capture_output=True)
@@ -23,7 +23,7 @@ def embedding_store(folder: Path) -> Path:
 
 
 def linked(store: Path, folder: Path) -> Path:
-    """A home with the same models: a second server on one home deletes the first one's metrics."""
+    """Copy a home: a second server on the same home would delete the first one's metrics."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "models").symlink_to(store / "models")
     return folder

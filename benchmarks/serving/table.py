@@ -1,4 +1,4 @@
-"""The tables of the benchmark, for people."""
+"""The benchmark's tables for the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.serving.comparing import COMPARED_CLIENTS, Failure, Goal, Row, S
 
 
 def show_rows(console: Console, rows: Sequence[Row], failures: Sequence[Failure]) -> None:
-    """What was measured of each contender, and why nothing was of some."""
+    """Print the figures of each contender, and the reasons for missing ones."""
     table = Table(title="medians of the rounds, least and most in brackets", title_justify="left")
     table.add_column("task")
     table.add_column("contender")
@@ -33,7 +33,7 @@ def show_rows(console: Console, rows: Sequence[Row], failures: Sequence[Failure]
 
 
 def show_goals(console: Console, goals: Sequence[Goal]) -> None:
-    """The ratios, what they should be, and whether they are."""
+    """Print the ratios, their goals, and whether they are met."""
     if not goals:
         return
     table = Table(title=f"goals, at {COMPARED_CLIENTS} clients; errors at any number of them", title_justify="left")
@@ -48,7 +48,7 @@ def show_goals(console: Console, goals: Sequence[Goal]) -> None:
 
 
 def show_figures(console: Console, title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """A small table of whatever."""
+    """Print a small table."""
     table = Table(title=title, title_justify="left")
     for heading in headings:
         table.add_column(heading, justify="right")

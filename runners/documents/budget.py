@@ -1,7 +1,7 @@
 """How much computing may one document take? The reading process sets the limit, and the kernel ends what passes it.
 
 A parser in C holds the interpreter for as long as it likes, so no check in Python would do. Signal XCPU ends the
-process at once, wherever it is; the server sees by it what the document died of.
+process at once, wherever it is; the server learns the cause of death from it.
 """
 
 from __future__ import annotations
@@ -14,44 +14,44 @@ from contextlib import contextmanager
 from typing import Final
 
 DOCUMENT_SECONDS: Final = 10.0
-"""Seconds of computing that any document may take."""
+"""CPU seconds that any document may take."""
 MIB_SECONDS: Final = 2.0
-"""Seconds more for each MiB of its file."""
+"""Additional CPU seconds for each MiB of the file."""
 PAGE_SECONDS: Final = 0.5
-"""Seconds more for each page that was looked at; one of dense text takes a hundredth of it."""
+"""Additional CPU seconds for each page that was read; a page of dense text takes a hundredth of it."""
 PICTURE_SECONDS: Final = 1.0
-"""Seconds more for each page of which a picture was made: large scans take half of it."""
+"""Additional CPU seconds for each page that was rendered as a picture: large scans take half of it."""
 RECOGNITION_SECONDS: Final = 30.0
-"""Seconds that reading one picture may take, which count for nothing else; a page of a newspaper takes two."""
+"""CPU seconds that OCR of one picture may take, apart from the document's; a page of a newspaper takes two."""
 
 MIB: Final = 1024 * 1024
 
 
 class Budget:
-    """The computing that is left of what the document that is being read may take."""
+    """The CPU time that is left for the document that is being read."""
 
     def __init__(self) -> None:
-        self._end = math.inf  # in seconds that the process has computed
+        self._end = math.inf  # in CPU seconds of this process
 
     def begin(self, size: int) -> None:
-        """Another document, of ``size`` bytes, is read from now on."""
+        """Start the budget of a document of ``size`` bytes."""
         self._end = time.process_time() + DOCUMENT_SECONDS + MIB_SECONDS * size / MIB
         _limit(self._end)
 
     def more(self, seconds: float) -> None:
-        """The document may take so much more."""
+        """Add CPU seconds to the document's budget."""
         if self._end < math.inf:
             self._end += seconds
             _limit(self._end)
 
     def finish(self) -> None:
-        """No document is read any more."""
+        """Lift the limit: no document is being read."""
         self._end = math.inf
         _limit(self._end)
 
     @contextmanager
     def picture(self) -> Iterator[None]:
-        """What is computed in here is not the document's: reading a picture takes what it takes, up to a limit."""
+        """Give OCR of a picture a limit of its own, and do not count it against the document."""
         begun = time.process_time()
         if self._end < math.inf:
             _limit(begun + RECOGNITION_SECONDS)
@@ -70,13 +70,13 @@ def current() -> Budget:
 
 
 def page() -> None:
-    """Called by readers of documents with pages when one was looked at: more pages may take more computing."""
+    """Add a page's share to the budget; readers call it for every page that they read."""
     _of_this_process.more(PAGE_SECONDS)
 
 
 def _limit(end: float) -> None:
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    wanted = resource.RLIM_INFINITY if end == math.inf else math.ceil(end)
-    if hard != resource.RLIM_INFINITY and (wanted == resource.RLIM_INFINITY or wanted > hard):
-        wanted = hard
-    resource.setrlimit(resource.RLIMIT_CPU, (wanted, hard))
+    soft = resource.RLIM_INFINITY if end == math.inf else math.ceil(end)
+    if hard != resource.RLIM_INFINITY and (soft == resource.RLIM_INFINITY or soft > hard):
+        soft = hard
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))

@@ -1,4 +1,4 @@
-"""What a document is once it is read, and how large one may be."""
+"""The result of reading a document, and the limits on its size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOO_LONG: Final = f"a document may have {MAX_CHARACTERS:,} characters at most"
 class Document:
     """The text of a document in reading order; ``pages`` is 1 where its format has none.
 
-    Where pictures were asked for instead of OCR, pages without a text layer are ``images``: PNG, in order.
+    Where the request wants pictures instead of OCR, ``images`` are the pages without a text layer: PNG, in order.
     """
 
     text: str

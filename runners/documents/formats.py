@@ -1,4 +1,4 @@
-"""What is it? A file's bytes decide; its name is asked only which of the kinds of text a text is."""
+"""Which format is a document in? Its bytes decide; its name only tells kinds of text apart."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCKED: Final = "the document is encrypted: remove its password, and send it aga
 
 
 class Kind(Enum):
-    """What a document is read as."""
+    """The formats that have a reader."""
 
     PDF = "pages of text, of pictures, or of both"
     DOCX = "a zip of XML with a Word document in it"
@@ -41,8 +41,8 @@ CONTENT_TYPES: Final = b"[content_types].xml"
 OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
 
-# RTF, PostScript and friends are text that means nothing to a reader; the others have signatures that text may begin
-# with, or that are long enough to be named: what else is binary is seen by its control characters.
+# RTF and PostScript are text that means nothing to a reader; the other formats have a signature that plain text could
+# begin with, or a long one. Any other binary file is recognized by its control characters.
 OTHERS: Final = re.compile(
     rb"\{\\rtf|%!PS|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!\x1a|\x7fELF|MZ.\0|\xca\xfe\xba\xbe|\0asm"
     rb"|OggS\0|ID3[\2-\4]\0|fLaC\0|RIFF....(WAVE|AVI )|SQLite format 3\0|.{4}ftyp|II\+\0|MM\0\+|\xff\x0a|\0\0\0\x0cJXL",
@@ -54,17 +54,17 @@ CONTAINERS: Final = {
     "a web archive (WARC)": re.compile(r"WARC/\d"),
     "an encrypted message (PGP)": re.compile(r"-----BEGIN PGP MESSAGE-----"),
 }
-"""What holds texts of others, by the names that a refusal gives them."""
+"""Formats that contain other texts, by the names in the error message."""
 SPACE_OR_BOM: Final = b"\xef\xbb\xbf \t\r\n\f"
 
 PAGES: Final = (".html", ".htm", ".xhtml")
-"""Ends of the names of pages."""
+"""File name extensions of web pages."""
 XHTML: Final = re.compile(r"<\w{1,40}\s[^<>]{0,2000}?xmlns=[\"']http://www\.w3\.org/1999/xhtml[\"']")
-"""A root element of the language of pages, whatever its name."""
+"""A root element in the XHTML namespace, whatever its name."""
 
 BEGINNING: Final = 10_000
-"""Characters in which a page or a drawing must have begun."""
-# One at a time: a repetition of these in one pattern takes time that doubles with each of them.
+"""Characters within which a page or a drawing must begin."""
+# Matched one at a time: repeating these in one pattern takes time exponential in their number.
 DECLARATION: Final = re.compile(r"\s*(?:<\?[^>]{0,1000}\?>|<!--.{0,5000}?-->)", re.DOTALL)
 SVG: Final = re.compile(r"<(?:!DOCTYPE\s+)?svg\b", re.IGNORECASE)
 TAGS: Final = (
@@ -83,11 +83,11 @@ FRAGMENT: Final = re.compile(
 )
 LEAST_TAGS: Final = 3
 MOST_BETWEEN: Final = 400
-"""Characters for each tag of a text that is a part of a page."""
+"""Characters per tag in a fragment of a page."""
 
 
 def of_bytes(data: bytes) -> Kind | None:
-    """None where only text is left. Raises InvalidDocument and UnsupportedMediaType."""
+    """Return the format, or None for any kind of text. Raises InvalidDocument and UnsupportedMediaType."""
     if not data:
         raise InvalidDocument(EMPTY)
     if _is_pdf(data):
@@ -106,7 +106,7 @@ def of_bytes(data: bytes) -> Kind | None:
 
 
 def of_text(text: str, filename: str) -> Kind:
-    """Raises UnsupportedMediaType for a drawing."""
+    """Return which kind of text this is. Raises UnsupportedMediaType for a drawing or a container."""
     name, start = filename.lower(), _after_declarations(text[:BEGINNING])
     if SVG.match(start):
         raise UnsupportedMediaType(ACCEPTED)
@@ -125,27 +125,27 @@ def of_text(text: str, filename: str) -> Kind:
 
 
 def _is_fragment(start: str) -> bool:
-    """Whether a text that begins with words goes on like a part of a page."""
+    """Whether a text that begins with words continues like a part of a page."""
     tags = FRAGMENT.findall(start)
     return len(tags) >= LEAST_TAGS and len(start) <= MOST_BETWEEN * len(tags) and any(map(any, tags))
 
 
 def _after_declarations(text: str) -> str:
-    """The text from where XML's declarations and comments end."""
+    """Return the text after XML's declarations and comments."""
     position = 0
-    while found := DECLARATION.match(text, position):
-        position = found.end()
+    while declaration := DECLARATION.match(text, position):
+        position = declaration.end()
     return text[position:].lstrip()
 
 
 def _is_pdf(data: bytes) -> bool:
-    """Whether there is a header at the start, or after bytes that some mail programs put there: never in a text."""
-    found = re.search(rb"%PDF-\d", data[:1024])
-    if not found:
+    """Whether a PDF header starts the file, or follows bytes that some mail programs prepend: never within text."""
+    header = re.search(rb"%PDF-\d", data[:1024])
+    if not header:
         return False
-    return not data[: found.start()].strip(SPACE_OR_BOM) or b"%%EOF" in data[-2048:]
+    return not data[: header.start()].strip(SPACE_OR_BOM) or b"%%EOF" in data[-2048:]
 
 
 def _holds_word(data: bytes) -> bool:
-    """True for a damaged one too, of which the directory may be missing."""
+    """Whether the zip is a Word document; true for a damaged one as well, whose directory may be missing."""
     return bool(WORD_PART.search(data)) and CONTENT_TYPES in data.lower()

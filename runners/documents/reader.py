@@ -1,4 +1,4 @@
-"""Bytes to a document: the one way in, whatever they are."""
+"""Bytes to a document: the entry point for every format."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from runners.errors import InvalidDocument, NoText, UnsupportedMediaType
 from runners.images import files
 
 EMBEDDED: Final = re.compile(r"(data:image/[\w.+-]{1,40};base64,)[A-Za-z0-9+/=]+")
-"""The bytes of a picture in Markdown, which are no text."""
+"""A picture embedded in Markdown, whose bytes are not text."""
 MOST_LINES: Final = 50_000
-"""More lines than a book has: Markdown of two characters a line costs ten times what prose does."""
+"""Lines up to which Markdown is parsed, more than a book has: two characters a line cost ten times what prose does."""
 
 NOTHING_WRITTEN: Final = "no text was found in the document"
 
 
 def read(data: bytes, filename: str, pages: PageReader, *, pictures_only: bool = False) -> Document:
-    """The document, with text or with pictures of pages in it; ``pages`` reads those that have no text of their own.
+    """Read a document; ``pages`` reads pages that have no text of their own, or keeps them as pictures.
 
-    ``filename`` tells Markdown and HTML from text, and nothing else. Blocks for as long as it takes, and may hang or
-    crash in a parser: to be called in a process of its own. Raises InvalidDocument, InvalidImage, PayloadTooLarge,
+    ``filename`` only tells Markdown and HTML from text. A parser may hang or crash, so call it in a process of its
+    own. Raises InvalidDocument, InvalidImage, PayloadTooLarge,
     UnsupportedMediaType, NoText, and what ``pages`` raises.
     """
     kind = formats.of_bytes(data)
@@ -39,16 +39,16 @@ def read(data: bytes, filename: str, pages: PageReader, *, pictures_only: bool =
     if kind in {Kind.PDF, Kind.PICTURE, Kind.DOCX}:
         module = {Kind.PDF: pdf, Kind.PICTURE: pictures, Kind.DOCX: docx}[kind]
         return _with_pages(_cleaned(module.read(data, pages)), pages)
-    found = _cleaned(mail.read(data) if kind is Kind.MAIL else _text(data, filename))
-    if not found.text:
+    document = _cleaned(mail.read(data) if kind is Kind.MAIL else _text(data, filename))
+    if not document.text:
         raise InvalidDocument(formats.EMPTY)
-    return found
+    return document
 
 
 def _text(data: bytes, filename: str) -> Document:
     text = plain.decode(data, html.declared(data))
     kind = formats.of_text(text, filename)
-    if kind is Kind.HTML:  # most of a page may be tags and pictures: what counts is the text that is left of it
+    if kind is Kind.HTML:  # most of a page may be tags and pictures: only the length of its text counts
         return html.read(text)
     if kind is Kind.XML:
         return xml_text.read(text, formats.ACCEPTED)
@@ -57,13 +57,13 @@ def _text(data: bytes, filename: str) -> Document:
 
 
 def _markdown(source: str) -> Document:
-    """Its length is judged before it is parsed, without the pictures in it; what is all lines is read as it stands."""
+    """Check the length without embedded pictures, then parse; a text of too many lines is read as plain text."""
     text = letters.joined(plain.check_length(EMBEDDED.sub(r"\1", source)))
     return markdown.read(text) if text.count("\n") <= MOST_LINES else Document(text, 1)
 
 
 def _cleaned(document: Document) -> Document:
-    """Parsers make characters of references and codes, among them those that no text may have."""
+    """Clean what parsers decode from references and codes, which may be characters that text must not contain."""
     text = plain.check_length(letters.composed(plain.clean(document.text)).strip())
     title = letters.composed(plain.clean(document.title or "")).strip()
     return replace(document, text=text, title=title or None)

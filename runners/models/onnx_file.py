@@ -1,4 +1,4 @@
-"""An ONNX file that explains itself: its graph, run by ONNX Runtime, and the facts in its metadata."""
+"""An ONNX file: its graph, run by ONNX Runtime, and the facts in its metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class OnnxFile:
-    """A loaded model. Raises OSError when there is no such file, KeyError when it explains nothing."""
+    """A loaded model. Raises OSError when there is no such file, KeyError when it has no facts."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         if not path.is_file():
@@ -30,10 +30,10 @@ class OnnxFile:
         self.facts: dict[str, Any] = json.loads(self._session.get_modelmeta().custom_metadata_map[FACTS])
 
     def __call__(self, **inputs: Array) -> list[Array]:
-        """The graph's outputs for inputs by name."""
+        """Run the graph on inputs by name and return its outputs."""
         return [np.asarray(output) for output in self._session.run(None, inputs)]
 
 
 def read_facts(path: Path) -> dict[str, Any]:
-    """The facts alone. Raises OSError and KeyError like ``OnnxFile``."""
+    """Return only the facts. Raises OSError and KeyError like ``OnnxFile``."""
     return OnnxFile(path).facts

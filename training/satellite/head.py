@@ -1,4 +1,4 @@
-"""The last step of the recipe: the served head, fitted anew on the frozen trunk over pictures as users send them.
+"""The last step of the recipe: refits the served head on the frozen trunk with pictures as users send them.
 
 The trunk learns best from views far from the tiles, its classifier from pictures like those it will judge (Kang et al.,
 "Decoupling Representation and Classifier", ICLR 2020): the tiles as they are, rescaled, recompressed, and under clouds.
@@ -44,8 +44,8 @@ def refit(network: SatelliteNet, sets: list[Tiles], seed: int) -> None:
     _fit(network, features, seen.truth)
 
 
-def _plain(one: Tiles) -> Scenes:
-    return Scenes([measures.picture(tile) for tile in one.pixels], one.cover)
+def _plain(tiles: Tiles) -> Scenes:
+    return Scenes([measures.picture(tile) for tile in tiles.pixels], tiles.cover)
 
 
 def _changed(one: Tiles) -> Scenes:

@@ -59,11 +59,11 @@ class Scenes:
         return Scenes(self.pictures + other.pictures, torch.cat([self.truth, other.truth]))
 
     def of(self, rows: Tensor) -> Scenes:
-        """The scenes where the mask ``rows`` holds."""
+        """Return the scenes where the mask ``rows`` is true."""
         return Scenes([self.pictures[row] for row in rows.nonzero().flatten().tolist()], self.truth[rows])
 
     def changed(self, change: Change) -> Scenes:
-        """The same scenes, each picture changed."""
+        """Return the same scenes with each picture changed."""
         return Scenes([change(picture) for picture in self.pictures], self.truth)
 
 
@@ -114,7 +114,7 @@ def recompressed(quality: int) -> Change:
 
 
 def outputs(network: Engine, transform: EvalTransform, pictures: Sequence[Image.Image], what: str) -> Tensor:
-    """What the network says of each picture, [N, outputs]."""
+    """Return the network's outputs for each picture, [N, outputs]."""
     rows = range(0, len(pictures), BATCH)
     return torch.cat(
         [
@@ -125,13 +125,13 @@ def outputs(network: Engine, transform: EvalTransform, pictures: Sequence[Image.
 
 
 def right_by_cover(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
-    """How often the best of the four covers is the right one, for each cover."""
+    """Return the accuracy among the four covers, for each cover."""
     best = probabilities[:, :UNKNOWN].argmax(dim=1)
     return {name: float((best[truth == index] == index).float().mean()) for index, name in enumerate(CLASSES)}
 
 
 def robustness(network: Engine, transform: EvalTransform, own: Scenes) -> dict[str, dict[str, float]]:
-    """The four covers' figures after rescaling and recompressing."""
+    """Return the four covers' figures after rescaling and recompressing."""
     changes = {f"{side} px": rescaled(side) for side in SIDES} | {f"JPEG {q}": recompressed(q) for q in QUALITIES}
     return {
         name: right_by_cover(outputs(network, transform, own.changed(change).pictures, name), own.truth)
@@ -140,7 +140,7 @@ def robustness(network: Engine, transform: EvalTransform, own: Scenes) -> dict[s
 
 
 def nearest_neighbours(file: Path, data: Path, split: str) -> float:
-    """How often 20 nearest EuroSAT training tiles (cosine) name the class of a tile of the split."""
+    """Return how often the 20 nearest EuroSAT training tiles (cosine) predict the class of a tile of the split."""
     with tempfile.TemporaryDirectory() as folder:
         trunk = Path(folder) / "trunk.onnx"
         graphs.trunk(file, trunk, graphs.read(file).facts)
@@ -155,7 +155,7 @@ def nearest_neighbours(file: Path, data: Path, split: str) -> float:
 
 
 def rejected_of(file: Path, folder: Path) -> float:
-    """How often a picture of the folder is rejected, as it should be."""
+    """Return the share of the folder's pictures that are rejected, as they should be."""
     pictures = [decode.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
     network, transform = _served(file)
     probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
@@ -198,7 +198,7 @@ def measure(file: Path, data: Path, split: str, out: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line at the top of this file."""
     parser = argparse.ArgumentParser(
         prog="python -m training.satellite.measures",
         description=__doc__,

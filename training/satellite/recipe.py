@@ -69,7 +69,7 @@ class TrainingNet(nn.Module):
 
 @dataclass(frozen=True)
 class Data:
-    """The two training sets, and where batches of them are augmented."""
+    """The two training sets, and the device on which batches are augmented."""
 
     eurosat: Tiles
     aid: Tiles
@@ -84,7 +84,7 @@ class Data:
 
 @dataclass(frozen=True)
 class View:
-    """How an epoch's pictures are shown: ``side`` pixels wide, augmented with ``strength``."""
+    """An epoch's pictures: ``side`` pixels wide, augmented with ``strength``."""
 
     side: int
     strength: float

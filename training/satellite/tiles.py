@@ -37,7 +37,7 @@ class Tiles:
         return len(self.pixels)
 
     def counts(self) -> dict[str, int]:
-        """How many tiles each class has."""
+        """Return the number of tiles of each class."""
         return {name: int((self.fine == index).sum()) for index, name in enumerate(self.names)}
 
 
@@ -67,7 +67,7 @@ def read(root: Path, source: str, split: str) -> Tiles:
 
 
 def count(root: Path, source: str, split: str) -> dict[str, int]:
-    """How many tiles each class folder holds, without reading them."""
+    """Count the tiles of each class folder, without reading them."""
     folder = root / source / split
     return {entry.name: len(list(entry.iterdir())) for entry in sorted(folder.iterdir()) if entry.is_dir()}
 

@@ -62,7 +62,7 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.satellite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

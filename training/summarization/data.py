@@ -19,7 +19,7 @@ HELD_OUT = 3  # every third English article is measured on, the others are train
 
 @dataclass(frozen=True)
 class Example:
-    """An article and how somebody summarized it."""
+    """An article and its reference summary."""
 
     text: str
     summary: str
@@ -35,7 +35,7 @@ def french(data: Path, part: Part) -> list[Example]:
 def english(data: Path, part: Part) -> list[Example]:
     """Two thirds of the BBC's articles, or the third that is never trained on. Raises as ``french`` does."""
     examples = _read(data / "en_extractive.jsonl", "en")
-    return [one for place, one in enumerate(examples) if (place % HELD_OUT == HELD_OUT - 1) == (part == "measured")]
+    return [row for place, row in enumerate(examples) if (place % HELD_OUT == HELD_OUT - 1) == (part == "measured")]
 
 
 def _read(path: Path, language: str) -> list[Example]:

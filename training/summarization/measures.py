@@ -52,12 +52,12 @@ def figures_of(said: Sequence[str], examples: Sequence[Example]) -> Figures:
 
 
 def first(article: Article, count: int) -> str:
-    """The first sentences."""
+    """Return the first sentences."""
     return " ".join(article.sentences[:count])
 
 
 def lexrank(article: Article, count: int) -> str:
-    """The most central sentences (Erkan and Radev, "LexRank", JAIR 2004), in their order."""
+    """Return the most central sentences (Erkan and Radev, "LexRank", JAIR 2004), in order."""
     vectorizer = TfidfVectorizer(token_pattern=r"\w+")  # noqa: S106 - no password
     vectors = vectorizer.fit_transform(article.sentences)
     joined = ((vectors @ vectors.T).toarray() >= SIMILAR).astype(float)
@@ -70,7 +70,7 @@ def lexrank(article: Article, count: int) -> str:
 
 
 def compared(engine: Extractive, examples: list[Example], count: int, *, titles: bool) -> dict[str, Figures]:
-    """The engine, without titles and with them where there are any, beside ``count`` sentences of each baseline."""
+    """Compare the engine, without and with titles, with ``count`` sentences of each baseline."""
     articles = [article_of(Task(one.text, LIMIT, 0, one.language)) for one in examples]
     baselines: dict[str, Callable[[Article, int], str]] = {f"first {count} sentences": first, "LexRank": lexrank}
     found = {
@@ -89,7 +89,7 @@ def _summaries(engine: Extractive, examples: list[Example], *, titles: bool) -> 
 
 
 def cost(engine: Extractive, examples: list[Example]) -> dict[str, float]:
-    """Seconds, and by how many MB the peak memory grows, for one megabyte of text; asked before all else."""
+    """Return seconds, and the growth of peak memory in MB, for one megabyte of text; must be measured first."""
     text = " ".join(one.text for one in examples)
     text = (text * (1 + MEGABYTE // len(text)))[:MEGABYTE]
     engine.summarize([Task("Un mot. " * 50, LIMIT, 0, "fr")])
@@ -120,10 +120,10 @@ def draw(figures: dict[str, dict[str, Figures]], path: Path) -> None:
 
 
 def measure(stored: ranker.RankerWeights, data: Path, out: Path) -> dict[str, Any]:
-    """What a ranker's summaries are worth; the picture goes to ``out``."""
+    """Measure a ranker's summaries; the plot is written to ``out``."""
     engine = Extractive(stored, "summarization")
     french, english = summary_data.french(data, "measured"), summary_data.english(data, "measured")
-    # No English abstracts are at hand: how English is summarized is measured on what is nearest to them.
+    # There are no English abstracts here: the nearest corpus measures English.
     long = [replace(one, language="en") for one in french if len(one.summary.split()) >= LONG]
     sets = {
         "French: OrangeSum's validation part": (french, 2, True),
@@ -144,7 +144,7 @@ def measure(stored: ranker.RankerWeights, data: Path, out: Path) -> dict[str, An
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures for reading."""
+    """Return the figures as a table."""
     lines = []
     for corpus, found in figures["rouge"].items():
         lines += ["", corpus, f"{'':28}" + "".join(f"{name:>9}" for name in (*NAMES, "words"))]
@@ -153,7 +153,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line at the top of this file."""
     parser = argparse.ArgumentParser(
         prog="python -m training.summarization.measures",
         description=__doc__,
@@ -167,7 +167,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         stored = ranker.read(arguments.weights)
-        # First, while the process is small: a peak that others have made before would hide it.
+        # First, while the process is small: an earlier peak would hide this one.
         spent = cost(Extractive(stored, "summarization"), summary_data.french(arguments.data, "measured"))
         figures = {"one megabyte": spent, **measure(stored, arguments.data, arguments.out)}
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""How well pages are read: character error rates, and seconds a page.
+"""Measures OCR: character error rates, and seconds per page.
 
     python -m training.summarization.ocr_measures --data DIR
 
@@ -43,7 +43,7 @@ class Page:
 
 
 def receipts(folder: Path) -> Iterator[Page]:
-    """The boxes' texts, row by row."""
+    """Return the boxes' texts, row by row."""
     for path in sorted(folder.glob("*.csv")):
         rows = csv.reader(path.read_text("utf-8", "replace").splitlines(), quoting=csv.QUOTE_NONE)
         yield Page(path.with_suffix(".jpg"), _by_rows([_box(row) for row in rows if row]), _in_capitals)
@@ -81,12 +81,12 @@ def _with_round_s(text: str) -> str:
 
 
 def error_rate(read: str, page: Page, true: str) -> float:
-    """The character error rate of a text, both sides written as the page's truth is."""
+    """Return the character error rate of a text, both sides normalised as the page's ground truth is."""
     return distance(page.compared(read), page.compared(true))
 
 
 def distance(read: str, true: str) -> float:
-    """The character error rate letter by letter, whatever the spaces."""
+    """Return the character error rate without spaces."""
     left, right = (" ".join(text.split()) for text in (read, true))
     return Levenshtein.distance(left, right) / len(right)
 
@@ -109,7 +109,7 @@ def measured(ocr: Ocr, page: Page) -> dict[str, float]:
 
 
 def measure(ocr: Ocr, data: Path) -> dict[str, dict[str, float]]:
-    """The means over each folder that is there."""
+    """Return the means over each existing folder."""
     sources = {"receipts": receipts, "pages_fr": pages, "printed": pages}
     figures = {}
     for name, source in sources.items():
@@ -120,7 +120,7 @@ def measure(ocr: Ocr, data: Path) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line at the top of this file."""
     parser = argparse.ArgumentParser(
         prog="python -m training.summarization.ocr_measures",
         description=__doc__,

@@ -39,13 +39,13 @@ because the last project of this size cost twice as much as planned and was fini
 
 
 def candidates() -> list[Candidate]:
-    """What is tried, the original first."""
+    """Return the candidates, the original first."""
     halves = ["bfloat16", "float16"] if torch.cuda.is_available() else ["bfloat16"]
     return [Candidate(dtype, compiled) for dtype in ["float32", *halves] for compiled in (False, True)]
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The fastest that agrees, where compiled kernels must be worth their making; None where nothing agrees."""
+    """Return the fastest candidate that agrees, if its compilation pays off; None where nothing agrees."""
     agreeing = [trial for trial in trials if trial.agrees]
     return min(agreeing, key=lambda trial: trial.seconds / (WORTH if trial.candidate.compiled else 1.0), default=None)
 
@@ -81,7 +81,9 @@ def write(bench: Bench, chosen: Trial, before: Trial, out: Path) -> None:
         loaded.model.save_pretrained(beside)
         loaded.processor.save_pretrained(beside)
         (beside / "atelier.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-        checkpoints.find(str(beside), trust_remote_code=bench.checkpoint.trusted)  # what was written can be read
+        checkpoints.find(
+            str(beside), trust_remote_code=bench.checkpoint.trusted
+        )  # check that the written checkpoint can be read
         beside.chmod(0o755)
         if out.exists():
             out.rmdir()
@@ -96,7 +98,7 @@ def _figures(trial: Trial) -> dict[str, float | str]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.summarization.optimize",
         description=__doc__,
@@ -165,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse(arguments)
     try:
         optimize(parsed)
-    except Exception as error:  # the program's edge: one line, and the checkpoint as it was
+    except Exception as error:  # print one line, and leave the checkpoint as it was
         print(f"optimize: {error if isinstance(error, CheckpointError) else one_line(error)}", file=sys.stderr)
         return 1
     return 0

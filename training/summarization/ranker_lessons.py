@@ -1,4 +1,4 @@
-"""What the ranker learns from: articles read and measured, and the ROUGE of whatever is taken out of them."""
+"""The ranker's training data: articles with their features, and the ROUGE of extracts from them."""
 
 from __future__ import annotations
 

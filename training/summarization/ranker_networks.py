@@ -1,4 +1,4 @@
-"""The ranker's networks while they learn: several small ones side by side, their losses, and how they are fitted."""
+"""Trains the ranker's networks: ensembles of small members, their losses, and the fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runners.models.summarizers.ranker_features import Floats
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """The numbers of the recipe."""
+    """The hyperparameters of the recipe."""
 
     seed: int = 0
     members: int = 4

@@ -1,4 +1,4 @@
-"""The ranker's third network: what ROUGE a set of sentences gets, learned from the sets that a beam search meets."""
+"""The ranker's third network: predicts the ROUGE of a set of sentences, trained on sets from beam searches."""
 
 from __future__ import annotations
 

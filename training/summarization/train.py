@@ -74,11 +74,11 @@ def train(examples: list[Example], config: RankerConfig) -> dict[str, Floats]:
 def save(path: Path, stored: RankerWeights) -> None:
     """Writes one safetensors file that explains itself."""
     save_file(stored.tensors, path, metadata={"facts": json.dumps(stored.facts, ensure_ascii=False, sort_keys=True)})
-    path.chmod(0o644)  # it is written for its owner alone, and a container runs as another user
+    path.chmod(0o644)  # the file is created for its owner alone, but a container runs as another user
 
 
 def facts(config: RankerConfig, counts: dict[str, int]) -> dict[str, Any]:
-    """What a reader of the file wants to know."""
+    """Return the facts that are stored in the file."""
     return {
         "network": "sentence ranker",
         "weights": f"trained from scratch by training/summarization/train.py, seed {config.seed}",
@@ -91,7 +91,7 @@ def facts(config: RankerConfig, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.summarization",
         description=__doc__,

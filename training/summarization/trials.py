@@ -23,13 +23,13 @@ from runners.models.summarizers.neural.seq2seq import Seq2Seq
 from runners.models.text.sentences import split
 
 COSINE = 0.99
-"""The least mean cosine between a candidate's logits and the original's, at the same words."""
+"""Mean cosine that a candidate's logits must have with the original's at the same words."""
 
 AGREEMENT = 0.95
-"""The least share of the original's words at which a candidate would write the same one."""
+"""Share of the original's words that a candidate must reproduce."""
 
 WARM_UPS = 2
-"""Runs before the clock starts: kernels are made in the first, and made anew for other shapes in the second."""
+"""Runs before timing starts: the first compiles kernels, the second recompiles them for other shapes."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Trial:
-    """What was measured; ``failure`` says in one line why nothing was."""
+    """A candidate's figures; ``failure`` says in one line why there are none."""
 
     candidate: Candidate
     seconds: float = 0.0  # median of the runs, all samples together
@@ -64,7 +64,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Words:
-    """What the original writes of one sample: tokens [1, T], and float32 logits [T, V] before each."""
+    """The original's output for one sample: tokens [1, T], and float32 logits [T, V] before each."""
 
     tokens: Tensor
     logits: Tensor
@@ -72,7 +72,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Bench:
-    """What every candidate is tried on."""
+    """The samples and the checkpoint for every candidate."""
 
     checkpoint: Checkpoint
     samples: Sequence[str]
@@ -81,7 +81,7 @@ class Bench:
     threads: int = 0
 
     def load(self, candidate: Candidate) -> Loaded:
-        """The checkpoint as the candidate runs it. Raises CheckpointError."""
+        """Load the checkpoint with the candidate's settings. Raises CheckpointError."""
         return load(self.checkpoint, precision=candidate.dtype, compiled=candidate.compiled, threads=self.threads)
 
     def original(self) -> list[Words]:
@@ -94,7 +94,7 @@ class Bench:
         _forget()
         try:
             return self._measured(candidate, original)
-        except Exception as error:  # compilers, kernels and memory fail each in its own way; the rest goes on
+        except Exception as error:  # compilers, kernels and memory fail in many ways; other candidates still run
             return Trial(candidate, failure=one_line(error))
 
     def _measured(self, candidate: Candidate, original: Sequence[Words]) -> Trial:
@@ -102,7 +102,7 @@ class Bench:
             torch.cuda.reset_peak_memory_stats()
         loaded = self.load(candidate)
         pairs = list(zip(self.samples, original, strict=True))
-        # First, because an engine would swallow what a compiler says.
+        # First, because an engine would hide a compiler's error.
         logits = [_forced(loaded, _inputs(loaded, sample), words.tokens) for sample, words in pairs]
         seconds = self._seconds(loaded)
         cosines = [torch.cosine_similarity(a, b.logits, dim=-1).mean() for a, b in zip(logits, original, strict=True)]
@@ -140,7 +140,7 @@ def _forget() -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What went wrong, for a table: the class and the first line that says something."""
+    """Return a failure in one line for a table: the class and the first line that is not empty."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"[:160]
 
@@ -181,7 +181,7 @@ def _rows(logits: Tensor) -> Tensor:
 def _megabytes(loaded: Loaded) -> float:
     if loaded.device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 1e6
-    return float(sum(one.numel() * one.element_size() for one in loaded.model.parameters()) / 1e6)
+    return float(sum(parameter.numel() * parameter.element_size() for parameter in loaded.model.parameters()) / 1e6)
 
 
 def _timed(run: Callable[[], None]) -> float:

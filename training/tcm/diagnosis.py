@@ -72,7 +72,7 @@ def publish(records: Sequence[Record], study: Study, numbers: Fitting, told: dic
 
 
 def learned(study: Study) -> dict[str, Any]:
-    """What serving needs beside the network: how candidates are weighed, and from when on an element is named."""
+    """Return what serving needs besides the network: the weights of candidates, and the threshold of elements."""
     slope, offset = syndrome_measures.calibrated(study.entries)
     prior = study.entries.prior(slope, offset)
     entries, marked, running = (
@@ -91,7 +91,7 @@ def learned(study: Study) -> dict[str, Any]:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.tcm.diagnosis",
         description=__doc__,

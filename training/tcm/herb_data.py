@@ -40,7 +40,7 @@ class Prescriptions:
 
 
 def read(folder: Path, name: str = "train.txt") -> Prescriptions:
-    """The prescriptions of a file. Raises FileNotFoundError, and says where they can be had."""
+    """Read the prescriptions of a file. Raises FileNotFoundError that says where to download them."""
     if not (folder / name).is_file():
         raise FileNotFoundError(f"no {folder / name}. {__doc__}")
     symptoms, herbs = _names(folder / "sym_mapping.txt"), _names(folder / "herb_mapping.txt")

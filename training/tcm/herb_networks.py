@@ -1,4 +1,4 @@
-"""The networks of the treatment model: members that learn a set of symptoms, and what all that is known makes of it."""
+"""The networks of the treatment model: members that learn sets of symptoms, and their blend with other evidence."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _characters(names: Sequence[str]) -> Floats:
 
 
 def _elements(names: Sequence[str]) -> Floats:
-    """What the symptom table says of each name."""
+    """Return the symptom table's entry for each name."""
     lexicon, columns = symptom_lexicon(), [one.names.zh for one in tables.elements()]
     rows = [[tables.symptoms()[row] for row in lexicon.inside(simplified(name))] for name in names]
     return np.array(

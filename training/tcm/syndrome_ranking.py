@@ -70,7 +70,7 @@ def fit(choices: Sequence[Choice]) -> list[float]:
 
 @dataclass(frozen=True)
 class First:
-    """What came first: how likely it was said to be, whether it was right, and how its elements fit the truth."""
+    """The first candidate: its probability, whether it is right, and how its elements fit the truth."""
 
     said: float
     right: bool

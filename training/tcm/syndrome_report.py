@@ -1,4 +1,4 @@
-"""The picture of how good the diagnosis model is."""
+"""Plots the quality of the diagnosis model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Word document's zip: judged by what it declares, and then read no further than allowed, whatever it declares."""
+"""A Word document's zip: checked by its declared sizes, and read no further than the limits, whatever it declares."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from runners.limits import check_bytes
 
 MAX_MEMBERS: Final = 5_000
 MAX_UNPACKED: Final = 512 * 1024 * 1024
-"""Most bytes that all members may declare."""
+"""Bytes that all members may declare together."""
 MAX_PART: Final = 64 * 1024 * 1024
-"""Most bytes of one part that is read: text of a million characters with all its marks."""
+"""Bytes that one part may unpack to: enough for the markup of a million characters."""
 MAX_RATIO: Final = 300
-"""Most times that a part may grow, once it is larger than ``SMALL``: XML grows 10 to 50 times, a bomb 1,000 times."""
+"""Ratio of unpacked to packed bytes for parts larger than ``SMALL``: XML grows 10 to 50 times, a bomb 1,000 times."""
 SMALL: Final = 4 * 1024 * 1024
 MAX_READ: Final = 128 * 1024 * 1024
-"""Most bytes that are read of all parts together but pictures, those of documents inside the document included."""
+"""Bytes that all parts except pictures may unpack to, including those of documents inside the document."""
 CHUNK: Final = 64 * 1024
 
 DAMAGED: Final = "the Word document is damaged, or ends too early"
@@ -32,18 +32,18 @@ BOMB: Final = "the Word document unpacks to too many bytes"
 
 
 DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
-"""What zlib and zipfile raise for an archive that is not whole."""
+"""Exceptions that zlib and zipfile raise for a damaged archive."""
 
 
 @dataclass
 class Unpacked:
-    """Bytes that were unpacked of a document, and of those inside it."""
+    """Count of the bytes unpacked so far, including documents inside the document."""
 
     total: int = 0
 
 
 class Archive:
-    """The parts of a Word document, by their names, in which neither case counts nor which way the slashes lean."""
+    """The parts of a Word document by name; names ignore case and the direction of slashes."""
 
     def __init__(self, zipped: zipfile.ZipFile, unpacked: Unpacked) -> None:
         self._zip = zipped
@@ -54,7 +54,7 @@ class Archive:
         return part_name(name) in self._parts
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """A part's bytes, a few at a time. Raises InvalidDocument and PayloadTooLarge."""
+        """Yield a part's bytes in chunks. Raises InvalidDocument and PayloadTooLarge."""
         for chunk in self._chunks(name):
             self.unpacked.total += len(chunk)
             if self.unpacked.total > MAX_READ:
@@ -62,12 +62,12 @@ class Archive:
             yield chunk
 
     def picture(self, name: str) -> bytes:
-        """A part that is no XML, as a whole. Raises InvalidDocument and PayloadTooLarge."""
-        found = bytearray()
+        """Return the bytes of a picture. Raises InvalidDocument and PayloadTooLarge."""
+        content = bytearray()
         for chunk in self._chunks(name):
-            found += chunk
-            check_bytes(len(found))
-        return bytes(found)
+            content += chunk
+            check_bytes(len(content))
+        return bytes(content)
 
     def _chunks(self, name: str) -> Iterator[bytes]:
         if name not in self:
@@ -87,14 +87,14 @@ class Archive:
 
 
 def part_name(path: str) -> str:
-    """A part's name from a path in the zip, or in a relationship."""
+    """Normalize a path from the zip or from a relationship to a part's name."""
     return posixpath.normpath("/" + path.replace("\\", "/")).lstrip("/").lower()
 
 
 @contextmanager
 def opened(data: bytes, unpacked: Unpacked) -> Iterator[Archive]:
-    """Raises InvalidDocument and PayloadTooLarge."""
-    if data.count(b"PK\1\2") > MAX_MEMBERS:  # before an object is made of each
+    """Open the zip and check its declared sizes. Raises InvalidDocument and PayloadTooLarge."""
+    if data.count(b"PK\1\2") > MAX_MEMBERS:  # before zipfile allocates an object for each
         raise PayloadTooLarge(BOMB)
     try:
         zipped = zipfile.ZipFile(BytesIO(data))

@@ -1,4 +1,4 @@
-"""A Word document's body, put together from its elements as they come by."""
+"""A Word document's body, assembled from the stream of its elements."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ FOREIGN: Final = frozenset({"Fallback", "checkbox", "checked", "extent", "blip",
 SIGNS: Final = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-", "ptab": "\t"}
 CHANGES: Final = ("rPrChange", "pPrChange", "tblPrChange", "trPrChange", "tcPrChange", "numberingChange")
 ASIDE: Final = frozenset(["Fallback", "del", "moveFrom", "rt", "tabs", "sectPr", "tblPr", *CHANGES])
-"""What is said twice, was deleted, moved or changed, or is no text: a ``tab`` among ``tabs`` is a stop, not a sign."""
+"""Elements that repeat text, were deleted, moved or changed, or hold no text: ``tabs`` defines tab stops."""
 MAX_NOTES: Final = 20_000
-"""Most notes of one document that are kept."""
+"""Notes that are kept of one document."""
 CONTENTS_GALLERY: Final = "table of contents"
 
 Note = tuple[str, str]
@@ -37,19 +37,19 @@ class Surroundings(Protocol):
     """The document around a body."""
 
     def chunk(self, relation: str) -> str:
-        """The text of a part that stands for itself, in any format."""
+        """Return the text of an embedded document, in any format."""
 
     def picture(self, relation: str, area: float) -> str:
-        """A mark for a picture of so many square centimetres (0: unknown), or nothing."""
+        """Return the placeholder of a picture of ``area`` square centimetres (0: unknown), or ""."""
 
     def diagram(self, relation: str) -> str:
-        """The text of a diagram."""
+        """Return the text of a diagram."""
 
 
 class Body:
-    """A target of lxml's, for the main part and for those of notes, headers and footers.
+    """An lxml parser target for the main part and for those of notes, headers and footers.
 
-    ``notes`` are those that the part holds, and ``references`` are those that it names.
+    ``notes`` are the notes that the part holds, and ``references`` are the notes that it refers to.
     """
 
     def __init__(self, styles: Styles, around: Surroundings) -> None:
@@ -61,13 +61,13 @@ class Body:
         self._controls: list[Control] = []
         self._form: FormField | None = None
         self._note: Note = ("", "")
-        self._run = Run()  # the one whose properties are told; of a paragraph's mark, one that nothing is written in
+        self._run = Run()  # the run whose properties are being read; a paragraph's mark gets a run without text
         self._area = 0.0
         self._aside = 0
         self._in_text = self._in_marks = False
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
+        """Handle the start of an element."""
         name = _name(tag)
         self.root = self.root or name or tag
         if name == "del" and self._in_marks and not self._aside:
@@ -82,7 +82,7 @@ class Body:
             STARTS[name](self, attributes)
 
     def end(self, tag: str) -> None:
-        """An element ends."""
+        """Handle the end of an element."""
         self._in_text = False
         if self._aside:
             self._aside -= 1
@@ -90,7 +90,7 @@ class Body:
             ENDS[name](self)
 
     def data(self, text: str) -> None:
-        """A piece of text. Raises PayloadTooLarge."""
+        """Handle a piece of text. Raises PayloadTooLarge."""
         if self._in_text and not self._aside and self.flow.paragraph:
             self._write(symbols.text(self.flow.paragraph.run.font, text))
 
@@ -296,6 +296,6 @@ ENDS: Final[dict[str, Callable[[Body], None]]] = {
 
 @lru_cache(maxsize=512)
 def _name(tag: str) -> str:
-    """The name of an element that Word gives a meaning; those of others are nothing."""
+    """Return the local name of an element that Word defines; "" for any other."""
     space, _, name = tag.rpartition("}")
     return name if space + "}" in WORD or name in FOREIGN else ""

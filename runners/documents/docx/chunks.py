@@ -1,4 +1,4 @@
-"""Documents inside a Word document, which Word takes in when it opens it: web pages, archives of them, text, Word."""
+"""Documents embedded in a Word document, which Word merges on opening: web pages, MHTML archives, text, Word."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runners.errors import InvalidDocument, UnsupportedMediaType
 
 HEADER: Final = re.compile(rb"\s{0,20}[A-Za-z][A-Za-z-]{1,40}:")
 HEADERS: Final = 4096
-"""Bytes in which an archived web page says that it is one."""
+"""Bytes at the start of an archived web page that hold its MIME-Version header."""
 ENDINGS: Final = {"text/html": ".html", "application/xhtml+xml": ".html", "text/plain": ".txt"}
 NOT_READ: Final = (
     "the Word document has another document inside it, of a kind that is not read there:"
@@ -25,7 +25,7 @@ NOT_READ: Final = (
 
 
 def read(data: bytes, part: str, media_type: str, nested: Callable[[bytes], Document]) -> Document:
-    """A part that stands for itself; ``nested`` reads Word's. Raises UnsupportedMediaType, and what readers raise."""
+    """Read an embedded document; ``nested`` reads Word's. Raises UnsupportedMediaType, and what the readers raise."""
     if not data.strip():
         return Document("", 1)
     if HEADER.match(data) and b"mime-version:" in data[:HEADERS].lower():
@@ -50,7 +50,7 @@ def _text(data: bytes, name: str, encoding: str | None) -> Document:
 
 
 def _page_of(message: bytes) -> Document:
-    """The page in an archived web page (MHTML); nothing where it has none. Raises UnsupportedMediaType."""
+    """Read the page in an MHTML archive; empty where it has none. Raises UnsupportedMediaType."""
     try:
         return replace(mail.read(message), title=None)
     except InvalidDocument as error:

@@ -18,24 +18,24 @@ from runners.documents.scans.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, UnsupportedMediaType
 
 MAX_DEPTH: Final = 3
-"""Most documents inside one another."""
+"""Levels of documents inside one another."""
 MAX_MARGINS: Final = 20
-"""Most headers and footers that are read."""
+"""Headers and footers that are read."""
 
 
 def read(data: bytes, pages: PageReader) -> Document:
-    """The text is empty where there are pictures alone and none is on them.
+    """Read a Word document; the text is empty where it has only pictures without text.
 
     Raises InvalidDocument, PayloadTooLarge, UnsupportedMediaType, and what ``pages`` raises.
     """
-    found, is_empty = _read(data, pages, Unpacked(), MAX_DEPTH)
+    document, is_empty = _read(data, pages, Unpacked(), MAX_DEPTH)
     if is_empty:
         raise InvalidDocument(EMPTY)
-    return found
+    return document
 
 
 def _read(data: bytes, pages: PageReader | None, unpacked: Unpacked, depth: int) -> tuple[Document, bool]:
-    """The document, and whether there is nothing in it at all; ``pages`` is None where no picture is to be read."""
+    """Return the document, and whether it is empty; ``pages`` is None where pictures are not read."""
     with opened(data, unpacked) as archive:
         document = _Document(Parts(archive), pages, depth)
         blocks = document.blocks()
@@ -55,7 +55,7 @@ class _Document:
         self._title = ""
 
     def blocks(self) -> list[str]:
-        """What the main part says, and its notes; what stands in the margins where that is nothing."""
+        """Return the blocks of the main part and its notes, or those of headers and footers where it has none."""
         main = self._body(self._parts.main)
         if main.root != "document":
             raise UnsupportedMediaType(ACCEPTED)
@@ -63,13 +63,13 @@ class _Document:
         return main.flow.taken() + self._notes(main) or self._margins()
 
     def title(self) -> str | None:
-        """That among the properties, else the first paragraph in a title's style, else that of a document inside."""
+        """Return the title from the properties, else the first paragraph styled as one, else from a document inside."""
         inside = (chunk.title for chunk in self._chunks.values())
         titles = (self._parts.title(), spaced(self._title), *inside)
         return next((title[:MAX_TITLE] for title in titles if title), None)
 
     def chunk(self, relation: str) -> str:
-        """The text of a part that stands for itself."""
+        """Return the text of an embedded document; each is read once."""
         part = self._part(relation)
         if part and part not in self._chunks:
             data = b"".join(self._parts.archive.chunks(part))
@@ -77,12 +77,12 @@ class _Document:
         return self._chunks[part].text.strip() if part else ""
 
     def picture(self, relation: str, area: float) -> str:
-        """A mark for it."""
+        """Return the placeholder of a picture; "" where it is missing or already placed."""
         part = self._part(relation)
         return self.pictures.mark(part, area) if part else ""
 
     def diagram(self, relation: str) -> str:
-        """The text in its boxes."""
+        """Return the text in a diagram's boxes, one line a paragraph."""
         texts = Texts("t")
         if part := self._part(relation):
             parse(self._parts.archive.chunks(part), texts)
@@ -95,7 +95,7 @@ class _Document:
         return body
 
     def _notes(self, main: Body) -> list[str]:
-        """Footnotes and endnotes that the text names, in its order; their numbers say nothing without the pages."""
+        """Footnotes, then endnotes, in the order of the text; their numbers are dropped, as they mean nothing here."""
         parts = [*self._parts.of_kind("footnotes")[:1], *self._parts.of_kind("endnotes")[:1]]
         notes = {key: blocks for part in parts for key, blocks in self._body(part).notes.items()}
         named = sorted(main.references, key=lambda note: note[0] == "endnote")
@@ -113,6 +113,6 @@ class _Document:
         return _read(data, pages, self._parts.archive.unpacked, self._depth - 1)[0]
 
     def _part(self, relation: str) -> str:
-        """The part that a relationship leads to; "" where there is none."""
-        found = self._relations.get(relation)
-        return found.part if found and found.part in self._parts.archive else ""
+        """Return the part that a relationship points to; "" where there is none."""
+        target = self._relations.get(relation)
+        return target.part if target and target.part in self._parts.archive else ""

@@ -1,4 +1,4 @@
-"""The elements of a Word document's body that are open while it is read, each with what is known of it so far."""
+"""State of the open elements of a Word document's body while it is read."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from runners.documents.docx.symbols import TICKED, UNTICKED
 
 CENTIMETRES: Final = {"pt": 2.54 / 72, "in": 2.54, "cm": 1.0, "mm": 0.1, "px": 2.54 / 96, "pc": 2.54 / 6}
 EMU: Final = 1 / 360_000
-"""Centimetres of the unit that drawings are measured in."""
+"""Centimetres of one English Metric Unit, in which drawings are measured."""
 LENGTH: Final = re.compile(r"(?:^|;)\s{0,9}(width|height)\s{0,9}:\s{0,9}([0-9.]{1,12})([a-z]{2})", re.IGNORECASE)
 
 
 @dataclass
 class Run:
-    """A stretch of text with one look; ``is_hidden`` is None where the styles decide."""
+    """A stretch of text in one format; ``is_hidden`` is None where the styles decide."""
 
     style: str = ""
     font: str = ""
@@ -25,7 +25,7 @@ class Run:
 
 @dataclass
 class Paragraph:
-    """``after`` are the pictures and diagrams that stand in it; ``is_within_hidden`` where nothing of it is seen."""
+    """An open paragraph. ``after`` are its pictures and diagrams; ``is_within_hidden`` hides all of it."""
 
     pieces: list[str]
     is_within_hidden: bool = False
@@ -37,7 +37,7 @@ class Paragraph:
 
 @dataclass
 class Table:
-    """The cells of the row that is open, each of blocks."""
+    """An open table: the cells of its open row, each a list of blocks."""
 
     cells: list[list[str]] = field(default_factory=list)
     is_row_hidden: bool = False
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass
 class Control:
-    """A content control: ``is_ticked`` is None where it is no box."""
+    """A content control; ``is_ticked`` is None where it is not a checkbox."""
 
     is_placeholder: bool = False
     is_contents: bool = False
@@ -53,7 +53,7 @@ class Control:
     is_shown: bool = False
 
     def shown(self, text: str) -> str:
-        """The text in it; of a box, its mark once, whatever glyph stands for it."""
+        """Return the text to show: a checkbox shows its mark once, whatever glyph Word stores."""
         if self.is_ticked is None:
             return text
         mark, self.is_shown = "" if self.is_shown else mark_of(self.is_ticked), True
@@ -62,7 +62,7 @@ class Control:
 
 @dataclass
 class FormField:
-    """A form field of Word 97's kind, whose value stands in no text: a box, or a list of entries."""
+    """A legacy form field, whose value is not part of the text: a checkbox, or a list of entries."""
 
     is_box: bool = False
     is_ticked: bool = False
@@ -70,11 +70,11 @@ class FormField:
     entries: list[str] = field(default_factory=list)
 
     def choose(self, number: str) -> None:
-        """The number of the entry that is chosen, from 0 on."""
+        """Choose an entry by its number, from 0 on; anything invalid chooses the first."""
         self.chosen = int(number) if number.isdecimal() and len(number) < 9 else 0
 
     def shown(self) -> str:
-        """What Word shows of it."""
+        """Return what Word shows: the checkbox's mark, or the chosen entry."""
         if self.is_box:
             return mark_of(self.is_ticked)
         return "".join(self.entries[self.chosen : self.chosen + 1])
@@ -82,13 +82,13 @@ class FormField:
 
 @dataclass
 class Fields:
-    """The fields that are open, outermost first: whether the result of each has begun, after its code."""
+    """The open fields, outermost first; ``begun`` says whether each has passed from its code to its result."""
 
     begun: list[bool] = field(default_factory=list)
     codes: int = 0
 
     def meet(self, kind: str) -> None:
-        """A mark of a field: its begin, the separator before its result, or its end."""
+        """Handle a field character: begin, separate (the result follows), or end."""
         if kind == "begin":
             self.begun.append(False)
             self.codes += 1
@@ -99,29 +99,29 @@ class Fields:
             self.codes -= not self.begun.pop()
 
     def end_codes(self) -> None:
-        """No code goes beyond its paragraph: where it seems to, the field's end is missing."""
+        """Close field codes at the end of a paragraph: a code that goes on past it lacks its end."""
         while self.begun and not self.begun[-1]:
             self.codes -= not self.begun.pop()
 
     @property
     def are_code(self) -> bool:
-        """Whether a field's result is part of another one's code, which nobody sees."""
+        """Whether the text belongs to another field's code, which Word does not show."""
         return self.codes > (1 if self.begun and not self.begun[-1] else 0)
 
 
 def mark_of(is_ticked: bool) -> str:
-    """A box."""
+    """Return the character for a ticked or an empty checkbox."""
     return TICKED if is_ticked else UNTICKED
 
 
 def drawn_area(across: str, down: str) -> float:
-    """Square centimetres of a drawing; 0 where its sizes are none."""
+    """Square centimetres of a drawing; 0 where its sizes are invalid."""
     sizes = [int(size) * EMU if size.isdecimal() and len(size) < 12 else 0.0 for size in (across, down)]
     return sizes[0] * sizes[1]
 
 
 def styled_area(style: str) -> float:
-    """Square centimetres of a VML shape, from its style; 0 where that says nothing."""
+    """Square centimetres of a VML shape, from its style; 0 where the style gives no size."""
     sizes = {
         name.lower(): _number(size) * CENTIMETRES.get(unit.lower(), 0) for name, size, unit in LENGTH.findall(style)
     }

@@ -1,4 +1,4 @@
-"""Text of a Word document on its way into paragraphs, rows of tables and blocks: what is hidden gets no further."""
+"""Collects a Word document's text into paragraphs, table rows and blocks, and drops hidden text."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from runners.errors import PayloadTooLarge
 from runners.limits import MAX_CHARACTERS
 
 MAX_PARAGRAPHS: Final = MAX_CHARACTERS
-"""Most paragraphs of one part, those without text included."""
+"""Paragraphs of one part, including those without text."""
 
 
 class Flow:
-    """Where text is written to. ``title`` is the first paragraph in one of the styles of titles."""
+    """The sink for a document's text. ``title`` is the first paragraph in a title style."""
 
     def __init__(self, styles: Styles) -> None:
         self.title = ""
@@ -23,37 +23,37 @@ class Flow:
         self._styles = styles
         self._blocks: list[str] = []
         self._contents: list[str] = []
-        self._paragraphs: list[Paragraph] = []  # a text box stands inside one
+        self._paragraphs: list[Paragraph] = []  # a paragraph may hold a text box with paragraphs
         self._tables: list[Table] = []
         self._joined = ""  # the text of a paragraph that goes on in the next one
         self._length = self._number = 0
 
     @property
     def paragraph(self) -> Paragraph | None:
-        """The innermost that is open."""
+        """The innermost open paragraph."""
         return self._paragraphs[-1] if self._paragraphs else None
 
     @property
     def table(self) -> Table | None:
-        """The innermost that is open."""
+        """The innermost open table."""
         return self._tables[-1] if self._tables else None
 
     @property
     def is_hidden(self) -> bool:
-        """Whether nothing is seen here."""
+        """Whether Word hides what is written now."""
         if self.fields.are_code or not self._paragraphs:
             return self.fields.are_code or any(table.is_row_hidden for table in self._tables)
         paragraph = self._paragraphs[-1]
         return paragraph.is_within_hidden or self._hides(paragraph, paragraph.run)
 
     def write(self, text: str) -> None:
-        """A piece of the paragraph. Raises PayloadTooLarge."""
+        """Append text to the open paragraph. Raises PayloadTooLarge."""
         if self._paragraphs and not self.is_hidden:
             self._count(text)
             self._paragraphs[-1].pieces.append(text)
 
     def add(self, block: str) -> None:
-        """What stands for itself: behind the paragraph, where one is open. Raises PayloadTooLarge."""
+        """Add a block of its own, after the open paragraph if there is one. Raises PayloadTooLarge."""
         if not block or self.is_hidden:
             return
         self._count(block)
@@ -64,14 +64,14 @@ class Flow:
             self._place([block])
 
     def taken(self) -> list[str]:
-        """The blocks so far, and begins anew; a table of contents only where there is nothing else."""
+        """Return and clear the blocks so far; a table of contents only where there is nothing else."""
         self._flush()
         blocks, self._blocks = self._blocks or self._contents, []
         self._contents = []
         return blocks
 
     def begin_paragraph(self) -> None:
-        """Opens one, inside another where that one has a text box. Raises PayloadTooLarge."""
+        """Open a paragraph, nested where the open one holds a text box. Raises PayloadTooLarge."""
         joined = "" if self._paragraphs else self._joined
         self._joined = self._joined[len(joined) :]
         self._number += 1
@@ -81,7 +81,7 @@ class Flow:
         self._paragraphs.append(Paragraph([joined], within_hidden))
 
     def end_paragraph(self, is_contents: bool = False) -> None:
-        """Closes it; ``is_contents`` where it is an entry of a table of contents."""
+        """Close the innermost paragraph; ``is_contents`` marks an entry of a table of contents."""
         if not self._paragraphs:
             return
         paragraph = self._paragraphs.pop()
@@ -96,21 +96,21 @@ class Flow:
         self._place(paragraph.after)
 
     def begin_table(self) -> None:
-        """Opens one, inside a cell where that has one."""
+        """Open a table, nested where a cell is open."""
         self._flush()
         self._tables.append(Table())
 
     def begin_cell(self) -> None:
-        """Opens one in the innermost table."""
+        """Open a cell in the innermost table."""
         if self._tables:
             self._tables[-1].cells.append([])
 
     def end_cell(self) -> None:
-        """Closes it."""
+        """Close the innermost cell."""
         self._flush()
 
     def end_row(self) -> None:
-        """Places its cells as one block, apart from the only one, which is there for its frame."""
+        """Place the row as one block; a single cell, which is only a frame, keeps its blocks."""
         if not self._tables:
             return
         cells = [cell for cell in self._tables[-1].cells if cell]
@@ -121,7 +121,7 @@ class Flow:
             self._place([" | ".join(map(" ".join, cells))], above=1)
 
     def end_table(self) -> None:
-        """Closes it."""
+        """Close the innermost table."""
         self.end_row()
         if self._tables:
             self._tables.pop()
@@ -140,7 +140,7 @@ class Flow:
         self._place([text])
 
     def _place(self, blocks: list[str], above: int = 0) -> None:
-        """Into the cell that is open in the innermost table, or in the one ``above`` it; else into the document."""
+        """Append to the open cell of the innermost table, or ``above`` tables further out; else to the document."""
         tables = self._tables[: len(self._tables) - above]
         into = tables[-1].cells[-1] if tables and tables[-1].cells else self._blocks
         into += blocks

@@ -1,4 +1,4 @@
-"""Which parts a Word document has, and how they name one another."""
+"""The parts of a Word document, and the relationships between them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TYPES: Final = "[Content_Types].xml"
 PROPERTIES: Final = "docProps/core.xml"
 MAIN: Final = "word/document.xml"
 MAX_RELATIONS: Final = 20_000
-"""Most relationships of one part that are kept."""
+"""Relationships that are kept of one part."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A part that another one names; ``kind`` is the last step of the relationship's type."""
+    """The target of a relationship; ``kind`` is the last segment of the relationship's type."""
 
     kind: str
     part: str
 
 
 class Parts:
-    """The parts of one document, found by their relationships as Word finds them."""
+    """The parts of one document, resolved through relationships as Word does."""
 
     def __init__(self, archive: Archive) -> None:
         """Raises UnsupportedMediaType where there is no main part."""
@@ -39,12 +39,12 @@ class Parts:
         self._named = self.relations(self.main)
 
     def of_kind(self, kind: str) -> list[str]:
-        """The parts that the main part names as of this kind, in their order and each once."""
-        found = (relation.part for relation in self._named.values() if relation.kind == kind)
-        return [part for part in dict.fromkeys(found) if part in self.archive]
+        """Return the parts that the main part relates to by this kind, in order and each once."""
+        parts = (relation.part for relation in self._named.values() if relation.kind == kind)
+        return [part for part in dict.fromkeys(parts) if part in self.archive]
 
     def styles(self) -> Styles:
-        """The document's styles; Word's own where it has none."""
+        """Read the document's styles; Word's defaults where it has none."""
         styles = Styles()
         for part in self.of_kind("styles")[:1] or [self._beside("styles.xml")]:
             if part in self.archive:
@@ -52,7 +52,7 @@ class Parts:
         return styles
 
     def title(self) -> str:
-        """The title among the document's properties; "" where there is none."""
+        """Return the title from the document's properties; "" where there is none."""
         if PROPERTIES not in self.archive:
             return ""
         texts = Texts("title")
@@ -60,40 +60,40 @@ class Parts:
         return spaced("".join(texts.found)[: 10 * MAX_TITLE])
 
     def media_type(self, part: str) -> str:
-        """What the document says that a part is; "" where it says nothing."""
-        found: dict[str, str] = {}
+        """Return the media type that the document declares for a part; "" where it declares none."""
+        declared: dict[str, str] = {}
 
         def tell(name: str, attributes: Mapping[str, str]) -> None:
             of_part = name == "Override" and part_name(attributes.get("PartName", "")) == part
             of_ending = name == "Default" and part.endswith("." + attributes.get("Extension", "").lower())
-            if of_part or (of_ending and not found):
-                found[""] = attributes.get("ContentType", "").lower()
+            if of_part or (of_ending and not declared):
+                declared[""] = attributes.get("ContentType", "").lower()
 
         if TYPES in self.archive:
             parse(self.archive.chunks(TYPES), Starts(tell))
-        return found.get("", "")
+        return declared.get("", "")
 
     def relations(self, part: str) -> dict[str, Relation]:
-        """What a part names, by the ids; "" is the document as a whole."""
+        """Return a part's relationships by id; the part "" is the package itself."""
         folder, _, name = part.rpartition("/")
-        found: dict[str, Relation] = {}
+        by_id: dict[str, Relation] = {}
 
         def tell(name: str, attributes: Mapping[str, str]) -> None:
-            if name != "Relationship" or attributes.get("TargetMode") == "External" or len(found) >= MAX_RELATIONS:
+            if name != "Relationship" or attributes.get("TargetMode") == "External" or len(by_id) >= MAX_RELATIONS:
                 return
             target = attributes.get("Target", "").replace("\\", "/")
             kind = attributes.get("Type", "").rpartition("/")[2]
-            found[attributes.get("Id", "")] = Relation(kind, part_name(posixpath.join("/" + folder, target)))
+            by_id[attributes.get("Id", "")] = Relation(kind, part_name(posixpath.join("/" + folder, target)))
 
         rels = posixpath.join(folder, "_rels", name + ".rels")
         if rels in self.archive:
             parse(self.archive.chunks(rels), Starts(tell))
-        return found
+        return by_id
 
     def _main(self) -> str:
-        """Most call it the same; the relationships know."""
-        found = [one.part for one in self.relations("").values() if one.kind == "officeDocument"]
-        name = next((part for part in found if part in self.archive), MAIN)
+        """Return the main part, as the relationships or else convention name it."""
+        parts = [relation.part for relation in self.relations("").values() if relation.kind == "officeDocument"]
+        name = next((part for part in parts if part in self.archive), MAIN)
         if name not in self.archive:
             raise UnsupportedMediaType(ACCEPTED)
         return name

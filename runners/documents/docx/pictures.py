@@ -1,4 +1,4 @@
-"""Pictures in a Word document: the large ones are read as pages are, and their text stands where they do."""
+"""Pictures in a Word document: OCR reads the large ones as it reads pages, and their text takes their place."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from runners.images import decode
 from runners.limits import MAX_PAGES
 
 LARGE: Final = 50.0
-"""Square centimetres from which a picture beside text may be a scan: below are logos, icons and signatures."""
+"""Square centimetres from which a picture beside text may be a scan; logos, icons and signatures are smaller."""
 PIXELS: Final = 3_500.0
-"""Pixels of a square centimetre (150 dots an inch), for a picture whose size on paper is not known."""
+"""Pixels per square centimetre (150 dots an inch), for a picture of unknown size on paper."""
 LETTERS: Final = 20
-"""Fewest letters that are taken from a picture beside text: a photo has a few on a sign."""
+"""Letters that a picture beside text must have to be used: a photo has a few on a sign."""
 LETTERS_SHARE: Final = 0.6
-"""Smallest share of letters in such a text: a diagram has numbers along its axes."""
+"""Share of letters that such a text must have: a diagram has numbers along its axes."""
 
 MARK: Final = re.compile("\x1e([0-9]{1,4})\x1e")
-"""What stands for a picture until it is read: XML cannot have this character."""
+"""Placeholder of a picture until it is read; XML cannot contain this character."""
 IN_ROW: Final = re.compile(" \\| \x1e[0-9]{1,4}\x1e|\x1e[0-9]{1,4}\x1e(?: \\| )?")
 
 
 class EmbeddedPictures:
-    """The pictures of one document, each once, in their order."""
+    """The pictures of one document, each once, in order."""
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._areas: dict[str, float] = {}
 
     def mark(self, part: str, area: float) -> str:
-        """What stands for a picture of so many square centimetres; nothing if it has been here before."""
+        """Return the placeholder of a picture of ``area`` square centimetres; "" if it already has one."""
         if part in self._areas or part not in self._archive or len(self._areas) > MAX_PAGES:
             return ""
         self._areas[part] = area
         return f"\x1e{len(self._areas) - 1}\x1e"
 
     def read_into(self, blocks: list[str], pages: PageReader) -> list[str]:
-        """The blocks with text in the places of pictures. Raises PayloadTooLarge, and what ``pages`` raises."""
+        """Replace placeholders by the pictures' text. Raises PayloadTooLarge, and what ``pages`` raises."""
         is_beside_text = any(map(str.strip, without(blocks)))
-        if is_beside_text and isinstance(pages, AsPictures):  # an engine that is given pictures looks at nothing else
+        if is_beside_text and isinstance(pages, AsPictures):  # an engine that gets pictures ignores the text
             return without(blocks)
         if not is_beside_text and len(self._areas) > MAX_PAGES:
             raise PayloadTooLarge(TOO_MANY_PAGES)
@@ -63,7 +63,7 @@ class EmbeddedPictures:
         return text if not is_beside_text or _is_prose(text) else ""
 
     def _decoded(self, part: str) -> Image.Image | None:
-        """None for what is no picture, or one that is damaged or too large: the rest of the document is read."""
+        """Return None for a picture that is damaged, too large or of another format: the rest is still read."""
         try:
             return decode.decode(self._archive.picture(part))
         except RunnerError:
@@ -71,14 +71,14 @@ class EmbeddedPictures:
 
 
 def without(blocks: Iterable[str]) -> list[str]:
-    """The blocks without marks of pictures."""
+    """Return the blocks without placeholders of pictures."""
     return [text for block in blocks if (text := IN_ROW.sub("", block))]
 
 
 def _filled(blocks: Iterable[str], texts: list[str]) -> list[str]:
-    def fill(found: re.Match[str]) -> str:
-        (number,) = MARK.findall(found[0])
-        return MARK.sub(lambda _: texts[int(number)], found[0]) if texts[int(number)] else ""
+    def fill(placeholder: re.Match[str]) -> str:
+        (number,) = MARK.findall(placeholder[0])
+        return MARK.sub(lambda _: texts[int(number)], placeholder[0]) if texts[int(number)] else ""
 
     return [text for block in blocks if (text := IN_ROW.sub(fill, block))]
 

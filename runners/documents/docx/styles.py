@@ -1,4 +1,4 @@
-"""What a Word document's styles say about text: which is hidden, which is a title, and which is a table of contents."""
+"""A Word document's styles: which text is hidden, which is a title, and which is a table of contents."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final
 from runners.documents.docx.xml import is_on
 
 TITLES: Final = frozenset({"title", "heading 1"})
-"""Word's own names, in every language of its menus."""
+"""Built-in style names, which are the same in every language of Word."""
 CONTENTS: Final = re.compile(r"toc [1-9]|toc heading|table of (?:figures|authorities)", re.IGNORECASE)
 MAX_DEPTH: Final = 30
-"""Most styles that are based on one another: Word takes eleven."""
+"""Styles that may be based on one another; Word allows eleven."""
 PARAGRAPH_KIND: Final = "paragraph"
 
 
 @dataclass
 class Style:
-    """One style; ``hides`` is None where it leaves that to the style that it is based on."""
+    """One style; ``hides`` is None where it inherits that from the style that it is based on."""
 
     name: str = ""
     kind: str = PARAGRAPH_KIND
@@ -29,7 +29,7 @@ class Style:
 
 
 class Styles:
-    """Filled element by element, then asked."""
+    """The styles of one document, filled element by element."""
 
     def __init__(self) -> None:
         self._styles = {"Title": Style("title"), "Heading1": Style("heading 1")}
@@ -39,7 +39,7 @@ class Styles:
         self.hides = lru_cache(maxsize=1024)(self._hides)
 
     def tell(self, name: str, attributes: Mapping[str, str]) -> None:
-        """Take note of an element of the styles' part."""
+        """Record the start of an element of the styles part."""
         if name == "style":
             self._begin(attributes)
         elif name == "vanish":
@@ -58,8 +58,8 @@ class Styles:
         return bool(CONTENTS.fullmatch(self._name(style)))
 
     def _hides(self, paragraph: str, run: str) -> bool:
-        """Whether text of a paragraph's style and a run's is hidden: where both hide, they cancel each other."""
-        of_paragraph, of_run = self._said(paragraph or self._default), self._said(run)
+        """Whether the styles of a paragraph and a run hide text: where both hide, they cancel each other."""
+        of_paragraph, of_run = self._inherited(paragraph or self._default), self._inherited(run)
         if of_paragraph is None and of_run is None:
             return self._is_default_text_hidden
         return bool(of_paragraph) != bool(of_run)
@@ -73,14 +73,14 @@ class Styles:
     def _hide(self, hides: bool) -> None:
         if self._style is None:
             self._is_default_text_hidden = hides
-        elif self._style.kind != "table":  # there it may be meant for a heading row alone
+        elif self._style.kind != "table":  # a table style may hide only its heading row
             self._style.hides = hides
 
     def _name(self, style: str) -> str:
         return self._styles[style].name.lower() if style in self._styles else ""
 
-    def _said(self, style: str) -> bool | None:
-        """What the style says about hiding, or the nearest of those that it is based on."""
+    def _inherited(self, style: str) -> bool | None:
+        """Return whether the style hides text, or the nearest of the styles that it is based on."""
         for _ in range(MAX_DEPTH):
             if style not in self._styles or self._styles[style].hides is not None:
                 break

@@ -1,4 +1,4 @@
-"""Characters of the symbol fonts that Word ships, which name no letters: what a reader sees instead of them.
+"""Unicode characters for the symbol fonts that Word ships, whose codes are not letters.
 
 Word stores such a character by its number in the font, from 0x20 to 0xFF or moved up to U+F020 to U+F0FF.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 TICKED: Final = "☒"
-"""Mark of a ticked box that says nothing of its look: Word draws a cross into it."""
+"""Ticked box of unspecified look: Word draws a cross in it."""
 UNTICKED: Final = "☐"
-"""Mark of a box without a tick."""
+"""Empty box."""
 
 FIRST, LAST, PRIVATE = 0x20, 0xFF, 0xF000
 
@@ -19,14 +19,14 @@ SYMBOL: Final = (
     + "\0" * 33
     + "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…⏐⎯↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊〈®©™∑⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪\0〉∫⌠⎮⌡⎞⎟⎠⎤⎥⎦⎫⎬⎭"
 )
-"""Adobe's Symbol from 0x20 on; a zero where the font has nothing."""
+"""Adobe's Symbol font from 0x20 on; a zero where the font has no glyph."""
 
 
 def _by_number(*rows: tuple[int, str]) -> dict[int, str]:
     return {first + place: character for first, characters in rows for place, character in enumerate(characters)}
 
 
-# Of the other fonts' pictures, those that say something within a text.
+# Of the other fonts' pictures, only those with a meaning in running text.
 WINGDINGS: Final = _by_number(
     (0x20, " "),
     (0x6C, "●"),
@@ -61,16 +61,16 @@ FONTS: Final[dict[str, dict[int, str]]] = {
 
 
 def character(font: str, number: int) -> str:
-    """What a symbol font draws for ``number``; "" for a picture without a meaning. Other fonts draw the letter."""
-    known = FONTS.get(font.strip().lower())
+    """Return what a symbol font draws for ``number``; "" for a meaningless picture. Other fonts draw the letter."""
+    table = FONTS.get(font.strip().lower())
     place = number - PRIVATE if PRIVATE + FIRST <= number <= PRIVATE + LAST else number
-    if known is None or not FIRST <= place <= LAST:
+    if table is None or not FIRST <= place <= LAST:
         return chr(number) if 0 < number < 0x110000 and not 0xD800 <= number < 0xE000 else ""
-    return known.get(place, "")
+    return table.get(place, "")
 
 
 def named(font: str, number: str) -> str:
-    """The same for a number that is written in hexadecimal; "" where it is none."""
+    """Return the same for a hexadecimal number; "" where it is invalid."""
     try:
         return character(font, int(number, 16))
     except ValueError:
@@ -78,7 +78,7 @@ def named(font: str, number: str) -> str:
 
 
 def text(font: str, written: str) -> str:
-    """A text in ``font`` as a reader sees it: in a symbol font, letters stand for its pictures."""
+    """Return text in ``font`` as a reader sees it: in a symbol font, letters stand for pictures."""
     if font.strip().lower() not in FONTS:
         return written
     return "".join(character(font, ord(letter)) for letter in written)

@@ -1,4 +1,4 @@
-"""A Word document's XML, streamed into targets: no tree is built of it.
+"""A Word document's XML, streamed into parser targets without building a tree.
 
 A tree takes up to thirty times the bytes of the XML, and the XML up to a thousand times the bytes of the file.
 """
@@ -22,37 +22,37 @@ OFF: Final = frozenset({"0", "false", "off"})
 
 
 class Target(Protocol):
-    """What lxml tells of XML while it reads it."""
+    """The callbacks of an lxml parser target."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> object:
-        """An element begins; its tag is in Clark's notation."""
+        """Handle the start of an element; its tag is in Clark's notation."""
 
     def end(self, tag: str) -> object:
-        """An element ends."""
+        """Handle the end of an element."""
 
     def data(self, text: str) -> object:
-        """A piece of text."""
+        """Handle a piece of text."""
 
 
 class Starts:
-    """Hands on the beginnings of elements, each by its local name and with the local names of its attributes."""
+    """Passes on the starts of elements, by local names of the element and its attributes."""
 
-    def __init__(self, told: Callable[[str, Mapping[str, str]], None]) -> None:
-        self._told = told
+    def __init__(self, on_start: Callable[[str, Mapping[str, str]], None]) -> None:
+        self._on_start = on_start
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """An element begins."""
-        self._told(local(tag), {local(name): value for name, value in attributes.items()})
+        """Pass the element on."""
+        self._on_start(local(tag), {local(name): value for name, value in attributes.items()})
 
     def end(self, tag: str) -> None:
-        """Nothing."""
+        """Ignore it."""
 
     def data(self, text: str) -> None:
-        """Nothing."""
+        """Ignore it."""
 
 
 class Texts:
-    """Keeps the text of the elements of one name, and the ends of paragraphs."""
+    """Collects the text of the elements of one name, and the ends of paragraphs."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -60,21 +60,21 @@ class Texts:
         self.found: list[str] = []
 
     def start(self, tag: str, _: dict[str, str]) -> None:
-        """An element begins."""
+        """Begin to collect at an element of the name."""
         self._inside = local(tag) == self._name
 
     def end(self, tag: str) -> None:
-        """An element ends."""
+        """Stop collecting, and keep the end of a paragraph."""
         self._inside = False
         self.found += ["\n"] if local(tag) == "p" else []
 
     def data(self, text: str) -> None:
-        """A piece of text."""
+        """Collect text inside an element of the name."""
         self.found += [text] if self._inside else []
 
 
 class _Guarded:
-    """Hands on to a target, and refuses a document type: Word writes none, and entities are declared in one."""
+    """Wraps a target and rejects a document type: Word writes none, and only one can declare entities."""
 
     def __init__(self, target: Target) -> None:
         self.start, self.end, self.data = target.start, target.end, target.data
@@ -83,18 +83,18 @@ class _Guarded:
         raise InvalidDocument(DAMAGED)
 
     def comment(self, _: str) -> None:
-        """Nothing that a reader sees."""
+        """Ignore it: a reader does not see comments."""
 
     def pi(self, *_: object) -> None:
-        """Nothing that a reader sees."""
+        """Ignore it: a reader does not see processing instructions."""
 
     def close(self) -> None:
-        """Called at the end of the XML."""
+        """End the document; lxml requires this method."""
 
 
 def parse(chunks: Iterable[bytes], target: Target) -> None:
-    """Feed a target. Raises InvalidDocument, and what the target and the chunks raise."""
-    guarded: Any = _Guarded(target)  # lxml's types ask for a target of bytes as well, which it never tells of
+    """Feed XML to a target. Raises InvalidDocument, and what the target and the chunks raise."""
+    guarded: Any = _Guarded(target)  # lxml's types also want a target for bytes, which it never calls
     parser = etree.XMLParser(target=guarded, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
         for chunk in chunks:
@@ -106,26 +106,26 @@ def parse(chunks: Iterable[bytes], target: Target) -> None:
 
 @lru_cache(maxsize=512)
 def local(tag: str) -> str:
-    """The name without its namespace."""
+    """Return the name without its namespace."""
     return tag.rpartition("}")[2]
 
 
 def is_on(attributes: Mapping[str, str]) -> bool:
-    """Whether a switch is on; it is where nothing else is said."""
+    """Whether a switch is on; it is unless its value says otherwise."""
     return value(attributes).lower() not in OFF
 
 
 def attribute(attributes: Mapping[str, str], name: str) -> str:
-    """What an attribute says, in any namespace; "" where there is none of that name."""
-    return next((said for key, said in attributes.items() if local(key) == name), "")
+    """Return an attribute's value, in any namespace; "" where it is missing."""
+    return next((text for key, text in attributes.items() if local(key) == name), "")
 
 
 def value(attributes: Mapping[str, str]) -> str:
-    """What the attribute ``val`` says, which most of Word's elements have."""
+    """Return the attribute ``val``, which most of Word's elements have."""
     return attribute(attributes, "val")
 
 
 def relation(attributes: Mapping[str, str], *names: str) -> str:
-    """The id of the relationship that an element names in one of these attributes; "" where it names none."""
-    wanted = {space + name for space in RELATIONSHIPS for name in names}
-    return next((said for name, said in attributes.items() if name in wanted), "")
+    """Return the relationship id in one of these attributes; "" where there is none."""
+    accepted = {space + name for space in RELATIONSHIPS for name in names}
+    return next((identity for name, identity in attributes.items() if name in accepted), "")

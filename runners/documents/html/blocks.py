@@ -1,7 +1,7 @@
-"""HTML to blocks of text, each with what surrounds it. It is streamed through lxml: there is no tree to be deep.
+"""HTML to blocks of text, each with its surroundings. lxml streams it: there is no tree that could be too deep.
 
-libxml2 splits a page into tags as HTML5 says. What HTML5 says of elements that are left open is done here as far as it
-decides what is read: a block ends an open paragraph, and a drawing or a list of choices.
+libxml2 splits a page into tags as HTML5 specifies. HTML5's rules for elements that are left open are applied here where
+they decide what is read: a block ends an open paragraph, and a drawing or a list of choices.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ LINE: Final = "\x1d"
 NOTE_MARK: Final = re.compile(r"\s*(?:\[[^\]]{1,12}\]|[*†‡]|\d{1,3})\s*\Z")
 MANY_LINE_ENDS: Final = re.compile("\n{2,}")
 MAX_DEPTH: Final = 1_000
-"""Elements in one another, below which nothing is remembered of any."""
+"""Depth of nested elements below which none is tracked."""
 MAX_NAMES: Final = 300
 MAX_ARIA: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Text that stands together; ``links`` is how many of its characters are links."""
+    """A piece of text; ``links`` counts its characters that are links."""
 
     text: str
     links: int
     node: int
     level: int = 0
-    """Of a heading 1 to 6, of other text 0."""
+    """1 to 6 for a heading, 0 for other text."""
     is_tight: bool = False
-    """Whether it stands on the line after the block before: items of a list, rows of a table."""
+    """Whether it directly follows the line of the block before: items of a list, rows of a table."""
 
 
 @dataclass(slots=True)
 class _Element:
-    """An open element that matters beyond itself."""
+    """An open element that affects what it contains."""
 
     tag: str
     depth: int
@@ -64,14 +64,14 @@ class _Element:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """The blocks of an open row's cells."""
+    """An open table row: the blocks of its cells."""
 
     cells: list[list[Block]]
     is_tight: bool
 
 
 class Blocks:
-    """What lxml tells of a page, in its order; it closes by itself what the page leaves open."""
+    """An lxml parser target that collects a page's blocks; lxml closes what the page leaves open."""
 
     def __init__(self, rules: HidingRules, *, show_hidden: bool = False) -> None:
         self.blocks: list[Block] = []
@@ -116,21 +116,21 @@ class Blocks:
         self._depth -= 1
 
     def data(self, text: str) -> None:
-        """Take text in."""
+        """Add a piece of text to the open block or title."""
         if self._title:
             self.titles[self._title].append(text)
         if self._hidden or self._title == "title":
             return
         if self._raised and NOTE_MARK.match(text) and ("[" in text or self._linked):
             return
-        said = text.replace("\n", LINE) if self._preformatted else re.sub(r"\s+", " ", text)
-        if said.strip():
+        shown = text.replace("\n", LINE) if self._preformatted else re.sub(r"\s+", " ", text)
+        if shown.strip():
             self._breaks = 0
-            self._links += len(said) if self._linked else 0
-        self._pieces.append(said)
+            self._links += len(shown) if self._linked else 0
+        self._pieces.append(shown)
 
     def comment(self, _: str) -> None:
-        """Take note of nothing that a reader sees."""
+        """Ignore it: a reader does not see comments."""
 
     def close(self) -> None:
         """End the page."""
@@ -139,7 +139,7 @@ class Blocks:
             self._end_row()
 
     def _enter(self, tag: str, attributes: dict[str, str]) -> None:
-        """Remember the element where it changes anything for what it holds."""
+        """Track the element if it affects what it contains."""
         is_hidden = self._is_hidden(tag, attributes)
         is_link = tag == "button" or (tag == "a" and "href" in attributes)
         role = self._role(tag, attributes) if tag in NAMED else Role.CONTENT
@@ -160,15 +160,15 @@ class Blocks:
             return tag != "template" or "shadowrootmode" not in attributes
         if self._show_hidden:
             return False
-        if tag not in CONTAINERS and attributes.get("aria-hidden") == "true":  # an ornament inside a line
+        if tag not in CONTAINERS and attributes.get("aria-hidden") == "true":  # an icon inside a line
             return True
         return (tag == "dialog" and "open" not in attributes) or self._rules.hide(tag, attributes)
 
     def _role(self, tag: str, attributes: dict[str, str]) -> Role:
         names = f"{attributes.get('class', '')} {attributes.get('id', '')}".strip()[:MAX_NAMES]
         aria = attributes.get("role", "")[:MAX_ARIA]
-        found = role_of(tag, names, aria, inside_article=bool(self._articles))
-        return max(found, Role.BESIDE) if attributes.get("aria-hidden") == "true" else found
+        role = role_of(tag, names, aria, inside_article=bool(self._articles))
+        return max(role, Role.BESIDE) if attributes.get("aria-hidden") == "true" else role
 
     def _leave(self, element: _Element) -> None:
         self._hidden -= element.is_hidden
@@ -179,7 +179,7 @@ class Blocks:
             self._paragraph = None
 
     def _end_what_ends_before(self, tag: str) -> None:
-        """HTML5's implied end tags, as far as something hidden would hide what follows it."""
+        """Apply HTML5's implied end tags where a hidden element would hide what follows it."""
         innermost = self._open[-1]
         if tag in RUBY_PARTS:
             if innermost.tag in RUBY_PARTS and innermost.is_hidden:
@@ -236,7 +236,7 @@ class Blocks:
         (rows[-1].cells[-1] if rows else self.blocks).append(block)
 
     def _end_row(self) -> None:
-        """One line of cells, or the blocks of each where a table only lays out the page."""
+        """Join the row's cells in one line, or keep their blocks where the table only lays out the page."""
         row = self._rows.pop()
         cells = [cell for cell in row.cells if cell]
         if cells and all(len(cell) == 1 for cell in cells) and not _lays_out(cells):
@@ -249,7 +249,7 @@ class Blocks:
                 self._put(block)
 
     def _node(self) -> int:
-        """The number of the innermost container, which gets one with its first text."""
+        """Return the number of the innermost container; a container gets its number with its first text."""
         unnumbered: list[_Element] = []
         while self._open[-1 - len(unnumbered)].node < 0:
             unnumbered.append(self._open[-1 - len(unnumbered)])
@@ -264,15 +264,15 @@ class Blocks:
 
 
 def _lays_out(cells: list[list[Block]]) -> bool:
-    """Whether a menu stands beside text in a row of single blocks."""
+    """Whether a row of single blocks has a menu beside text."""
     menus = sum(cell[0].links * 2 > len(cell[0].text) for cell in cells)
     return 0 < menus < len(cells) and any(len(cell[0].text) > 200 for cell in cells)
 
 
 def parse(source: str, rules: HidingRules, *, show_hidden: bool = False) -> Blocks:
-    """The blocks of a page without raw elements."""
+    """Parse a page without raw elements into blocks."""
     page = Blocks(rules, show_hidden=show_hidden)
-    target: Any = page  # lxml's types ask for a target of bytes as well, which it never tells of
+    target: Any = page  # lxml's types also want a target for bytes, which it never calls
     parser = etree.HTMLParser(target=target, encoding="utf-8", no_network=True, remove_pis=True)
     parser.feed(source.encode("utf-8", "ignore"))
     parser.close()

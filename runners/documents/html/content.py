@@ -1,7 +1,7 @@
-"""Which blocks of a page did a reader come for? Prose decides, and its surroundings; no tag's name alone does.
+"""Which blocks of a page are its content? Prose and its surroundings decide, never a tag's name alone.
 
-What is prose is read off the text: sentences that are no links. What stands in menus, comments and the like is left out
-only while there is prose elsewhere, so that an article inside the wrong element is read all the same.
+Prose is recognized by the text itself: sentences that are not links. Menus, comments and the like are left out only
+while there is prose elsewhere, so that an article inside the wrong element is still read.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ LEAST_WORDS: Final = 4
 LEAST_IDEOGRAPHS: Final = 9
 """Words, or characters of scripts without spaces, of the shortest sentence that counts as prose."""
 LONG: Final = 160
-"""Characters of a text that is prose without a full stop, too."""
+"""Characters from which a text counts as prose even without a full stop."""
 MOST_LINKED: Final = 0.6
-"""Share of a block's characters from which it is a link, and no text with links in it."""
+"""Share of linked characters above which a block is a link rather than text with links in it."""
 LITTLE: Final = 80
-"""Characters of prose beside which something that stands apart may be the content."""
+"""Characters of prose in the main part below which an element apart from it may be the content."""
 HARDLY_ANY: Final = 25
-"""Characters below which text is not worth leaving everything else out for."""
+"""Characters below which the unlinked text is too short to stand for the page."""
 FAR_MORE: Final = 3
-"""Times the prose of all the rest that something beside the content must hold to be the content."""
+"""Factor by which an element's prose must exceed that of the rest of the page to be the content."""
 SCANT: Final = 0.25
-"""Share of prose below which a page's text is of another kind: lists, verses, tables, code."""
+"""Share of prose below which a page is of another kind: lists, verses, tables, code."""
 OPENINGS: Final = 8
-"""Elements beside or apart that may be found to be content, one inside the other."""
+"""Elements that may be reclassified as content, one inside the other."""
 ANY_LEVEL: Final = 7
 """One more than the level of any heading."""
 
@@ -54,16 +54,16 @@ REFERENCES: Final = frozenset(
         "|انظر أيضا|مراجع|المراجع|وصلات خارجية"
     ).split("|")
 )
-"""Headings of what stands after an article and is no part of its prose."""
+"""Headings of sections that follow an article and are not part of its prose."""
 
 
 def text_of(page: Blocks) -> str:
-    """The page's content: paragraphs with an empty line between them, rows and items on lines of their own."""
+    """Return the page's content: paragraphs with an empty line between them, rows and items on lines of their own."""
     return joined(chosen(page))
 
 
 def chosen(page: Blocks) -> list[Block]:
-    """The blocks that are content, in their order; some text wherever the page has any."""
+    """Return the blocks that are content, in order; not empty if the page has any text."""
     zones = _zones(page)
     inside = [block for block in page.blocks if zones[block.node] == 0]
     if not any(map(is_prose, inside)):
@@ -78,7 +78,7 @@ def chosen(page: Blocks) -> list[Block]:
 
 
 def is_prose(block: Block) -> bool:
-    """Whether the block has a sentence, or is long, and is no link."""
+    """Whether the block has a sentence or is long, and is not a link."""
     text = block.text
     if block.level or block.links > MOST_LINKED * len(text) or RIGHTS.match(text) or BACK_LINK.match(text):
         return False
@@ -87,7 +87,7 @@ def is_prose(block: Block) -> bool:
 
 
 def joined(blocks: Sequence[Block]) -> str:
-    """The text of blocks."""
+    """Join blocks by line ends or empty lines."""
     pieces: list[str] = []
     for block in blocks:
         pieces += ["\n" if block.is_tight else "\n\n", block.text]
@@ -103,13 +103,13 @@ def _is_link(block: Block) -> bool:
 
 
 def _without_links(blocks: Sequence[Block]) -> list[Block]:
-    """Empty where hardly any text is left that is no link."""
-    left = [block for block in blocks if not _is_link(block)]
-    return left if _weight(left, bool) >= HARDLY_ANY else []
+    """Drop blocks that are links; empty where hardly any other text is left."""
+    unlinked = [block for block in blocks if not _is_link(block)]
+    return unlinked if _weight(unlinked, bool) >= HARDLY_ANY else []
 
 
 def _zones(page: Blocks) -> list[int]:
-    """Of each container the outermost one around it that is not content; 0 where there is none."""
+    """Return, for each container, the outermost one around it that is not content; 0 where there is none."""
     prose, text = [0] * len(page.parents), [0] * len(page.parents)
     for block in page.blocks:
         prose[block.node] += len(block.text) * is_prose(block)
@@ -118,8 +118,8 @@ def _zones(page: Blocks) -> list[int]:
     zones = _marked(page, content)
     for _ in range(OPENINGS):
         held, around = _sums(zones, prose), _sums(zones, text).get(0, 0)
-        rest = held.pop(0, 0)
-        candidates = [zone for zone in held if _is_content(page.roles[zone], held[zone], rest, around)]
+        outside = held.pop(0, 0)
+        candidates = [zone for zone in held if _is_content(page.roles[zone], held[zone], outside, around)]
         if not candidates:
             break
         content.add(max(candidates, key=lambda zone: (-page.roles[zone], held[zone])))
@@ -134,11 +134,11 @@ def _sums(zones: Sequence[int], values: Sequence[int]) -> dict[int, int]:
     return sums
 
 
-def _is_content(role: Role, prose: int, rest: int, around: int) -> bool:
-    """Whether a zone holds far more prose than the rest of the page, and more than the rest has text without any."""
-    if prose <= FAR_MORE * rest or (rest == 0 and prose <= around):
+def _is_content(role: Role, prose: int, outside: int, around: int) -> bool:
+    """Whether a zone has far more prose than the rest of the page, or than its text where the rest has no prose."""
+    if prose <= FAR_MORE * outside or (outside == 0 and prose <= around):
         return False
-    return role is Role.BESIDE or rest < LITTLE
+    return role is Role.BESIDE or outside < LITTLE
 
 
 def _marked(page: Blocks, content: set[int]) -> list[int]:
@@ -150,7 +150,7 @@ def _marked(page: Blocks, content: set[int]) -> list[int]:
 
 
 def _around_prose(parents: Sequence[int], blocks: Sequence[Block]) -> list[bool]:
-    """Which containers are the innermost one that holds all prose, or stand in it."""
+    """Return which containers are, or lie in, the innermost one that holds all prose."""
     held = [0] * len(parents)
     for block in blocks:
         held[block.node] += is_prose(block)
@@ -165,17 +165,17 @@ def _around_prose(parents: Sequence[int], blocks: Sequence[Block]) -> list[bool]
 
 
 def _without_references(blocks: Sequence[Block]) -> list[Block]:
-    """Without the sections after the text that list where else to read."""
-    left: list[Block] = []
-    skipped = 0  # the level of the heading that is left out with all under it
+    """Drop the sections of references and further reading."""
+    remaining: list[Block] = []
+    skipped = 0  # the level of the heading that is dropped with everything under it
     for block in blocks:
         if skipped and block.level and block.level <= skipped:
             skipped = 0
         if not skipped and _is_of_references(block):
             skipped = block.level or ANY_LEVEL
         if not skipped:
-            left.append(block)
-    return left if 2 * _weight(left, is_prose) >= _weight(blocks, is_prose) else list(blocks)
+            remaining.append(block)
+    return remaining if 2 * _weight(remaining, is_prose) >= _weight(blocks, is_prose) else list(blocks)
 
 
 def _is_of_references(block: Block) -> bool:
@@ -184,11 +184,11 @@ def _is_of_references(block: Block) -> bool:
 
 
 def _with_something_under_each_heading(blocks: Sequence[Block]) -> list[Block]:
-    left: list[Block] = []
-    least = 0  # the least level of headings since the last text, seen from the end; after all text none is kept
+    remaining: list[Block] = []
+    lowest = 0  # the lowest level of headings since the last text, from the end; headings after all text are dropped
     for block in reversed(blocks):
-        if block.level and block.level >= least:
+        if block.level and block.level >= lowest:
             continue
-        least = block.level or ANY_LEVEL
-        left.append(block)
-    return left[::-1] or list(blocks)
+        lowest = block.level or ANY_LEVEL
+        remaining.append(block)
+    return remaining[::-1] or list(blocks)

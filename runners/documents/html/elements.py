@@ -24,7 +24,7 @@ DROPPED: Final = frozenset(
         *MEDIA,
     ]
 )
-"""Elements without text for a reader; furigana among them, which stands above the line."""
+"""Elements without running text; furigana are among them, as they stand above the line."""
 BROKEN_OUT: Final = frozenset(["svg", "math", "select", "datalist", *MEDIA])
 """Dropped elements that end where a block begins inside them."""
 RUBY_PARTS: Final = frozenset(["rt", "rp", "rtc", "rb"])
@@ -34,11 +34,11 @@ BLOCKS: Final = frozenset(
     " table tbody tfoot thead title ul".split()
 )
 LINES: Final = frozenset(["li", "tr"])
-"""Elements whose text follows that of the one before on the next line."""
+"""Elements whose text begins on the line after the one before."""
 CELLS: Final = frozenset(["td", "th"])
 LAID_OUT: Final = BLOCKS | LINES | CELLS
 CONTAINERS: Final = LAID_OUT - {"p", "hr", "title"}
 LINKS: Final = frozenset(["a", "button"])
 HEADINGS: Final = {f"h{level}": level for level in range(1, 7)}
 MATTERS: Final = CONTAINERS | DROPPED | LINKS | NAMED | {"sup", "p", "dialog"}
-"""Elements that may matter beyond themselves even without an attribute."""
+"""Elements that may affect what they contain even without an attribute."""

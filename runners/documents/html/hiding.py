@@ -1,4 +1,4 @@
-"""Which elements of a page does a browser not show? Judged by attributes and by the simple rules of its own styles."""
+"""Which elements of a page does a browser hide? Attributes and the simple rules of its own styles decide."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OFF_SCREEN: Final = frozenset(
     "sr-only visually-hidden visuallyhidden screen-reader-text screen-reader-only element-invisible mw-editsection"  # noqa: SIM905
     " headerlink".split()
 )
-"""Classes by which texts for screen readers alone, and links that edit a page, are known."""
+"""Classes of texts for screen readers alone, and of links that edit a page."""
 
 MAX_STYLES: Final = 2_000_000
-"""Characters of style sheets that are looked at."""
+"""Characters of style sheets that are parsed."""
 MAX_CLASSES: Final = 50
-"""Classes of an element that are looked at."""
+"""Classes of an element that are compared with rules."""
 MAX_RULES: Final = 20
-"""Rules of the same name that are kept, so that no element is compared with thousands of them."""
+"""Rules kept per name, so that no element is compared with thousands of them."""
 MAX_NESTING: Final = 4
-"""Depth of blocks in a style sheet below which no rule is looked at."""
+"""Depth of nested blocks in a style sheet below which rules are ignored."""
 CSS_COMMENT: Final = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
 CSS_STEP: Final = re.compile(r"([^{};]*+)([{};]|\Z)")
 SIMPLE: Final = re.compile(r"([a-z][a-z0-9]*+)?+((?:[.#][\w-]++)*+)\Z", re.IGNORECASE)
@@ -43,14 +43,14 @@ class HidingRules:
     """The rules of a page's style sheets that hide elements by tag, class and id."""
 
     def __init__(self, sheets: Iterable[str]) -> None:
-        self._rules: dict[str, dict[tuple[str, frozenset[str]], bool]] = {}  # by one of the names that each needs
+        self._rules: dict[str, dict[tuple[str, frozenset[str]], bool]] = {}  # by one of the names in the selector
         for selector, body in _rules("\n".join(sheets)[:MAX_STYLES]):
             hides = bool(INLINE.search(body))
             if hides or SHOWN.search(body):
                 self._note(selector, hides)
 
     def hide(self, tag: str, attributes: dict[str, str]) -> bool:
-        """Whether a browser shows nothing of the element."""
+        """Whether a browser hides the element."""
         if tag in NEVER_HIDDEN or not attributes:
             return False
         if "hidden" in attributes and attributes["hidden"].lower() != "until-found":
@@ -65,8 +65,8 @@ class HidingRules:
         names = {f".{name}" for name in classes[:MAX_CLASSES]} | ({f"#{identity}"} if identity else set())
         hides = False
         for name in self._rules.keys() & names:
-            for (wanted, needed), hidden in self._rules[name].items():
-                if wanted in {"", tag} and needed <= names:
+            for (rule_tag, needed), hidden in self._rules[name].items():
+                if rule_tag in {"", tag} and needed <= names:
                     hides = hidden
         return hides
 
@@ -83,7 +83,7 @@ class HidingRules:
 
 
 def _rules(css: str) -> Iterable[tuple[str, str]]:
-    """Selectors and declarations that hold on a screen of any width."""
+    """Yield selectors and declarations that apply to screens of any width."""
     blocks: list[str] = []
     body: list[str] = []
     for step in CSS_STEP.finditer(CSS_COMMENT.sub(" ", css)):

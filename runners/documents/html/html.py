@@ -1,4 +1,4 @@
-"""HTML to the text that a reader of the page came for."""
+"""HTML to the text of the page's content."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from runners.documents.html.blocks import Blocks, parse
 from runners.documents.html.content import is_prose
 from runners.documents.html.hiding import HidingRules
 
-# Spaces are few: where there may be any number of them before and after a quote, each of them is tried as both.
+# Spaces are bounded: with any number of them before and after a quote, each would be tried in both places.
 DECLARED: Final = re.compile(
     rb"<(?:meta|\?xml)\b[^>]{0,300}?(?:charset|encoding)\s{0,9}=[\s\"']{0,9}([\w.:-]{1,40})", re.IGNORECASE
 )
 MAX_TITLE: Final = 300
 HARDLY_ANY: Final = 25
-"""Characters of a page that shows nothing worth reading before its scripts have run."""
+"""Characters below which a page shows nothing worth reading before its scripts have run."""
 MUCH: Final = 160
-"""Characters of what a page shows without scripts, from which it is more than a request to turn them on."""
+"""Characters from which a page's text for browsers without scripts is more than a request to turn them on."""
 FULLER: Final = 2
-"""Times the page's own text that the text for search engines must hold to be read instead."""
+"""Factor by which the text for search engines must exceed the page's own to be read instead."""
 DESCRIPTION: Final = re.compile(
     r"<meta\b(?=[^>]{0,500}?\b(?:name|property)\s?=\s?[\"']?(?:og:)?description\b)[^>]{0,500}?\bcontent\s?=\s?"
     r"(?:\"([^\"]{1,2000})\"|'([^']{1,2000})')",
@@ -33,37 +33,37 @@ DESCRIPTION: Final = re.compile(
 
 
 def declared(data: bytes) -> str | None:
-    """The encoding that a page says it is in."""
-    found = DECLARED.search(data[:4096])
-    return found[1].decode("ascii", "ignore") if found else None
+    """Return the encoding that a page declares."""
+    match = DECLARED.search(data[:4096])
+    return match[1].decode("ascii", "ignore") if match else None
 
 
 def read(source: str) -> Document:
-    """``source`` is HTML, whole or in part; the text is empty where there is none in it."""
+    """Read HTML, a whole page or a fragment; the text is empty where there is none in it."""
     parts = markup_source.split(source)
     rules = HidingRules(parts.styles)
     page = parse(parts.page, rules)
     text = content.text_of(page)
-    for more in _others(parts, rules, page, text):
-        if more:
-            text = more
+    for alternative in _others(parts, rules, page, text):
+        if alternative:
+            text = alternative
             break
     return Document(text, 1, title_of(page))
 
 
 def spaced(text: str) -> str:
-    """In one line, each stretch of spaces and line ends as one space."""
+    """Collapse each run of white space to one space."""
     return " ".join(text.split())
 
 
 def title_of(page: Blocks) -> str | None:
-    """The page's own title, else its first heading."""
+    """Return the page's title, else its first heading."""
     titles = (spaced("".join(pieces)) for pieces in page.titles.values())
     return next((title[:MAX_TITLE] for title in titles if title), None)
 
 
 def _others(parts: markup_source.Source, rules: HidingRules, page: Blocks, text: str) -> Iterator[str]:
-    """Texts to be read instead of what the page shows, the best first; empty ones are none."""
+    """Yield texts to read instead of what the page shows, the best first; empty ones do not count."""
     article = _structured(parts.structured)
     yield article if len(article) > FULLER * len(text) else ""
     if any(map(is_prose, page.blocks)):
@@ -78,7 +78,7 @@ def _others(parts: markup_source.Source, rules: HidingRules, page: Blocks, text:
 
 
 def _structured(scripts: Sequence[str]) -> str:
-    """The longest text of an article in JSON-LD."""
+    """Return the longest text of an article in JSON-LD."""
     bodies = [body for script in scripts for body in _bodies(_loaded(script))]
     return _plain(max(bodies, key=len, default=""))
 
@@ -90,9 +90,9 @@ def _loaded(script: str) -> Any:
         return None
 
 
-def _bodies(found: Any) -> Iterator[str]:
-    """Every ``articleBody`` and ``reviewBody`` in JSON of any depth."""
-    waiting = [found]
+def _bodies(structure: Any) -> Iterator[str]:
+    """Yield every ``articleBody`` and ``reviewBody`` in JSON of any depth."""
+    waiting = [structure]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -102,7 +102,7 @@ def _bodies(found: Any) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text of HTML that stands where text should; with its own line ends where it has no tags."""
+    """Return the text of a field that may hold HTML; without tags it keeps its line ends."""
     if "<" not in text and "&" not in text:
         return text.strip()
     return content.joined(parse(text.replace("\n", "<br>"), HidingRules([])).blocks)

@@ -1,4 +1,4 @@
-"""What is an element of a page for? Its tag, its role and the words of its class say so, and may be wrong."""
+"""What is an element of a page for? Its tag, its role and the words of its class are clues, and may be wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class Role(IntEnum):
-    """How sure it is that an element is no part of what a reader came for."""
+    """How likely it is that an element is not part of the content, in rising order."""
 
     CONTENT = 0
     BESIDE = 1
@@ -24,12 +24,12 @@ ARIA: Final = dict.fromkeys(
 )
 ARIA.update(dict.fromkeys(["banner", "contentinfo", "complementary", "note"], Role.BESIDE))
 ARTICLES: Final = frozenset(["article", "main"])
-"""Inside these, header, footer and aside belong to the content where no other word says otherwise."""
+"""Elements in which header, footer and aside belong to the content unless their names say otherwise."""
 NAMED: Final = frozenset(
     "address aside blockquote center dd details dialog div dl dt fieldset figure footer form header li menu nav ol p"  # noqa: SIM905
     " section span table tbody td tr ul".split()
 )
-"""Elements whose classes and ids are looked at."""
+"""Elements whose classes and ids are read."""
 
 APART_WORDS: Final = frozenset(
     "nav navbar navigation topnav subnav sidenav menu menus menubar submenu mainmenu breadcrumb crumbs cookie"  # noqa: SIM905
@@ -52,30 +52,30 @@ PAIRS: Final = re.compile(
 ABOUT_CONTENT: Final = frozenset(
     "article content entry post story body main text wrapper container page has with no without layout open is".split()  # noqa: SIM905
 )
-"""Words beside which the others describe the page and not the element: "content-with-sidebar"."""
+"""Words that make the others in a class name describe the page: "content-with-sidebar"."""
 
 
 @lru_cache(4096)
 def role_of(tag: str, names: str, aria: str, *, inside_article: bool) -> Role:
-    """The role of an element with these classes and id, and this ARIA role."""
+    """Return the role of an element from its tag, its classes and id, and its ARIA role."""
     by_tag = TAGS.get(tag, Role.CONTENT)
     if inside_article and by_tag is Role.BESIDE:
         by_tag = Role.CONTENT
-    found = max(by_tag, ARIA.get(aria, Role.CONTENT))
-    return max(found, _of_names(names)) if tag in NAMED and names else found
+    role = max(by_tag, ARIA.get(aria, Role.CONTENT))
+    return max(role, _of_names(names)) if tag in NAMED and names else role
 
 
 def _of_names(names: str) -> Role:
     if PAIRS.search(names):
         return Role.APART
-    found = Role.CONTENT
+    role = Role.CONTENT
     for name in names.split()[:20]:
         words = [word.lower() for word in WORD.findall(name[:60])]
         if name in BESIDE_WORDS:
-            found = max(found, Role.BESIDE)
+            role = max(role, Role.BESIDE)
         elif words and (len(words) == 1 or ABOUT_CONTENT.isdisjoint(words)):
-            found = max(found, _of_words(frozenset(words)))
-    return found
+            role = max(role, _of_words(frozenset(words)))
+    return role
 
 
 def _of_words(words: frozenset[str]) -> Role:

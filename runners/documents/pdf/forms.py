@@ -1,4 +1,4 @@
-"""What was filled into a PDF: values of form fields, ticked boxes and typed notes, each in its place on the page."""
+"""Values filled into a PDF: form fields, ticked boxes and typed notes, each in its place on the page."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ BOXES: Final = frozenset({raw.FPDF_FORMFIELD_CHECKBOX, raw.FPDF_FORMFIELD_RADIOB
 CHOICES: Final = frozenset({raw.FPDF_FORMFIELD_COMBOBOX, raw.FPDF_FORMFIELD_LISTBOX})
 TYPED: Final = frozenset({raw.FPDF_FORMFIELD_TEXTFIELD, raw.FPDF_FORMFIELD_COMBOBOX})
 PASSWORD: Final = 1 << 13
-"""Flag of a text field that shows no letters."""
+"""Flag of a text field for a password."""
 UNSEEN: Final = raw.FPDF_ANNOT_FLAG_HIDDEN | raw.FPDF_ANNOT_FLAG_NOVIEW
 MAX_FIELDS: Final = 1_000
-"""Most annotations of a page that are looked at."""
+"""Annotations of a page that are read."""
 MAX_OPTIONS: Final = 500
 MAX_VALUE: Final = 100_000
-"""Most bytes of a value, as UTF-16."""
+"""Bytes of a value, as UTF-16."""
 LINE: Final = 14.0
-"""Most points between the lines of a value that has several."""
+"""Points between the lines of a value that has several, at most."""
 NEAR: Final = 3.0
-"""Heights of a line within which a box's label stands to its right."""
+"""Distance to a label on the right of its checkbox, in heights of a line."""
 SHELL: Final = 600
-"""An XFA form's page that says only that it cannot be shown has fewer letters than this."""
+"""Letters below which an XFA form's only page is a notice that it cannot be shown."""
 
 
 def has_fields(pdf: pypdfium2.PdfDocument) -> bool:
-    """Whether it is a form, filled or not."""
+    """Whether the PDF is a form, filled or not."""
     return bool(pdf.get_formtype() != raw.FORMTYPE_NONE)
 
 
 def is_shell(pdf: pypdfium2.PdfDocument, letters: int) -> bool:
-    """Whether pages that have no fields stand in for an XFA form, of which PDFium draws nothing."""
+    """Whether the pages are a placeholder for an XFA form, which PDFium cannot draw."""
     kind = pdf.get_formtype()
     if kind not in {raw.FORMTYPE_XFA_FULL, raw.FORMTYPE_XFA_FOREGROUND} or any(
         map(_has_widgets, range(len(pdf)), [pdf] * len(pdf))
@@ -50,50 +50,50 @@ def is_shell(pdf: pypdfium2.PdfDocument, letters: int) -> bool:
 
 
 def values(page: pypdfium2.PdfPage) -> list[list[Piece]]:
-    """The lines of each value, from the top of the page to its foot."""
-    found = [lines for annotation in _annotations(page) if (lines := _value(page, annotation))]
-    return sorted(found, key=lambda lines: (-lines[0].top, lines[0].left))
+    """Return the lines of each value, from the top of the page to its foot."""
+    fields = [lines for annotation in _annotations(page) if (lines := _value(page, annotation))]
+    return sorted(fields, key=lambda lines: (-lines[0].top, lines[0].left))
 
 
 def filled(pieces: Sequence[Piece], values: Sequence[list[Piece]]) -> list[Piece]:
-    """The page's pieces with each value behind its label."""
-    found = list(pieces)
+    """Insert each value after its label in the page's pieces."""
+    placed = list(pieces)
     for lines in values:
-        place, mate = _place(found, lines[0])
+        place, mate = _place(placed, lines[0])
         is_in_row = mate is not None and len(lines) == 1
-        found[place:place] = [
+        placed[place:place] = [
             line._replace(bottom=mate.bottom, top=mate.top) if is_in_row and mate else line for line in lines
         ]
-    return found
+    return placed
 
 
 def set_in(pieces: Sequence[Piece], blocks: Sequence[list[Piece]]) -> list[Piece]:
-    """The page's pieces with each block of lines behind what stands above it."""
-    found = list(pieces)
+    """Insert each block of lines after the piece above it."""
+    placed = list(pieces)
     for block in blocks:
         left, right = min(piece.left for piece in block), max(piece.right for piece in block)
         top = max(piece.top for piece in block)
         above = [
             index
-            for index, piece in enumerate(found)
+            for index, piece in enumerate(placed)
             if piece.middle >= top and piece.left < right and piece.right > left and not piece.turns
         ]
-        is_first = not any(piece.middle >= top for piece in found)
-        place = max(above, key=lambda index: -found[index].bottom) + 1 if above else 0 if is_first else len(found)
-        found[place:place] = block
-    return found
+        is_first = not any(piece.middle >= top for piece in placed)
+        place = max(above, key=lambda index: -placed[index].bottom) + 1 if above else 0 if is_first else len(placed)
+        placed[place:place] = block
+    return placed
 
 
 def _has_widgets(number: int, pdf: pypdfium2.PdfDocument) -> bool:
     page = pdf[number]
     try:
-        return any(raw.FPDFAnnot_GetSubtype(each) == raw.FPDF_ANNOT_WIDGET for each in _annotations(page))
+        return any(raw.FPDFAnnot_GetSubtype(annotation) == raw.FPDF_ANNOT_WIDGET for annotation in _annotations(page))
     finally:
         page.close()
 
 
 def _annotations(page: pypdfium2.PdfPage) -> Iterator[Any]:
-    """Those that are shown; each is open until the next one is asked for."""
+    """Yield visible annotations; each is open until the next one is requested."""
     for index in range(min(raw.FPDFPage_GetAnnotCount(page), MAX_FIELDS)):
         annotation = raw.FPDFPage_GetAnnot(page, index)
         if not annotation:
@@ -140,7 +140,7 @@ def _of_field(form: Any, annotation: Any) -> str:
 
 
 def _chosen(form: Any, annotation: Any) -> list[str]:
-    """The labels of the options that are selected."""
+    """Return the labels of the selected options."""
     count = min(raw.FPDFAnnot_GetOptionCount(form, annotation), MAX_OPTIONS)
     return [
         _string(lambda *room, index=index: raw.FPDFAnnot_GetOptionLabel(form, annotation, index, *room))
@@ -150,7 +150,7 @@ def _chosen(form: Any, annotation: Any) -> list[str]:
 
 
 def _string(get: Callable[..., int]) -> str:
-    """What one of PDFium's functions writes into a buffer, as UTF-16 that ends with a zero."""
+    """Return the string that a PDFium function writes into a buffer as UTF-16 with a final zero."""
     size = get(None, 0)
     if not 2 < size <= MAX_VALUE:
         return ""
@@ -160,7 +160,7 @@ def _string(get: Callable[..., int]) -> str:
 
 
 def _place(pieces: Sequence[Piece], value: Piece) -> tuple[int, Piece | None]:
-    """Where a value goes, and the piece in whose row it stands."""
+    """Return the index at which to insert a value, and the piece in whose row it stands."""
     level = [index for index, piece in enumerate(pieces) if not piece.turns and _are_level(piece, value)]
     before = max(
         (index for index in level if pieces[index].left < value.left),
@@ -192,7 +192,7 @@ def _are_level(piece: Piece, value: Piece) -> bool:
 
 
 def _above(pieces: Sequence[Piece], value: Piece) -> int | None:
-    """The piece right above a value, and no value itself, which may be its label."""
+    """Return the index of the piece right above a value that may be its label."""
     near = [
         index
         for index, piece in enumerate(pieces)
@@ -206,7 +206,7 @@ def _above(pieces: Sequence[Piece], value: Piece) -> int | None:
 
 
 def _is_nearer(label: Piece, before: Piece, value: Piece) -> bool:
-    """Whether the label above a value is nearer than what stands left of it, and begins where it does."""
+    """Whether the label above a value begins where it does, and is nearer than the piece on its left."""
     is_aligned = abs(label.left - value.left) < label.size
     return is_aligned and label.bottom - value.top < 0.3 * (value.left - before.right)
 

@@ -1,4 +1,4 @@
-"""The text layer of a PDF's page as pieces: words in a row without a wide gap, and where they stand on the page."""
+"""The text layer of a PDF's page as pieces: words in a row without a wide gap, with their positions."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from runners.errors import PayloadTooLarge
 from runners.limits import MAX_CHARACTERS
 
 WIDE: Final = 0.7
-"""The share of a line's height from which the white between two words may part columns or cells."""
+"""Share of a line's height from which the white between two words may separate columns or cells."""
 MAX_FONT_NAME: Final = 200
 BLANK: Final = [0x5F] * 3
-"""The end of a line that is to be written on."""
+"""Character codes at the end of a rule that is left blank for handwriting."""
 UNSEEN: Final = frozenset({raw.FPDF_TEXTRENDERMODE_INVISIBLE, raw.FPDF_TEXTRENDERMODE_CLIP})
 SPACES: Final = frozenset({0x20, 0xA0, 0x3000})
 
@@ -30,7 +30,7 @@ Frame = tuple[int, float, float, float, float]
 
 
 class Piece(NamedTuple):
-    """Text in one row of one font; points from the lower left corner of the page as it is shown."""
+    """Text in one row; its box is in points from the lower left corner of the page as shown."""
 
     text: str
     left: float
@@ -38,13 +38,13 @@ class Piece(NamedTuple):
     bottom: float
     top: float
     turns: int
-    """Quarter turns, counter-clockwise, by which its letters are turned on the page."""
+    """Quarter turns, counter-clockwise, of its letters on the page."""
     row: int
-    """Number of the line of the text layer that it stands in."""
+    """Number of its line in the text layer; -1 for text that is not from the layer."""
     start: int
     """Index of its first character in the text layer."""
     garbage: int
-    """Number of its characters that have no meaning: what a font without a table of its letters makes of them."""
+    """Number of its meaningless characters, which come from a font without a Unicode table."""
 
     @property
     def size(self) -> float:
@@ -58,12 +58,12 @@ class Piece(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """Of its height on the page."""
+        """Vertical centre on the page."""
         return (self.top + self.bottom) / 2
 
 
 class Layer:
-    """An open text layer. To be closed before its page."""
+    """An open text layer; close it before its page."""
 
     def __init__(self, page: pypdfium2.PdfPage) -> None:
         self._frame = frame_of(page)
@@ -76,7 +76,7 @@ class Layer:
         self._layer.close()
 
     def pieces(self) -> list[Piece]:
-        """In PDFium's order, which is that of drawing. Raises PayloadTooLarge."""
+        """Return the pieces in PDFium's order, which is that of drawing. Raises PayloadTooLarge."""
         count = self._layer.count_chars()
         if count > 2 * MAX_CHARACTERS:
             raise PayloadTooLarge(TOO_LONG)
@@ -94,33 +94,33 @@ class Layer:
         return [piece for piece in found if piece]
 
     def font(self, piece: Piece) -> str:
-        """The name of the font of its first letter."""
+        """Return the name of the font of the piece's first letter."""
         name = create_string_buffer(MAX_FONT_NAME)
         raw.FPDFText_GetFontInfo(self._layer.raw, piece.start, name, MAX_FONT_NAME, byref(c_int()))
         return name.value.decode("utf-8", "replace")
 
     def is_drawn(self, piece: Piece) -> bool:
-        """Whether its first letter is more than a place that a search finds."""
+        """Whether its first letter is drawn, not only there for searching."""
         handle = raw.FPDFText_GetTextObject(self._layer.raw, piece.start)
         return not handle or raw.FPDFTextObj_GetTextRenderMode(handle) not in UNSEEN
 
     def drawing(self, piece: Piece) -> int:
-        """The address of the object that draws its first letter."""
+        """Return the address of the object that draws its first letter."""
         return addressof(raw.FPDFText_GetTextObject(self._layer.raw, piece.start).contents)
 
     def _box(self, index: int) -> Box:
-        """Left, bottom, right and top, from the font's descent to its ascent, in the page's own coordinates."""
+        """Return a letter's box, from the font's descent to its ascent, in the page's own coordinates."""
         box = raw.FS_RECTF()
         raw.FPDFText_GetLooseCharBox(self._layer.raw, index, byref(box))
         return _sides(box)
 
     def _tight(self, index: int) -> Box:
-        """The box of a letter's ink."""
+        """Return the box of a letter's ink."""
         left, bottom, right, top = self._layer.get_charbox(index)
         return left, bottom, right, top
 
     def _parted(self, codes: Sequence[int], start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Start and end of what a line consists of where wide gaps part it."""
+        """Yield start and end of each part of a line between wide gaps."""
         words = _words(codes, start, end)
         if not words:
             return
@@ -143,39 +143,39 @@ class Layer:
         right, top = max(first_box[2], last_box[2]), max(first_box[3], last_box[3])
         turns = _turns(first_box, last_box)
         if turns % 2 == 0:
-            bottom, top = first_box[1], first_box[3]  # a raised last letter makes no line higher
+            bottom, top = first_box[1], first_box[3]  # a superscript at the end does not make the line higher
         return Piece(text, left, right, bottom, top, turns, row, start, garbage)
 
 
 def _words(codes: Sequence[int], start: int, end: int) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
+    words: list[tuple[int, int]] = []
     begin = None
     for index in range(start, end):
         if codes[index] in SPACES:
             if begin is not None:
-                found.append((begin, index))
+                words.append((begin, index))
             begin = None
         elif begin is None:
             begin = index
     if begin is not None:
-        found.append((begin, end))
-    return found
+        words.append((begin, end))
+    return words
 
 
 def _are_apart(box: Box, other: Box) -> bool:
-    """Whether there is wide white between two letters of one line, whichever way it runs."""
+    """Whether there is wide white between two letters of one line, horizontal or vertical."""
     across = max(box[0] - other[2], other[0] - box[2])
     along = max(box[1] - other[3], other[1] - box[3])
     return max(across, along) > WIDE * max(box[2] - box[0], box[3] - box[1])
 
 
 def frame_of(page: pypdfium2.PdfPage) -> Frame:
-    """How the page is shown."""
+    """Return the rotation and the box of a page."""
     return (page.get_rotation() // 90, *page.get_bbox())
 
 
 def shown(rect: raw.FS_RECTF, frame: Frame) -> Box:
-    """A rectangle of the page's own coordinates on the page as it is shown."""
+    """Convert a rectangle from the page's own coordinates to the page as shown."""
     return turned(_sides(rect), frame)
 
 
@@ -186,7 +186,7 @@ def _sides(rect: raw.FS_RECTF) -> Box:
 
 
 def turned(box: Box, frame: Frame) -> Box:
-    """The box on the page as it is shown."""
+    """Convert a box from the page's own coordinates to the page as shown."""
     turns, page_left, page_bottom, page_right, page_top = frame
     left, bottom, right, top = box
     if turns == 1:
@@ -199,7 +199,7 @@ def turned(box: Box, frame: Frame) -> Box:
 
 
 def _turns(first: Box, last: Box) -> int:
-    """Quarter turns of a line whose first and last letters stand there; 0 of one letter."""
+    """Return the quarter turns of a line from the boxes of its first and last letters; 0 for one letter."""
     across = (last[0] + last[2] - first[0] - first[2]) / 2
     along = (last[1] + last[3] - first[1] - first[3]) / 2
     if abs(along) <= abs(across) or abs(along) < (first[3] - first[1]) / 2:
@@ -208,15 +208,15 @@ def _turns(first: Box, last: Box) -> int:
 
 
 def upright(pieces: Sequence[Piece]) -> list[Piece]:
-    """The page turned until most letters stand upright; what still does not comes last, in its order."""
+    """Turn the page until most letters are upright; pieces that still are not come last, in order."""
     weights = [sum(len(piece.text) for piece in pieces if piece.turns == turns) for turns in range(4)]
-    most = weights.index(max(weights))
-    turned = [_at_turn(piece, most) for piece in pieces]
+    usual_turns = weights.index(max(weights))
+    turned = [_at_turn(piece, usual_turns) for piece in pieces]
     return sorted(turned, key=lambda piece: piece.turns != 0)
 
 
 def _at_turn(piece: Piece, turns: int) -> Piece:
-    """As it stands once the page is turned clockwise by so many quarters."""
+    """Return the piece's position after the page is turned clockwise by quarter ``turns``."""
     left, bottom, right, top = piece.left, piece.bottom, piece.right, piece.top
     if turns == 1:
         left, bottom, right, top = bottom, -right, top, -left

@@ -1,4 +1,4 @@
-"""Letters that a PDF stores in parts or in the wrong order: accents apart, and Arabic ligatures backwards."""
+"""Repairs letters that a PDF stores in parts or in the wrong order: separate accents, reversed Arabic ligatures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Box = tuple[float, float, float, float]
 BoxOf = Callable[[int], Box]
 
 GARBAGE: Final = re.compile("[\ufffd\ue000-\uefff\uf0ff-\uf8ff\x00\x01\x03-\x08\x0e-\x1f\x7f-\x9f]")
-"""What a font without a table of its letters makes of them; symbol fonts have theirs from U+F000 to U+F0FE."""
+"""Codes from fonts without a Unicode table; symbol fonts use U+F000 to U+F0FE legitimately."""
 UNKNOWN: Final = 0xFFFD
 NOTHING: Final = 0xFFFF
-"""Stands where a character has become part of its neighbour; no text has it."""
+"""Placeholder for a character that has been merged into its neighbour; no text contains it."""
 
 ACCENTS: Final = {
     0x60: 0x300, 0xB4: 0x301, 0x5E: 0x302, 0x2C6: 0x302, 0x7E: 0x303, 0x2DC: 0x303, 0xAF: 0x304, 0x2C9: 0x304,
@@ -24,25 +24,25 @@ ACCENTS: Final = {
     0x2DB: 0x328, 0x2CA: 0x301, 0x2CB: 0x300, 0x2019: 0x301, 0x384: 0x301, 0x1FBF: 0x313, 0x1FFE: 0x314,
     **{code: code for code in range(0x300, 0x32B)},
 }  # fmt: skip
-"""Accents with a width of their own, and the combining marks that they are over a letter."""
+"""Spacing accents, and the combining marks that they stand for over a letter."""
 UNDER: Final = 0.5
-"""Share of the narrower one's width by which an accent lies over, or under, its letter."""
+"""Share of the narrower width by which an accent overlaps its letter."""
 NEAR: Final = 120
-"""Characters before and after an accent among which its letter is looked for by place."""
+"""Characters before and after an accent among which its letter is searched by position."""
 MAX_STRAYS: Final = 50
-"""Accents of a page that are looked at so."""
+"""Accents of a page that are searched by position."""
 DOTLESS: Final = {0x131: "i", 0x237: "j"}
 RIGHT_TO_LEFT: Final = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 LIGATURES: Final = (*range(0xFB50, 0xFDFE), *range(0xFE70, 0xFEFD))
 
 
 def character(code: int) -> str:
-    """Of a code that PDFium gives."""
+    """Return the character of a PDFium code; U+FFFD for an invalid one."""
     return chr(code) if code < 0x110000 else "\ufffd"
 
 
 def mend(codes: list[int], box: BoxOf, *, is_sideways: bool) -> None:
-    """In place, and with as many codes as before; ``box`` is that of a letter's ink."""
+    """Repair codes in place, keeping their number; ``box`` returns the box of a letter's ink."""
     kinds = set(codes)
     if kinds & ACCENTS.keys():
         _compose(codes, box, 1 if is_sideways else 0)
@@ -66,7 +66,7 @@ def _compose(codes: list[int], box: BoxOf, axis: int) -> None:
 
 
 def _compose_strays(codes: list[int], strays: Sequence[int], box: BoxOf) -> None:
-    """Accents over capitals are raised, and so far from their letters in PDFium's order."""
+    """Compose accents over capitals, which are raised and therefore far from their letters in PDFium's order."""
     for index in strays:
         accent = box(index)
         for base in range(max(0, index - NEAR), min(len(codes), index + NEAR)):
@@ -88,20 +88,20 @@ def _join(codes: list[int], index: int, base: int) -> None:
 
 
 def _neighbours(codes: Sequence[int], index: int) -> list[int]:
-    """The letters after and before an accent; a space that PDFium sees between them does not part them."""
-    found = []
+    """Return the letters after and before an accent; a space that PDFium puts between them is skipped."""
+    neighbours = []
     for step in (1, -1):
         other = index + step
         while 0 <= other < len(codes) and abs(other - index) < 3 and codes[other] in {0x20, 0x0D, 0x0A, NOTHING}:
             other += step
         if 0 <= other < len(codes) and codes[other] < 0x110000 and chr(codes[other]).isalpha():
-            found.append(other)
-    return found
+            neighbours.append(other)
+    return neighbours
 
 
 def _composed(letter: int, mark: int) -> int | None:
-    found = unicodedata.normalize("NFC", DOTLESS.get(letter, chr(letter)) + chr(mark))
-    return ord(found) if len(found) == 1 else None
+    composed = unicodedata.normalize("NFC", DOTLESS.get(letter, chr(letter)) + chr(mark))
+    return ord(composed) if len(composed) == 1 else None
 
 
 def _is_over(accent: Box, letter: Box, axis: int) -> bool:
@@ -113,7 +113,7 @@ def _is_over(accent: Box, letter: Box, axis: int) -> bool:
 
 
 def _reorder(codes: list[int], box: BoxOf) -> None:
-    """PDFium turns lines that run from right to left, and with them the letters of a ligature, which were in order."""
+    """Restore ligatures: PDFium reverses right-to-left lines, and with them the ordered letters of a ligature."""
     start = 0
     while start < len(codes) - 1:
         end = start + 1
@@ -133,6 +133,6 @@ def _is_right_to_left(code: int) -> bool:
 
 @cache
 def _ligatures() -> frozenset[str]:
-    """The letters of each Arabic ligature, in their order."""
+    """Return the letters of each Arabic ligature, in order."""
     texts = (unicodedata.normalize("NFKC", chr(code)).strip() for code in LIGATURES)
     return frozenset(text for text in texts if len(text) > 1)

@@ -1,4 +1,4 @@
-"""Lines as they stand on a PDF's pages to the paragraphs that they were before somebody set them."""
+"""Joins the lines of a PDF's pages to paragraphs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from runners.documents.scans import layout
 from runners.models.text.normalized import normalized
 
 HYPHEN: Final = 2
-"""What PDFium makes of a hyphen at a line's end; no other end of the line follows it."""
+"""PDFium's code for a hyphen at a line's end; no other line end follows it."""
 LINE_ENDS: Final = frozenset(map(ord, "\r\n\x0b\x0c\x85\u2028\u2029"))
 
 WIDER: Final = 1.35
-"""A gap so many times the usual one stands between paragraphs."""
+"""Ratio to the usual gap between lines from which a gap separates paragraphs."""
 LARGER: Final = 0.15
-"""Lines whose sizes differ by more than this share belong to different paragraphs."""
+"""Relative difference in size above which lines belong to different paragraphs."""
 SHORT: Final = 0.85
-"""A line that ends before this share of the longest one may be a paragraph's last."""
+"""Share of the longest line's width below which a line may be a paragraph's last."""
 
 ENDING: Final = re.compile(r"[.!?…。！？:;][\"'”’»)\]]*$")
 ITEM: Final = re.compile(r"[•●◦▪‣·–—*]\s|\(?(?:\d{1,2}|[a-z])[.)]\s")
@@ -30,17 +30,17 @@ PAGE_NUMBER: Final = re.compile(
     r"\W*(?:(?:page|seite|página|pagina|стр)\.?\s*)?\d{1,4}(?:\s*(?:/|of|von|sur|de)\s*\d{1,4})?\W*", re.I
 )
 EDGE: Final = 2
-"""Lines at a page's top, and at its bottom, among which headers and footers are looked for."""
+"""Lines at a page's top, and at its bottom, that may be headers and footers."""
 NEAR: Final = 200
-"""Lines before and after one that it is compared with: more than a page has, and all of a hostile one cost too much."""
+"""Lines before and after a line that it is compared with: more than a page has, but a bound for hostile pages."""
 LIGATURES: Final = re.compile("[\ufb00-\ufb06\ufb1d-\ufd3d\ufd40-\ufdff\ufe70-\ufefc]")
-"""Latin ligatures, and the shapes of Hebrew and Arabic letters."""
+"""Latin ligatures, and presentation forms of Hebrew and Arabic letters."""
 ENTRY: Final = re.compile(r"(?<![.·•…_])(?<![.·•…_]\s)(?:[.·•…_]\s?){4,}+\s*+(?:\d+|[ivxlcIVXLC]+)\W*$")
-"""Dots, and the number of a page: the end of an entry in a table of contents."""
+"""Leader dots and a page number: the end of an entry in a table of contents."""
 
 
 class PdfLine(NamedTuple):
-    """A line and where it stands, in points from the page's lower left corner."""
+    """A line with its position, in points from the page's lower left corner."""
 
     text: str
     left: float
@@ -48,11 +48,11 @@ class PdfLine(NamedTuple):
     bottom: float
     size: float
     cells: int = 1
-    """Pieces that wide gaps part the line into."""
+    """Number of pieces between wide gaps."""
 
 
 def spans(codes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Start and end of each line in a page's characters."""
+    """Yield start and end of each line in a page's characters."""
     start = 0
     for index, code in enumerate(codes):
         if code in LINE_ENDS or code == HYPHEN:
@@ -62,48 +62,48 @@ def spans(codes: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def text_of(codes: Sequence[int]) -> str:
-    """Ligatures are letters, and accents are part of theirs."""
+    """Return the text of codes with ligatures spelled out and accents composed."""
     text = "".join(chr(code) if code < 0x110000 else "\ufffd" for code in codes)
-    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # some fonts name halves
-    text = LIGATURES.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text.replace(chr(HYPHEN), "-"))
+    text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")  # some fonts give surrogates
+    text = LIGATURES.sub(lambda ligature: unicodedata.normalize("NFKC", ligature[0]), text.replace(chr(HYPHEN), "-"))
     return normalized(text, "NFC")
 
 
 def joined(pages: Sequence[list[PdfLine] | str]) -> str:
-    """Paragraphs of all pages with an empty line between them; one that a page's end divides is whole again."""
+    """Join paragraphs of all pages by empty lines; a paragraph across a page break is joined."""
     repeated = _repeated([page for page in pages if isinstance(page, list)])
-    found: list[str] = []
+    blocks: list[str] = []
     for page in pages:
         texts = [page.strip()] if isinstance(page, str) else paragraphs(_without(page, repeated))
-        if isinstance(page, list) and found and texts and _goes_on(found[-1], texts[0]):
-            found[-1] = layout.joined(found[-1], texts[0], _space(found[-1]))
+        if isinstance(page, list) and blocks and texts and _goes_on(blocks[-1], texts[0]):
+            blocks[-1] = layout.joined(blocks[-1], texts[0], _space(blocks[-1]))
             texts.pop(0)
-        found += filter(None, texts)
-    return "\n\n".join(found)
+        blocks += filter(None, texts)
+    return "\n\n".join(blocks)
 
 
 def paragraphs(lines: Sequence[PdfLine]) -> list[str]:
-    """The lines joined, in their order."""
+    """Join lines to paragraphs, in order."""
     if not lines:
         return []
     usual = _usual_gap(lines)
-    found = [[lines[0].text]]
+    groups = [[lines[0].text]]
     for number, (line, following) in enumerate(itertools.pairwise(lines)):
         near = lines[max(0, number - NEAR) : number + NEAR]
         if _begins(line, following, usual, near):
-            found.append([])
-        found[-1].append(following.text)
-    return [_joined(texts) for texts in found]
+            groups.append([])
+        groups[-1].append(following.text)
+    return [_joined(texts) for texts in groups]
 
 
 def _joined(texts: Sequence[str]) -> str:
-    """Lines of a paragraph; words that a line's end has divided are whole again."""
+    """Join a paragraph's lines and its hyphenated words."""
     pairs = itertools.pairwise(texts)
     return "".join(layout.ended(text, following, _space(text)) for text, following in pairs) + texts[-1]
 
 
 def _space(text: str) -> str:
-    """What stands between a line and the next one: nothing after a hyphen that is a word's own."""
+    """Return what separates a line from the next: nothing after a hyphen that belongs to a word."""
     return "" if re.search(r"[^\W_][-‐]$", text[-2:]) else " "
 
 
@@ -122,7 +122,7 @@ def _begins(line: PdfLine, following: PdfLine, usual: float, near: Sequence[PdfL
         return True
     if _are_rows(line, following):
         return True
-    if gap <= 0:  # beside it, or at the top of another column
+    if gap <= 0:  # beside the line, or at the top of another column
         return gap < -following.size and ends and not following.text[0].islower()
     if gap > WIDER * usual > 0:
         return True
@@ -131,13 +131,13 @@ def _begins(line: PdfLine, following: PdfLine, usual: float, near: Sequence[PdfL
 
 
 def _are_rows(line: PdfLine, following: PdfLine) -> bool:
-    """Whether both are rows of a table, and no lines of prose with wide spaces."""
+    """Whether both are rows of a table rather than lines of prose with wide spaces."""
     is_within = following.text[0].islower() or line.text.endswith((",", ";", "-"))
     return line.cells == following.cells > 1 and not is_within
 
 
 def _is_short(line: PdfLine, near: Sequence[PdfLine]) -> bool:
-    """Whether it ends well before others that begin where it does."""
+    """Whether the line ends well before others that begin at the same place."""
     longest = max(other.right for other in near if abs(other.left - line.left) < 2 * line.size)
     return line.right - line.left < SHORT * (longest - line.left)
 
@@ -147,7 +147,7 @@ def _goes_on(text: str, following: str) -> bool:
 
 
 def _edges(page: Sequence[PdfLine]) -> Iterable[str]:
-    """Of lines that may be headers and footers, what does not change from page to page."""
+    """Return the lines that may be headers and footers, with numbers masked."""
     if len(page) <= 2 * EDGE:
         return set()
     return {re.sub(r"\d+", "#", line.text) for line in (*page[:EDGE], *page[-EDGE:])}

@@ -1,8 +1,8 @@
 """The pieces of a PDF's page in reading order.
 
-A program that draws a page mostly draws it in the order in which it is read, and knows more of it than its geometry
-says: that order is kept, in runs that go down the page. Geometry decides where it is no order to read in: runs that
-stand below later ones, the columns of a table one after the other, lines of two columns in turn.
+Programs mostly draw a page in reading order, and that order carries more information than the geometry: it is kept, in
+runs that go down the page. Geometry decides where the order of drawing cannot be read: runs below later runs, columns
+of a table drawn one after the other, lines of two columns drawn in turn.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Run = list[Piece]
 """Rows of one or more pieces, each below the one before it."""
 
 MOST_PIECES: Final = 400
-"""Pieces of a page that are put in order: the time taken grows with their square. A page of prose has fifty."""
+"""Pieces of a page that are put in order: time grows with their square. A page of prose has fifty."""
 MOST_PAIRS: Final = 400
 """Pairs of runs beside one another that are compared."""
 BACKWARDS: Final = 0.02
-"""Share of a page's characters that may stand above what they follow: formulas have some."""
+"""Share of a page's characters that may stand above the text they follow: formulas have some."""
 LEVEL: Final = 0.3
 """Share of a line's height by which cells of one row may differ in height."""
 SAME_ROWS: Final = 0.8
-"""Share of a column's cells that are level with cells of the column beside it."""
+"""Share of a column's cells that must be level with cells of the column beside it."""
 SOME_ROWS: Final = 0.5
 TURNS: Final = 3
-"""Times that two columns may be drawn in turn; more are lines drawn across both."""
+"""Switches between two columns in the order of drawing; more mean lines drawn across both."""
 ROWS: Final = 3
-"""Rows of several pieces, from which a page may have columns that are drawn across."""
+"""Rows of several pieces from which a page may have columns that are drawn across."""
 FULL: Final = 0.85
 """Share of a column's width that a full line has."""
 PROSE: Final = 0.6
@@ -50,7 +50,7 @@ IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
 def lines(pieces: Sequence[Piece]) -> list[PdfLine]:
-    """Each row as a line; letters that stand on their side come after all others."""
+    """Return each row as a line; sideways letters come last."""
     is_mirrored = _is_right_to_left(pieces)
     upright = [_mirrored(piece) if is_mirrored else piece for piece in pieces if piece.text and not piece.turns]
     aside = [piece for piece in pieces if piece.text and piece.turns]
@@ -84,14 +84,14 @@ def _mirrored(piece: Piece) -> Piece:
 
 
 def _runs(pieces: Sequence[Piece]) -> list[Run]:
-    """In the order of drawing, parted where the next piece stands higher, or to the left in the same row."""
-    found: list[Run] = []
+    """Split pieces, in order of drawing, where the next one stands higher, or to the left in the same row."""
+    runs: list[Run] = []
     for piece in pieces:
-        if found and _follows(piece, found[-1][-1]):
-            found[-1].append(piece)
+        if runs and _follows(piece, runs[-1][-1]):
+            runs[-1].append(piece)
         else:
-            found.append([piece])
-    return found
+            runs.append([piece])
+    return runs
 
 
 def _follows(piece: Piece, other: Piece) -> bool:
@@ -123,7 +123,7 @@ def _rows_of(run: Sequence[Piece]) -> Iterator[Run]:
 
 
 def _sorted(runs: list[Run]) -> list[Run]:
-    """Runs in their order, but none after another that stands wholly below it (Kahn's algorithm)."""
+    """Sort runs so that none follows another that stands wholly below it (Kahn's algorithm)."""
     if len(runs) < 2:
         return runs
     boxes = np.array([_box(run) for run in runs])
@@ -150,57 +150,57 @@ def _sorted(runs: list[Run]) -> list[Run]:
 
 
 def _is_left_column(run: Run, other: Run) -> bool:
-    """Whether both are columns of prose, and the other one stands right of it."""
-    mine, others = _beside(run, other), _beside(other, run)
-    return min(len(mine), len(others)) > 2 and _is_prose(mine) and _is_prose(others)
+    """Whether both runs are columns of prose, the other one on the right."""
+    cells, other_cells = _beside(run, other), _beside(other, run)
+    return min(len(cells), len(other_cells)) > 2 and _is_prose(cells) and _is_prose(other_cells)
 
 
 def _box(run: Run) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top."""
+    """Return left, right, bottom and top."""
     left, right = min(piece.left for piece in run), max(piece.right for piece in run)
     return left, right, min(piece.bottom for piece in run), max(piece.top for piece in run)
 
 
 def _merged(runs: list[Run]) -> list[Run]:
-    """Columns of one table, drawn one after the other, are rows again."""
-    found: list[Run] = []
+    """Merge columns of a table that are drawn one after the other into rows."""
+    merged: list[Run] = []
     is_table = False
     for run in runs:
-        if found and _are_columns_of_a_table(found[-1], run, is_table=is_table):
-            found[-1] = [piece for row in _across([*found[-1], *run]) for piece in row]
+        if merged and _are_columns_of_a_table(merged[-1], run, is_table=is_table):
+            merged[-1] = [piece for row in _across([*merged[-1], *run]) for piece in row]
             is_table = True
         else:
-            found.append(run)
+            merged.append(run)
             is_table = False
-    return found
+    return merged
 
 
 def _are_columns_of_a_table(run: Run, other: Run, *, is_table: bool) -> bool:
-    """Whether each has cells that are level with those of the other, and none that overlap."""
-    mine, others = _beside(run, other), _beside(other, run)
-    if min(len(mine), len(others)) < 2 or any(_overlap(piece, cell) for piece in mine for cell in others):
+    """Whether the runs' cells are level with each other, and none overlap."""
+    cells, other_cells = _beside(run, other), _beside(other, run)
+    if min(len(cells), len(other_cells)) < 2 or any(_overlap(piece, cell) for piece in cells for cell in other_cells):
         return False
-    if _is_set_in(mine) or _is_set_in(others) or _wraps(mine) or _wraps(others):
+    if _is_set_in(cells) or _is_set_in(other_cells) or _wraps(cells) or _wraps(other_cells):
         return False
-    share, other_share = _level_share(mine, others), _level_share(others, mine)
-    prose = (not is_table and _is_prose(mine)) + _is_prose(others)
+    share, other_share = _level_share(cells, other_cells), _level_share(other_cells, cells)
+    prose = (not is_table and _is_prose(cells)) + _is_prose(other_cells)
     enough = SAME_ROWS if prose else SOME_ROWS
     return prose < 2 and max(share, other_share) >= SAME_ROWS and min(share, other_share) >= enough
 
 
 def _is_set_in(column: Sequence[Piece]) -> bool:
-    """Whether values stand behind their labels already."""
+    """Whether the column has form values, which already follow their labels."""
     return any(piece.row < 0 for piece in column)
 
 
 def _wraps(column: Sequence[Piece]) -> bool:
-    """Whether some lines are long, and some go on with the sentence of the one above: cells of a table are short."""
+    """Whether lines are long and continue the sentence above: cells of a table are short."""
     usual = median(len(piece.text) for piece in column)
     return usual >= WRAPPED_LETTERS and any(piece.text[0].islower() for piece in column[1:])
 
 
 def _beside(run: Run, other: Run) -> list[Piece]:
-    """The pieces that are as high on the page as some part of the other run."""
+    """Return the run's pieces at the height of the other run."""
     _, _, bottom, top = _box(other)
     return [piece for piece in run if bottom < piece.middle < top]
 
@@ -209,8 +209,8 @@ def _overlap(piece: Piece, other: Piece) -> bool:
     return _are_level(piece, other) and min(piece.right, other.right) - max(piece.left, other.left) > 0.5 * piece.size
 
 
-def _level_share(cells: Sequence[Piece], others: Sequence[Piece]) -> float:
-    heights = np.array([other.bottom for other in others])
+def _level_share(cells: Sequence[Piece], other_cells: Sequence[Piece]) -> float:
+    heights = np.array([other.bottom for other in other_cells])
     return sum(bool((abs(heights - cell.bottom) < LEVEL * cell.size).any()) for cell in cells) / len(cells)
 
 
@@ -227,12 +227,12 @@ def _is_prose(column: Sequence[Piece]) -> bool:
 
 
 def _enough(text: str) -> int:
-    """Signs of a line of prose."""
+    """Return the number of characters from which a line counts as prose."""
     return PROSE_IDEOGRAPHS if IDEOGRAPHS.search(text) else PROSE_LETTERS
 
 
 def _goes_back(pieces: Sequence[Piece]) -> bool:
-    """Whether pieces follow others that they stand right above."""
+    """Whether pieces follow others that stand right below them."""
     if all(_follows(piece, other) for other, piece in pairwise(pieces)):
         return False
     boxes = np.array([(piece.left, piece.right, piece.middle, piece.size) for piece in pieces])
@@ -246,7 +246,7 @@ def _goes_back(pieces: Sequence[Piece]) -> bool:
 
 
 def _crosses_columns(pieces: Sequence[Piece]) -> bool:
-    """Whether lines of two columns of prose stand in turn."""
+    """Whether lines of two columns of prose alternate."""
     beside = sum(_is_beside(piece, other) for other, piece in pairwise(pieces))
     long = sum(len(piece.text) >= _enough(piece.text) for piece in pieces)
     if beside < ROWS or 2 * long < len(pieces):

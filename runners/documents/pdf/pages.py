@@ -1,7 +1,7 @@
-"""A PDF's pages to text: their layer where it can be trusted, and what is read off their pictures where it cannot.
+"""A PDF's pages to text: the text layer where it can be trusted, and OCR of the page where it cannot.
 
-A layer is the page's text where it reads like a language, or where some of its lines are what OCR reads in their
-place. Pictures that no such text covers are read, and both stand in one order.
+A layer is trusted where it reads like a language, or where OCR reads the same in the place of some of its lines.
+Pictures that no such text covers are read by OCR, and both are put in one order.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from runners.documents.scans import layout
 from runners.documents.scans.pages import AsPictures, PageReader
 
 MAX_GARBAGE: Final = 0.3
-"""The share of a text that a font without a table of its letters makes of it."""
+"""Share of meaningless characters above which a text is garbled; they come from fonts without a Unicode table."""
 SOME_GARBAGE: Final = 40
-"""Characters without a meaning, from which a page is looked at as a picture; symbols make some of them."""
+"""Meaningless characters above which a page is checked by OCR; symbols cause some of them."""
 STRIPS: Final = 2
-"""Lines of a page, or of one font on it, that are compared with what OCR reads in their place."""
+"""Lines of a page, or of one font on it, that are compared with OCR."""
 MOST_STRIPS: Final = 100
-"""Lines of a document that are compared and are right: each takes some tenths of a second, for nothing."""
+"""Lines of a document that may be compared and found right: each costs some tenths of a second."""
 PROVEN: Final = 2
-"""Pages on which a font's lines were what OCR reads, from which the font is trusted on all of them."""
+"""Pages on which OCR must confirm a font before it is trusted on all pages."""
 STRIP_LETTERS: Final = 80
-"""Most letters of a line that is compared."""
+"""Letters of a line beyond which its length does not count when lines are picked for comparison."""
 MOST_EXTRAS: Final = 20
-"""Pictures of a document that are read beside a page's own text."""
+"""Pictures of a document that are read in addition to the pages' own text."""
 ENOUGH: Final = 0.4
 """Share of a layer's letters that OCR must read to be better than it."""
 EVERY: Final = 5
-"""One of so many pages has its hidden text compared, after some on which it was right."""
+"""Interval of pages whose hidden text is still compared once OCR has confirmed it."""
 HIDDEN, GARBLED = "hidden text", "garbled text"
-"""Stand for fonts; no font's name has a space."""
+"""Keys in place of a font's name; no font's name has a space."""
 
 
 class Pages:
@@ -51,19 +51,19 @@ class Pages:
         self._pdf, self._reader, self._surveys = pdf, reader, surveys
         self._has_ocr = not isinstance(reader, AsPictures)
         self._proven: Counter[str] = Counter()
-        """Pages on which a font's lines, or hidden ones, were what OCR reads, without one since on which not."""
+        """Pages on which OCR confirmed a font; for hidden text, since the last page on which it did not."""
         self._strips, self._extras = MOST_STRIPS, MOST_EXTRAS
         self._samples = _samples(surveys)
         self._stamps = _stamps(surveys)
         self._drawing: tuple[int, Image.Image] | None = None
 
     def texts(self) -> Iterator[list[PdfLine] | str]:
-        """Of each page its lines, or what is read off it. Raises what the reader raises."""
+        """Yield each page's lines, or its OCR text. Raises what the reader raises."""
         for page in self._surveys:
             yield [] if page.is_blank else self._text(page)
 
     def as_pictures(self) -> bool:
-        """Whether some page is to be read as a picture, for an engine that then looks at nothing else."""
+        """Keep all pages as pictures if one of them needs it, and return whether they are kept."""
         if not any(map(self._is_picture, self._surveys)):
             return False
         for page in self._surveys:
@@ -89,7 +89,7 @@ class Pages:
         return _lines(page, trusted, self._blocks(page, bare))
 
     def _judged(self, page: Survey) -> tuple[list[Piece], list[Piece]]:
-        """Pieces that are trusted, and those that are not."""
+        """Return trusted pieces and doubted pieces."""
         wrong = set(self._wrong(page))
         trusted = [piece for piece in page.visible if piece not in wrong]
         if page.hidden and self._is_trusted(page):
@@ -99,20 +99,20 @@ class Pages:
         return _in_order(trusted), _in_order(wrong)
 
     def _wrong(self, page: Survey) -> list[Piece]:
-        """Visible pieces that are not what the page shows."""
+        """Return visible pieces whose text is not what the page shows."""
         by_font: dict[str, list[Piece]] = defaultdict(list)
         for piece, font in self._doubted(page).items():
             by_font[GARBLED if _garbage([piece]) > MAX_GARBAGE else font].append(piece)
-        found: list[Piece] = []
+        wrong: list[Piece] = []
         for font, pieces in by_font.items():
             if font == GARBLED or not self._agrees(page, pieces):
-                found += pieces
+                wrong += pieces
             else:
                 self._proven[font] += 1
-        return found
+        return wrong
 
     def _doubted(self, page: Survey) -> dict[Piece, str]:
-        """Visible pieces, with their fonts, that are no language on this page, and not proven by OCR."""
+        """Return visible pieces, with their fonts, that do not read like a language and are not confirmed by OCR."""
         texts: dict[str, list[str]] = defaultdict(list)
         for piece, font in zip(page.visible, page.fonts, strict=True):
             texts[font].append(piece.text)
@@ -131,7 +131,7 @@ class Pages:
         return is_strange or (is_strange is None and trust.is_strange(self._samples[font]) is True)
 
     def _is_trusted(self, page: Survey) -> bool:
-        """Whether the hidden text is what the page shows; once it was on some pages, others are not all compared."""
+        """Whether the hidden text is what the page shows; once confirmed, only some pages are compared."""
         is_likely = self._proven[HIDDEN] >= PROVEN and not trust.is_strange(_all(page.hidden))
         if is_likely and page.number % EVERY:
             return True
@@ -140,7 +140,7 @@ class Pages:
         return agrees
 
     def _agrees(self, page: Survey, pieces: Sequence[Piece]) -> bool:
-        """Whether some of the longest pieces are what OCR reads in their place; where it reads nothing, if likely."""
+        """Whether OCR reads the same as some of the longest pieces; where it reads nothing, their language decides."""
         if not self._has_ocr:
             return trust.is_strange(_all(pieces)) is not True
         longest = sorted(pieces, key=lambda piece: (-min(len(piece.text), STRIP_LETTERS), piece.start))
@@ -154,33 +154,33 @@ class Pages:
         return agrees
 
     def _bare(self, page: Survey, text: Sequence[Piece]) -> list[Box]:
-        """Where pictures show more than the text."""
-        found = page.bare(text)
-        if not found or not text:
-            return found
+        """Return the regions in which pictures show more than the text."""
+        regions = page.bare(text)
+        if not regions or not text:
+            return regions
         image = self._drawn(page)
-        return [box for box in found if reading.shows_more(page, image, box, text)]
+        return [box for box in regions if reading.shows_more(page, image, box, text)]
 
     def _whole(self, page: Survey, trusted: Sequence[Piece], doubted: Sequence[Piece]) -> str:
-        """The page as a picture, and its trusted text; empty where the layer says more."""
+        """Return the page's OCR text merged with its trusted text; empty where the layer is better."""
         image = self._drawn(page)
-        kept = [piece for piece in _filled(page, trusted) if piece.text and _mark(piece) not in self._stamps]
-        if not kept and not doubted:
+        trusted_pieces = [piece for piece in _filled(page, trusted) if piece.text and _mark(piece) not in self._stamps]
+        if not trusted_pieces and not doubted:
             return self._reader.read(image)
         read = self._reader.lines(image)
         if not read or (doubted and not _is_better(" ".join(line.text for line in read), doubted)):
             return ""
-        return layout.text(reading.together(read, [reading.flat(page, image, piece) for piece in kept]))
+        return layout.text(reading.together(read, [reading.flat(page, image, piece) for piece in trusted_pieces]))
 
     def _blocks(self, page: Survey, boxes: Sequence[Box]) -> list[list[Piece]]:
-        """What is written in some of the pictures."""
+        """Return the text of some of the pictures."""
         read = boxes[: max(self._extras, 0)]
         self._extras -= len(read)
-        found = (reading.block(self._reader, page, self._drawn(page), box) for box in read)
-        return [pieces for pieces in found if pieces]
+        blocks = (reading.block(self._reader, page, self._drawn(page), box) for box in read)
+        return [pieces for pieces in blocks if pieces]
 
     def _drawn(self, page: Survey) -> Image.Image:
-        """The page's picture; the last one is kept."""
+        """Return the page's picture; the last one is cached."""
         if self._drawing is None or self._drawing[0] != page.number:
             opened = self._pdf[page.number]
             try:
@@ -199,17 +199,17 @@ def _filled(page: Survey, pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _samples(surveys: Sequence[Survey]) -> dict[str, str]:
-    """Some of each font's text."""
-    found: dict[str, str] = defaultdict(str)
+    """Return a sample of each font's text."""
+    samples: dict[str, str] = defaultdict(str)
     for page in surveys:
         for piece, font in zip(page.visible, page.fonts, strict=True):
-            if len(found[font]) < 2_000:
-                found[font] += " " + piece.text
-    return found
+            if len(samples[font]) < 2_000:
+                samples[font] += " " + piece.text
+    return samples
 
 
 def _stamps(surveys: Sequence[Survey]) -> set[str]:
-    """Lines that stand on several pages of a document."""
+    """Return lines that repeat on several pages of a document."""
     counts = Counter(mark for page in surveys for mark in {_mark(piece) for piece in page.visible})
     return {mark for mark, count in counts.items() if count >= max(TEMPLATE, len(surveys) / 2)}
 
@@ -231,13 +231,13 @@ def _letters(pieces: Sequence[Piece]) -> int:
 
 
 def _garbage(pieces: Sequence[Piece]) -> float:
-    """The share of characters that mean nothing."""
+    """Return the share of meaningless characters."""
     garbage = sum(piece.garbage for piece in pieces)
     return garbage / max(garbage + sum(len(piece.text) for piece in pieces), 1)
 
 
 def _is_better(read: str, doubted: Sequence[Piece]) -> bool:
-    """Whether OCR's reading is more of a text than the layer that disagrees with it."""
+    """Whether the OCR text is better than the layer that disagrees with it."""
     letters = sum(map(str.isalnum, read))
     if _garbage(doubted) > MAX_GARBAGE:
         return letters > 0

@@ -1,6 +1,6 @@
-"""PDFs: a page's own text where it has some, and what is read off its picture where it has none.
+"""PDFs: a page's own text where it has some, and OCR of its picture where it has none.
 
-PDFium is in C++ and for one thread alone; it may hang or fall on a hostile file, and is called in a process of its own.
+PDFium is C++ and single-threaded; it may hang or crash on a hostile file, so it runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ XFA: Final = (
 )
 NO_TITLE: Final = re.compile(r"untitled|document\d*|.{0,200}\.(?:docx?|pdf|tex|dvi|indd|qxd|html?|pptx?|rtf|odt)", re.I)
 
-logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # it warns of forms that it does not show: we say so ourselves
+logging.getLogger("pypdfium2").setLevel(logging.ERROR)  # it warns of unsupported forms, which read() reports itself
 
 
 def read(data: bytes, pages: PageReader) -> Document:
-    """The text is empty where there is none, and where ``pages`` are kept as pictures: then it is all of them or none.
+    """Read a PDF; the text is empty where there is none, and where ``pages`` keeps pictures: of all pages or of none.
 
     Raises InvalidDocument, PayloadTooLarge, and what ``pages`` raises.
     """
@@ -50,7 +50,7 @@ def read(data: bytes, pages: PageReader) -> Document:
 
 
 def _opened(data: bytes) -> pypdfium2.PdfDocument:
-    """The number of pages is judged before any of them is loaded."""
+    """Open a PDF and check its number of pages before any page is loaded."""
     pdf = pypdfium2.PdfDocument(data)
     if not 0 < len(pdf) <= MAX_PAGES:
         number = len(pdf)
@@ -72,16 +72,16 @@ def _text(pdf: pypdfium2.PdfDocument, reader: PageReader) -> str:
 
 
 def _surveys(pdf: pypdfium2.PdfDocument) -> list[Survey]:
-    """Raises PayloadTooLarge."""
-    found: list[Survey] = []
+    """Survey every page. Raises PayloadTooLarge."""
+    surveys: list[Survey] = []
     length = 0
     for number, page in enumerate(_opened_pages(pdf)):
-        found.append(survey.survey(page, number))
-        length += sum(len(piece.text) for piece in (*found[-1].visible, *found[-1].hidden))
+        surveys.append(survey.survey(page, number))
+        length += sum(len(piece.text) for piece in (*surveys[-1].visible, *surveys[-1].hidden))
         if length > MAX_CHARACTERS:
             raise PayloadTooLarge(TOO_LONG)
-    survey.without_templates(found)
-    return found
+    survey.without_templates(surveys)
+    return surveys
 
 
 def _opened_pages(pdf: pypdfium2.PdfDocument) -> Iterator[pypdfium2.PdfPage]:
@@ -95,7 +95,7 @@ def _opened_pages(pdf: pypdfium2.PdfDocument) -> Iterator[pypdfium2.PdfPage]:
 
 
 def _title(pdf: pypdfium2.PdfDocument) -> str | None:
-    """None where a program named the document for itself or for its file."""
+    """Return the title; None where a program filled in its own name or the file's."""
     try:
         title = spaced(clean(pdf.get_metadata_value("Title"))).removeprefix("Microsoft Word - ")
     except (pypdfium2.PdfiumError, UnicodeDecodeError):

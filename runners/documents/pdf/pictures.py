@@ -1,4 +1,4 @@
-"""Where pictures lie on a PDF's page, and what they look like."""
+"""The pictures on a PDF's page: their positions, and renderings of pages."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from runners.errors import InvalidDocument
 
 PIXELS_PER_POINT: Final = 200 / 72
 MAX_PIXELS: Final = 4_000_000
-"""Most pixels of a page's picture: A4 and letter have 3.9 and 3.7 million at 200 dots an inch."""
+"""Pixels of a page's picture: A4 and letter have 3.9 and 3.7 million at 200 dots an inch."""
 MAX_SIDE: Final = 10_000
 
 MAX_OBJECTS: Final = 10_000
-"""Most objects of a page among which pictures are looked for."""
+"""Objects of a page that are searched for pictures."""
 MAX_PICTURES: Final = 300
 MAX_DEPTH: Final = 3
-"""Forms within forms that are looked into."""
+"""Depth of nested form objects that are searched."""
 TOUCHING: Final = 2.0
-"""Most points between the strips that a scan is stored in."""
+"""Points between boxes up to which they count as strips of one scan."""
 OUTLINE: Final = 8
-"""Segments of a drawn path from which it may be a letter, and is no line or frame."""
+"""Segments above which a drawn path may be a letter rather than a line or frame."""
 LETTER: Final = 3.0, 40.0
-"""Points that a letter which is drawn as a path is high."""
+"""Minimum and maximum height, in points, of a letter that is drawn as a path."""
 OUTLINES: Final = 200
-"""Drawn letters on a page that has no other text, from which they are looked at as a picture."""
+"""Letters drawn as paths from which a page without other text is read by OCR."""
 MAX_PRINTED: Final = 2_000_000
-"""Most bytes of a picture that are looked at to see whether it is another page's, too."""
+"""Bytes of a picture up to which its content is compared with other pages' pictures."""
 NO_AREA: Final = "the PDF is damaged, or ends too early"
 
 Matrix = tuple[float, float, float, float, float, float]
 
 
 class PlacedPicture(NamedTuple):
-    """A picture on the page as it is shown."""
+    """A picture on the page as shown."""
 
     box: Box
     order: int
@@ -51,7 +51,7 @@ class PlacedPicture(NamedTuple):
 
 
 def found(page: pypdfium2.PdfPage) -> list[PlacedPicture]:
-    """In the order of drawing, the parts that lie on the page."""
+    """Return a page's pictures in order of drawing, clipped to the page."""
     frame = frame_of(page)
     width, height = page.get_size()
     pictures = []
@@ -68,7 +68,7 @@ def found(page: pypdfium2.PdfPage) -> list[PlacedPicture]:
 
 
 def outlines(page: pypdfium2.PdfPage) -> Box | None:
-    """Where letters are that are drawn as paths, if there are many."""
+    """Return the box around letters that are drawn as paths, if there are many."""
     frame = frame_of(page)
     boxes = []
     for _, handle, matrix in _objects(page):
@@ -80,12 +80,12 @@ def outlines(page: pypdfium2.PdfPage) -> Box | None:
 
 
 def orders(page: pypdfium2.PdfPage) -> dict[int, int]:
-    """When each object is drawn, by its address."""
+    """Return the order of drawing of each object, by its address."""
     return {addressof(handle.contents): order for order, handle, _ in _objects(page)}
 
 
 def regions(pictures: Sequence[Box]) -> list[Box]:
-    """The boxes of pictures; those that touch are one."""
+    """Merge the boxes of pictures that touch."""
     boxes: list[Box] = []
     for picture in pictures:
         joined = picture
@@ -97,17 +97,17 @@ def regions(pictures: Sequence[Box]) -> list[Box]:
 
 
 def area(box: Box) -> float:
-    """Square points; 0 of a box that is turned inside out."""
+    """Return the area in square points; 0 for an inverted box."""
     return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
 
 
 def shared(box: Box, other: Box) -> Box:
-    """The part of a box that lies in the other one; its area is 0 where there is none."""
+    """Return the intersection of two boxes; its area is 0 where there is none."""
     return max(box[0], other[0]), max(box[1], other[1]), min(box[2], other[2]), min(box[3], other[3])
 
 
 def print_of(picture: PlacedPicture) -> tuple[int, ...]:
-    """Tells a picture, and where it lies, from others."""
+    """Return a fingerprint of a picture and its position."""
     size = int(raw.FPDFImageObj_GetImageDataRaw(picture.handle, None, 0))
     buffer = (c_ubyte * min(size, MAX_PRINTED))()
     if size <= MAX_PRINTED:
@@ -116,7 +116,7 @@ def print_of(picture: PlacedPicture) -> tuple[int, ...]:
 
 
 def drawn(page: pypdfium2.PdfPage) -> Image.Image:
-    """The page as it is shown. Raises InvalidDocument for one without an area."""
+    """Render the page. Raises InvalidDocument for one without an area."""
     bitmap = page.render(scale=scale(*page.get_size()), may_draw_forms=False)
     try:
         image: Image.Image = bitmap.to_pil().convert("RGB").copy()
@@ -126,29 +126,31 @@ def drawn(page: pypdfium2.PdfPage) -> Image.Image:
 
 
 def scale(width: float, height: float) -> float:
-    """Pixels a point. Raises InvalidDocument for a page without an area."""
+    """Return pixels per point. Raises InvalidDocument for a page without an area."""
     if not (0 < width < math.inf and 0 < height < math.inf):
         raise InvalidDocument(NO_AREA)
     return min(PIXELS_PER_POINT, math.sqrt(MAX_PIXELS / (width * height)), MAX_SIDE / max(width, height))
 
 
 def _objects(page: pypdfium2.PdfPage) -> Iterator[tuple[int, Any, Matrix]]:
-    """The page's objects, and those in its forms, with the matrix of what holds them."""
-    left = MAX_OBJECTS
+    """Yield the page's objects, including those in its forms, with their containers' matrix."""
+    remaining = MAX_OBJECTS
     for order in range(min(raw.FPDFPage_CountObjects(page), MAX_OBJECTS)):
         for handle, matrix in _inside(raw.FPDFPage_GetObject(page, order), (1, 0, 0, 1, 0, 0), MAX_DEPTH):
             yield order, handle, matrix
-            left -= 1
-            if not left:
+            remaining -= 1
+            if not remaining:
                 return
 
 
 def _inside(handle: Any, matrix: Matrix, depth: int) -> Iterator[tuple[Any, Matrix]]:
     yield handle, matrix
     if depth and raw.FPDFPageObj_GetType(handle) == raw.FPDF_PAGEOBJ_FORM:
-        own = raw.FS_MATRIX()
-        raw.FPDFPageObj_GetMatrix(handle, byref(own))
-        inner = _multiplied((own.a, own.b, own.c, own.d, own.e, own.f), matrix)
+        form_matrix = raw.FS_MATRIX()
+        raw.FPDFPageObj_GetMatrix(handle, byref(form_matrix))
+        inner = _multiplied(
+            (form_matrix.a, form_matrix.b, form_matrix.c, form_matrix.d, form_matrix.e, form_matrix.f), matrix
+        )
         for index in range(min(raw.FPDFFormObj_CountObjects(handle), MAX_OBJECTS)):
             yield from _inside(raw.FPDFFormObj_GetObject(handle, index), inner, depth - 1)
 

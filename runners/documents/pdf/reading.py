@@ -1,4 +1,4 @@
-"""A PDF's page beside its picture: what is read there, and where it stands on the page."""
+"""Compares a PDF's page with its picture, and converts between their coordinates."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from runners.documents.scans import layout
 from runners.documents.scans.pages import PageReader
 
 REDUCED: Final = 2
-"""Pixels of a page's picture that are one where edges are looked for."""
+"""Factor by which a page's picture is reduced before edges are detected."""
 MOST_LOOKED_AT: Final = 20
-"""Lines of hidden text in whose places something is looked for."""
+"""Lines of hidden text whose places are checked for ink."""
 EDGE: Final = 40
-"""Levels of grey, of 255, from one such pixel to the next, that are an edge."""
+"""Difference in grey, of 255, between neighbouring pixels that is an edge."""
 LETTERED: Final = 0.001
-"""Share of pixels with an edge, from which letters may be there: a line across a page has twice as many."""
+"""Share of pixels with an edge from which there may be letters: a line across a page has twice as many."""
 SAME: Final = 0.5
-"""Share of a line's area that another reading of it covers."""
+"""Share of a line's area from which an overlapping line is another reading of it."""
 EXTRA_WORDS: Final = 12
-"""Words from which a picture beside text is one of text; a chart has fewer, or shorter lines."""
+"""Words from which a picture beside text holds text; a chart has fewer, or shorter lines."""
 EXTRA_LINE: Final = 10
-"""Characters of its median line, at least."""
+"""Characters that the median line of such a picture must have."""
 EXTRA_SIGNS: Final = 4
-"""The same of Chinese and Japanese."""
+"""Characters that it must have in Chinese and Japanese."""
 
 
 def block(reader: PageReader, page: Survey, image: Image.Image, box: Box) -> list[Piece]:
-    """What is written in a picture that stands beside text; nothing where it is no text but a chart, or a photo."""
+    """Read a picture that stands beside text; empty for a chart or a photo."""
     scale = image.height / page.height
     left, top, right, bottom = (round(side) for side in _pixels(page, image, box))
     read = reader.lines(image.crop((left, top, max(right, left + 1), max(bottom, top + 1))))
@@ -54,14 +54,14 @@ def _is_text(read: Sequence[layout.TextLine]) -> bool:
 
 
 def _pixels(page: Survey, image: Image.Image, box: Box) -> Box:
-    """Left, top, right and bottom in the page's picture."""
+    """Return left, top, right and bottom in pixels of the page's picture."""
     scale = image.height / page.height
     left, bottom, right, top = box
     return left * scale, (page.height - top) * scale, right * scale, (page.height - bottom) * scale
 
 
 def strip(page: Survey, image: Image.Image, piece: Piece) -> Image.Image:
-    """The piece's place in the picture, with some white around."""
+    """Crop the piece's place from the picture, with a margin."""
     left, top, right, bottom = _pixels(page, image, piece.box)
     room = 0.25 * (bottom - top if not piece.turns % 2 else right - left)
     box = max(left - room, 0), max(top - room, 0), min(right + room, image.width), min(bottom + room, image.height)
@@ -70,12 +70,12 @@ def strip(page: Survey, image: Image.Image, piece: Piece) -> Image.Image:
 
 
 def shows_nothing(page: Survey, image: Image.Image, hidden: Sequence[Piece]) -> bool:
-    """Whether there is nothing where hidden text stands."""
+    """Whether the picture is blank where hidden text stands."""
     return all(strip(page, image, piece).getcolors(1) is not None for piece in hidden[:MOST_LOOKED_AT])
 
 
 def shows_more(page: Survey, image: Image.Image, box: Box, pieces: Sequence[Piece]) -> bool:
-    """Whether the picture there has edges beside the pieces, as letters have many of: a background has none."""
+    """Whether the picture has edges beside the pieces, as letters do; a background has none."""
     small = np.asarray(image.convert("L").reduce(REDUCED), dtype=np.int16)
     edges = abs(np.diff(small, axis=1)) > EDGE
     scale = image.height / page.height / REDUCED
@@ -95,14 +95,17 @@ def _slices(page: Survey, box: Box, scale: float) -> tuple[slice, slice]:
 
 
 def flat(page: Survey, image: Image.Image, piece: Piece) -> layout.TextLine:
-    """The piece as a line of the picture."""
+    """Return the piece as a line in the picture's coordinates."""
     return layout.TextLine(piece.text, *_pixels(page, image, piece.box))
 
 
 def together(read: Sequence[layout.TextLine], trusted: Sequence[layout.TextLine]) -> list[layout.TextLine]:
-    """Each line once: as the layer has it, or as it was read where the layer has a part of it alone."""
-    kept = [line for line in read if sum(_overlap(line, other) for other in trusted) < SAME * _area(line)]
-    return [*kept, *(line for line in trusted if all(_overlap(line, other) < SAME * _area(line) for other in kept))]
+    """Merge OCR lines with trusted ones, each line once: OCR wins where the layer has only a part of a line."""
+    ocr_lines = [line for line in read if sum(_overlap(line, other) for other in trusted) < SAME * _area(line)]
+    return [
+        *ocr_lines,
+        *(line for line in trusted if all(_overlap(line, other) < SAME * _area(line) for other in ocr_lines)),
+    ]
 
 
 def _overlap(line: layout.TextLine, other: layout.TextLine) -> float:

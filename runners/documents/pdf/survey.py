@@ -1,4 +1,4 @@
-"""What a PDF's page holds, seen without reading any picture."""
+"""A PDF page's contents, as far as they can be told without OCR."""
 
 from __future__ import annotations
 
@@ -18,58 +18,58 @@ from runners.documents.pdf.layer import Layer, Piece
 from runners.documents.pdf.letters import Box
 
 LARGE: Final = 0.1
-"""Share of a page from which a picture may be one of text."""
+"""Share of a page from which a picture may hold text."""
 MOST: Final = 0.5
-"""Share of a page from which pictures are the page."""
+"""Share of a page from which its pictures are the page."""
 BARE: Final = 0.4
-"""Share of a picture's height that no text lies over, from which it is looked at."""
+"""Share of a picture's height without text over it from which it is examined."""
 CROSSED: Final = 0.2
-"""Share of a picture's width that text crosses where it counts as covered."""
+"""Share of a picture's width that text must cross for a band to count as covered."""
 BANDS: Final = 60
-"""Parts of a picture's height that are looked at."""
+"""Horizontal bands that a picture is divided into."""
 COVERED: Final = 0.8
-"""Share of a line that a later picture covers, from which the line is hidden."""
+"""Share of a line from which a picture drawn later hides it."""
 TEMPLATE: Final = 3
-"""Pages that show one picture in one place, from which it is a background and no page."""
+"""Pages with the same picture in the same place from which it is a background."""
 FEW_LETTERS: Final = 50
-"""A page with fewer letters than this has none but a stamp, whatever its picture."""
+"""Letters below which a page's text is only a stamp, whatever its picture."""
 MOST_PRINTS: Final = 5
-"""Pictures of a page that are compared with other pages'."""
+"""Pictures of a page that are compared with those of other pages."""
 OUTLINED: Final = 200
-"""Letters of a page, below which letters that are drawn as paths are looked for."""
+"""Letters of a page below which it is searched for letters drawn as paths."""
 
 
 @dataclass
 class Survey:
-    """One page; boxes and pieces are in points from the lower left corner of the page as it is shown."""
+    """One page; boxes and pieces are in points from the lower left corner of the page as shown."""
 
     number: int
     width: float
     height: float
     visible: list[Piece]
     hidden: list[Piece]
-    """Text that is searched and copied but not seen: mostly what OCR has read."""
+    """Text that can be searched and copied but is not visible: mostly earlier OCR."""
     values: list[list[Piece]]
     fonts: list[str]
-    """Of each visible piece."""
+    """Font of each visible piece."""
     pictures: list[Box] = field(default_factory=list)
     prints: list[tuple[int, ...]] = field(default_factory=list)
-    """Of the pictures' first ones."""
+    """Fingerprints of the first large pictures."""
     outlines: Box | None = None
     is_blank: bool = False
 
     @property
     def area(self) -> float:
-        """Of the page, in square points."""
+        """Area of the page in square points."""
         return max(self.width * self.height, 1.0)
 
     def bare(self, text: Sequence[Piece]) -> list[Box]:
-        """Regions of pictures that are large, and that the text leaves bare."""
-        found = pdf_pictures.regions(self.pictures)
-        return [box for box in found if self._share(box) >= LARGE and self._is_bare(box, text)]
+        """Return large regions of pictures that the text does not cover."""
+        regions = pdf_pictures.regions(self.pictures)
+        return [box for box in regions if self._share(box) >= LARGE and self._is_bare(box, text)]
 
     def is_most(self, boxes: Iterable[Box]) -> bool:
-        """Whether these cover most of the page."""
+        """Whether the boxes cover most of the page."""
         return sum(map(self._share, boxes)) >= MOST
 
     def _share(self, box: Box) -> float:
@@ -80,30 +80,30 @@ class Survey:
 
 
 def survey(page: pypdfium2.PdfPage, number: int) -> Survey:
-    """Raises PayloadTooLarge, and InvalidDocument for a page without an area."""
+    """Survey a page. Raises PayloadTooLarge, and InvalidDocument for a page without an area."""
     pictures = pdf_pictures.found(page)
     with Layer(page) as layer:
         pieces = layer.pieces()
-        seen = [layer.is_drawn(piece) for piece in pieces]
-        visible = [piece for piece, is_seen in zip(pieces, seen, strict=True) if is_seen]
-        hidden = [piece for piece, is_seen in zip(pieces, seen, strict=True) if not is_seen]
+        drawn = [layer.is_drawn(piece) for piece in pieces]
+        visible = [piece for piece, is_seen in zip(pieces, drawn, strict=True) if is_seen]
+        hidden = [piece for piece, is_seen in zip(pieces, drawn, strict=True) if not is_seen]
         if pictures:
             covered = _covered(page, layer, visible, pictures)
             visible, hidden = [piece for piece in visible if piece not in covered], [*hidden, *covered]
         fonts = [layer.font(piece) for piece in visible]
     width, height = page.get_size()
-    found = Survey(number, width, height, visible, hidden, forms.values(page), fonts)
-    found.pictures = [picture.box for picture in pictures]
-    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * found.area]
-    found.prints = [pdf_pictures.print_of(picture) for picture in large[:MOST_PRINTS]]
+    result = Survey(number, width, height, visible, hidden, forms.values(page), fonts)
+    result.pictures = [picture.box for picture in pictures]
+    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * result.area]
+    result.prints = [pdf_pictures.print_of(picture) for picture in large[:MOST_PRINTS]]
     if sum(len(piece.text) for piece in visible) < OUTLINED and not pictures:
-        found.outlines = pdf_pictures.outlines(page)
-    found.is_blank = _is_blank(page, found)
-    return found
+        result.outlines = pdf_pictures.outlines(page)
+    result.is_blank = _is_blank(page, result)
+    return result
 
 
 def without_templates(pages: Sequence[Survey]) -> None:
-    """Takes backgrounds away that several pages with text have in common."""
+    """Remove backgrounds that several pages with text share."""
     counts = Counter(mark for page in pages for mark in set(page.prints))
     for page in pages:
         if sum(len(piece.text) for piece in page.visible) >= FEW_LETTERS:
@@ -114,7 +114,7 @@ def without_templates(pages: Sequence[Survey]) -> None:
 def _covered(
     page: pypdfium2.PdfPage, layer: Layer, pieces: Sequence[Piece], pictures: Sequence[pdf_pictures.PlacedPicture]
 ) -> list[Piece]:
-    """Text that a later picture lies over."""
+    """Return pieces that a picture drawn later covers."""
     large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * np.prod(page.get_size())]
     if not large or not pieces:
         return []
@@ -132,7 +132,7 @@ def _lies_under(piece: Piece, order: int, pictures: Sequence[pdf_pictures.Placed
 
 
 def _uncovered(box: Box, text: Sequence[Piece]) -> float:
-    """The share of the box's height that no text lies across."""
+    """Return the share of the box's height that no text crosses."""
     left, bottom, right, top = box
     edges = np.linspace(bottom, top, BANDS + 1)
     crossed = np.zeros(BANDS)
@@ -144,11 +144,11 @@ def _uncovered(box: Box, text: Sequence[Piece]) -> float:
     return float((crossed < CROSSED).mean())
 
 
-def _is_blank(page: pypdfium2.PdfPage, found: Survey) -> bool:
-    """Whether nothing is on it, or no more than the space that Word writes on an empty page."""
+def _is_blank(page: pypdfium2.PdfPage, result: Survey) -> bool:
+    """Whether the page is empty, or has only the space that Word writes on an empty page."""
     if not raw.FPDFPage_CountObjects(page) and not raw.FPDFPage_GetAnnotCount(page):
         return True
-    if found.visible or found.hidden or found.values or found.pictures or found.outlines:
+    if result.visible or result.hidden or result.values or result.pictures or result.outlines:
         return False
     return _is_of_one_colour(pdf_pictures.drawn(page))
 

@@ -1,4 +1,4 @@
-"""Does a text look like a language, and are two readings the same? Fonts with false tables, and bad OCR, make other."""
+"""Does a text read like a language, and are two readings the same? Wrong Unicode tables and bad OCR fail the test."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ _WORDS: Final = (
     " của và là có không được cho một những trong các người này với đã"
 )
 WORDS: Final = frozenset(_WORDS.split())
-"""The commonest words of the languages that write words apart; of Latin letters all that OCR reads well."""
+"""Commonest words of languages that put spaces between words, including all Latin ones that OCR reads well."""
 SYLLABLES: Final = frozenset(
     "的一是不了人我在有他这中大来上国个到说们为子和你地出道也时年得就那要下以生会自着去之过家学对可她里后小么心多天而能好都然没日于起还发成事只作当想看文无开手"
     "這個來說們為時學對過後還發當開會國のはにをたがでてとしれさいるからもりこなまついう이다는을의에가하고지로한은를기도리사어나인시서그"
 )
-"""The commonest signs of the languages that do not write words apart, and of Korean."""
+"""Commonest characters of languages without spaces between words, and of Korean."""
 ENOUGH_WORDS: Final = 8
-"""Words, of two letters or more, from which a text shows what it is."""
+"""Words of two letters or more from which a text can be judged."""
 ENOUGH_OTHERS: Final = 40
-"""The same in an alphabet that OCR does not read, where a doubt would be of no use."""
+"""Words in an alphabet that OCR does not read, where a doubt would not help."""
 ENOUGH_SIGNS: Final = 20
 COMMON: Final = 0.1
-"""Share of a text's words, or signs, that are common ones in any language."""
+"""Share of common words, or characters, that a text has in any language."""
 
 WORD: Final = re.compile(r"[^\W\d_]{2,}")
 LATIN: Final = re.compile("[A-Za-z]")
 SIGN: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 MANY: Final = 0.25
-"""Share of common words that is no chance; of English news they are 0.4."""
+"""Share of common words that is not a coincidence; English news has 0.4."""
 _PAIRS: Final = (
     "es re on de en er in an le th he nt te is ou ti at it ar me la se ne st or ur ai et nd co ce al to ra ve ed ri"
     " li ns as ro ie io ma ha il un el qu ng ta em ll tr pa si po ue pr di"
@@ -78,7 +78,7 @@ MOST_COMPARED: Final = 300
 
 
 def is_language(text: str) -> bool | None:
-    """None where it is too short to tell: names, figures, a heading."""
+    """Whether the text reads like a language; None where it is too short to tell: names, figures, a heading."""
     signs = SIGN.findall(text)
     if len(signs) >= ENOUGH_SIGNS:
         return sum(sign in SYLLABLES for sign in signs) >= COMMON * len(signs)
@@ -89,7 +89,7 @@ def is_language(text: str) -> bool | None:
 
 
 def is_strange(text: str) -> bool | None:
-    """Whether Latin letters follow one another as in no language; None where there are too few to tell."""
+    """Whether the pairs of Latin letters fit no language; None where there are too few to tell."""
     decomposed = normalized(text.lower(), "NFKD")
     words = WORD.findall("".join(letter for letter in decomposed if not unicodedata.combining(letter)))
     pairs = [word[place : place + 2] for word in words for place in range(len(word) - 1)]
@@ -101,12 +101,12 @@ def is_strange(text: str) -> bool | None:
 
 
 def are_alike(pairs: Sequence[tuple[str, str]]) -> bool:
-    """Whether the readings of some lines are the same, as a whole."""
+    """Whether two readings of some lines are the same, taken together."""
     first, second = (_plain("".join(pair[side] for pair in pairs)) for side in (0, 1))
     return SequenceMatcher(None, first, second, autojunk=False).ratio() >= ALIKE
 
 
 def _plain(text: str) -> str:
-    """Small letters without accents, and digits."""
+    """Reduce to lower-case letters without accents, and digits."""
     decomposed = normalized(text.lower(), "NFKD")
     return "".join(filter(str.isalnum, decomposed))[:MOST_COMPARED]

@@ -14,22 +14,22 @@ import psutil
 from runners.documents.document import Document
 
 IDLE_SHARE: Final = 0.4
-"""What a second counts in which a process computes nothing: it may wait for a core, or hang."""
+"""Seconds of computing that a second of idling counts as: the process may wait for a core, or hang."""
 
 _ages = itertools.count()
 
 
 class ReadJob:
-    """A document to be read. ``stop``, ``set_aside`` and ``fail`` may come from any thread and at any time."""
+    """A document to be read. ``stop``, ``set_aside`` and ``fail`` may be called from any thread at any time."""
 
     def __init__(
         self, data: bytes, filename: str, as_pictures: bool = False, pictures_only: bool = False, caller: str = ""
     ) -> None:
         self.data, self.size = data, len(data)
-        self.asked = {"filename": filename, "as_pictures": as_pictures, "pictures_only": pictures_only}
+        self.request = {"filename": filename, "as_pictures": as_pictures, "pictures_only": pictures_only}
         self.caller = caller
-        self.age = next(_ages)  # the smaller, the older
-        self.tries = 0  # how often it was given back
+        self.age = next(_ages)  # smaller is older
+        self.tries = 0  # how often its seat was taken back
         self.answer: Future[Document] = Future()
         self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,9 +37,9 @@ class ReadJob:
         self._is_stopped = self._is_set_aside = False
 
     def stop(self) -> None:
-        """Kills the process that reads it, if one does: nothing goes on for it afterwards, and it keeps no bytes."""
+        """Cancel the job: kill the process that reads it, and drop its bytes."""
         with self._lock:
-            self._is_stopped, self.data = True, b""  # it may stand in a queue for long
+            self._is_stopped, self.data = True, b""  # the job may stay in the queue for long
             if not self.answer.done():
                 self.answer.cancel()
                 self.answer.set_running_or_notify_cancel()
@@ -47,26 +47,26 @@ class ReadJob:
                 self._process.kill()
 
     def set_aside(self) -> None:
-        """Kills the process that reads it, so that others are read first; it is to be read anew."""
+        """Kill the process that reads it, so that others are read first; the job is read again later."""
         with self._lock:
             if self._process is not None and not self._is_stopped:
                 self._is_set_aside = True
                 self._process.kill()
 
     def give(self, document: Document) -> None:
-        """The answer, unless there is one."""
+        """Set the result, unless the job is done."""
         with self._lock:
             if not self.answer.done():
                 self.answer.set_result(document)
 
     def fail(self, error: Exception) -> None:
-        """The error instead of an answer, unless there is one."""
+        """Set an error, unless the job is done."""
         with self._lock:
             if not self.answer.done():
                 self.answer.set_exception(error)
 
     def begins(self, process: subprocess.Popen[bytes]) -> bool:
-        """False where it was stopped before."""
+        """Assign the job to a process; return False if it was stopped before."""
         with self._lock:
             self._is_set_aside = False
             self._begun, self._computed = time.monotonic(), _computed(process)
@@ -74,18 +74,18 @@ class ReadJob:
             return not self._is_stopped
 
     def ends(self) -> bool:
-        """Whether it may have killed its process; from here on it will not, as that has other documents to read."""
+        """Release the process, so that the job no longer kills it; return whether it may have done so."""
         with self._lock:
             self._process = None
             return self._is_stopped or self._is_set_aside
 
     @property
     def is_set_aside(self) -> bool:
-        """Whether its process was killed for others' sake."""
+        """Whether its process was killed so that others are read first."""
         return self._is_set_aside
 
     def seconds(self) -> float:
-        """Seconds of computing that this try has taken; of waiting, a share."""
+        """Return the CPU seconds of this try; idle seconds count by ``IDLE_SHARE``."""
         with self._lock:
             if self._process is None:
                 return 0.0
@@ -94,7 +94,7 @@ class ReadJob:
 
 
 def _computed(process: subprocess.Popen[bytes]) -> float:
-    """Seconds of all its threads; 0 of one that is gone."""
+    """Return the CPU seconds of all threads; 0 for a process that has ended."""
     try:
         times = psutil.Process(process.pid).cpu_times()
     except psutil.Error:

@@ -1,8 +1,8 @@
-"""Documents are read beside the server, in processes that a deadline or a caller who leaves can end.
+"""Reads documents outside the server, in processes that are killed at a deadline or when the caller disconnects.
 
-There are as many general seats as settings say, and a quick one besides; ``turns`` says who is read next on which. A
-thread looks at what each document has burnt and makes it give its seat back. What a document may burn in all is its
-``budget``, which the reading process sets itself and the kernel holds it to.
+The settings give the number of general seats; there is one quick seat besides. ``turns`` decides which document is next
+on which seat. A thread watches the CPU time of each document and takes its seat back. A document's total CPU time is
+limited by its ``budget``, which the reading process sets and the kernel enforces.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ OCR: Final = "runners.documents.scans.ocr:Ocr"
 MOST_WORKERS: Final = 4
 WARM_SECONDS: Final = 120.0
 LOOK_SECONDS: Final = 0.1
-"""Between looks at what the documents that are being read have burnt, while others wait."""
+"""Seconds between checks of the CPU time of documents that are being read, while others wait."""
 
 TOO_SLOW: Final = "the document takes too long to read"
 NOT_WARM: Final = "the reading processes do not start"
 
 
 class ReaderPool:
-    """Reading processes, one document each at a time. ``ocr`` is where the class stands that reads pages."""
+    """Reading processes, one document each at a time. ``ocr`` is the class that reads pages, as ``module:class``."""
 
     def __init__(self, workers: int | None = None, *, ocr: str = OCR) -> None:
         general = workers or min(MOST_WORKERS, max(1, cores() // 2))
@@ -45,13 +45,13 @@ class ReaderPool:
         self._turns = Turns()
         self._is_warm = False
         self._end = Event()
-        # A server that ends waits for no document: its threads are daemons, and its processes end with it.
+        # A server that exits does not wait for documents: its threads are daemons, and its processes end with it.
         self._threads = [Thread(target=self._work, args=(reader,), daemon=True) for reader in self._readers]
         self._threads.append(Thread(target=self._watch, daemon=True))
         for thread in self._threads:
             thread.start()
 
-    async def read(  # noqa: PLR0913 - what is asked of a document, and for whom
+    async def read(  # noqa: PLR0913 - the options of one request
         self,
         data: bytes,
         filename: str,
@@ -61,11 +61,11 @@ class ReaderPool:
         pictures_only: bool = False,
         caller: str = "",
     ) -> Document:
-        """The document; ``seconds`` are from now on, the wait for a reader among them. Cancelled, it ends the reading.
+        """Read a document within ``seconds``, including the wait for a reader. Cancelling it stops the reading.
 
-        With ``as_pictures``, pages without text are the document's images; with ``pictures_only``, all else is refused.
-        Raises what ``reader.read`` raises, InvalidDocument where its process died of it, ReadingTimeout, and
-        ModelUnavailable where too many wait or a process was killed from outside. ``caller`` is whose turn it takes.
+        With ``as_pictures``, pages without text become the document's images; ``pictures_only`` accepts only pictures.
+        Raises what ``reader.read`` raises, InvalidDocument where it crashed its process, ReadingTimeout, and
+        ModelUnavailable where too many wait or a process was killed from outside. Turns are shared by ``caller``.
         """
         job = ReadJob(data, filename, as_pictures, pictures_only, caller)
         self._turns.add(job)
@@ -78,7 +78,7 @@ class ReaderPool:
             job.stop()
 
     def warm(self) -> None:
-        """Returns when every process has read a page. Raises ModelUnavailable where OCR cannot be loaded."""
+        """Have every general process read a page. Raises ModelUnavailable where OCR cannot be loaded."""
         self._is_warm = True
         jobs = [_example() for _ in self._readers[1:]]
         for job in jobs:
@@ -93,7 +93,7 @@ class ReaderPool:
             raise ModelUnavailable(NOT_WARM)
 
     def close(self) -> None:
-        """Ends the processes, with what they are reading; may be called twice."""
+        """Kill the processes and cancel what they read; may be called twice."""
         jobs = self._turns.close()
         self._end.set()
         for reader in self._readers:
@@ -104,21 +104,24 @@ class ReaderPool:
             thread.join()
 
     def _work(self, reader: ReaderProcess) -> None:
-        """A thread's life."""
+        """Run one reader's thread."""
         while self._do_next(reader):
             if self._is_warm and reader.is_cold and self._turns.is_empty():
                 reader.do(_example() if reader is not self._quick else _short_example())
         reader.leave()
 
     def _do_next(self, reader: ReaderProcess) -> bool:
-        """False at the end. The thread waits for another job without keeping this one, which may be large."""
+        """Read the next document; return False when the pool is closed.
+
+        The thread waits in here so that it holds no reference to the last job, which may be large.
+        """
         job = self._turns.take(quick=reader is self._quick)
         if job is not None:
             self._turns.leave(job, again=not reader.do(job))
         return job is not None
 
     def _watch(self) -> None:
-        """The life of the thread that makes documents give their seats back."""
+        """Run the thread that takes seats back from documents."""
         while self._turns.wait_until_contended():
             for job in self._turns.overdue():
                 job.set_aside()
@@ -126,17 +129,17 @@ class ReaderPool:
 
 
 async def _answer(job: ReadJob) -> Document:
-    """Raises ModelUnavailable where it is the readers that were closed, and not the caller who left."""
+    """Wait for the result. Raises ModelUnavailable where the pool was closed."""
     answer = asyncio.wrap_future(job.answer)
-    answer.add_done_callback(_heard)
+    answer.add_done_callback(_retrieve)
     await asyncio.wait([answer])
     if answer.cancelled():
         raise ModelUnavailable(CLOSED)
     return answer.result()
 
 
-def _heard(answer: asyncio.Future[Document]) -> None:
-    """Takes note of an answer that nobody waits for any more, which asyncio would report as unnoticed."""
+def _retrieve(answer: asyncio.Future[Document]) -> None:
+    """Retrieve the exception so that asyncio does not report it as never retrieved."""
     if not answer.cancelled():
         answer.exception()
 
@@ -146,13 +149,13 @@ def _example() -> ReadJob:
 
 
 def _short_example() -> ReadJob:
-    """What needs no OCR: the quick seat loads it when the first page comes, and saves its memory until then."""
+    """Return a job without OCR: the quick seat loads OCR for its first page, and saves the memory until then."""
     return ReadJob(b"Atelier", "")
 
 
 @cache
 def _example_page() -> bytes:
-    """A small picture with a word on it; made once, at the start, where failing does no harm."""
+    """Draw a small picture with a word on it; once, at the start, where a failure does no harm."""
     image, file = Image.new("RGB", (160, 64), "white"), BytesIO()
     ImageDraw.Draw(image).text((16, 12), "Atelier", "black", ImageFont.load_default(32))
     image.save(file, "PNG")

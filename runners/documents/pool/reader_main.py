@@ -25,20 +25,20 @@ from runners.documents.scans.pages import AsPictures, PageReader
 from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 
 MAX_MEMORY: Final = 1536 * 1024**2
-"""Bytes of data that the process may have: OCR has 250 MB, a large picture takes 500 more, threads some."""
+"""Bytes of data that the process may allocate: OCR takes 250 MB, a large picture 500 more, threads some."""
 NICENESS: Final = 5
-"""How far reading stands back: short requests are not to wait for long ones."""
+"""Nice value of reading processes: short requests must not wait for long documents."""
 PARENT_SECONDS: Final = 1.0
-"""Between looks at whether the server is still there."""
+"""Seconds between checks that the server is still running."""
 PR_SET_PDEATHSIG: Final = 1
 
 NO_OCR: Final = "the text recognition cannot be loaded"
 
 
 class LazyOcr:
-    """OCR that is loaded when the first page is to be read; ``place`` is ``module:class``, made with ``threads``.
+    """OCR that is loaded for the first page; ``place`` is ``module:class``, called with ``threads``.
 
-    What it computes is not counted against the document's budget.
+    Its CPU time does not count against the document's budget.
     """
 
     def __init__(self, place: str, threads: int) -> None:
@@ -46,13 +46,13 @@ class LazyOcr:
         self._ocr: PageReader | None = None
 
     def read(self, image: Image.Image) -> str:
-        """Raises ModelUnavailable where it cannot be loaded."""
+        """Return a page's text. Raises ModelUnavailable where OCR cannot be loaded."""
         with budget.current().picture():
             self._ocr = self._ocr or self._loaded()
             return self._ocr.read(image)
 
     def lines(self, image: Image.Image) -> list[TextLine]:
-        """Raises ModelUnavailable where it cannot be loaded."""
+        """Return a page's lines. Raises ModelUnavailable where OCR cannot be loaded."""
         with budget.current().picture():
             self._ocr = self._ocr or self._loaded()
             return self._ocr.lines(image)
@@ -60,44 +60,44 @@ class LazyOcr:
     def _loaded(self) -> PageReader:
         module, _, name = self._place.partition(":")
         try:
-            found: PageReader = getattr(importlib.import_module(module), name)(self._threads)
-        except Exception as error:  # whatever an installation lacks
+            reader: PageReader = getattr(importlib.import_module(module), name)(self._threads)
+        except Exception as error:  # an installation may lack anything
             raise ModelUnavailable(NO_OCR) from error
-        return found
+        return reader
 
 
 class CountedPictures(AsPictures):
-    """Pages that are kept as pictures; making them is not counted against the document's budget."""
+    """Pages that are kept as pictures; encoding them does not count against the document's budget."""
 
     def read(self, image: Image.Image) -> str:
-        """Always empty. Raises PayloadTooLarge."""
+        """Keep the page and return no text. Raises PayloadTooLarge."""
         with budget.current().picture():
             return super().read(image)
 
 
 def main() -> None:
-    """Ends with the server: when it closes the pipe, and when it dies."""
+    """Read documents until the server closes the pipe or dies."""
     parent, ocr = int(sys.argv[1]), LazyOcr(sys.argv[2], int(sys.argv[3]))
     _end_with(parent)
-    _stand_back()
+    _limit_process()
     requests, answers = _own_pipes()
     while True:
         try:
-            said, (data,) = protocol.read(requests)
+            request, (data,) = protocol.read(requests)
         except EOFError:
             return
-        _answer(answers, said, data, ocr)
+        _answer(answers, request, data, ocr)
 
 
-def _answer(answers: BinaryIO, said: dict[str, Any], data: bytes, ocr: PageReader) -> None:
-    pages = CountedPictures() if said["as_pictures"] else ocr
+def _answer(answers: BinaryIO, request: dict[str, Any], data: bytes, ocr: PageReader) -> None:
+    pages = CountedPictures() if request["as_pictures"] else ocr
     budget.current().begin(len(data))
     try:
-        document = reader.read(data, said["filename"], pages, pictures_only=said["pictures_only"])
+        document = reader.read(data, request["filename"], pages, pictures_only=request["pictures_only"])
     except RunnerError as error:
         cause = repr(error.__cause__) if error.__cause__ else ""
         protocol.write(answers, {"error": type(error).__name__, "message": error.message, "cause": cause[:500]})
-    except Exception as error:  # a parser meets a corrupt file with whatever it raises
+    except Exception as error:  # parsers raise anything for a corrupt file
         failed = InvalidDocument(protocol.CANNOT_BE_READ)
         protocol.write(answers, {"error": "InvalidDocument", "message": failed.message, "cause": repr(error)[:500]})
     else:
@@ -107,7 +107,7 @@ def _answer(answers: BinaryIO, said: dict[str, Any], data: bytes, ocr: PageReade
 
 
 def _memory() -> int:
-    """Bytes that the process has in memory; 0 where the system does not say."""
+    """Return the process's resident bytes; 0 where the system does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except OSError:
@@ -115,7 +115,7 @@ def _memory() -> int:
 
 
 def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """The pipes to the server, out of the reach of libraries that print, or ask, what they like."""
+    """Return the pipes to the server, moved away from standard input and output that libraries may use."""
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1):
@@ -124,7 +124,7 @@ def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
 
 
 def _end_with(parent: int) -> None:
-    """Linux tells of a parent's death, even of one that was killed; elsewhere, and before it was asked, one looks."""
+    """Exit with the parent: Linux sends a signal; elsewhere, and if it died before that, a thread polls."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -136,13 +136,13 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _stand_back() -> None:
-    """No files, no core dumps, no more memory than allowed, and others first."""
+def _limit_process() -> None:
+    """Forbid files and core dumps, limit the memory, and lower the priority."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which closes the pipe
     os.nice(NICENESS)
-    for limit, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_DATA, MAX_MEMORY)):
+    for limit, maximum in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_DATA, MAX_MEMORY)):
         hard = resource.getrlimit(limit)[1]
-        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        allowed = maximum if hard == resource.RLIM_INFINITY else min(maximum, hard)
         resource.setrlimit(limit, (allowed, allowed))
 
 

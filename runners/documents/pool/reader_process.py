@@ -1,4 +1,4 @@
-"""One reading process after another, and the one thread that talks to them."""
+"""The reading process of one seat: started, fed, and replaced by the seat's thread."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from runners.errors import InvalidDocument, ModelUnavailable, RunnerError
 logger = logging.getLogger("bentoml.atelier")
 
 WORN: Final = 768 * 1024 * 1024
-"""Bytes of memory with which a process is not given another document: OCR takes some 250 MB of them."""
+"""Bytes of memory above which a process is replaced: OCR takes some 250 MB of them."""
 NOT_STARTED: Final = "the reading process does not start; try again"
 KILLED: Final = "the reading process was stopped; try again"
 TOO_COSTLY: Final = "the document takes more computing than its size and its pages allow"
 
 FROM_OUTSIDE: Final = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGQUIT, signal.SIGTERM})
-"""What no document does to the process that reads it: an operator does, or a machine without memory."""
+"""Signals that no document causes: they come from an operator, or from the kernel when memory runs out."""
 
 DYING_SECONDS: Final = 1.0
-"""How long a process that closed its pipe may take to be gone."""
+"""Seconds that a process may take to end after it closed its pipe."""
 
 PASSED: Final = frozenset(
     ["HOME", "LANG", "LANGUAGE", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "PATH", "TEMP", "TMP", "TMPDIR", "TZ"]
 )
-"""What a reading process is given of the environment, besides ``LC_*``: tokens and keys are nothing for parsers."""
+"""Environment variables that a reading process gets, besides ``LC_*``: parsers must not see tokens and keys."""
 
 OURS: Final = str(Path(__file__).parents[3])
-"""Where this package lies: ``bentoml.load`` takes a Bento's files off ``sys.path`` once the service is imported."""
+"""Folder of this package: ``bentoml.load`` removes a Bento's files from ``sys.path`` after importing the service."""
 
 
 class ReaderProcess:
-    """Belongs to the thread that starts its processes: they would not outlive it. Only ``kill`` is for others."""
+    """Owned by the thread that starts its processes, as they end with it. Other threads may only call ``kill``."""
 
     def __init__(self, ocr: str, threads: int = 1) -> None:
         self._ocr, self._threads = ocr, threads
@@ -52,32 +52,32 @@ class ReaderProcess:
 
     @property
     def is_cold(self) -> bool:
-        """Whether the next document would have to wait for a process."""
+        """Whether the next document would wait for a process to start."""
         return self._process is None and not self._is_closed
 
     def do(self, job: ReadJob) -> bool:
-        """Answers a job, whatever happens: the thread has others to do. False where it was set aside instead."""
+        """Finish a job with a result or an error; return False if it was set aside. Never raises."""
         try:
             job.give(self._read(job))
         except RunnerError as error:
             if job.is_set_aside and not self._is_closed:
                 return False
             job.fail(error)
-        except Exception as error:  # no process, no memory, no threads: of the machine, and not of the document
-            logger.error("no process reads a document of %d bytes: %r", job.size, error)
+        except Exception as error:  # no process, memory or threads: the machine is at fault, not the document
+            logger.error("cannot start a process to read a document of %d bytes: %r", job.size, error)
             self.leave()
             job.fail(ModelUnavailable(NOT_STARTED))
         return True
 
     def kill(self) -> None:
-        """Ends the process, and starts no other."""
+        """Kill the process for good."""
         with self._lock:
             self._is_closed = True
             if self._process is not None:
                 self._process.kill()
 
     def leave(self) -> None:
-        """Ends the process and waits until it is gone; another is started when there is a job for it."""
+        """Kill the process and wait for its end; the next job starts another."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
@@ -89,19 +89,19 @@ class ReaderProcess:
             raise InvalidDocument(protocol.CANNOT_BE_READ)
         is_spent = True
         try:
-            said, images = _ask(process, job)
-            is_spent = said.get("memory", 0) > WORN
-            return protocol.document(said, images)
+            answer, images = _ask(process, job)
+            is_spent = answer.get("memory", 0) > WORN
+            return protocol.document(answer, images)
         except RunnerError:
             raise
-        except Exception as error:  # the process has died, or says what makes no sense, in whatever way it likes
+        except Exception as error:  # the process has died, or has sent an invalid message
             raise self._cause(process, job, error) from None
         finally:
             if job.ends() or is_spent:
                 self.leave()
 
     def _cause(self, process: subprocess.Popen[bytes], job: ReadJob, error: Exception) -> RunnerError:
-        """Whose fault it is that the process died, or said what makes no sense."""
+        """Return the error for a process that died or sent an invalid message."""
         if self._is_closed:
             return ModelUnavailable(CLOSED)
         if job.is_set_aside:
@@ -123,9 +123,9 @@ class ReaderProcess:
 
 
 def _started(ocr: str, threads: int) -> subprocess.Popen[bytes]:
-    """Its errors go nowhere: what libraries write of a hostile file is not for a log."""
+    """Start a process; its standard error is dropped, as libraries would log contents of hostile files."""
     command = [sys.executable, "-B", "-m", "runners.documents.pool.reader_main", str(os.getpid()), ocr, str(threads)]
-    return subprocess.Popen(  # noqa: S603 - our own module, and a place that no caller names
+    return subprocess.Popen(  # noqa: S603 - our own module; no caller chooses the class
         command, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
 
@@ -136,23 +136,23 @@ def _environment() -> dict[str, str]:
 
 
 def _ask(process: subprocess.Popen[bytes], job: ReadJob) -> tuple[dict[str, Any], list[bytes]]:
-    protocol.write(cast("BinaryIO", process.stdin), job.asked, [job.data])
-    said, images = protocol.read(cast("BinaryIO", process.stdout))
-    if said.get("cause"):
-        logger.info("a document of %d bytes refused: %s", job.size, said["cause"])
-    return said, images
+    protocol.write(cast("BinaryIO", process.stdin), job.request, [job.data])
+    answer, images = protocol.read(cast("BinaryIO", process.stdout))
+    if answer.get("cause"):
+        logger.info("a document of %d bytes refused: %s", job.size, answer["cause"])
+    return answer, images
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     for pipe in (process.stdin, process.stdout):
-        with suppress(OSError):  # what was still to be written has nobody to read it
+        with suppress(OSError):  # flushing to a dead process fails
             cast("BinaryIO", pipe).close()
     process.wait()
 
 
 def _signal_of(process: subprocess.Popen[bytes]) -> int:
-    """The signal that a process died of; 0 where it lives, or ended by itself."""
+    """Return the signal that killed a process; 0 where it lives, or exited by itself."""
     try:
         return max(0, -process.wait(DYING_SECONDS))
     except subprocess.TimeoutExpired:

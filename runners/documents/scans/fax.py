@@ -1,7 +1,7 @@
-"""Pages of a TIFF that are compressed as a fax is (CCITT Group 3 and 4), black on white: scanners write them, too.
+"""Pages of a TIFF with fax compression (CCITT Group 3 and 4), black on white: scanners write them, too.
 
-The decoder of other pictures refuses them: libtiff goes on after an error in one, and writes a line for each row of it
-to the standard error. Pages are read in a process of their own, which has none.
+The decoder of other pictures refuses them: after an error in one, libtiff goes on and writes a line per row to standard
+error. Pages are read in a process whose standard error is dropped.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ KEPT: Final = {
     GROUP_3,
     GROUP_4,
 }
-"""Tags of a page's directory that its decoder is given."""
+"""Tags of a page's directory that are passed to the decoder."""
 FAX: Final = {2, 3, 4}
 SHORT, LONG, RATIONAL = 3, 4, 5
 MAX_STRIPS: Final = 20_000
-"""Most strips of one page: each is one row at least."""
+"""Strips of one page: each is one row at least."""
 EVEN: Final = 1.1
-"""Most that the dots an inch differ across and down without being made equal: a fax has half as many down the page."""
+"""Ratio of horizontal to vertical resolution up to which a page is not scaled: a fax has half as many dots down."""
 MOST_UNEVEN: Final = 4.0
 
 logger = logging.getLogger(__name__)
 
 
 class _Entry(NamedTuple):
-    """One of a directory's entries, and where it stands."""
+    """An entry of a directory, and its position in the file."""
 
     kind: int
     values: int
@@ -67,7 +67,7 @@ class _Entry(NamedTuple):
 
 
 def is_fax(data: bytes) -> bool:
-    """Whether the first page of a TIFF is compressed so; False where that cannot be said."""
+    """Whether the first page of a TIFF has fax compression; False where it is damaged."""
     try:
         order, entries = _entries(data)
         return _number(data, order, entries, COMPRESSION, 1) in FAX
@@ -76,13 +76,13 @@ def is_fax(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Image.Image:
-    """The first page as 8-bit RGB, upright. Raises InvalidImage, PayloadTooLarge and UnsupportedMediaType."""
+    """Decode the first page as 8-bit RGB, upright. Raises InvalidImage, PayloadTooLarge and UnsupportedMediaType."""
     check_bytes(len(data))
     try:
         return _decoded(data)
     except RunnerError:
         raise
-    except Exception as error:  # libtiff meets a corrupt file with whatever Pillow makes of it
+    except Exception as error:  # Pillow raises anything for a corrupt file
         logger.info("a fax of %d bytes refused: %r", len(data), error)
     raise InvalidImage("The image is corrupt or ends too early.")
 
@@ -103,15 +103,15 @@ def _decoded(data: bytes) -> Image.Image:
 
 
 def _entries(data: bytes) -> tuple[str, dict[int, _Entry]]:
-    """The byte order in ``struct``'s signs, and the first directory's entries by their tags."""
+    """Return the byte order as ``struct`` writes it, and the first directory's entries by tag."""
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     magic, start = struct.unpack_from(order + "HL", data, 2)
     (count,) = struct.unpack_from(order + "H", data, start)
     if magic != 42:
         raise ValueError("no TIFF")
     positions = range(start + 2, start + 2 + 12 * count, 12)
-    found = [(struct.unpack_from(order + "HHL", data, position), position) for position in positions]
-    entries = {tag: _Entry(kind, values, position) for (tag, kind, values), position in found}
+    read = [(struct.unpack_from(order + "HHL", data, position), position) for position in positions]
+    entries = {tag: _Entry(kind, values, position) for (tag, kind, values), position in read}
     if len(entries) < count:
         raise ValueError("two entries of one tag")
     return order, entries
@@ -139,11 +139,11 @@ def _check_strips(data: bytes, order: str, entries: Mapping[int, _Entry]) -> Non
     if any(offset + size > len(data) for offset, size in zip(offsets, sizes, strict=True)):
         raise InvalidImage("The image ends too early.")
     if sum(sizes) > 2 * len(data):
-        raise ValueError("strips that overlap")  # read again and again, a small file takes hours
+        raise ValueError("strips that overlap")  # overlapping strips would make a small file take hours
 
 
 def _unevenness(data: bytes, order: str, entries: Mapping[int, _Entry]) -> float:
-    """How many dots there are across for each one down the page; 1 where that is not said, or makes no sense."""
+    """Return the ratio of horizontal to vertical resolution; 1 where it is missing or implausible."""
     if not {ACROSS, DOWN} <= entries.keys() or not entries[ACROSS].kind == entries[DOWN].kind == RATIONAL:
         return 1.0
     (across, by), (down, below) = (_numbers(data, order, entries[tag])[:2] for tag in (ACROSS, DOWN))
@@ -152,7 +152,7 @@ def _unevenness(data: bytes, order: str, entries: Mapping[int, _Entry]) -> float
 
 
 def _even(page: Image.Image, unevenness: float) -> Image.Image:
-    """The page with its shorter dots drawn longer."""
+    """Scale the page to equal resolutions."""
     width, height = page.width * max(1.0, 1 / unevenness), page.height * max(1.0, unevenness)
     scale = min(1.0, MAX_SIDE / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -160,9 +160,9 @@ def _even(page: Image.Image, unevenness: float) -> Image.Image:
 
 
 def _with_kept(data: bytes, order: str, entries: Mapping[int, _Entry]) -> bytes:
-    """The file with a directory of its own behind everything else, of the entries that decoding needs."""
-    kept = sorted(tag for tag in entries if tag in KEPT)
-    written = b"".join(data[entries[tag].position : entries[tag].position + 12] for tag in kept)
+    """Return the file with a new directory at its end that has only the entries needed for decoding."""
+    tags = sorted(tag for tag in entries if tag in KEPT)
+    written = b"".join(data[entries[tag].position : entries[tag].position + 12] for tag in tags)
     padded = data + bytes(len(data) % 2)
-    directory = struct.pack(order + "H", len(kept)) + written + bytes(4)
+    directory = struct.pack(order + "H", len(tags)) + written + bytes(4)
     return padded[:4] + struct.pack(order + "L", len(padded)) + padded[8:] + directory

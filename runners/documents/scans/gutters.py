@@ -1,7 +1,7 @@
-"""Where lines that were found across several columns are to be cut.
+"""Finds where lines that were detected across several columns must be cut.
 
-A detector of text joins what stands close together, and columns of a newspaper stand one em apart: no farther than
-words of a line that is set to full width. Words begin anywhere, though, and columns at one place in line after line.
+A text detector joins what is close together, and columns of a newspaper are one em apart: no farther than words of a
+justified line. Words begin anywhere, though, and columns at the same place in line after line.
 """
 
 from __future__ import annotations
@@ -20,29 +20,29 @@ from PIL import Image
 NARROWEST: Final = 0.4
 """Width of the narrowest gutter, in heights of its lines: half an em."""
 STRAIGHT: Final = 0.35
-"""Farthest that a column's line begins from where the one above began, in heights of the line."""
+"""Offset between the beginnings of a column's lines, at most, in heights of the line."""
 FEWEST_LINES: Final = 4
-"""Fewest lines beside a gutter that ends where its text ends."""
+"""Lines that a gutter must have beside it if it ends where its text ends."""
 MANY_LINES: Final = 9
-"""Fewest lines beside a gutter that lines across it adjoin: white between words lies one below the other by chance."""
+"""Lines that a gutter must have if lines across it adjoin: white between words may align by chance."""
 ALIGNED: Final = 0.6
-"""Smallest share of lines that begin at the gutter itself; others are set in."""
+"""Share of lines that must begin at the gutter itself; others are indented."""
 COLUMN_WIDTH: Final = 5.0
 """Width of the narrowest column of prose, in heights of its lines: about twelve letters."""
 ADJOINING: Final = 1.6
-"""Farthest that lines of one text follow one another, in heights of a line."""
+"""Distance between consecutive lines of one text, at most, in heights of a line."""
 
 INK: Final = 0.06
-"""Smallest share of a line's height that is ink where there is a letter."""
+"""Share of a line's height from which a pixel column holds a letter."""
 RULE: Final = 0.9
-"""Smallest share of a line's height that is ink where a rule between columns passes."""
+"""Share of a line's height from which a pixel column may be a rule between columns."""
 RULE_WIDTH: Final = 0.2
 """Width of the widest rule, in heights of the line."""
 
 CONTRAST: Final = 40
-"""Smallest difference between ink and paper, of 255."""
+"""Difference in grey between ink and paper, of 255, below which a line is blank."""
 MOST_CANDIDATES: Final = 60
-"""Most places where columns are looked for."""
+"""Places that are examined for columns."""
 
 Span = tuple[float, float]
 
@@ -59,7 +59,7 @@ class Strip:
 
     @property
     def height(self) -> float:
-        """Of the box."""
+        """Height of the box."""
         return self.bottom - self.top
 
     @property
@@ -70,7 +70,7 @@ class Strip:
 
 @dataclass
 class _Gutter:
-    """White that goes on from line to line; ``x`` is where the lines right of it begin."""
+    """White that continues from line to line; ``x`` is where the lines right of it begin."""
 
     x: float
     above: Strip | None = None
@@ -81,7 +81,7 @@ class _Gutter:
     aligned: int = 0
 
     def take(self, index: int, strip: Strip) -> bool:
-        """One more line; False where there is text across the gutter."""
+        """Add a line; return False where text crosses the gutter."""
         if self._begins_at(strip, strip.left):
             self._follow(strip, strip.left)
             return True
@@ -94,7 +94,7 @@ class _Gutter:
         return gap is not None
 
     def is_between_columns(self, below: Strip | None) -> bool:
-        """Whether it is more than white between words; ``below`` is the line that ends it."""
+        """Whether the gutter separates columns rather than words; ``below`` is the line that ends it."""
         is_within = _adjoin(self.above, self.first) or _adjoin(self.last, below)
         return self.lines >= (MANY_LINES if is_within else FEWEST_LINES) and self.aligned >= ALIGNED * self.lines
 
@@ -114,9 +114,9 @@ class _Gutter:
 
 
 def strip_of(line: Image.Image, box: Sequence[float]) -> Strip:
-    """``line`` is the picture of what is in the box, straightened."""
+    """Measure a line; ``line`` is the straightened picture of the box."""
     left, top, right, bottom = box
-    if right - left <= bottom - top:  # it may stand upright on the page, and lies down in its picture
+    if right - left <= bottom - top:  # vertical text on the page is horizontal in its picture
         return Strip(left, top, right, bottom)
     scale = (right - left) / line.width
     (start, end), gaps = _ink(line)
@@ -130,22 +130,22 @@ def strip_of(line: Image.Image, box: Sequence[float]) -> Strip:
 
 
 def cuts(strips: Sequence[Strip]) -> dict[int, list[Span]]:
-    """The gutters across each strip that has some, by the strip's index."""
-    found: dict[int, list[Span]] = {}
+    """Return the gutters across each strip, by the strip's index."""
+    by_strip: dict[int, list[Span]] = {}
     order = sorted(enumerate(strips), key=lambda item: item[1].middle)
     for x in _candidates(strips):
         for gutter, below in _followed(order, x):
-            if gutter.is_between_columns(below) and _parts_columns(gutter.cuts, strips, found):
+            if gutter.is_between_columns(below) and _parts_columns(gutter.cuts, strips, by_strip):
                 for index, gap in gutter.cuts.items():
-                    found[index] = sorted({*found.get(index, []), gap})
-    return found
+                    by_strip[index] = sorted({*by_strip.get(index, []), gap})
+    return by_strip
 
 
-def _parts_columns(cuts: Mapping[int, Span], strips: Sequence[Strip], others: Mapping[int, list[Span]]) -> bool:
-    """Whether what stands on both sides is wide enough for prose, up to the gutters that were found before."""
+def _parts_columns(cuts: Mapping[int, Span], strips: Sequence[Strip], earlier: Mapping[int, list[Span]]) -> bool:
+    """Whether both sides are wide enough for prose, up to the gutters found before."""
     sides: list[float] = []
     for index, (start, end) in cuts.items():
-        strip, gaps = strips[index], others.get(index, [])
+        strip, gaps = strips[index], earlier.get(index, [])
         left = max([strip.left, *(edge for _, edge in gaps if edge < start)])
         right = min([strip.right, *(edge for edge, _ in gaps if edge > end)])
         sides.append(min(start - left, right - end) / strip.height)
@@ -153,7 +153,7 @@ def _parts_columns(cuts: Mapping[int, Span], strips: Sequence[Strip], others: Ma
 
 
 def _candidates(strips: Sequence[Strip]) -> list[float]:
-    """Where enough lines, or parts of lines behind white, begin; those of most lines first."""
+    """Return places where enough lines, or parts of lines after white, begin; the most frequent first."""
     if not strips:
         return []
     width = STRAIGHT * median(strip.height for strip in strips)
@@ -164,7 +164,7 @@ def _candidates(strips: Sequence[Strip]) -> list[float]:
 
 
 def _groups(values: Sequence[float], width: float) -> list[list[float]]:
-    """Sorted values in groups no wider than that."""
+    """Group sorted values so that no group is wider than ``width``."""
     groups: list[list[float]] = []
     for value in values:
         if groups and value - groups[-1][0] <= width:
@@ -175,7 +175,7 @@ def _groups(values: Sequence[float], width: float) -> list[list[float]]:
 
 
 def _followed(order: Sequence[tuple[int, Strip]], x: float) -> Iterator[tuple[_Gutter, Strip | None]]:
-    """Every stretch of white at a place, from one line across it to the next, and the line that ends it."""
+    """Yield every stretch of white at a place between lines across it, and the line that ends it."""
     gutter = _Gutter(x)
     for index, strip in order:
         if not gutter.take(index, strip):
@@ -185,7 +185,7 @@ def _followed(order: Sequence[tuple[int, Strip]], x: float) -> Iterator[tuple[_G
 
 
 def _adjoin(above: Strip | None, below: Strip | None) -> bool:
-    """Whether two lines are of one text: as wide, as high, and one below the other."""
+    """Whether two lines belong to one text: equally wide and high, one below the other."""
     if above is None or below is None:
         return False
     height = max(above.height, below.height)
@@ -194,7 +194,7 @@ def _adjoin(above: Strip | None, below: Strip | None) -> bool:
 
 
 def _ink(line: Image.Image) -> tuple[Span, list[Span]]:
-    """From which to which pixel there is ink, and where white between is wide enough for a gutter."""
+    """Return the first and last pixel with ink, and the white in between that is wide enough for a gutter."""
     grey = np.asarray(line.convert("L"), dtype=np.int16)
     dark = grey < _threshold(grey)
     ink: npt.NDArray[np.bool_] = dark if 2 * dark.sum() < dark.size else ~dark
@@ -211,21 +211,21 @@ def _ink(line: Image.Image) -> tuple[Span, list[Span]]:
 
 
 def _threshold(grey: npt.NDArray[np.int16]) -> float:
-    """Between the paper and the ink; below everything where there is no ink."""
+    """Return the grey between paper and ink; below every value where there is no ink."""
     darkest, lightest = np.percentile(grey, (1, 99))
     return float(darkest + lightest) / 2 if lightest - darkest > CONTRAST else -1.0
 
 
 def _rules(full: npt.NDArray[np.bool_], widest: float) -> npt.NDArray[np.bool_]:
-    """Where narrow stretches are ink from top to bottom."""
-    found = np.zeros_like(full)
+    """Return where narrow stretches are ink from top to bottom."""
+    rules = np.zeros_like(full)
     for is_full, start, end in _runs(full):
-        found[start:end] = is_full and end - start <= widest
-    return found
+        rules[start:end] = is_full and end - start <= widest
+    return rules
 
 
 def _runs(values: npt.NDArray[np.bool_]) -> Iterator[tuple[bool, int, int]]:
-    """Stretches of one value: which, from where, to before where."""
+    """Yield runs of equal values: the value, its start and its end."""
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
     for start, end in pairwise(edges):
         yield bool(values[start]), start, end

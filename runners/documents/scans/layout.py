@@ -1,4 +1,4 @@
-"""Lines of text, as they lie on a page, to the page's text: columns, rows, paragraphs.
+"""Lines of text with their positions on a page to the page's text: columns, rows, paragraphs.
 
 The recursive X-Y cut of Ha, Haralick and Phillips ("Recursive X-Y cut using bounding boxes of connected components",
 ICDAR 1995) over lines. A vertical cut must be a gutter between columns of prose: the white between a receipt's labels
@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-COLUMN_LINES: Final = 3  # that a column has at least
-PROSE_CHARACTERS: Final = 15  # in the median line of a column of prose
-PROSE_LETTERS: Final = 0.6  # of its characters; the rest are digits and signs
-OWN_RHYTHM: Final = 0.5  # less of a side note's lines than this lie level with a line of the text beside it
-WITHIN_SENTENCES: Final = 1 / 3  # at least, of a paragraph's rows but the first, begin with a small letter in prose
+COLUMN_LINES: Final = 3  # fewest lines of a column
+PROSE_CHARACTERS: Final = 15  # of the median line in a column of prose
+PROSE_LETTERS: Final = 0.6  # share of letters in prose; the rest are digits and signs
+OWN_RHYTHM: Final = 0.5  # share of lines level with the text beside them below which a side note is separate
+WITHIN_SENTENCES: Final = 1 / 3  # share of a paragraph's rows after the first that begin with a small letter in prose
 
 BOUND_WORDS: Final = frozenset({"elle", "elles", "il", "ils", "je", "même", "mêmes", "nous", "vous"})
 """French words before which a hyphen at a line's end belongs to the word: rendez-vous, lui-même."""
@@ -30,7 +30,7 @@ BOUND_WORDS: Final = frozenset({"elle", "elles", "il", "ils", "je", "même", "m�
 
 @dataclass(frozen=True)
 class TextLine:
-    """A piece of text that was found in one box, in any unit of length; y grows downwards."""
+    """A piece of text with its box, in any unit of length; y grows downwards."""
 
     text: str
     left: float
@@ -40,7 +40,7 @@ class TextLine:
 
     @property
     def height(self) -> float:
-        """Of the box."""
+        """Height of the box."""
         return self.bottom - self.top
 
     @property
@@ -49,17 +49,17 @@ class TextLine:
         return (self.top + self.bottom) / 2
 
 
-Row = list[TextLine]  # beside one another, from left to right
+Row = list[TextLine]  # side by side, from left to right
 
 
 def text(lines: Iterable[TextLine]) -> str:
-    """The lines in reading order: blank lines part paragraphs, and hyphenated words are whole again."""
+    """Return the lines in reading order: blank lines separate paragraphs, and hyphenated words are joined."""
     written = ""
     above: Row = []
     for paragraph in paragraphs([line for line in lines if line.text.strip()]):
         piece = _written(paragraph)
         if written:
-            higher = paragraph[0][0].top < above[0].bottom  # the next column's head, after the foot of one
+            higher = paragraph[0][0].top < above[0].bottom  # the head of the next column
             written = joined(written, piece, " " if higher and _goes_on(written, piece) else "\n\n")
         else:
             written = piece
@@ -68,7 +68,7 @@ def text(lines: Iterable[TextLine]) -> str:
 
 
 def level(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Boxes [N, 4] (left, top, right, bottom) of quadrilaterals [N, 4, 2] once the page's own slope is taken away.
+    """Return boxes [N, 4] (left, top, right, bottom) of quadrilaterals [N, 4, 2] after correcting the page's slope.
 
     Corners go clockwise from the upper left one.
     """
@@ -82,7 +82,7 @@ def level(corners: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> float:
-    """The weighted median; 0 where nothing has any weight."""
+    """Return the weighted median; 0 where all weights are 0."""
     if not weights.any():
         return 0.0
     order = np.argsort(values)
@@ -91,27 +91,27 @@ def _median(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -
 
 
 def paragraphs(lines: Sequence[TextLine]) -> Iterator[list[Row]]:
-    """Every line once, in reading order."""
+    """Yield paragraphs as rows, every line once, in reading order."""
     if not lines:
         return
-    found = gutter(lines)
-    if found is None:
+    widest = gutter(lines)
+    if widest is None:
         yield from _split(rows(lines))
     else:
-        for part in found.parts(lines):
+        for part in widest.parts(lines):
             yield from paragraphs(part)
 
 
 @dataclass(frozen=True)
 class Gutter:
-    """White between two columns: left of ``x``, from the line above it to the line below it."""
+    """White between two columns: left of ``x``, between the middles of the lines above and below it."""
 
     x: float
     top: float
     bottom: float
 
     def parts(self, lines: Iterable[TextLine]) -> tuple[list[TextLine], list[TextLine], list[TextLine], list[TextLine]]:
-        """Above the gutter, left of it, right of it and below, each in the order of ``lines``."""
+        """Split lines into those above the gutter, left of it, right of it and below, each in order."""
         above: list[TextLine] = []
         left: list[TextLine] = []
         right: list[TextLine] = []
@@ -123,20 +123,20 @@ class Gutter:
 
 
 def gutter(lines: Sequence[TextLine]) -> Gutter | None:
-    """The gutter with most lines beside it, if there is one."""
+    """Return the gutter with most lines beside it, if there is one."""
     height = median(line.height for line in lines)
-    best, most = None, 0
-    # Just left of where some line begins, with room for the others of its column to begin a little earlier.
+    best, most_lines = None, 0
+    # Just left of where a line begins, so that other lines of its column may begin a little earlier.
     for x in _edges({line.left - 0.3 * height for line in lines}, 0.1 * height):
-        for found in _gutters_at(lines, x, 0.2 * height):
-            _, left, right, _ = found.parts(lines)
-            if len(left) + len(right) > most and _are_columns(left, right):
-                best, most = found, len(left) + len(right)
+        for candidate in _gutters_at(lines, x, 0.2 * height):
+            _, left, right, _ = candidate.parts(lines)
+            if len(left) + len(right) > most_lines and _are_columns(left, right):
+                best, most_lines = candidate, len(left) + len(right)
     return best
 
 
 def _edges(places: Iterable[float], step: float) -> Iterator[float]:
-    """From left to right, and of those within one step the first."""
+    """Yield places from left to right, only the first within each step."""
     last = float("-inf")
     for place in sorted(places):
         if place >= last + step:
@@ -155,10 +155,10 @@ def _gutters_at(lines: Sequence[TextLine], x: float, width: float) -> Iterator[G
 
 
 def _are_columns(left: Sequence[TextLine], right: Sequence[TextLine]) -> bool:
-    few, many = sorted((left, right), key=len)
-    if len(few) < COLUMN_LINES:
+    fewer, longer = sorted((left, right), key=len)
+    if len(fewer) < COLUMN_LINES:
         return False
-    return (_is_prose(left) and _is_prose(right)) or (_is_prose(many) and _has_its_own_rhythm(few, many))
+    return (_is_prose(left) and _is_prose(right)) or (_is_prose(longer) and _has_its_own_rhythm(fewer, longer))
 
 
 def _is_prose(side: Sequence[TextLine]) -> bool:
@@ -173,23 +173,23 @@ def _has_its_own_rhythm(note: Sequence[TextLine], body: Sequence[TextLine]) -> b
 
 
 def rows(lines: Iterable[TextLine]) -> list[Row]:
-    """Lines beside one another joined, the rows from top to bottom."""
-    rest = sorted(lines, key=lambda line: (line.left, line.top))
-    followers = _followers(rest)
+    """Group lines that stand side by side in rows, from top to bottom."""
+    ordered = sorted(lines, key=lambda line: (line.left, line.top))
+    followers = _followers(ordered)
     led = set(followers.values())
-    chains = [[index] for index in range(len(rest)) if index not in led]
+    chains = [[index] for index in range(len(ordered)) if index not in led]
     for row in chains:
         while row[-1] in followers:
             row.append(followers[row[-1]])
-    found = [[rest[index] for index in row] for row in chains]
-    return sorted(found, key=lambda row: (median(line.middle for line in row), row[0].left))
+    joined_rows = [[ordered[index] for index in row] for row in chains]
+    return sorted(joined_rows, key=lambda row: (median(line.middle for line in row), row[0].left))
 
 
 def _followers(lines: Sequence[TextLine]) -> dict[int, int]:
-    """For each of the lines, sorted by their left edges, the one that stands next to its right in the same row."""
+    """Return, for lines sorted by their left edges, the index of each one's right neighbour in the same row."""
     following: dict[int, int] = {}
     for index, line in enumerate(lines):
-        # The nearest line to the left may have a nearer one to its own right: then they are not neighbours.
+        # The nearest line to the left may already have a nearer neighbour on its right.
         before = next((other for other in range(index - 1, -1, -1) if _are_beside(lines[other], line)), None)
         if before is not None and before not in following:
             following[before] = index
@@ -203,7 +203,7 @@ def _are_beside(line: TextLine, other: TextLine) -> bool:
 
 
 def _split(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """The rows of one column by paragraph: parted by white, or by a first line that is set in after a full stop."""
+    """Split a column's rows into paragraphs: at white, or before an indented line that follows a full stop."""
     steps = [_middle(row) - _middle(above) for above, row in pairwise(rows)]
     usual = median(steps) if len(steps) > 1 else 1.2 * rows[0][0].height
     paragraph = [rows[0]]
@@ -224,7 +224,7 @@ def _is_set_in(row: Row, above: Row) -> bool:
 
 
 def _written(paragraph: Sequence[Row]) -> str:
-    """Prose flows on; verses, addresses and receipts keep their line ends, and so does a row that ends early."""
+    """Join a paragraph's rows: prose flows; verses, addresses, receipts and rows that end early keep line ends."""
     begin, edge = min(row[0].left for row in paragraph), max(row[-1].right for row in paragraph)
     prose = _flows(paragraph)
     written = _across(paragraph[0])
@@ -235,7 +235,7 @@ def _written(paragraph: Sequence[Row]) -> str:
 
 
 def _flows(paragraph: Sequence[Row]) -> bool:
-    """Whether enough rows begin within a sentence, with a small letter."""
+    """Whether enough rows begin with a small letter, within a sentence."""
     return sum(row[0].text.strip()[0].islower() for row in paragraph[1:]) >= WITHIN_SENTENCES * (len(paragraph) - 1)
 
 
@@ -244,7 +244,7 @@ def _across(row: Row) -> str:
 
 
 def _reaches(row: Row, edge: float, following: str) -> bool:
-    """Whether the first word of what follows would not have fitted behind the row; a row with wide gaps is no prose."""
+    """Whether the next row's first word would not have fitted in this row; a row with wide gaps is not prose."""
     if any(right.left - left.right > left.height for left, right in pairwise(row)):
         return False
     last = row[-1]
@@ -253,17 +253,17 @@ def _reaches(row: Row, edge: float, following: str) -> bool:
 
 
 def _goes_on(above: str, below: str) -> bool:
-    """Whether a sentence that is not ended at the foot of a column goes on at the head of the next."""
+    """Whether a sentence continues from the foot of a column to the head of the next."""
     return below[0].islower() and (above[-1].isalpha() or above[-1] in ",-‐¬\xad")
 
 
 def joined(above: str, below: str, space: str) -> str:
-    """Two pieces with the space between them, unless a hyphen parts one word: then it is whole again."""
+    """Join two pieces with the space between them, or without it and the hyphen where a word is divided."""
     return ended(above, below, space) + below
 
 
 def ended(above: str, below: str, space: str) -> str:
-    """The piece above as it ends where the one below follows it: with the space, or without its hyphen."""
+    """Return the upper piece with the space after it, or without its hyphen where a word is divided."""
     if space == "\n\n" or not (re.search(r"[^\W\d_][-‐¬\xad]$", above[-2:]) and below[0].islower()):
         return above + space
     first = re.split(r"\W", below, maxsplit=1)[0]

@@ -1,7 +1,7 @@
-"""A picture of a page to its text, with the PP-OCRv6 models that lie in rapidocr's wheel: nothing is downloaded.
+"""A picture of a page to its text, with the PP-OCRv6 models in rapidocr's wheel: nothing is downloaded.
 
-One recogniser for French, English and the other languages in Latin letters, Chinese and Japanese; of handwriting and
-of other scripts it makes little.
+One recogniser reads French, English and other languages in Latin letters, Chinese and Japanese; it reads handwriting
+and other scripts poorly.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from PIL import Image, ImageFilter
 from machine.devices import cores
 from runners.documents.scans import gutters, layout
 
-MAX_PIXELS: Final = 4_000_000  # of the picture that lines are cut out of: 200 dots an inch on A4
-DETECTION_PIXELS: Final = 1_100_000  # of the picture that lines are looked for in: 105 dots an inch on A4
+MAX_PIXELS: Final = 4_000_000  # of the picture that lines are cropped from: 200 dots an inch on A4
+DETECTION_PIXELS: Final = 1_100_000  # of the picture in which lines are detected: 105 dots an inch on A4
 DETECTION_STEP: Final = 32  # pixels: both sides of the detector's input are multiples
-LEGIBLE: Final = 8  # pixels: no text is lower
+LEGIBLE: Final = 8  # pixels: height of the smallest readable text
 LINE_HEIGHT: Final = 48  # pixels of the recogniser's input
-LINE_WIDTH: Final = 60 * LINE_HEIGHT  # longer ones are squeezed
-PIECE_MARGIN: Final = 0.15  # of a line's height, on both sides of a piece that is cut out of a line
-SURE: Final = 0.5  # mean certainty of a line's characters, from which the line is believed
-UPRIGHT: Final = 0.8  # mean certainty of a page's letters, below which it may stand on its head
-FOREIGN: Final = 0.2  # a page with less of its letters Chinese or Japanese has none: they are misread ornaments
+LINE_WIDTH: Final = 60 * LINE_HEIGHT  # pixels: longer lines are squeezed
+PIECE_MARGIN: Final = 0.15  # of a line's height, on both sides of a piece cut from a line
+SURE: Final = 0.5  # mean certainty of a line's characters from which the line is accepted
+UPRIGHT: Final = 0.8  # mean certainty of a page's letters below which it may be upside down
+FOREIGN: Final = 0.2  # share of Chinese or Japanese letters below which they are misread ornaments
 
-FEW_LETTERS: Final = 40  # of a page, below which it may be dithered or speckled: the detector sees no text in dots
-NOISY: Final = 0.06  # share of a page's pixels that are dots, from which lines may be missing: up to 0.036 on receipts
-SOFTENING: Final = (1.5, 3.0)  # pixels: radii of the blurs in which such a page is looked at again, one after the other
-SAMPLE: Final = 1_000  # pixels: sides of the middle of a page in which dots are counted
-DOT: Final = 48  # of 255: the least that a dot differs from what is around it
-FLAT: Final = 24  # of 255: the most that the greys of a page differ on which there is nothing
+FEW_LETTERS: Final = 40  # letters below which a page may be dithered or speckled: the detector sees no text in dots
+NOISY: Final = 0.06  # share of dots in a page's pixels from which lines may be missing: up to 0.036 on receipts
+SOFTENING: Final = (1.5, 3.0)  # pixels: radii of the blurs with which such a page is read again, one after the other
+SAMPLE: Final = 1_000  # pixels: side of the square in the middle of a page in which dots are counted
+DOT: Final = 48  # of 255: least difference between a dot and its surroundings
+FLAT: Final = 24  # of 255: largest difference in grey on an empty page
 
 IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
@@ -45,7 +45,7 @@ Quads = npt.NDArray[np.float64]  # [N, 4, 2]: each line's corners, clockwise fro
 
 
 class FoundLine(NamedTuple):
-    """A line as the recogniser read it; its box is ``layout``'s (left, top, right, bottom)."""
+    """A recognised line; its box is (left, top, right, bottom) as in ``layout``."""
 
     text: str
     certainty: float
@@ -53,9 +53,9 @@ class FoundLine(NamedTuple):
 
 
 class Ocr:
-    """Reads pages; ``threads`` are the CPU threads of one read (all of the process's cores unless told).
+    """Reads pages; ``threads`` are the CPU threads of one read (default: all of the process's cores).
 
-    Reads may run at the same time. Beside the loaded models (about 145 MB), one takes less than 300 MB.
+    Reads may run in parallel. Besides the loaded models (about 145 MB), one takes less than 300 MB.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -64,14 +64,14 @@ class Ocr:
         self._recogniser = _loaded(threads, "Rec", "PP-OCRv6_rec_small.onnx")
 
     def read(self, image: Image.Image) -> str:
-        """The text of an RGB picture in reading order, ``layout``'s way; "" where there is none.
+        """Return the text of an RGB picture in reading order (see ``layout``); "" where there is none.
 
-        Pages that stand on their head or lie on a side are read too.
+        Pages that are upside down or on their side are read too.
         """
         return layout.text(self.lines(image))
 
     def lines(self, image: Image.Image) -> list[layout.TextLine]:
-        """The pieces of text that were found, in no order to rely on."""
+        """Return the pieces of text in no particular order."""
         if min(image.size) < LEGIBLE:
             return []
         page = _bounded(image, MAX_PIXELS)
@@ -91,7 +91,7 @@ class Ocr:
         return [line for line in self._upright(page, quads) if line.certainty >= SURE]
 
     def _upright(self, page: Image.Image, quads: Quads) -> list[FoundLine]:
-        """The lines; of a page that reads badly, those of the page turned by 180 degrees if that one reads well."""
+        """Return the lines; if the page reads badly and reads well turned by 180 degrees, those of the turned page."""
         lines = self._found(page, quads)
         if not lines or _certainty(lines) >= UPRIGHT:
             return lines
@@ -114,13 +114,13 @@ class Ocr:
         return quads
 
     def _read_line(self, line: Image.Image) -> tuple[str, float]:
-        """A line's text and how sure it is."""
-        found = self._recogniser(_pixels(line))
-        return found.txts[0].strip(), float(found.scores[0])
+        """Return a line's text and certainty."""
+        result = self._recogniser(_pixels(line))
+        return result.txts[0].strip(), float(result.scores[0])
 
 
 def _loaded(threads: int, part: str, model: str) -> Any:
-    """One of rapidocr's two steps with everything around it switched off, loaded and warm."""
+    """Load and warm one of rapidocr's two steps with everything else switched off."""
     step = rapidocr.RapidOCR(
         params={
             "Global.use_det": part == "Det",
@@ -133,7 +133,7 @@ def _loaded(threads: int, part: str, model: str) -> Any:
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
             "Det.limit_type": "max",
             "Det.limit_side_len": 10**9,
-            # With a path given, rapidocr never looks for the file elsewhere.
+            # With a path, rapidocr never searches elsewhere.
             f"{part}.model_path": str(Path(rapidocr.__file__).parent / "models" / model),
         }
     )
@@ -150,19 +150,19 @@ def _bounded(image: Image.Image, pixels: int) -> Image.Image:
 
 
 def _for_detection(page: Image.Image) -> Image.Image:
-    """The page as the detector takes it, both sides stretched to the next step."""
+    """Resize the page for the detector, both sides to a multiple of its step."""
     scale = min(1.0, math.sqrt(DETECTION_PIXELS / (page.width * page.height)))
     width, height = (max(1, round(side * scale / DETECTION_STEP)) * DETECTION_STEP for side in page.size)
     return page.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Blue, green and red, as rapidocr reads arrays."""
+    """Return blue, green and red, as rapidocr expects arrays."""
     return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
 
 
 def _sides(quads: Quads) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Widths and heights [N]."""
+    """Return widths and heights [N]."""
     width = np.hypot(*(quads[:, 1] - quads[:, 0]).T)
     height = np.hypot(*(quads[:, 3] - quads[:, 0]).T)
     return width, height
@@ -175,12 +175,12 @@ def _lie_on_their_side(quads: Quads) -> bool:
 
 
 def _turned(quads: Quads, size: tuple[int, int]) -> Quads:
-    """The same corners on the page turned by 180 degrees, again from the upper left one."""
+    """Return the corners on the page turned by 180 degrees, again from the upper left one."""
     return np.asarray(np.array(size) - np.roll(quads, 2, axis=1))
 
 
 def _cut(page: Image.Image, quad: npt.NDArray[np.float64]) -> Image.Image:
-    """One line, straightened; what stands upright is laid down."""
+    """Crop and straighten one line; vertical text is turned to horizontal."""
     (width,), (height,) = (np.maximum(side.round().astype(int), 1) for side in _sides(quad[None]))
     corners = quad[[0, 3, 2, 1]].ravel().tolist()
     line = page.transform((int(width), int(height)), Image.Transform.QUAD, corners, Image.Resampling.BICUBIC)
@@ -188,7 +188,7 @@ def _cut(page: Image.Image, quad: npt.NDArray[np.float64]) -> Image.Image:
 
 
 def _parted(lines: Sequence[Image.Image], boxes: Sequence[list[float]]) -> Iterator[tuple[Image.Image, list[float]]]:
-    """The lines and their boxes, no wider than their ink; lines across columns in as many pieces."""
+    """Yield lines and their boxes, no wider than their ink; lines across columns are cut in pieces."""
     strips = [gutters.strip_of(line, box) for line, box in zip(lines, boxes, strict=True)]
     cuts = gutters.cuts(strips)
     for index, (line, box, strip) in enumerate(zip(lines, boxes, strips, strict=True)):
@@ -199,7 +199,7 @@ def _parted(lines: Sequence[Image.Image], boxes: Sequence[list[float]]) -> Itera
 
 
 def _piece(line: Image.Image, box: Sequence[float], left: float, right: float) -> Image.Image:
-    """What stands between two places in a line's box, with a little white on both sides."""
+    """Crop the part of a line between two places, with a margin on both sides."""
     begin, top, end, bottom = box
     scale, margin = line.width / (end - begin), PIECE_MARGIN * (bottom - top)
     first, last = round((left - margin - begin) * scale), round((right + margin - begin) * scale)
@@ -207,7 +207,7 @@ def _piece(line: Image.Image, box: Sequence[float], left: float, right: float) -
 
 
 def _at_height(line: Image.Image) -> Image.Image:
-    """As high as the recogniser wants it."""
+    """Scale a line to the recogniser's height."""
     length = round(line.width * LINE_HEIGHT / line.height)
     return line.resize((min(max(length, 1), LINE_WIDTH), LINE_HEIGHT), Image.Resampling.BICUBIC)
 
@@ -217,12 +217,12 @@ def _letters(lines: Sequence[FoundLine]) -> int:
 
 
 def _score(lines: Sequence[FoundLine]) -> float:
-    """Letters and digits, as far as they are sure."""
+    """Return the number of letters and digits, weighted by certainty."""
     return _certainty(lines) * _letters(lines)
 
 
 def _softening(page: Image.Image, lines: Sequence[FoundLine]) -> Sequence[float]:
-    """The blurs in which a page is to be looked at again, until enough is found."""
+    """Return the blurs with which a page is read again until enough text is found."""
     if _letters(lines) >= FEW_LETTERS:
         return SOFTENING[:1] if _dots(page) >= NOISY else ()
     grey = np.asarray(page.convert("L"))
@@ -230,7 +230,7 @@ def _softening(page: Image.Image, lines: Sequence[FoundLine]) -> Sequence[float]
 
 
 def _dots(page: Image.Image) -> float:
-    """The share of pixels, in the middle of a page, that are unlike most of those around them."""
+    """Return the share of pixels in the middle of a page that differ from their surroundings."""
     left, top = (max(0, (side - SAMPLE) // 2) for side in page.size)
     middle = page.crop((left, top, min(page.width, left + SAMPLE), min(page.height, top + SAMPLE))).convert("L")
     around = np.asarray(middle.filter(ImageFilter.MedianFilter(3)), dtype=np.int16)
@@ -238,14 +238,14 @@ def _dots(page: Image.Image) -> float:
 
 
 def _certainty(lines: Sequence[FoundLine]) -> float:
-    """How surely a letter or a digit of the page is read; rules and asterisks look the same upside down."""
+    """Return the mean certainty of letters and digits; rules and asterisks look the same upside down."""
     weights = [sum(map(str.isalnum, line.text)) for line in lines]
     total = sum(line.certainty * weight for line, weight in zip(lines, weights, strict=True))
     return total / max(1, sum(weights))
 
 
 def _without_ornaments(lines: list[FoundLine]) -> list[layout.TextLine]:
-    """On a page in Latin letters, asterisks and rules are read as ideographs: they go."""
+    """Drop ideographs from a page in Latin letters: they are misread asterisks and rules."""
     text = "".join(line.text for line in lines)
     if len(IDEOGRAPHS.findall(text)) < FOREIGN * sum(map(str.isalpha, text)):
         lines = [line._replace(text=IDEOGRAPHS.sub("", line.text).strip()) for line in lines]

@@ -1,4 +1,4 @@
-"""What makes text of a page that has none of its own, for being a picture."""
+"""The interface of what reads pages that are pictures, and the one that keeps them as pictures."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from runners.errors import PayloadTooLarge
 from runners.limits import MAX_BYTES
 
 MAX_PICTURES: Final = 64 * 1024 * 1024
-"""Most bytes of one document's pages as PNG."""
+"""Bytes of one document's pages as PNG."""
 LONGEST_SIDE: Final = 3072
-"""Pixels of a picture's longer side that are kept: engines that read pictures reduce larger ones to it themselves."""
+"""Pixels of a picture's longer side: engines that read pictures reduce larger ones to it themselves."""
 
 
 class PageReader(Protocol):
-    """Reads pages, one after the other and in their order."""
+    """Reads pages, one after the other in order."""
 
     def read(self, image: Image.Image) -> str:
-        """The text of a page, 8-bit RGB and upright, lines in reading order; empty where there is none."""
+        """Return the text of a page, 8-bit RGB and upright, lines in reading order; empty where there is none."""
 
     def lines(self, image: Image.Image) -> list[TextLine]:
-        """The same lines, in no order to rely on, and where they stand in the picture, in pixels."""
+        """Return the same lines in no particular order, with their positions in pixels."""
 
 
 class AsPictures:
-    """For an engine that reads pictures itself: reads nothing, and keeps the pages as PNG, in order."""
+    """Keeps pages as PNG, in order, for an engine that reads pictures itself."""
 
     def __init__(self) -> None:
         self.images: list[bytes] = []
 
     def read(self, image: Image.Image) -> str:
-        """Always empty. Raises PayloadTooLarge."""
+        """Keep the page and return no text. Raises PayloadTooLarge."""
         self.images.append(_small_png(image))
         if sum(map(len, self.images)) > MAX_PICTURES:
             raise PayloadTooLarge(f"the document's pictures may have {MAX_PICTURES:,} bytes at most, as PNG")
         return ""
 
     def lines(self, image: Image.Image) -> list[TextLine]:
-        """Always none. Raises PayloadTooLarge."""
+        """Keep the page and return no lines. Raises PayloadTooLarge."""
         self.read(image)
         return []
 
 
 def _small_png(image: Image.Image) -> bytes:
-    """At most ``LONGEST_SIDE`` pixels a side, and fewer where noise makes too many bytes of them for one picture."""
+    """Encode with at most ``LONGEST_SIDE`` pixels a side, and fewer where noise makes the file too large."""
     scale = min(1.0, LONGEST_SIDE / max(image.size))
-    while len(found := _png(image, scale)) > MAX_BYTES:
-        scale *= 0.95 * math.sqrt(MAX_BYTES / len(found))
-    return found
+    while len(encoded := _png(image, scale)) > MAX_BYTES:
+        scale *= 0.95 * math.sqrt(MAX_BYTES / len(encoded))
+    return encoded
 
 
 def _png(image: Image.Image, scale: float) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures of pages: one in most files, and as many as there are in a TIFF."""
+"""Pictures of pages: one in most files, several in a TIFF."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAMAGED: Final = "the TIFF's pages are damaged"
 
 
 def read(data: bytes, pages: PageReader) -> Document:
-    """Raises what ``images.decode``, ``fax.decode`` and ``pages`` raise, and InvalidDocument."""
+    """Read every page. Raises InvalidDocument, and what ``images.decode``, ``fax.decode`` and ``pages`` raise."""
     texts = [pages.read(image) for image in _decoded(data)]
     return Document("\n\n".join(filter(None, (text.strip() for text in texts))), len(texts))
 
@@ -34,7 +34,7 @@ def _decoded(data: bytes) -> Iterator[Image.Image]:
 
 
 def _pages(data: bytes) -> Iterator[bytes]:
-    """The file itself; for a TIFF, a copy for each page, in which that page is the first."""
+    """Yield the file itself; for a TIFF, a copy for each page with that page first."""
     if data[:4] not in {b"II*\0", b"MM\0*"}:
         yield data
         return
@@ -44,27 +44,27 @@ def _pages(data: bytes) -> Iterator[bytes]:
 
 
 def _directories(data: bytes, order: str) -> list[int]:
-    """The positions of the pages' directories: no more than allowed, and none twice, as loops have them."""
-    found: list[int] = []
-    seen: set[int] = set()
+    """Return the positions of the pages' directories. Raises InvalidDocument for a loop, and PayloadTooLarge."""
+    directories: list[int] = []
+    visited: set[int] = set()
     try:
         (position,) = struct.unpack_from(order + "L", data, 4)
-        while position and len(found) <= MAX_PAGES:
-            if position in seen or len(seen) > 2 * MAX_PAGES:
+        while position and len(directories) <= MAX_PAGES:
+            if position in visited or len(visited) > 2 * MAX_PAGES:
                 raise InvalidDocument(DAMAGED)
-            seen.add(position)
+            visited.add(position)
             is_copy, following = _directory(data, order, position)
-            found += [] if is_copy else [position]
+            directories += [] if is_copy else [position]
             position = following
     except struct.error:
         raise InvalidDocument(DAMAGED) from None
-    if len(found) > MAX_PAGES:
+    if len(directories) > MAX_PAGES:
         raise PayloadTooLarge(TOO_MANY_PAGES)
-    return found
+    return directories
 
 
 def _directory(data: bytes, order: str, position: int) -> tuple[bool, int]:
-    """Whether it is a smaller copy's, and the position of the one that follows it."""
+    """Return whether a directory is that of a smaller copy, and the position of the next one."""
     (count,) = struct.unpack_from(order + "H", data, position)
     (following,) = struct.unpack_from(order + "L", data, position + 2 + 12 * count)
     for entry in range(position + 2, position + 2 + 12 * count, 12):

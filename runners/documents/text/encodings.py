@@ -1,7 +1,7 @@
-"""Which encoding is a text in that is not in UTF-8 and does not say?
+"""Guesses the encoding of a text that is not UTF-8 and declares none.
 
-The encoding wins in which the letters beyond ASCII are those that its languages use most. charset-normalizer is asked
-where none of them is convincing: alone, it takes many short texts, and also long ones in cp1252, for another encoding.
+The best encoding is the one in which the letters beyond ASCII are those that its languages use most. charset-normalizer
+decides where none is convincing: alone, it misjudges many short texts, and also long ones in cp1252.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from charset_normalizer import from_bytes
 
 SAMPLE: Final = 64 * 1024
 CONVINCING: Final = 0.5
-"""The least mean weight of a text's letters beyond ASCII; 1 where all of them are common."""
+"""Mean weight of a text's letters beyond ASCII from which a guess is accepted; 1 where all of them are common."""
 
 HOPELESS: Final = 0.25
-"""Under this mean weight, a text is one in no encoding that is known here."""
+"""Mean weight below which a text is in no known encoding."""
 
 LATIN: Final = "’‘“”„«»–—…°•€§·\u00a0"
 CYRILLIC: Final = "оеаинтсрвлкмдпу"
@@ -51,25 +51,25 @@ WEIGHTS: Final = {
     "euc_jp": ("，。！？「」、" + KANA, ""),
     "cp949": ("，。！？" + HANGUL, ""),
 }
-"""Of each encoding, letters that weigh 1 and letters that weigh 0.6, because texts in it are full of them."""
+"""For each encoding, its commonest letters (weight 1) and common letters (weight 0.6)."""
 
 SCRIPTS: Final = {"gb18030": "\u4e00-\u9fff", "big5": "\u4e00-\u9fff", "cp949": "\uac00-\ud7a3\u4e00-\u9fff"}
 SCRIPTS.update(dict.fromkeys(("cp932", "euc_jp"), "\u4e00-\u9fff"))
-"""Ranges of letters that weigh 0.3: too many to be named."""
+"""Ranges of letters with weight 0.3, too many to list."""
 
 ALIASES: Final = {"iso8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949"}
 ALIASES.update({"iso8859-9": "cp1254", "shift_jis": "cp932", "koi8-r": "koi8_u", "big5": "big5hkscs"})
-"""What browsers read where a page names the older, smaller one."""
+"""Encodings that browsers use where a page names the older, smaller one."""
 
 
 NOT_OF_TEXT: Final = frozenset(
     ["charmap", "idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"]
 )
-"""What Python calls encodings of text and no text is stored in, or what depends on the machine."""
+"""Python's text encodings in which no text is stored, or that depend on the machine."""
 
 
 def wide(data: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark: seen by where its zeros stand."""
+    """Recognize UTF-16 or UTF-32 without a byte order mark by the positions of its zeros."""
     sample = data[: SAMPLE - SAMPLE % 4]
     sample = sample[: len(sample) - len(sample) % 4] or sample
     zeros = [sample[start::4].count(0) * 4 / max(len(sample), 1) for start in range(4)]
@@ -84,42 +84,42 @@ def wide(data: bytes) -> str | None:
 
 
 def is_broken_utf8(data: bytes) -> bool:
-    """Whether it is UTF-8 of which a few bytes are damaged, or the end is cut off."""
+    """Whether this is UTF-8 with a few damaged bytes or a truncated end."""
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
-    whole = len(re.sub("[\0-\x7f\ufffd]+", "", text))
-    return whole > 4 * broken
+    intact = len(re.sub("[\0-\x7f\ufffd]+", "", text))
+    return intact > 4 * broken
 
 
 def has_many_controls(data: bytes) -> bool:
-    """Whether there are more control bytes than any text has."""
-    kept = data.translate(None, bytes([*range(7), *range(14, 27), *range(28, 32), 127]))
-    return len(data) - len(kept) > 0.01 * len(data)
+    """Whether there are more control bytes than a text has."""
+    uncontrolled = data.translate(None, bytes([*range(7), *range(14, 27), *range(28, 32), 127]))
+    return len(data) - len(uncontrolled) > 0.01 * len(data)
 
 
 def known(name: str | None) -> str | None:
-    """Python's name for an encoding that a document names, if it is one of text."""
+    """Return Python's name for an encoding that a document declares, if it is a text encoding."""
     try:
-        found = codecs.lookup((name or "").strip().strip("\"'"))
+        codec = codecs.lookup((name or "").strip().strip("\"'"))
     except (LookupError, ValueError):
         return None
-    if not found._is_text_encoding or found.name.replace("_", "-") in NOT_OF_TEXT or found.name.startswith("utf-"):
-        return None  # UTF-8 was tried; wider ones cannot be named in ASCII; UTF-7 hides tags
-    return _browsers(found.name)
+    if not codec._is_text_encoding or codec.name.replace("_", "-") in NOT_OF_TEXT or codec.name.startswith("utf-"):
+        return None  # UTF-8 was tried; wider ones cannot be declared in ASCII; UTF-7 hides tags
+    return _browsers(codec.name)
 
 
 def guess(data: bytes) -> str | None:
-    """The encoding that fits best; ``cp1252`` where a few odd bytes fit nowhere, None where there are many."""
+    """Return the best encoding; ``cp1252`` where a few odd bytes fit nowhere, None where many do not."""
     sample = _sample(data)
     weights = {encoding: _weight(sample, encoding) for encoding in WEIGHTS}
-    best = max(weights, key=lambda encoding: weights[encoding])  # the first of equals: the commonest
+    best = max(weights, key=lambda encoding: weights[encoding])  # the first of equals is the commonest
     if weights[best] >= CONVINCING:
         return best
     beyond_ascii = len(sample) - len(re.sub(rb"[\x80-\xff]+", b"", sample))
     if weights[best] < HOPELESS and beyond_ascii > 0.1 * len(sample):
         return None
-    found = from_bytes(sample, cp_isolation=list(WEIGHTS)).best()
-    return found.encoding if found else "cp1252"
+    match = from_bytes(sample, cp_isolation=list(WEIGHTS)).best()
+    return match.encoding if match else "cp1252"
 
 
 def _browsers(name: str) -> str:
@@ -127,7 +127,7 @@ def _browsers(name: str) -> str:
 
 
 def _sample(data: bytes) -> bytes:
-    """Enough to judge by, cut after an ASCII byte so that no character is cut in two."""
+    """Return a sample that ends at an ASCII byte, so that no character is cut in two."""
     if len(data) <= SAMPLE:
         return data
     end = max(data.rfind(b" ", 0, SAMPLE), data.rfind(b"\n", 0, SAMPLE))
@@ -135,14 +135,14 @@ def _sample(data: bytes) -> bytes:
 
 
 def _weight(sample: bytes, encoding: str) -> float:
-    """The mean weight of the letters beyond ASCII; -1 where the bytes are none in this encoding."""
+    """Return the mean weight of the letters beyond ASCII; -1 where the bytes are invalid in this encoding."""
     try:
         letters = re.sub("[\0-\x7f]+", "", sample.decode(encoding))
     except UnicodeDecodeError:
         return -1.0
-    common, others = WEIGHTS[encoding]
+    common, less_common = WEIGHTS[encoding]
     values = dict.fromkeys(set(letters), -0.5)
     if encoding in SCRIPTS:
         values |= dict.fromkeys(re.findall(f"[{SCRIPTS[encoding]}]", "".join(values)), 0.3)
-    values |= dict.fromkeys(set(others) & values.keys(), 0.6) | dict.fromkeys(set(common) & values.keys(), 1.0)
+    values |= dict.fromkeys(set(less_common) & values.keys(), 0.6) | dict.fromkeys(set(common) & values.keys(), 1.0)
     return sum(values[letter] * letters.count(letter) for letter in values) / max(len(letters), 1)

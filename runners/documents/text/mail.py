@@ -1,4 +1,4 @@
-"""E-mail, and web pages saved as e-mail (MHTML), to the text that was written: decoded, and without headers."""
+"""E-mail, and web pages saved as e-mail (MHTML), to their decoded text without headers."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ TOO_NESTED: Final = "the e-mail has too many parts inside one another, or too lo
 MAX_MESSAGES: Final = 200
 """Messages of a mailbox that are read."""
 MAX_DEPTH: Final = 30
-"""Parts inside one another; every line is compared with the boundaries of all around it."""
+"""Depth of nested parts; the parser compares every line with the boundaries of all outer parts."""
 MAX_HEADER: Final = 8_000
-"""Bytes of a header that says what a part is."""
+"""Bytes of a header that describes a part."""
 BOUNDARY: Final = re.compile(rb"\bboundary\s{0,9}=", re.IGNORECASE)
 LONG_HEADER: Final = re.compile(
     rb"^content-(?:type|disposition|transfer-encoding):(?:[^\n]{%d}|[^\n]*\n(?:[ \t][^\n]*\n){100})" % MAX_HEADER,
     re.IGNORECASE | re.MULTILINE,
 )
 MUCH_MORE: Final = 2
-"""Times the text of the HTML that must be longer than the plain text beside it to be read instead."""
+"""Factor by which the HTML's text must be longer than the plain text to be read instead."""
 SIGNATURE: Final = re.compile(r"^-- ?$.*\Z", re.MULTILINE | re.DOTALL)
 MAX_SIGNATURE: Final = 1_000
 QUOTED: Final = re.compile(r"^>.*\n?", re.MULTILINE)
 ATTRIBUTION: Final = re.compile(r"^[^\n>]{0,200}:[ \t]*\n+(?=>)", re.MULTILINE)
 MOSTLY: Final = 3
-"""Times an answer's own words that quoted ones must be to be read, too: it forwards them."""
+"""Factor by which quoted text must exceed an answer's own to be read, too: the answer forwards it."""
 
 
 def read(data: bytes) -> Document:
-    """``data`` is one e-mail, a mailbox of several, or MHTML. Raises InvalidDocument where there is no text in it."""
-    found = [_document(message) for message in _messages(data.lstrip(b"\xef\xbb\xbf \t\r\n"))]
-    text = "\n\n".join(document.text for document in found if document.text)
+    """Read one e-mail, a mailbox of several, or MHTML. Raises InvalidDocument where there is no text in it."""
+    documents = [_document(message) for message in _messages(data.lstrip(b"\xef\xbb\xbf \t\r\n"))]
+    text = "\n\n".join(document.text for document in documents if document.text)
     if not text:
         raise InvalidDocument(NO_TEXT)
-    return Document(text, 1, next((document.title for document in found if document.title), None))
+    return Document(text, 1, next((document.title for document in documents if document.title), None))
 
 
 def _messages(data: bytes) -> Iterator[Part]:
-    # The newer policy parses headers as RFC 5322 has them, in time that grows with the square of their length.
+    # The newer policy parses headers by RFC 5322 in time that grows with the square of their length.
     parser = BytesParser(policy=policy.compat32)
-    each = [message for message in MBOX.split(data) if message.strip()] if MBOX.match(data) else [data]
-    for message in each[:MAX_MESSAGES]:
+    messages = [message for message in MBOX.split(data) if message.strip()] if MBOX.match(data) else [data]
+    for message in messages[:MAX_MESSAGES]:
         if LONG_HEADER.search(message) or len(BOUNDARY.findall(message)) > MAX_DEPTH:
             raise InvalidDocument(TOO_NESTED)
         yield parser.parsebytes(message)
@@ -72,13 +72,13 @@ def _document(message: Part) -> Document:
 
 def _subject(message: Part) -> str:
     written = str(message.get("Subject") or "")[:MAX_HEADER]
-    with suppress(HeaderParseError, LookupError, ValueError):  # a badly encoded one is shown as it came
+    with suppress(HeaderParseError, LookupError, ValueError):  # a badly encoded subject is kept as it is
         written = str(make_header(decode_header(written)))
     return html.spaced(written)[: html.MAX_TITLE]
 
 
 def _texts(part: Part, depth: int) -> Iterator[Document]:
-    """What was written, part after part; of alternatives the better one. Raises InvalidDocument."""
+    """Yield the texts of the parts; of alternatives only the better one. Raises InvalidDocument."""
     if depth < 0:
         raise InvalidDocument(TOO_NESTED)
     kind = part.get_content_type()
@@ -102,13 +102,13 @@ def _inner(part: Part) -> list[Part]:
 
 
 def _joined(documents: Iterator[Document]) -> Document:
-    each = list(documents)
-    text = "\n\n".join(document.text for document in each if document.text)
-    return Document(text, 1, next((document.title for document in each if document.title), None))
+    parts = list(documents)
+    text = "\n\n".join(document.text for document in parts if document.text)
+    return Document(text, 1, next((document.title for document in parts if document.title), None))
 
 
 def _better(alternatives: list[Document]) -> Document:
-    """The first, which is the plain one, unless another says much more."""
+    """Return the first alternative, which is plain text, unless another is much longer."""
     best = Document("", 1)
     for document in alternatives:
         if len(document.text) > MUCH_MORE * len(best.text):
@@ -129,14 +129,14 @@ def _text(part: Part, kind: str) -> Document:
 
 
 def _decoded(data: bytes, charset: str | None) -> str:
-    if charset and charset.lower().startswith(("iso-2022-", "hz")):  # ASCII to whoever does not know them
+    if charset and charset.lower().startswith(("iso-2022-", "hz")):  # these look like ASCII
         with suppress(LookupError):
             return plain.clean(data.decode(charset, "replace"))
     return plain.decode(data, charset)
 
 
 def _unwrapped(text: str, *, delete_space: bool) -> str:
-    """Lines that end in a space go on in the next one (RFC 3676)."""
+    """Join lines that end in a space with the next one (RFC 3676)."""
     pieces: list[str] = []
     for line in text.split("\n"):
         bare = line[1:] if line.startswith(" ") else line
@@ -146,11 +146,11 @@ def _unwrapped(text: str, *, delete_space: bool) -> str:
 
 
 def _own_words(text: str) -> str:
-    """Without the signature, and without what is quoted of an earlier e-mail unless that is most of this one."""
+    """Drop the signature, and quotations of earlier e-mails unless they are most of this one."""
     signature = SIGNATURE.search(text)
     if signature and len(signature[0]) <= MAX_SIGNATURE and text[: signature.start()].strip():
         text = text[: signature.start()]
-    own = QUOTED.sub("", ATTRIBUTION.sub("", text))
-    if own.strip() and len(text) <= (MOSTLY + 1) * len(own):
-        return own
+    unquoted = QUOTED.sub("", ATTRIBUTION.sub("", text))
+    if unquoted.strip() and len(text) <= (MOSTLY + 1) * len(unquoted):
+        return unquoted
     return re.sub(r"^[> ]*> ?", "", text, flags=re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Do bytes begin like an e-mail? Its headers say so, and nothing else is looked at."""
+"""Do bytes begin like an e-mail? Only the headers decide."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 BEGINNING: Final = 64 * 1024
-"""Bytes in which the headers of an e-mail must end."""
+"""Bytes within which the headers of an e-mail must end."""
 MBOX: Final = re.compile(rb"(?:\A|\n\r?\n)From \S{1,300} [A-Z][a-z]{2} [^\r\n]{10,60}\r?\n(?=[!-9;-~]{1,80}:)")
 HEADER: Final = re.compile(rb"([!-9;-~]{1,80}):[^\n]*\n(?:[ \t][^\n]*\n)*+")
 BLANK: Final = re.compile(rb"\r?\n|\Z")
@@ -21,9 +21,9 @@ def is_mail(data: bytes) -> bool:
     start = data[:BEGINNING].lstrip(b"\xef\xbb\xbf \t\r\n")
     mailbox = MBOX.match(start)
     position, names = mailbox.end() if mailbox else 0, set()
-    while found := HEADER.match(start, position):
-        names.add(found[1].lower())
-        position = found.end()
+    while header := HEADER.match(start, position):
+        names.add(header[1].lower())
+        position = header.end()
     if not BLANK.match(start, position) and len(data) <= BEGINNING:
         return False
     return len(names & OF_TRANSPORT) > 1 or (b"from" in names and len(names & (OF_TRANSPORT | OF_LETTERS)) > 2)

@@ -1,4 +1,4 @@
-"""Markdown to its prose: marks, links' addresses, pictures, HTML and blocks of code are left out."""
+"""Markdown to its prose, without marks, link addresses, pictures, HTML and blocks of code."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ TITLE: Final = re.compile(r"^title:(.+)$", re.MULTILINE)
 BREAKS: Final = {"softbreak": " ", "hardbreak": "\n"}
 MARKS: Final = "[]!*_|`~<"
 MOST_MARKS: Final = 20_000
-"""More of them are no prose, and unpaired ones cost time that grows with the square of their number: plain text."""
+"""Marks above which a source is read as plain text: unpaired ones take time that grows with their square."""
 MAX_NESTING: Final = 20
-"""Deeper quotes and lists than any text has cost time that grows with the square of their depth."""
+"""Depth of quotes and lists that is parsed: time grows with the square of the depth."""
 
 
 def read(source: str) -> Document:
-    """``source`` is Markdown, with or without front matter; where there is only code in it, code is its text."""
+    """Read Markdown with or without front matter; where it has only code, the code is its text."""
     if sum(map(source.count, MARKS)) > MOST_MARKS:
         return Document(source, 1)
     matter = FRONT_MATTER.match(source)
@@ -38,13 +38,13 @@ def read(source: str) -> Document:
 
 
 def _named(matter: str) -> str:
-    """The title in the front matter, which may stand in quotes."""
-    found = TITLE.search(matter)
-    return spaced(spaced(found[1]).strip("\"'")) if found else ""
+    """Return the title in the front matter, without quotes; "" where there is none."""
+    match = TITLE.search(matter)
+    return spaced(spaced(match[1]).strip("\"'")) if match else ""
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
-    """A block of prose each; the cells of a table's row are one."""
+    """Yield blocks of prose; the cells of a table's row are one block."""
     cells: list[str] = []
     in_row = False
     for token in tokens:

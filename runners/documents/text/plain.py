@@ -1,4 +1,4 @@
-"""Bytes of text in any encoding to characters that can be shown, stored and sent."""
+"""Bytes of text in any encoding to characters that can be displayed, stored and sent."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from runners.errors import PayloadTooLarge, UnsupportedMediaType
 from runners.limits import MAX_CHARACTERS
 
 MAX_BYTES: Final = 4 * MAX_CHARACTERS + 4
-"""No encoding takes more bytes than four for a character."""
+"""Bytes of a text: no encoding takes more than four for a character."""
 
-BOMS: Final = {  # the marks of UTF-32 begin like those of UTF-16, and stand before them
+BOMS: Final = {  # the marks of UTF-32 begin like those of UTF-16, so they come first
     codecs.BOM_UTF32_LE: "utf-32-le",
     codecs.BOM_UTF32_BE: "utf-32-be",
     codecs.BOM_UTF8: "utf-8",
@@ -24,18 +24,18 @@ BOMS: Final = {  # the marks of UTF-32 begin like those of UTF-16, and stand bef
 }
 
 MAX_STRANGE: Final = 0.02
-"""The share of characters, besides two, that may be controls or undecodable: a text may have lost some."""
+"""Share of characters, besides two, that may be controls or undecodable in a damaged text."""
 
 LINE_ENDS: Final = re.compile("\r\n?|[\x85\u2028\u2029]")
-# Controls but tab and newline, private controls, halves of characters, byte order marks, and what is no character.
+# Controls except tab and newline, C1 controls, surrogates, byte order marks, and noncharacters.
 UNWANTED: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 STRANGE: Final = re.compile("[\x00-\x06\x0e-\x1a\x1c-\x1f\x7f-\x84\x86-\x9f\ufffd\ufffe\uffff]")
 
 
 def decode(data: bytes, declared: str | None = None) -> str:
-    """The text, cleaned. ``declared`` is an encoding that the text itself names; a byte order mark outweighs it.
+    """Decode and clean a text. ``declared`` is the encoding that the text declares; a byte order mark overrides it.
 
-    Raises UnsupportedMediaType where the bytes are no text.
+    Raises UnsupportedMediaType where the bytes are not text.
     """
     text = _decoded(data, declared)
     if len(text) - len(STRANGE.sub("", text)) > 2 + MAX_STRANGE * len(text):
@@ -44,18 +44,18 @@ def decode(data: bytes, declared: str | None = None) -> str:
 
 
 def clean(text: str) -> str:
-    """With newlines alone for line ends, and without what no text is made of."""
+    """Turn every line end into a newline, and drop characters that do not belong in text."""
     return UNWANTED.sub("", LINE_ENDS.sub("\n", text.replace("\f", "\n\n").replace("\ufffd", "")))
 
 
 def check_bytes(data: bytes) -> None:
-    """Raises PayloadTooLarge for bytes that are too many for a text, whatever their encoding."""
+    """Raise PayloadTooLarge for more bytes than a text may have in any encoding."""
     if len(data) > MAX_BYTES:
         raise PayloadTooLarge(TOO_LONG)
 
 
 def check_length(text: str) -> str:
-    """The text itself. Raises PayloadTooLarge."""
+    """Return the text. Raises PayloadTooLarge where it is too long."""
     if len(text) > MAX_CHARACTERS:
         raise PayloadTooLarge(TOO_LONG)
     return text

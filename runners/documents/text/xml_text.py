@@ -1,6 +1,6 @@
 """Feeds (RSS, Atom) and documents in XML (DocBook, JATS, TEI, OpenDocument) to their text. Streamed: no tree is built.
 
-Other XML holds data and no prose; it is refused by the name of its root.
+Other XML holds data rather than prose; the error names its root element.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ PROSE: Final = frozenset(
 )
 """Local names of elements that hold text in the formats of documents."""
 ITEMS: Final = frozenset(["item", "entry"])
-"""Elements of a feed that hold one piece of news each."""
+"""Elements of a feed that hold one news item each."""
 SAID: Final = {"title": 1, "description": 2, "summary": 2, "encoded": 3, "content": 3}
-"""Elements of a feed's item that are read, and how full their text is."""
+"""Elements of a feed's item that are read, ranked by how full their text is."""
 FEEDS: Final = frozenset(["rss", "feed", "rdf"])
 SKIPPED: Final = frozenset(
     "teiheader ref-list references bibliography listbibl biblioentry journal-meta permissions contrib-group"  # noqa: SIM905
     " aff pub-date history kwd-group tex-math math formula graphic binary style styles automatic-styles settings"
     " font-face-decls script meta metadata annotations".split()
 )
-"""Local names of elements around the text of a document."""
+"""Local names of elements whose text is not part of the document's body."""
 DOCTYPE: Final = re.compile(r"<!DOCTYPE[^\[>]*+(?:\[[^\]]*+\]\s*+)?+>", re.IGNORECASE)
 NAMED_ENTITY: Final = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);)[a-zA-Z]\w{1,30};")
 MAX_NAME: Final = 40
@@ -39,12 +39,12 @@ OTHER: Final = "XML with the root element <{}> is data, and not read here; {}"
 
 
 def read(source: str, accepted: str) -> Document:
-    """``source`` is XML; ``accepted`` says what is read instead. Raises UnsupportedMediaType for XML without prose."""
+    """Read XML; ``accepted`` is for the error's text. Raises UnsupportedMediaType for XML without prose."""
     reading = _Reading()
-    target: Any = reading  # as markup_blocks.parse has it
+    target: Any = reading  # see html.blocks.parse
     parser = etree.XMLParser(target=target, encoding="utf-8", no_network=True, recover=True, resolve_entities=False)
-    known = NAMED_ENTITY.sub(lambda found: html.unescape(found[0]), _without_doctype(source))
-    parser.feed(known.encode("utf-8", "ignore"))
+    expanded = NAMED_ENTITY.sub(lambda entity: html.unescape(entity[0]), _without_doctype(source))
+    parser.feed(expanded.encode("utf-8", "ignore"))
     parser.close()
     text = reading.text()
     if not text:
@@ -53,14 +53,14 @@ def read(source: str, accepted: str) -> Document:
 
 
 def _without_doctype(source: str) -> str:
-    """Without the first declaration of entities, of which none is expanded."""
+    """Remove the first document type declaration; entities are never expanded."""
     begin = source.find("<!DOCTYPE")
-    found = DOCTYPE.match(source, begin) if begin >= 0 else None
-    return source[:begin] + source[found.end() :] if found else source
+    doctype = DOCTYPE.match(source, begin) if begin >= 0 else None
+    return source[:begin] + source[doctype.end() :] if doctype else source
 
 
 class _Reading:
-    """What lxml tells of the XML, in its order."""
+    """An lxml parser target that collects prose or a feed's items."""
 
     def __init__(self) -> None:
         self.root = self.title = ""
@@ -98,7 +98,7 @@ class _Reading:
             self._pieces.append(text)
 
     def comment(self, _: str) -> None:
-        """Take note of nothing that a reader sees."""
+        """Ignore it: a reader does not see comments."""
 
     def close(self) -> None:
         """End the document."""
@@ -123,23 +123,23 @@ class _Reading:
 
     def _end_in_feed(self, name: str) -> None:
         if name in SAID:
-            said = "".join(self._pieces).strip()
+            text = "".join(self._pieces).strip()
             self._pieces = []
             if self._item is not None:
-                self._item[SAID[name]] = max(self._item.get(SAID[name], ""), said, key=len)
+                self._item[SAID[name]] = max(self._item.get(SAID[name], ""), text, key=len)
             elif name == "title" and not self.title:
-                self.title = markup.spaced(said)
+                self.title = markup.spaced(text)
         elif name in ITEMS and self._item is not None:
-            self._blocks += _said(self._item)
+            self._blocks += _texts(self._item)
             self._item = None
 
 
-def _said(item: dict[int, str]) -> list[str]:
-    """The title of a piece of news, and the fuller of its texts."""
+def _texts(item: dict[int, str]) -> list[str]:
+    """Return the title of a news item, and the fuller of its texts."""
     text = max(_plain(item.get(2, "")), _plain(item.get(3, "")), key=len)
-    return [said for said in (markup.spaced(_plain(item.get(1, ""))), text) if said]
+    return [part for part in (markup.spaced(_plain(item.get(1, ""))), text) if part]
 
 
 def _plain(text: str) -> str:
-    """HTML that stands escaped in XML, as its text."""
+    """Return the text of HTML that is escaped in XML."""
     return markup.read(text).text if "<" in text or "&" in text else text

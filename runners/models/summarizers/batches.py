@@ -1,4 +1,4 @@
-"""Which pieces are generated together, and what happens when a batch fails. Knows no model."""
+"""Groups pieces into batches, and retries a batch that fails. Independent of any model."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from runners.models.summarizers.guard import unforeseen
 logger = logging.getLogger(__name__)
 
 ROWS: Final = 16
-"""Most texts of one batch."""
+"""Texts of one batch, at most."""
 
 TOKENS: Final = 16 * 1024
-"""Most tokens of one batch, padding included."""
+"""Tokens of one batch, padding included, at most."""
 
 T = TypeVar("T")
 
 
 def by_length(lengths: Sequence[int], rows: int = ROWS, tokens: int = TOKENS) -> list[list[int]]:
-    """Indices in batches, longest first: at most ``rows``, at most ``tokens`` padded, none half as long as its longest.
+    """Group indices, longest first: at most ``rows``, at most ``tokens`` padded, all over half as long as the longest.
 
-    So less than half of what is computed is padding, whatever the lengths are.
+    So padding is always less than half of the computation.
     """
-    found: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda one: -lengths[one]):
-        longest = lengths[found[-1][0]] if found else 0
-        room = bool(found) and len(found[-1]) < rows and (len(found[-1]) + 1) * longest <= tokens
+    batches: list[list[int]] = []
+    for index in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
+        longest = lengths[batches[-1][0]] if batches else 0
+        room = bool(batches) and len(batches[-1]) < rows and (len(batches[-1]) + 1) * longest <= tokens
         if room and 2 * lengths[index] > longest:
-            found[-1].append(index)
+            batches[-1].append(index)
         else:
-            found.append([index])
-    return found
+            batches.append([index])
+    return batches
 
 
 def run(batch: Sequence[T], generate: Callable[[Sequence[T]], list[str]]) -> list[str | RunnerError]:
-    """A result or an error for each. A batch that fails is halved and tried again, so that an error finds its item."""
+    """Return a result or an error for each item. A failing batch is halved and retried to find the item at fault."""
     try:
         return list(generate(batch))
     except RunnerError as error:
         failure = error
-    except Exception as error:  # the batch's edge: one text must not take its neighbours with it
+    except Exception as error:  # one text must not fail the others of its batch
         failure = _failure(error, len(batch))
-    # Out here the traceback is gone, and with it the tensors that it kept alive.
+    # Outside the handler the traceback no longer keeps tensors alive.
     if len(batch) == 1:
         return [failure]
     if torch.cuda.is_available():
@@ -63,7 +63,7 @@ def _failure(error: Exception, rows: int) -> RunnerError:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was short, on a GPU or on a CPU, where PyTorch raises a plain RuntimeError."""
+    """Whether memory ran out, on a GPU or on a CPU, where PyTorch raises a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )

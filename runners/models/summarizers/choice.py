@@ -1,4 +1,4 @@
-"""Which engine summarizes? What was asked for, or what the checkpoint is; without a checkpoint, the extractive one."""
+"""Chooses the engine: the requested one, or the checkpoint's; without a checkpoint, the extractive one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runners.models.summarizers.neural.checkpoints import Checkpoint, Checkpoint
 ENGINES: Final = ("auto", "extractive", "seq2seq", "deepseek-ocr")
 
 
-def choose(  # noqa: PLR0913 - one argument a setting
+def choose(  # noqa: PLR0913 - one argument per setting
     engine: str,
     model_path: str | None,
     *,
@@ -23,7 +23,7 @@ def choose(  # noqa: PLR0913 - one argument a setting
     threads: int = 0,
     font: Path | None = None,
 ) -> Summarizer:
-    """The engine, with its model loaded; ``auto`` is the checkpoint's, or ``extractive()`` where none is given.
+    """Return the engine with its model loaded; ``auto`` is the checkpoint's, or ``extractive()`` without one.
 
     ``model_path`` is a folder or a hub name, ``precision`` as in ``loading.load``, ``threads`` CPU threads (0: all
     cores), ``font`` what deepseek-ocr draws texts with. Raises CheckpointError, a ValueError of one sentence.
@@ -33,7 +33,7 @@ def choose(  # noqa: PLR0913 - one argument a setting
 
 
 def found(engine: str, model_path: str | None, *, trust_remote_code: bool = False) -> Checkpoint | None:
-    """The checkpoint that ``choose`` would load, downloaded but not loaded. Raises CheckpointError as it does."""
+    """Return the checkpoint that ``choose`` would load, downloaded but not loaded. Raises CheckpointError, too."""
     _check(engine, model_path)
     if not model_path:
         return None

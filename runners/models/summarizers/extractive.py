@@ -1,4 +1,4 @@
-"""The engine that is always there: the sentences of the text that say most together, in their order."""
+"""The engine that needs no checkpoint: selects the sentences that summarize the text best, in order."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from runners.models.text.sentences import paragraphs
 from runners.models.text.tokens import CJK, clean, cut, tokens
 
 BRIEF_LANGUAGES: Final = frozenset({"fr"})
-"""Languages whose training references are abstracts of a sentence or two; of others, longer extracts are made."""
+"""Languages whose training references are abstracts of a sentence or two; others get longer extracts."""
 
-ALREADY_SHORT: Final = 40  # tokens; such a text is its own summary
-HEADING: Final = 25  # tokens of a first paragraph without a full stop, at most, that is a title
-WORTH: Final = 0.7  # of the best sentence's score, from which another that is short enough is taken instead
-RANKED: Final = 20_000  # sentences; those after them are not read
+ALREADY_SHORT: Final = 40  # tokens up to which a text is its own summary
+HEADING: Final = 25  # tokens up to which a first paragraph without a full stop is a title
+WORTH: Final = 0.7  # share of the best sentence's score from which a shorter one replaces it
+RANKED: Final = 20_000  # sentences that are ranked; later ones are ignored
 _ENDS_SENTENCE = re.compile(r"[.!?。！？…:;,][\"'”’»›」』）)\]]*$")
 _ENDS_WITH_CJK = re.compile(rf"[{CJK}。！？、，；：”’」』）…]$")
 
 
 class Extractive(Summarizer):
-    """Ranks sentences with a small trained network on the processor; loads no torch."""
+    """Ranks sentences with a small trained network on the CPU; does not load torch."""
 
     engine: ClassVar[str] = "extractive"
     ignores: ClassVar[tuple[str, ...]] = ("temperature",)
@@ -40,7 +40,7 @@ class Extractive(Summarizer):
         self._ranker = Ranker(weights)
 
     def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
-        """One summary after the other; a text without a sentence is its own, cut to the limit."""
+        """Summarize one task after the other; a text without a sentence is only cut to the limit."""
         return [guarded(partial(self._summary, task)) for task in tasks]
 
     def _summary(self, task: Task) -> str:
@@ -54,7 +54,7 @@ class Extractive(Summarizer):
         scored = self._ranker.score(article)
         chosen = self._ranker.choose(scored, sizes, task.max_length)
         best = int(scored.scores.argmax())
-        # Room for little: the beginning of the best sentence says more than a whole one beside the point.
+        # At a small limit, the beginning of the best sentence says more than a whole weaker one.
         too_long = sizes[best] > task.max_length
         if not chosen or (too_long and scored.scores[chosen].max() < WORTH * scored.scores[best]):
             return cut(article.sentences[best], task.max_length)
@@ -62,15 +62,15 @@ class Extractive(Summarizer):
 
 
 def article_of(task: Task) -> Article:
-    """The text of a task as it is ranked; a heading that it begins with is its title, where it was given none."""
+    """Return a task's text prepared for ranking; a heading at its beginning is its title, if it has none."""
     language = detect(task.text) if task.language == UNDETERMINED else task.language
-    blocks = paragraphs(without_lists(task.text), language, RANKED + 1)  # one may be the title
+    blocks = paragraphs(without_lists(task.text), language, RANKED + 1)  # one more, as one may be the title
     title = " ".join(clean(task.title or "").split())
     if len(blocks) > 1 and _is_heading(blocks[0]):
         title = title or blocks[0][0]
         blocks = blocks[1:]
     blocks = without_runs(blocks)
-    # The headers and footers of pages come again and again: a sentence stands where it comes first.
+    # Headers and footers of pages repeat: only a sentence's first occurrence counts.
     placed = [(sentence, place == 0) for block in blocks for place, sentence in enumerate(block)]
     first = dict(reversed(placed))
     sentences = list(dict.fromkeys(sentence for sentence, _ in placed))
@@ -79,7 +79,7 @@ def article_of(task: Task) -> Article:
 
 
 def joined(sentences: Sequence[str]) -> str:
-    """Sentences one after the other, with a space between them except after Chinese or Japanese."""
+    """Join sentences by spaces, except after Chinese or Japanese."""
     text = ""
     for sentence in sentences:
         text += sentence if not text or _ENDS_WITH_CJK.search(text) else f" {sentence}"

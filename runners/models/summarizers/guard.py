@@ -1,4 +1,4 @@
-"""What a failure that nobody foresaw becomes: the error of its own task, so that others are served. Loads no torch."""
+"""Turns an unexpected failure into the error of its own task, so that others are served. Does not load torch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ T = TypeVar("T")
 
 
 def guarded(work: Callable[[], T], texts: int = 1) -> T | RunnerError:
-    """What the work of one task gives, or its error; of more than one, the error says that they failed together."""
+    """Return the work's result or its error; ``texts`` is how many tasks share the work."""
     try:
         return work()
     except RunnerError as error:
         return error
-    except Exception as error:  # the task's edge: what is wrong with one text must not reach its neighbours
+    except Exception as error:  # a failure of one text must not affect the others
         return unforeseen(error, texts)
 
 
 def raising(work: Callable[[], T]) -> T:
-    """What the work of one task gives. Raises RunnerError, and nothing else."""
-    found = guarded(work)
-    if isinstance(found, RunnerError):
-        raise found
-    return found
+    """Return the work's result. Raises RunnerError only."""
+    result = guarded(work)
+    if isinstance(result, RunnerError):
+        raise result
+    return result
 
 
 def unforeseen(error: Exception, texts: int = 1) -> RunnerError:
-    """What the caller is told. The log has the traceback once, when the text that is at fault is alone."""
+    """Return the error for the caller. The traceback is logged once, when the text at fault is alone."""
     if texts > 1:
-        logger.warning("%d texts failed together and are tried apart: %r", texts, error)
+        logger.warning("%d texts failed together and are tried separately: %r", texts, error)
     else:
         logger.error("a text could not be summarized: %r", error, exc_info=error)
     return RunnerError("The text could not be summarized.")

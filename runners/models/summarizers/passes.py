@@ -1,4 +1,4 @@
-"""A text longer than a model's input: its parts are summarized, and then their summaries, until one is short enough."""
+"""Texts longer than a model's input: summarizes the parts, then their summaries, until one is short enough."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from runners.models.summarizers.base import Task
 from runners.models.summarizers.guard import guarded
 
 PASSES: Final = 8
-"""Each leaves a quarter of the tokens, so that this bounds errors of the model, and not texts."""
+"""Passes at most: each leaves a quarter of the tokens, so this bounds a misbehaving model, not the text."""
 
 SPACELESS: Final = frozenset({"ja", "th", "zh"})
-"""Languages that put no space between sentences."""
+"""Languages without spaces between sentences."""
 
 Outcome = str | RunnerError
 Split = Callable[[Task], list[Task]]
@@ -23,17 +23,17 @@ Generate = Callable[[Sequence[Task]], list[Outcome]]
 
 
 def separator(language: str) -> str:
-    """What stands between two sentences."""
+    """Return what separates two sentences."""
     return "" if language in SPACELESS else " "
 
 
 def budget(task: Task, limit: int) -> int:
-    """Tokens for the summary of one part of several: what was asked for, or a quarter of an input of ``limit``."""
+    """Return tokens for the summary of one part: the requested length, or a quarter of an input of ``limit``."""
     return max(1, min(task.max_length, limit // 4))
 
 
 def summarize(tasks: Sequence[Task], split: Split, generate: Generate, count: Callable[[str], int]) -> list[Outcome]:
-    """One outcome a task. The parts of all tasks are generated together.
+    """Return one outcome per task. The parts of all tasks are generated together.
 
     ``split`` gives the tasks that a task's parts are (one, when it fits). Parts' summaries that are within the task's
     ``max_length`` together are its summary; otherwise they are the text of the next pass. What any of the three
@@ -43,9 +43,9 @@ def summarize(tasks: Sequence[Task], split: Split, generate: Generate, count: Ca
     current = dict(enumerate(tasks))
     for _ in range(PASSES):
         parts = {index: guarded(partial(split, task)) for index, task in current.items()}
-        said = _all(parts, generate)
+        results = _all(parts, generate)
         for index, task in list(current.items()):
-            after = joined(task, said[index], count)
+            after = joined(task, results[index], count)
             if isinstance(after, Task):
                 current[index] = after
             else:
@@ -55,7 +55,7 @@ def summarize(tasks: Sequence[Task], split: Split, generate: Generate, count: Ca
 
 
 def too_long() -> RunnerError:
-    """What a text is whose summaries do not get shorter."""
+    """Return the error for a text whose summaries do not get shorter."""
     return PayloadTooLarge("The text is too long to be summarized.")
 
 
@@ -68,24 +68,24 @@ def _all(parts: dict[int, list[Task] | RunnerError], generate: Generate) -> dict
 
 
 def _generated(parts: list[Task], generate: Generate) -> list[Outcome]:
-    """What is generated; where all of it fails at once, each part by itself."""
-    found = guarded(partial(generate, parts), len(parts))
-    if not isinstance(found, RunnerError):
-        return found
-    return [found] if len(parts) == 1 else [one for part in parts for one in _generated([part], generate)]
+    """Generate all parts together, or each by itself where the whole batch fails."""
+    outcomes = guarded(partial(generate, parts), len(parts))
+    if not isinstance(outcomes, RunnerError):
+        return outcomes
+    return [outcomes] if len(parts) == 1 else [outcome for part in parts for outcome in _generated([part], generate)]
 
 
 def joined(task: Task, said: Sequence[Outcome], count: Callable[[str], int]) -> Outcome | Task:
-    """The summary, the first error, or the next pass; never raises."""
+    """Return the summary, the first error, or the task of the next pass; never raises."""
     return guarded(partial(_joined, task, said, count))
 
 
 def _joined(task: Task, said: Sequence[Outcome], count: Callable[[str], int]) -> Outcome | Task:
     texts: list[str] = []
-    for one in said:
-        if isinstance(one, RunnerError):
-            return one
-        texts.append(one)
+    for outcome in said:
+        if isinstance(outcome, RunnerError):
+            return outcome
+        texts.append(outcome)
     together = separator(task.language).join(text for text in texts if text)
     if len(texts) <= 1 or count(together) <= task.max_length:
         return together

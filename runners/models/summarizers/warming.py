@@ -1,4 +1,4 @@
-"""Does the engine summarize at all? Asked before a server is ready, with what it is going to meet."""
+"""Checks that an engine can summarize before its server is ready, with typical inputs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TEXTS: Final = (
     "The tide comes in before noon. It goes out again in the evening. Nobody on the beach is surprised.",
     "The city council published a new plan for the old town. Citizens may object to it within three weeks.",
 )
-"""Longer than ``LENGTH``; of lengths that differ, and so little that they share a batch."""
+"""Texts longer than ``LENGTH``, of different lengths that still share a batch."""
 
 TEMPERATURES: Final = (0.0, 0.7)
 LENGTH: Final = 16  # tokens
 
 
 def warm(summarizer: Summarizer) -> None:
-    """Summarizes one text and two, greedily and sampled: kernels are made, and what would fail for callers fails here.
+    """Summarize one text and two, greedily and sampled, so that kernels are built and failures show before a request.
 
     Raises CheckpointError, one sentence with the engine and its model.
     """
@@ -34,16 +34,16 @@ def warm(summarizer: Summarizer) -> None:
 
 
 def _check(summarizer: Summarizer, tasks: list[Task]) -> None:
-    for said in summarizer.summarize(tasks):
-        if isinstance(said, RunnerError):
+    for outcome in summarizer.summarize(tasks):
+        if isinstance(outcome, RunnerError):
             raise CheckpointError(
                 f"The engine {summarizer.engine} with the model {summarizer.model} cannot summarize a short text at"
-                f" temperature {tasks[0].temperature}: {said.message}"
+                f" temperature {tasks[0].temperature}: {outcome.message}"
             )
 
 
 def _drawable(summarizer: Summarizer, task: Task) -> Task:
-    """The task, or a page in its place where no font can draw it: without fonts, documents of pictures are read yet."""
+    """Return the task, or a page where no font can draw it: without fonts, pictures can still be summarized."""
     if not summarizer.reads_pictures:
         return task
     try:
@@ -54,7 +54,7 @@ def _drawable(summarizer: Summarizer, task: Task) -> Task:
 
 
 def _page() -> bytes:
-    """A white page with lines of black bars, which need no font."""
+    """Draw a white page with lines of black bars, which need no font."""
     from PIL import Image, ImageDraw
 
     page = Image.new("L", (620, 877), "white")

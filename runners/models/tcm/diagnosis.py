@@ -17,9 +17,9 @@ from runners.models.tcm.phrases import Phrase, phrases
 from runners.models.tcm.ranking import Ranking, fits, membership, shared
 
 TELLING: Final = 0.05
-"""Logits; a symptom that moves an element of the syndrome by less speaks neither for it nor against it."""
+"""Logits below which a symptom speaks neither for nor against a syndrome."""
 
-LISTED: Final = 50  # syndromes, the likeliest; no answer has more
+LISTED: Final = 50  # likeliest syndromes that an answer has at most
 
 Candidate = tuple[str, tables.Syndrome | None]
 """A syndrome's name and, where it has it, the catalogue's entry."""
@@ -57,7 +57,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """Everything that is said of one patient; nothing of elements and syndromes where no phrase is known."""
+    """The result for one patient; without elements and syndromes where no phrase is known."""
 
     readings: tuple[ReadPhrase, ...]
     elements: tuple[tuple[tables.Element, float], ...] = ()
@@ -65,8 +65,8 @@ class Diagnosed:
 
     @property
     def known(self) -> bool:
-        """Whether a symptom of the table was found that the patient has; characters alone say too little."""
-        return any(one.terms and not one.phrase.denied for one in self.readings)
+        """Whether the patient has a symptom of the table; characters alone say too little."""
+        return any(reading.terms and not reading.phrase.denied for reading in self.readings)
 
 
 class Diagnostician:
@@ -78,19 +78,19 @@ class Diagnostician:
         self.lexicon = symptom_lexicon()
         self._features = Features(self.lexicon, stored.facts["grams"])
         self._differentiate = Differentiator(stored, self._features)
-        self._catalogue: list[Candidate] = [(one.names.zh, one) for one in tables.syndromes()]
-        self._member = membership([one.elements for one in tables.syndromes()])
+        self._catalogue: list[Candidate] = [(syndrome.names.zh, syndrome) for syndrome in tables.syndromes()]
+        self._member = membership([syndrome.elements for syndrome in tables.syndromes()])
         self._rankings = {name: Ranking.from_dict(facts) for name, facts in stored.facts["ranking"].items()}
 
     def __call__(self, patients: Sequence[Patient]) -> list[Diagnosed]:
-        """Diagnoses in the order of the patients."""
+        """Return diagnoses in the order of the patients."""
         readings = [self.read(patient.texts) for patient in patients]
         known = [[one.phrase.text for one in each if one.known and not one.phrase.denied] for each in readings]
         evidence = self._differentiate(known, [patient.gender for patient in patients])
         return [self._diagnosis(*each) for each in zip(patients, readings, known, evidence, strict=True)]
 
     def read(self, texts: Sequence[str]) -> tuple[ReadPhrase, ...]:
-        """How the texts are split and understood."""
+        """Split texts into phrases and look them up."""
         return tuple(self._reading(phrase) for phrase in phrases(texts, self._features.lexicon))
 
     def _reading(self, phrase: Phrase) -> ReadPhrase:
@@ -104,7 +104,7 @@ class Diagnostician:
         if not Diagnosed(readings).known:
             return Diagnosed(readings)
         likely = zip(tables.elements(), evidence.probabilities.tolist(), strict=True)
-        elements = tuple(sorted(likely, key=lambda one: -one[1]))
+        elements = tuple(sorted(likely, key=lambda pair: -pair[1]))
         candidates, member, likeliness = self._weighed(patient.candidates, readings, evidence)
         syndromes = tuple(
             _explained(candidates[row], float(likeliness[row]), member[row], texts, evidence)
@@ -115,21 +115,21 @@ class Diagnostician:
     def _weighed(
         self, names: Sequence[str], readings: tuple[ReadPhrase, ...], evidence: Evidence
     ) -> tuple[list[Candidate], Floats, Floats]:
-        """The given candidates, else the whole catalogue; their elements; and how likely each is."""
-        said = [one.phrase.text for one in readings if not one.phrase.denied]
+        """Return the given candidates, else the whole catalogue, with their elements and probabilities."""
+        texts = [reading.phrase.text for reading in readings if not reading.phrase.denied]
         if names:
             candidates = [(name, naming.syndrome_of(name)) for name in names]
             member, ranking = membership([naming.elements_of(name) for name in names]), self._rankings["candidates"]
         else:
             candidates, member, ranking = self._catalogue, self._member, self._rankings["catalogue"]
-        likely = ranking(fits(evidence, member, shared([name for name, _ in candidates], said)))
+        likely = ranking(fits(evidence, member, shared([name for name, _ in candidates], texts)))
         return candidates, member, np.where(member.any(axis=1), likely, np.float32(0))
 
 
 def _explained(candidate: Candidate, likely: float, member: Floats, texts: list[str], evidence: Evidence) -> Ranked:
     moved = evidence.contributions @ member / max(1.0, float(member.sum()))
     order = np.argsort(-np.abs(moved), kind="stable").tolist()
-    elements = tuple(one for one, has in zip(tables.elements(), member.tolist(), strict=True) if has)
+    elements = tuple(element for element, has in zip(tables.elements(), member.tolist(), strict=True) if has)
     return Ranked(
         *candidate,
         elements,

@@ -29,7 +29,7 @@ AT_ONCE: Final = 256  # phrases; each takes some 20 kB while it is summed
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was made of one patient's E elements and P phrases.
+    """The evidence for one patient's E elements from P phrases.
 
     ``logits`` [E] are calibrated: their logistic function is a probability. ``prior`` [E] is what they are on average.
     ``contributions`` [P, E] sum, over the phrases, to what the logits have above the network's bias.
@@ -41,7 +41,7 @@ class Evidence:
 
     @property
     def probabilities(self) -> Floats:
-        """How likely each element is part of the syndrome, [E]."""
+        """Probability that each element is part of the syndrome, [E]."""
         return np.asarray(1 / (1 + np.exp(-self.logits)), dtype=np.float32)
 
 
@@ -54,22 +54,22 @@ class Differentiator:
         self._column = {element.names.zh: column for column, element in enumerate(tables.elements())}
 
     def __call__(self, patients: Sequence[Sequence[str]], genders: Sequence[str | None]) -> list[Evidence]:
-        """Each patient's phrases -> evidence, in order. A phrase about which nothing is known contributes nothing."""
-        found: list[Evidence] = []
+        """Turn each patient's phrases into evidence, in order. An unknown phrase contributes nothing."""
+        evidence: list[Evidence] = []
         for start, end in together([len(phrases) for phrases in patients]):
-            found += self._evidence_of(patients[start:end], genders[start:end])
-        return found
+            evidence += self._evidence_of(patients[start:end], genders[start:end])
+        return evidence
 
     def _evidence_of(self, patients: Sequence[Sequence[str]], genders: Sequence[str | None]) -> list[Evidence]:
         rows = [self._features.of(phrase) for phrases in patients for phrase in phrases]
         items = shares([len(phrases) for phrases in patients])
         contributions, logits = self._network(features=padded(rows), items=items)
         starts = np.cumsum([0, *map(len, patients)])
-        own = [
+        scaled = [
             contributions[start : start + len(phrases)] * np.float32(share_of(len(phrases)))
             for start, phrases in zip(starts, patients, strict=False)
         ]
-        return [self._evidence(*each) for each in zip(logits, own, genders, strict=True)]
+        return [self._evidence(*row) for row in zip(logits, scaled, genders, strict=True)]
 
     def _evidence(self, logits: Floats, contributions: Floats, gender: str | None) -> Evidence:
         possible = logits.copy()
@@ -78,7 +78,7 @@ class Differentiator:
 
 
 def together(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Which patients, from one up to another, go through the network at once: few phrases, or one patient alone."""
+    """Return ranges of patients that go through the network together: few phrases, or a single patient."""
     runs: list[tuple[int, int]] = []
     start = 0
     for end in range(1, len(counts) + 1):
@@ -89,12 +89,12 @@ def together(counts: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def share_of(phrases: int) -> float:
-    """How much one of so many phrases counts: long records must not be surer than short ones by their length alone."""
+    """Return the weight of one of ``phrases``: long records must not be more certain by their length alone."""
     return 1 / sqrt(max(1, phrases))
 
 
 def shares(counts: Sequence[int]) -> Floats:
-    """Which phrases belong to which patient, and how much each counts: [N, P]."""
+    """Return the weight of each phrase for each patient, 0 for other patients' phrases: [N, P]."""
     items = np.zeros((len(counts), sum(counts)), dtype=np.float32)
     start = 0
     for row, count in enumerate(counts):

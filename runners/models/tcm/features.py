@@ -1,4 +1,4 @@
-"""What the differentiation network is given of a phrase: the numbers of its known terms and of its characters."""
+"""The differentiation network's input for a phrase: the numbers of its known terms and of its characters."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Integers = NDArray[np.int64]
 
 def symptom_lexicon(skipped: Container[str] = ()) -> Lexicon:
     """The lexicon of the symptom table, without the ``skipped`` writings."""
-    return Lexicon(((one.names, one.synonyms) for one in tables.symptoms()), skipped)
+    return Lexicon(((symptom.names, symptom.synonyms) for symptom in tables.symptoms()), skipped)
 
 
 def grams(phrase: str) -> set[str]:
-    """The single characters and pairs of a Chinese phrase, its two ends marked; of any other, none."""
+    """Return the characters and character pairs of a Chinese phrase with its ends marked; empty for any other."""
     if not is_chinese(phrase):
         return set()
     marked = f"^{phrase}$"
-    found = {
+    pieces = {
         marked[start : start + length]
         for length in range(1, LONGEST_GRAM + 1)
         for start in range(len(marked) - length + 1)
     }
-    return found - {"^", "$"}
+    return pieces - {"^", "$"}
 
 
 class Features:
@@ -46,7 +46,7 @@ class Features:
         self.count = self._first_gram + len(known_grams)
 
     def of(self, phrase: str) -> list[int]:
-        """The numbers of one phrase; empty when nothing about it is known."""
+        """Return the numbers of one phrase; empty when it is unknown."""
         terms = {row + 1 for row in self.lexicon.inside(phrase)}
         characters = {self._gram_ids[gram] for gram in grams(phrase) if gram in self._gram_ids}
         return sorted(terms | characters)

@@ -27,7 +27,7 @@ class Vocabulary:
         self._lexicon = lexicon
         self._input_of = {simplified(name): number for number, name in enumerate(names)}
         self._input_of_row: dict[int, int] = {}
-        for number in sorted(range(len(names)), key=lambda one: -frequency[one]):
+        for number in sorted(range(len(names)), key=lambda candidate: -frequency[candidate]):
             row = lexicon.exact(simplified(names[number]))
             if row is not None:
                 self._input_of_row.setdefault(row, number)
@@ -40,10 +40,10 @@ class Vocabulary:
         return len(self.names)
 
     def of(self, phrase: str) -> list[int]:
-        """The inputs that a simplified phrase names; empty where it names none."""
-        own = self._input_of.get(phrase)
-        if own is not None:
-            return [own]
+        """Return the inputs that a simplified phrase names; empty where it names none."""
+        number = self._input_of.get(phrase)
+        if number is not None:
+            return [number]
         # A phrase that the table has whole may be two symptoms here: 头痛发热 is 头痛 and 发热.
         return self._inputs(self._lexicon.inside(phrase)) or self._inputs(self._lexicon.parts(phrase))
 
@@ -52,7 +52,7 @@ class Vocabulary:
 
 
 class HerbRanker:
-    """How likely a prescription for these symptoms has each herb."""
+    """Estimates the probability of each herb in a prescription for a set of symptoms."""
 
     def __init__(self, stored: OnnxFile, lexicon: Lexicon) -> None:
         self._network = stored
@@ -66,8 +66,8 @@ class HerbRanker:
             return np.zeros((0, len(self.herbs)), dtype=np.float32)
         inputs = multi_hot(patients, len(self.vocabulary))
         (scores,) = self._network(symptoms=inputs)
-        some = inputs.any(axis=1, keepdims=True)
-        return np.asarray(np.where(some, scores, 0), dtype=np.float32)
+        has_symptoms = inputs.any(axis=1, keepdims=True)
+        return np.asarray(np.where(has_symptoms, scores, 0), dtype=np.float32)
 
     def of_formulae(self, weights: Mapping[tuple[str, ...], float]) -> Floats:
         """What formulae with these weights say of each herb instead: [herbs], the weighted share that has it."""

@@ -1,4 +1,4 @@
-"""Which known terms are in a phrase? A lexicon of a table's terms, their synonyms and their names in two languages."""
+"""Finds known terms in a phrase, by a table's terms, their synonyms and their names in two languages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Lexicon:
     """Finds rows by any of their writings: the whole phrase, else the longest terms inside it from left to right."""
 
     def __init__(self, rows: Iterable[tuple[Names, Sequence[str]]], skipped: Container[str] = ()) -> None:
-        """``skipped`` are simplified writings to leave out: measurements ask what happens where the table lacks one."""
+        """``skipped`` are simplified writings to leave out: they measure what happens where the table lacks one."""
         self._row_of: dict[str, int] = {}
         self._foreign: dict[str, int] = {}
         entries = list(rows)
-        own = [(names.zh, row) for row, (names, _) in enumerate(entries)]
-        others = [(synonym, row) for row, (_, synonyms) in enumerate(entries) for synonym in synonyms]
+        terms = [(names.zh, row) for row, (names, _) in enumerate(entries)]
+        other_names = [(synonym, row) for row, (_, synonyms) in enumerate(entries) for synonym in synonyms]
         foreign = [(name, row) for row, (names, _) in enumerate(entries) for name in (names.en, names.fr) if name]
         # A row's own term comes before another row's synonym.
-        for writing, row in _simplified(own + others):
+        for writing, row in _simplified(terms + other_names):
             if writing not in skipped:
                 self._row_of.setdefault(writing, row)
         for writing, row in _simplified(foreign):
@@ -33,31 +33,31 @@ class Lexicon:
         """Characters of the longest Chinese writing."""
 
     def exact(self, phrase: str) -> int | None:
-        """The row that the whole simplified phrase is a writing of."""
-        found = self._row_of.get(phrase)
-        return self._foreign.get(phrase) if found is None else found
+        """Return the row that the whole simplified phrase names."""
+        row = self._row_of.get(phrase)
+        return self._foreign.get(phrase) if row is None else row
 
     def inside(self, phrase: str) -> list[int]:
         """The rows of a simplified phrase: its own, or those of the terms that it is made of."""
-        whole = self.exact(phrase)
-        return self.parts(phrase) if whole is None else [whole]
+        row = self.exact(phrase)
+        return self.parts(phrase) if row is None else [row]
 
     def parts(self, phrase: str) -> list[int]:
         """The rows of the terms that a simplified phrase is made of, none of which is the whole of it."""
-        found, start = [], 0
+        rows, start = [], 0
         while start < len(phrase):
             length, row = self._longest_at(phrase, start, len(phrase) - 1)
             if row is not None:
-                found.append(row)
+                rows.append(row)
             start += length
-        return found
+        return rows
 
     def begins(self, phrase: str) -> bool:
         """Whether a simplified phrase is a known term, or begins with one."""
         return self.exact(phrase) is not None or self._longest_at(phrase, 0, len(phrase))[1] is not None
 
-    def _longest_at(self, phrase: str, start: int, most: int) -> tuple[int, int | None]:
-        for length in range(min(self.longest, len(phrase) - start, most), SHORTEST_INSIDE - 1, -1):
+    def _longest_at(self, phrase: str, start: int, limit: int) -> tuple[int, int | None]:
+        for length in range(min(self.longest, len(phrase) - start, limit), SHORTEST_INSIDE - 1, -1):
             row = self._row_of.get(phrase[start : start + length])
             if row is not None:
                 return length, row

@@ -10,15 +10,15 @@ from runners.models.tcm.script import all_simplified, simplified
 
 
 def herb_of(name: str) -> tables.Herb | None:
-    """The drug of a name, a synonym or a processed form (姜半夏 is 半夏)."""
+    """Return the drug of a name, a synonym or a processed form (姜半夏 is 半夏)."""
     return _by_name().get(simplified(name))
 
 
 @lru_cache(4096)
 def canonical(name: str) -> str:
-    """The name that the tables use for a drug; an unknown drug keeps its own."""
-    found = herb_of(name)
-    return found.names.zh if found else simplified(name)
+    """Return the tables' name for a drug; an unknown drug keeps its own."""
+    herb = herb_of(name)
+    return herb.names.zh if herb else simplified(name)
 
 
 def incompatible(names: Sequence[str]) -> list[tables.Pair]:
@@ -29,6 +29,6 @@ def incompatible(names: Sequence[str]) -> list[tables.Pair]:
 
 @cache
 def _by_name() -> dict[str, tables.Herb]:
-    own = {herb.names.zh: herb for herb in tables.herbs()}
-    both = {synonym: herb for herb in tables.herbs() for synonym in herb.synonyms} | own
-    return dict(zip(all_simplified(list(both)), both.values(), strict=True))
+    by_term = {herb.names.zh: herb for herb in tables.herbs()}
+    by_writing = {synonym: herb for herb in tables.herbs() for synonym in herb.synonyms} | by_term
+    return dict(zip(all_simplified(list(by_writing)), by_writing.values(), strict=True))

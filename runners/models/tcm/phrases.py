@@ -1,4 +1,4 @@
-"""Splits what a caller writes of a patient into phrases, and tells what is denied from what is there."""
+"""Splits a description of a patient into phrases, and separates denied symptoms from present ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from runners.models.tcm.lexicon import Lexicon
 from runners.models.tcm.script import spaced
 from runners.models.tcm.words import parted
 
-LEADS: Final = 4  # words before a symptom that are taken away
+LEADS: Final = 4  # words before a symptom that are stripped, at most
 LONGEST: Final = 40
-"""Characters of a phrase; more is no symptom, and what stands beyond is read as a phrase of its own."""
+"""Characters of a phrase; the text beyond is read as another phrase."""
 
 _CLAUSES: Final = re.compile(r"[，,。．；;：:！!？?\n\r\t()（）\[\]【】“”\"]|\.(?=\s|$|[\u3400-\u9fff])")
 _ITEMS: Final = re.compile(r"[、/／]")
@@ -25,17 +25,17 @@ _LEAD: Final = re.compile(
     r"(?P<there>目前|现|尚|仍|但|伴有|伴|时有|偶有|常有|常|兼见|兼有|兼|症见|有|with )"
     r"|(?:患者|自觉|及|和|或|且|并|而|又|and |avec |et )"
 )
-"""Words before a symptom; those of ``there`` say that it is there, whatever was denied before."""
+"""Words before a symptom; those of ``there`` affirm it, whatever was denied before."""
 _BEFORE_DENIAL: Final = re.compile(r"(?:目前|尚|但|而|并|仍|也|亦)$")
 
 
 _FIRST: Final = re.compile(rf"{_LEAD.pattern}|{_DENIAL.pattern}|不")
-"""What a known term may begin with, beside itself."""
+"""Words that may precede a known term."""
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A piece of what was written: ``text`` as the tables write it, ``denied`` where the patient has it not."""
+    """A piece of the description: ``text`` as the tables write it, ``denied`` where the patient does not have it."""
 
     text: str
     denied: bool = False
@@ -47,24 +47,24 @@ def phrases(texts: Iterable[str], lexicon: Lexicon) -> list[Phrase]:
     A blank between Chinese terms parts them as a comma does. "无X、Y" denies both; a term that begins with a denial
     (无汗, 不寐) is a symptom like any other.
     """
-    return list(dict.fromkeys(one for text in texts for one in _of(spaced(text), lexicon)))
+    return list(dict.fromkeys(phrase for text in texts for phrase in _of(spaced(text), lexicon)))
 
 
 def _of(text: str, lexicon: Lexicon) -> Iterator[Phrase]:
     for clause in _CLAUSES.split(text):
-        denied = False  # what a denial says holds for the rest of its clause, or until something is said to be there
+        denied = False  # a denial holds for the rest of its clause, or until something is affirmed
         for item in _ITEMS.split(clause):
             for number, part in enumerate(parted(item.strip(), lambda text: _is_known(text, lexicon), lexicon.longest)):
-                trimmed, there = _trimmed(part, lexicon)
+                trimmed, affirmed = _trimmed(part, lexicon)
                 for piece in _pieces(trimmed, lexicon):
                     phrase = _read(piece, lexicon)
-                    holds = denied and not number and not there and not _begins_with_denial(piece)
+                    holds = denied and not number and not affirmed and not _begins_with_denial(piece)
                     denied = phrase.denied or holds
                     yield Phrase(phrase.text, denied)
 
 
 def _is_known(text: str, lexicon: Lexicon) -> bool:
-    """Whether a text is a known term, with words before it or denied."""
+    """Whether a text is a known term, possibly denied or with words before it."""
     if lexicon.exact(text) is not None:
         return True
     if _FIRST.match(text) is None:
@@ -77,9 +77,9 @@ def _read(piece: str, lexicon: Lexicon) -> Phrase:
     if lexicon.exact(piece) is not None:
         return Phrase(piece)
     denial = _DENIAL.match(piece)
-    rest = piece[denial.end() :].strip() if denial else ""
-    if lexicon.begins(rest):
-        return Phrase(rest, denied=True)
+    denied_text = piece[denial.end() :].strip() if denial else ""
+    if lexicon.begins(denied_text):
+        return Phrase(denied_text, denied=True)
     if piece.startswith("不") and lexicon.exact(piece[1:]) is not None:
         return Phrase(piece[1:], denied=True)
     return Phrase(piece)
@@ -98,23 +98,23 @@ def _pieces(item: str, lexicon: Lexicon) -> Iterator[str]:
 
 
 def _trimmed(item: str, lexicon: Lexicon) -> tuple[str, bool]:
-    """An item without the words before it, and whether one of them says that what follows is there."""
-    there = False
+    """Return an item without its leading words, and whether one of them affirms what follows."""
+    affirmed = False
     for _ in range(LEADS):
         lead = _LEAD.match(item)
         if lead is None or lexicon.exact(item) is not None:
             break
-        there = there or lead["there"] is not None
+        affirmed = affirmed or lead["there"] is not None
         item = item[lead.end() :].strip()
-    return item, there
+    return item, affirmed
 
 
 def _inner_denial(piece: str, lexicon: Lexicon) -> int:
-    """Where a denial begins behind a symptom and before another; 0 where there is none."""
+    """Return where a denial begins between two symptoms; 0 where there is none."""
     if lexicon.exact(piece) is not None:
         return 0
-    for found in _DENIAL.finditer(piece, 1):
-        left = _BEFORE_DENIAL.sub("", piece[: found.start()]).strip()
-        if lexicon.exact(left) is not None and lexicon.begins(piece[found.end() :].strip()):
-            return found.start()
+    for denial in _DENIAL.finditer(piece, 1):
+        before = _BEFORE_DENIAL.sub("", piece[: denial.start()]).strip()
+        if lexicon.exact(before) is not None and lexicon.begins(piece[denial.end() :].strip()):
+            return denial.start()
     return 0

@@ -1,4 +1,4 @@
-"""Which syndrome explains the evidence best? A softmax over candidates, by a few numbers that say how each one fits."""
+"""Ranks syndromes by a softmax over candidates, from a few numbers that measure how each fits the evidence."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from runners.models.tcm import tables
 from runners.models.tcm.differentiation import Evidence
 
 FITS: Final = ("sum", "mean", "least", "most", "sum over the prior", "size", "shared characters")
-"""Of the logits of a candidate's elements, and of its name; training weighs them."""
+"""Names of the numbers, from the logits of a candidate's elements and from its name; training weighs them."""
 
 LEAST: Final = 1e-6
-"""The least share of a softmax that is told apart from none."""
+"""Softmax share below which a candidate counts as this share."""
 
 Floats = NDArray[np.float32]
 
@@ -24,13 +24,15 @@ Floats = NDArray[np.float32]
 def membership(candidates: Sequence[frozenset[str]]) -> Floats:
     """Which elements each of C candidates has, [C, E]."""
     names = [element.names.zh for element in tables.elements()]
-    return np.array([[name in one for name in names] for one in candidates], dtype=np.float32).reshape(-1, len(names))
+    return np.array([[name in elements for name in names] for elements in candidates], dtype=np.float32).reshape(
+        -1, len(names)
+    )
 
 
 def shared(names: Sequence[str], texts: Sequence[str]) -> Floats:
     """The share of each name's characters that a patient's texts have, too: [C]."""
-    said = set("".join(texts))
-    return np.array([len(said & set(name)) / max(1, len(set(name))) for name in names], dtype=np.float32)
+    characters = set("".join(texts))
+    return np.array([len(characters & set(name)) / max(1, len(set(name))) for name in names], dtype=np.float32)
 
 
 def fits(evidence: Evidence, member: Floats, shared: Floats) -> Floats:

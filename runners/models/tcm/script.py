@@ -27,8 +27,8 @@ def spaced(text: str) -> str:
 
     Blanks and line ends stay; half of a surrogate pair becomes a question mark.
     """
-    whole = normalized(text).encode("utf-8", "replace").decode("utf-8")
-    converted: str = _converter().convert(whole).translate(_VARIANTS)
+    encodable = normalized(text).encode("utf-8", "replace").decode("utf-8")
+    converted: str = _converter().convert(encodable).translate(_VARIANTS)
     return converted.lower().strip()
 
 

@@ -21,7 +21,7 @@ LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en", "fr")
 
 @dataclass(frozen=True)
 class Names:
-    """What a thing is called; English and French are empty where the tables have no usual name."""
+    """Names in three languages; English and French are empty where the tables have no usual name."""
 
     zh: str
     en: str
@@ -29,8 +29,8 @@ class Names:
 
     def as_dict(self) -> dict[str, str]:
         """``name``, and ``name_en`` and ``name_fr`` where there is one."""
-        others = {"name_en": self.en, "name_fr": self.fr}
-        return {"name": self.zh} | {key: name for key, name in others.items() if name}
+        translations = {"name_en": self.en, "name_fr": self.fr}
+        return {"name": self.zh} | {key: name for key, name in translations.items() if name}
 
 
 @dataclass(frozen=True)
@@ -154,4 +154,4 @@ def _kind(text: str) -> Literal["location", "nature"]:
 
 
 def _weights(text: str) -> dict[str, int]:
-    return {name: int(weight) for name, weight in (one.rsplit(":", 1) for one in text.split())}
+    return {name: int(weight) for name, weight in (pair.rsplit(":", 1) for pair in text.split())}

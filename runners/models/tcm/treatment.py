@@ -18,14 +18,14 @@ from runners.models.tcm.phrases import Phrase
 
 FORMULAE: Final = 3  # of an answer
 ALIKE: Final = 0.3
-"""The least share of elements (Jaccard) that a formula's syndrome has in common with the patient's."""
+"""Jaccard similarity that a formula's syndrome must have with the patient's syndromes."""
 
 
 OTHERS_DISEASES: Final = {
     "male": re.compile("月经|经期|痛经|经间|闭经|带下|妊娠|产后|胎|不孕|子肿|崩漏|缺乳|乳痈|阴挺|阴痒|盆腔"),
     "female": re.compile("遗精|早泄|阳痿|精浊"),
 }
-"""What a textbook's diseases are called that a patient of that gender does not have."""
+"""Textbook names of diseases that a patient of that gender cannot have."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Formula:
 
 @dataclass(frozen=True)
 class TreatedPatient:
-    """Who is to be treated: by ``texts``, or by ``syndromes`` with how likely each is, or both."""
+    """A patient to treat: by ``texts``, by ``syndromes`` with their probabilities, or both."""
 
     texts: tuple[str, ...] = ()
     syndromes: tuple[tuple[str, float], ...] = ()
@@ -64,7 +64,7 @@ class MatchedSymptom:
 
 @dataclass(frozen=True)
 class Treated:
-    """Everything that is said of one patient; no herbs where nothing is known.
+    """The result for one patient; without herbs where nothing is known.
 
     ``herbs`` come with how likely a prescription has each, ``formulae`` with the share of
     elements that they have in common with the patient's syndromes; ``by`` says what the herbs follow from.
@@ -88,7 +88,7 @@ class Prescriber:
         self._formulae = tuple(Formula.from_dict(one) for one in stored.facts["formulae"])
 
     def __call__(self, patients: Sequence[TreatedPatient]) -> list[Treated]:
-        """Treatments in the order of the patients."""
+        """Return treatments in the order of the patients."""
         diagnoses = self._diagnose([Patient(patient.texts, patient.gender) for patient in patients])
         used = [
             tuple(MatchedSymptom(one.phrase, self._symptoms(one.phrase)) for one in diagnosis.readings)
@@ -102,7 +102,7 @@ class Prescriber:
         return tuple(self._rank.vocabulary.names[number] for number in self._rank.vocabulary.of(phrase.text))
 
     def _inputs(self, used: tuple[MatchedSymptom, ...]) -> set[int]:
-        present = [one.phrase.text for one in used if not one.phrase.denied]
+        present = [match.phrase.text for match in used if not match.phrase.denied]
         return {number for text in present for number in self._rank.vocabulary.of(text)}
 
     def _treatment(
@@ -120,7 +120,7 @@ class Prescriber:
     def _formulae_for(
         self, syndromes: Sequence[tuple[str, float]], gender: str | None
     ) -> tuple[tuple[Formula, float], ...]:
-        """The textbook formulae whose syndromes are likest to these; a syndrome counts by how likely it is."""
+        """Return the textbook formulae whose syndromes are most similar, weighted by the syndromes' probabilities."""
         total = sum(likely for _, likely in syndromes) or 1.0
         alike = [
             (formula, sum(likely * _likeness(name, formula) for name, likely in syndromes) / total)
@@ -133,8 +133,8 @@ class Prescriber:
 
 def _has(gender: str | None, disease: str) -> bool:
     """Whether a patient of that gender can have the disease."""
-    others = OTHERS_DISEASES.get(gender or "")
-    return others is None or others.search(disease) is None
+    excluded = OTHERS_DISEASES.get(gender or "")
+    return excluded is None or excluded.search(disease) is None
 
 
 def _likeness(name: str, formula: Formula) -> float:
@@ -144,8 +144,8 @@ def _likeness(name: str, formula: Formula) -> float:
 
 
 def _principle(syndromes: Sequence[tuple[str, float]], formulae: Sequence[tuple[Formula, float]]) -> str:
-    """How the likeliest syndrome is treated, by the catalogue, else as its likest formula is."""
-    known = naming.syndrome_of(max(syndromes, key=lambda one: one[1])[0]) if syndromes else None
-    if known:
-        return known.principle
+    """Return the principle of the likeliest syndrome, from the catalogue, else of the most similar formula."""
+    syndrome = naming.syndrome_of(max(syndromes, key=lambda one: one[1])[0]) if syndromes else None
+    if syndrome:
+        return syndrome.principle
     return formulae[0][0].principle if formulae else ""

@@ -10,9 +10,9 @@ from py3langid import classify
 from runners.models.text.tokens import clean
 
 UNDETERMINED: Final = "und"
-"""ISO 639-2's code for a text whose language nobody can tell."""
+"""ISO 639-2's code for a text whose language cannot be determined."""
 
-PREFIX: Final = 20_000  # characters that are looked at, spaces and all
+PREFIX: Final = 20_000  # characters that are read, including spaces
 SAMPLE: Final = 4_000  # characters of them that are classified
 LETTERS: Final = 12  # fewer say little of an alphabetic language
 IDEOGRAPHS: Final = 4  # one of them says more than a letter

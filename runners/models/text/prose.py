@@ -1,4 +1,4 @@
-"""What of a text is no sentence? Tables of contents, menus, runs of dates, link lists and references.
+"""Removes what is not a sentence: tables of contents, menus, runs of dates, link lists and references.
 
 None of them is a candidate for a summary while there is prose beside it. Ordinary prose is returned as it came: a run
 of short lines that begin like entries is needed, or marks that no sentence has. Cost is linear in the text.
@@ -14,11 +14,11 @@ from typing import Final
 from runners.models.text.tokens import CJK
 
 RUN: Final = 4
-"""Entries in a row that are a list and not single headings."""
+"""Consecutive entries from which they are a list rather than single headings."""
 ENTRY_WORDS: Final = 9
 ENTRY_CHARACTERS: Final = 90
 LINE: Final = 300
-"""Characters of a line above which it is no entry, whatever spaces and dots it has."""
+"""Characters above which a line is not an entry, whatever spaces and dots it has."""
 MEAN_WORDS: Final = 4.5
 """Words of an entry on average, above which a run of lines is prose that wraps."""
 IDEOGRAPHS: Final = 14
@@ -71,7 +71,7 @@ _SOURCE = re.compile(
 
 
 def without_lists(text: str) -> str:
-    """The text without lines that are entries of a list; the text itself where nothing else has a sentence."""
+    """Drop lines that are entries of a list; return the text unchanged where nothing else has a sentence."""
     lines = text.split("\n")
     dropped = {place for place, line in enumerate(lines) if _has_leaders(line)}
     for run in _runs(lines, _filled(lines)):
@@ -81,31 +81,33 @@ def without_lists(text: str) -> str:
             dropped.update(block)
     if not dropped:
         return text
-    left = "\n".join("" if place in dropped else line for place, line in enumerate(lines))
-    return left if _has_prose(left) else text
+    remaining = "\n".join("" if place in dropped else line for place, line in enumerate(lines))
+    return remaining if _has_prose(remaining) else text
 
 
 def without_runs(paragraphs: Sequence[list[str]]) -> list[list[str]]:
-    """The paragraphs without what is no sentence; all of it where nothing is one."""
+    """Drop what is not a sentence; return all paragraphs where nothing is one."""
     referenced = _references(paragraphs)
-    left = [
+    remaining = [
         [sentence for sentence in paragraph if not is_run(sentence)]
         for place, paragraph in enumerate(paragraphs)
         if place not in referenced
     ]
-    left = [paragraph for paragraph in left if paragraph]
-    return left if any(map(is_prose, (one for paragraph in left for one in paragraph))) else list(paragraphs)
+    remaining = [paragraph for paragraph in remaining if paragraph]
+    return (
+        remaining if any(map(is_prose, (text for paragraph in remaining for text in paragraph))) else list(paragraphs)
+    )
 
 
 def is_prose(sentence: str) -> bool:
-    """Whether it ends like a sentence and has enough words for one."""
+    """Whether the text ends like a sentence and has enough words for one."""
     if not _ENDS.search(sentence[-20:]):
         return False
     return len(sentence.split()) >= LEAST_WORDS or len(_IDEOGRAPH.findall(sentence)) >= LEAST_IDEOGRAPHS
 
 
 def is_run(sentence: str) -> bool:
-    """Whether it is a run of numbers, dates, addresses, menu entries or leaders, or a heading, and no sentence."""
+    """Whether the text is a heading or a run of numbers, dates, addresses, menu entries or leaders."""
     is_open = not _ENDS.search(sentence[-20:])
     leaders = len(_LEADERS.findall(sentence))
     if leaders > 1 or (leaders and is_open):
@@ -187,7 +189,7 @@ def _runs(lines: Sequence[str], places: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _is_entry(line: str) -> bool:
-    """Whether a line may be one of a list: short, begun like an entry, and no sentence."""
+    """Whether a line may be an entry of a list: short, begun like an entry, and not a sentence."""
     if len(line) > LINE:
         return False
     bare = line.strip()
@@ -199,8 +201,8 @@ def _is_entry(line: str) -> bool:
         return True
     if _CONTINUES.search(bare) or _INSIDE.search(bare):
         return False
-    said = _LABEL.sub("", bare)
-    return len(said.split()) <= ENTRY_WORDS and len(_IDEOGRAPH.findall(said)) <= IDEOGRAPHS
+    text = _LABEL.sub("", bare)
+    return len(text.split()) <= ENTRY_WORDS and len(_IDEOGRAPH.findall(text)) <= IDEOGRAPHS
 
 
 def _only_numbers(line: str) -> bool:
@@ -213,13 +215,13 @@ def _has_prose(text: str) -> bool:
 
 def _references(paragraphs: Sequence[list[str]]) -> set[int]:
     """Which paragraphs are references: three in a row or more."""
-    found: set[int] = set()
+    referenced: set[int] = set()
     places = range(len(paragraphs))
     for are_references, group in groupby(places, key=lambda place: _is_reference(" ".join(paragraphs[place]))):
         run = list(group)
         if are_references and len(run) > 2:
-            found.update(run)
-    return found
+            referenced.update(run)
+    return referenced
 
 
 def _is_reference(paragraph: str) -> bool:

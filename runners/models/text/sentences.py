@@ -1,4 +1,4 @@
-"""Where does a sentence end? sentencex says, and the rules here mend what it splits wrongly.
+"""Splits sentences with sentencex, and corrects what it splits wrongly.
 
 sentencex (Wikimedia) knows the marks and abbreviations of some three hundred languages. It parts "M. | Dupont", and
 one quotation mark too few makes it take a page for a quotation.
@@ -14,7 +14,7 @@ import sentencex
 
 from runners.models.text.tokens import clean
 
-LONG: Final = 320  # characters; what is longer is looked at again without its quotation marks
+LONG: Final = 320  # characters above which a sentence is split again without its quotation marks
 CHUNK: Final = 8_000  # characters that sentencex sees at once: nested quotation marks cost it their number squared
 MANY_QUOTES: Final = 200  # of a chunk, apostrophes and all; more are no quotations
 RELATIVES: Final = {"ca": "es", "co": "fr", "da": "nb", "it": "es", "kl": "nb", "oc": "fr"}
@@ -58,7 +58,7 @@ _LOWER_START = re.compile(r"^[\s\"'”’»›)\]]*[a-zß-öø-ÿ]")
 
 
 def split(text: str, language: str) -> list[str]:
-    """The sentences of a text in order, without the spaces around them; a blank line ends one.
+    """Return the sentences of a text in order, stripped; a blank line ends a sentence.
 
     ``language`` is an ISO 639-1 code or "und". Nothing but white space and control characters is lost. Linear in the
     length of the text, whatever it holds.
@@ -67,26 +67,26 @@ def split(text: str, language: str) -> list[str]:
 
 
 def paragraphs(text: str, language: str, most: int | None = None) -> list[list[str]]:
-    """The same sentences, by paragraph; no paragraph is empty. After ``most`` sentences nothing more is split."""
+    """Return the sentences by paragraph; no paragraph is empty. Splitting stops after ``most`` sentences."""
     rules = _Rules("en" if language == "und" else language)
-    found: list[list[str]] = []
+    result: list[list[str]] = []
     left = most
     for paragraph in _laid_out(text):
         if left is not None and left <= 0:
             break
-        found.append(_sentences(paragraph, rules, left))
-        left = None if left is None else left - len(found[-1])
-    return found
+        result.append(_sentences(paragraph, rules, left))
+        left = None if left is None else left - len(result[-1])
+    return result
 
 
 class _Rules:
-    """Whose rules part a text: its language's, and after many costly questions those of a relative."""
+    """Chooses the language whose rules split a text: its own, and after many costly calls those of a relative."""
 
     def __init__(self, language: str) -> None:
         self._language, self._ends = language, 0
 
     def for_chunk(self, chunk: str) -> str:
-        """The language whose rules are asked about the text's next chunk."""
+        """Return the language whose rules split the text's next chunk."""
         if self._language in RELATIVES:
             self._ends += sum(1 for _ in _END.finditer(chunk))
             if self._ends > OWN_ENDS:
@@ -119,10 +119,10 @@ def _quotes_moved(pieces: Iterator[str]) -> Iterator[str]:
     """The same text, in which an opening quotation mark stands at the beginning of a piece, not at an end."""
     carried = ""
     for piece in pieces:
-        whole = carried + piece
-        stray = _STRAY_QUOTE.search(whole, max(0, len(whole) - TAIL))
-        carried = whole[stray.start(1) :] if stray else ""
-        yield whole[: stray.start(1)] if stray else whole
+        joined = carried + piece
+        stray = _STRAY_QUOTE.search(joined, max(0, len(joined) - TAIL))
+        carried = joined[stray.start(1) :] if stray else ""
+        yield joined[: stray.start(1)] if stray else joined
     if carried:
         yield carried
 
@@ -144,7 +144,7 @@ def _chunks(paragraph: str) -> Iterator[str]:
     """Parts of bounded length, that end where a sentence may end if there is such a place."""
     start = 0
     while len(paragraph) - start > CHUNK:
-        ends = [found.end() for found in _END.finditer(paragraph, start, start + CHUNK)]
+        ends = [match.end() for match in _END.finditer(paragraph, start, start + CHUNK)]
         end = ends[-1] if ends else start + CHUNK
         yield paragraph[start:end]
         start = end

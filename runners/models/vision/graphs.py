@@ -1,4 +1,4 @@
-"""ONNX graphs of convolutional networks: what they hold, and the same graph with other tensors, facts or outputs.
+"""Reads ONNX graphs of convolutional networks, and writes them with other tensors, facts or outputs.
 
 Needed where a model is published or goes to a GPU; a service that runs a graph does without.
 """
@@ -40,15 +40,15 @@ class Graph:
 
 
 def read(path: Path) -> Graph:
-    """What the file holds. Raises OSError when there is no such file, KeyError when it explains nothing."""
+    """Read a file. Raises OSError when there is no such file, KeyError when it has no facts."""
     model = onnx.load(path)
-    tensors = {one.name: numpy_helper.to_array(one).astype(np.float32) for one in model.graph.initializer}
-    told = {one.key: one.value for one in model.metadata_props}
-    return Graph(tensors, json.loads(told[FACTS]))
+    tensors = {entry.name: numpy_helper.to_array(entry).astype(np.float32) for entry in model.graph.initializer}
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return Graph(tensors, json.loads(metadata[FACTS]))
 
 
 def write(path: Path, model: ModelProto, facts: Mapping[str, Any]) -> None:
-    """Writes the graph with these facts, and without what stood in its metadata: paths of the machine that made it."""
+    """Write the graph with these facts and without its old metadata, which holds paths of the machine that made it."""
     for part in (model, model.graph, *model.graph.node, *model.functions, *model.graph.input, *model.graph.output):
         del part.metadata_props[:]
     model.metadata_props.add(key=FACTS, value=json.dumps(facts, ensure_ascii=False, sort_keys=True))
@@ -61,12 +61,12 @@ def write(path: Path, model: ModelProto, facts: Mapping[str, Any]) -> None:
 def halve(model: ModelProto) -> None:
     """Stores kernels and matrices in two bytes a number; the graph turns them back before it uses them."""
     del model.graph.value_info[:]  # of the types before
-    kernels = [one for one in model.graph.initializer if _halved(one)]
+    kernels = [item for item in model.graph.initializer if _halved(item)]
     for number, kernel in enumerate(kernels):
         name = kernel.name
         kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel).astype(np.float16), name))
         for node in model.graph.node:
-            node.input[:] = [f"{name}.float32" if one == name else one for one in node.input]
+            node.input[:] = [f"{name}.float32" if item == name else item for item in node.input]
         model.graph.node.insert(number, helper.make_node("Cast", [name], [f"{name}.float32"], to=TensorProto.FLOAT))
 
 
@@ -75,8 +75,10 @@ def trunk(source: Path, target: Path, facts: Mapping[str, Any], state: Tensors |
 
     ``state`` is named as torchvision's. Raises ValueError when it does not fit.
     """
-    whole = onnx.shape_inference.infer_shapes(onnx.load(source))  # the extractor wants to know the features' type
-    model = Extractor(whole).extract_model([PIXELS], [FEATURES])
+    source_model = onnx.shape_inference.infer_shapes(
+        onnx.load(source)
+    )  # the extractor wants to know the features' type
+    model = Extractor(source_model).extract_model([PIXELS], [FEATURES])
     del model.graph.value_info[:]
     if state is not None:
         _replace(model, folded(state), facts["transform"])
@@ -101,17 +103,17 @@ def folded(state: Tensors) -> dict[str, NDArray[np.float32]]:
 
 def _replace(model: ModelProto, tensors: Tensors, transform: Mapping[str, Any]) -> None:
     numbers = {f"pixel_{name}": transform[name] for name in ("mean", "std")}
-    wanted = {**tensors, **{name: np.float32(255) * _planes(value) for name, value in numbers.items()}}
-    for one in model.graph.initializer:
-        if one.data_type not in {TensorProto.FLOAT, TensorProto.FLOAT16}:
+    remaining = {**tensors, **{name: np.float32(255) * _planes(value) for name, value in numbers.items()}}
+    for tensor in model.graph.initializer:
+        if tensor.data_type not in {TensorProto.FLOAT, TensorProto.FLOAT16}:
             continue
-        value = wanted.pop(one.name.removeprefix("network.").removeprefix("trunk."), None)
-        if value is None or list(value.shape) != list(one.dims) or not np.isfinite(value).all():
-            raise ValueError(f"the weights do not fit: {one.name}")
-        dtype = np.float16 if one.data_type == TensorProto.FLOAT16 else np.float32
-        one.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype), one.name))
-    if wanted:
-        raise ValueError(f"the weights do not fit: {', '.join(sorted(wanted))[:100]}")
+        value = remaining.pop(tensor.name.removeprefix("network.").removeprefix("trunk."), None)
+        if value is None or list(value.shape) != list(tensor.dims) or not np.isfinite(value).all():
+            raise ValueError(f"the weights do not fit: {tensor.name}")
+        dtype = np.float16 if tensor.data_type == TensorProto.FLOAT16 else np.float32
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype), tensor.name))
+    if remaining:
+        raise ValueError(f"the weights do not fit: {', '.join(sorted(remaining))[:100]}")
 
 
 def _planes(numbers: Sequence[float]) -> NDArray[np.float32]:

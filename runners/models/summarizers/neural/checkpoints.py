@@ -1,4 +1,4 @@
-"""What is a checkpoint, and may it be loaded? Read from its files, before a weight is."""
+"""Decides from a checkpoint's files, before loading weights, what it is and whether it may be loaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEEPSEEK: Final = "deepseek_ocr2"
 """The model type that transformers reads by itself, as in deepseek-community/DeepSeek-OCR-2."""
 
 FILES: Final = ("*.json", "*.safetensors", "*.model", "*.spm", "*.txt", "*.jinja")
-"""What is fetched of a hub checkpoint: no pickles and, unless remote code is trusted, no code."""
+"""Patterns of files that are downloaded from the hub: no pickles and, unless remote code is trusted, no code."""
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 
@@ -28,12 +28,12 @@ DTYPES: Final = ("float32", "bfloat16", "float16")
 
 
 class CheckpointError(ValueError):
-    """One sentence for whoever starts the server: what is wrong with the checkpoint, and what would help."""
+    """What is wrong with a checkpoint and how to fix it, in one sentence for the operator."""
 
 
 @dataclass(frozen=True)
 class Optimized:
-    """What ``training.summarization.optimize`` found fastest, on a device of one type ("cpu", "cuda")."""
+    """The fastest settings that ``training.summarization.optimize`` measured on one type of device ("cpu", "cuda")."""
 
     dtype: str
     compile: bool
@@ -44,29 +44,29 @@ class Optimized:
 class Checkpoint:
     """A folder that holds a config, a tokenizer and safetensors."""
 
-    name: str  # as it was asked for: a folder or a hub name
+    name: str  # as requested: a folder or a hub name
     folder: Path
     kind: Kind
-    config: dict[str, Any]  # config.json as it is: transformers leaves out what it has no field for
+    config: dict[str, Any]  # raw config.json: transformers drops unknown fields
     parameters: int
     trusted: bool  # whether code from the checkpoint may run
     optimized: Optimized | None
 
     @property
     def shown(self) -> str:
-        """The hub name, or the last part of the folder: callers need not know where it lies."""
+        """The hub name, or the last part of the folder: callers must not see its path."""
         return Path(self.name).resolve().name if Path(self.name).is_dir() else self.name
 
 
 def find(name: str, *, trust_remote_code: bool = False) -> Checkpoint:
-    """The checkpoint in a local folder or of a hub name; the hub's is downloaded where it is not cached.
+    """Find a checkpoint by local folder or hub name; a hub checkpoint is downloaded unless it is cached.
 
     Raises CheckpointError: it is not there, it summarizes nothing, its code or its pickles would have to run.
     """
     config = _json(_config(name))
-    found = _kind(name, config, trust_remote_code)
+    kind = _kind(name, config, trust_remote_code)
     folder = _folder(name, trust_remote_code)
-    return Checkpoint(name, folder, found, config, _parameters(name, folder), trust_remote_code, _optimized(folder))
+    return Checkpoint(name, folder, kind, config, _parameters(name, folder), trust_remote_code, _optimized(folder))
 
 
 def _config(name: str) -> Path:
@@ -136,7 +136,7 @@ def _sequence_types() -> frozenset[str]:
 
 
 def _parameters(name: str, folder: Path) -> int:
-    """How many numbers the weights are, by the headers of their files. Raises CheckpointError where there are none."""
+    """Count the parameters by the headers of the weight files. Raises CheckpointError where there are no weights."""
     files = _weights(folder)
     missing = [path.name for path in files if not path.is_file()]
     if missing:
@@ -152,23 +152,23 @@ def _parameters(name: str, folder: Path) -> int:
 
 
 def _pickled(name: str, folder: Path) -> bool:
-    """Whether there are weights as pickles, in the folder or, where none of them was downloaded, on the hub."""
+    """Whether there are pickled weights in the folder or, for a hub checkpoint, on the hub."""
     names = [path.name for path in folder.iterdir()] if Path(name).is_dir() else _listed(name)
-    return any(fnmatch(one, pattern) for one in names for pattern in PICKLES)
+    return any(fnmatch(file, pattern) for file in names for pattern in PICKLES)
 
 
 def _listed(name: str) -> list[str]:
-    """The hub's files of a checkpoint; none where the hub does not say."""
+    """List a checkpoint's files on the hub; empty where the hub does not answer."""
     try:
         from huggingface_hub import HfApi
 
         return HfApi().list_repo_files(name)
-    except Exception:  # it only makes a refusal say more
+    except Exception:  # the list only improves an error message
         return []
 
 
 def _weights(folder: Path) -> list[Path]:
-    """The files that transformers would load; others, of another precision, may lie beside them."""
+    """Return the files that transformers would load; the folder may hold others of another precision."""
     index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if single.is_file() or not index.is_file():
         return [single] if single.is_file() else []
@@ -179,7 +179,7 @@ def _elements(path: Path) -> int:
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return sum(math.prod(one["shape"]) for key, one in header.items() if key != "__metadata__")
+        return sum(math.prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise CheckpointError(f"{path} is no safetensors file.") from error
 

@@ -37,16 +37,16 @@ PROMPTS: Final = {
 OTHER: Final = "Summarize this document in its own language."
 
 ROWS: Final = 4
-"""Most tasks of one batch: each is thousands of tokens long."""
+"""Tasks of one batch, at most: each is thousands of tokens long."""
 
 PAGES: Final = 16
-"""Most pages in one prompt; beyond, quality falls long before the context ends."""
+"""Pages in one prompt, at most; quality falls long before the context ends."""
 
 LARGEST: Final = 3072
-"""Pixels of a picture's longer side that are kept: a page's tiles show 2304, and a batch is many pictures."""
+"""Pixels of a picture's longer side, at most: a page's tiles show 2304, and a batch is many pictures."""
 
 REPEATED: Final = 35
-"""No run of so many tokens is written twice: models that transcribe fall into loops."""
+"""Tokens of a run that may not be generated twice: transcription models fall into loops."""
 
 
 class DeepSeekOcr(Summarizer):
@@ -65,29 +65,29 @@ class DeepSeekOcr(Summarizer):
         self._network, self._processor = loaded.model, loaded.processor
         self._device, self._dtype, self._font = loaded.device, loaded.dtype, font
         self._tokenizer = loaded.processor.tokenizer
-        self._tokenizer.padding_side = "left"  # a decoder goes on where its prompt ends
+        self._tokenizer.padding_side = "left"  # a decoder continues at the end of its prompt
         self._context = int(loaded.model.config.text_config.max_position_embeddings)
         self._page = _page_tokens(loaded.processor)
         self._count = Counter(self._tokenizer)
-        self._alone = threading.Lock()  # held while a batch is generated, and neither to draw nor to count
+        self._alone = threading.Lock()  # held only while a batch is generated
 
     def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
         """Reads a task's images where it has some, else its text; an error harms its own task alone."""
         return passes.summarize(tasks, self._split, self._generate, self._count)
 
     def split(self, task: Task) -> list[Task]:
-        """Parts that fit the input, with what they are to be summarized to; waits for no batch."""
+        """Split a task into parts that fit the input, each with its summary's length; waits for no batch."""
         return raising(partial(self._split, task))
 
     def joined(self, task: Task, said: Sequence[str | RunnerError]) -> str | RunnerError | Task:
-        """The parts' summaries where they are short enough together, else the text of the next pass."""
+        """Return the parts' summaries where they are short enough together, else the task of the next pass."""
         return passes.joined(task, said, self._count)
 
     def _split(self, task: Task) -> list[Task]:
         """Tasks of encoded pages, as many a task as its prompt holds."""
         sheets = task.images or tuple(_png(page) for page in pages.render(task.text, self._font))
-        whole = self._most(task, task.max_length)
-        if len(sheets) <= whole:
+        capacity = self._most(task, task.max_length)
+        if len(sheets) <= capacity:
             return [replace(task, text="", images=sheets)]
         length = passes.budget(task, self._context)
         size = self._most(task, length)
@@ -97,7 +97,7 @@ class DeepSeekOcr(Summarizer):
         return [replace(task, text="", images=group, max_length=length) for group in groups]
 
     def _most(self, task: Task, max_length: int) -> int:
-        """How many pages a prompt holds beside a summary of this length."""
+        """Return how many pages a prompt holds besides a summary of this length."""
         free = self._context - max_length - self._count(_prompt(task, 0)) - 2
         return min(PAGES, free // (self._page + 1))  # each page ends its line
 
@@ -108,8 +108,8 @@ class DeepSeekOcr(Summarizer):
             members = list(group)
             for batch in batches.by_length([len(parts[index].images) for index in members], ROWS, PAGES):
                 indices = [members[index] for index in batch]
-                said = batches.run([parts[index] for index in indices], partial(self._batch, *search))
-                outcomes.update(zip(indices, said, strict=True))
+                results = batches.run([parts[index] for index in indices], partial(self._batch, *search))
+                outcomes.update(zip(indices, results, strict=True))
         return [outcomes[index] for index in range(len(parts))]
 
     def _batch(self, max_length: int, sampled: bool, tasks: Sequence[Task]) -> list[str]:
@@ -136,19 +136,19 @@ class DeepSeekOcr(Summarizer):
         config = copy.deepcopy(self._network.generation_config)
         config.do_sample, config.num_beams, config.no_repeat_ngram_size = False, 1, REPEATED
         config.temperature = config.top_k = config.top_p = config.max_length = None
-        config.max_new_tokens = max_length + 1  # the end is none of the summary
+        config.max_new_tokens = max_length + 1  # the end token is not part of the summary
         if config.pad_token_id is None:
             config.pad_token_id = self._tokenizer.pad_token_id
         return config
 
 
 def _search(task: Task) -> tuple[int, bool]:
-    """What must be equal within a batch."""
+    """Return the settings that must be equal within a batch."""
     return task.max_length, task.temperature > 0
 
 
 def _prompt(task: Task, pictures: int, mark: str = "") -> str:
-    """The pages, a line each, and then what is asked of them, as in the model's own examples."""
+    """Return the prompt: a line per page, then the instruction, as in the model's own examples."""
     return f"{mark}\n" * pictures + PROMPTS.get(task.language, OTHER)
 
 
@@ -159,11 +159,11 @@ def _decoded(image: bytes) -> Image.Image:
 
 
 def _page_tokens(processor: Any) -> int:
-    """The most tokens of a picture: the whole page, its tiles, and the mark between them."""
+    """Return the maximum tokens of a picture: the whole page, its tiles, and the mark between them."""
     pictures = processor.image_processor
     step = processor.patch_size * processor.downsample_ratio
-    whole, tile = (-(-side // step) for side in (pictures.size["height"], pictures.tile_size))
-    return int(whole**2 + tile**2 * pictures.max_patches + 1)
+    overview, tile = (-(-side // step) for side in (pictures.size["height"], pictures.tile_size))
+    return int(overview**2 + tile**2 * pictures.max_patches + 1)
 
 
 def _png(page: Image.Image) -> bytes:
