@@ -1,4 +1,4 @@
-"""Callers' addresses, as they may be logged and counted: a trusted proxy may pass on whatever it was sent."""
+"""Client addresses in a form that is safe to log and count: a trusted proxy may forward arbitrary text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 LONGEST: Final = 45
-"""Characters of an IP address."""
+"""Characters of the longest IP address that is logged."""
 UNKNOWN: Final = "unknown"
 _HOST_BITS: Final = 64
-"""Of an IPv6 address: one subscriber has all of these."""
+"""Bits of an IPv6 address that belong to one subscriber."""
 
 
 def shown(client: Sequence[Any] | None) -> str | None:
-    """The address of an ASGI ``client`` or a socket's peer; None where there is none, such as on a unix socket."""
+    """Return the address of an ASGI ``client`` or a socket's peer; None on a unix socket.
+
+    Text that is too long or unprintable becomes ``UNKNOWN``.
+    """
     if not isinstance(client, (tuple, list)) or not client:
         return None
     text = str(client[0])
@@ -22,7 +25,7 @@ def shown(client: Sequence[Any] | None) -> str | None:
 
 
 def block(client: Sequence[Any] | None) -> str:
-    """What one caller can come from: an IPv4 address, or the network of an IPv6 address; empty where there is none."""
+    """Return the IPv4 address, or the /64 network of the IPv6 address, that counts as one client; empty if unknown."""
     text = shown(client)
     if text is None:
         return ""

@@ -17,7 +17,7 @@ from management.domain.keys import Key, Role
 from management.errors import Forbidden, ManagementError, StoreUnavailable, TooManyRequests, Unauthorized
 from management.store import Store
 from web import addresses
-from web.error_shape import Refusal
+from web.error_shape import ErrorResponse
 
 WINDOW_SECONDS: Final = 60.0
 MOST_ADDRESSES: Final = 10_000
@@ -80,14 +80,14 @@ class FailedLoginLimiter:
 
 
 class Authenticator:
-    """A guard of the edge: lets through who has a key whose role is enough."""
+    """The authentication of the edge: passes requests with a key of a sufficient role."""
 
     def __init__(
         self, keyring: KeyCache, failures: FailedLoginLimiter, role_of: Callable[[str, str], Role | None]
     ) -> None:
         self._keyring, self._failures, self._role_of = keyring, failures, role_of
 
-    async def __call__(self, scope: Scope) -> Refusal | None:
+    async def __call__(self, scope: Scope) -> ErrorResponse | None:
         """None for who may pass; their key is ``scope["state"]["key"]`` then."""
         wanted = self._role_of(scope["method"], scope["edge.path"])
         if wanted is None:
@@ -102,7 +102,7 @@ class Authenticator:
         given = _given(scope["headers"])
         return self._keyring.find(given) if given is not None else None
 
-    def _unknown(self, scope: Scope) -> Refusal:
+    def _unknown(self, scope: Scope) -> ErrorResponse:
         """A wrong key is counted; none at all is a mistake, not an attack."""
         if not self._keyring.learnt:
             return _refusal(StoreUnavailable(retry_after=5))
@@ -146,8 +146,8 @@ def _given(headers: Any) -> str | None:
     return found[0].decode("latin-1") if len(set(found)) == 1 else ""
 
 
-def _refusal(error: ManagementError) -> Refusal:
+def _refusal(error: ManagementError) -> ErrorResponse:
     headers = [(b"www-authenticate", b'ApiKey realm="atelier", Bearer realm="atelier"')] if error.status == 401 else []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
-    return Refusal(error.status, "", error.code, tuple(headers))
+    return ErrorResponse(error.status, "", error.code, tuple(headers))

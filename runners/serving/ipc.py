@@ -1,7 +1,7 @@
-"""How the processes of one server call one another: MessagePack over the unix socket that BentoML gave each model.
+"""Calls between the processes of one server: MessagePack over the unix socket that BentoML gives each model.
 
-BentoML's own client and routes would do, at five times the cost: they make the JSON schema of the answer anew for each
-call, and pickle what they carry. Bytes travel as they are; nothing that is read here can run.
+BentoML's own client and routes cost five times as much: they rebuild the JSON schema of the response for each call and
+pickle the payload. MessagePack carries bytes unchanged, and decoding it cannot run code.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from web.edge.caller import caller
 PREFIX: Final = "/ipc/"
 KIND: Final = "application/msgpack"
 CALLER: Final = "X-Atelier-Caller"
-"""The header that names the caller for whom one process calls another."""
+"""Header with the identity of the client on whose behalf one process calls another."""
 KEEP_SECONDS: Final = 3.0
-"""How long an idle connection is kept: less than the 5 seconds after which uvicorn closes it."""
+"""Seconds an idle connection is kept: less than the 5 seconds after which uvicorn closes it."""
 
 Call = Callable[..., Awaitable[Any]]
-"""A function of a service that other processes may call: ``requests`` to results, or nothing to facts."""
+"""A function of a service that other processes may call: ``requests`` to results, or no arguments to metadata."""
 
 
 class IpcEndpoint:
-    """A model's application, with the functions in front of it that the server's other processes call."""
+    """A model's application behind the functions that the server's other processes call."""
 
     def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
         self.app, self._paths = app, {f"{PREFIX}{name}": name for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Calls the function that the path names, and hands every other request on."""
+        """Call the function that the path names, or pass the request on to the application."""
         name = self._paths.get(scope["path"]) if scope["type"] == "http" else None
         if name is None:
             await self.app(scope, receive, send)
@@ -64,18 +64,18 @@ async def _called(name: str, body: bytes) -> bytes:
 
 
 class IpcClient:
-    """Calls one model's process; its connections are made when they are needed, and kept for a while."""
+    """Calls one model's process; connections open on demand and are kept for ``KEEP_SECONDS``."""
 
     def __init__(self, url: str) -> None:
         self._url = urlparse(url)
         self._session: aiohttp.ClientSession | None = None
 
     async def call(self, name: str, requests: Sequence[InferenceRequest] | None = None) -> Any:
-        """The results of a function of the service. Raises ModelUnavailable and ModelTimeout."""
+        """Call a function of the service and return its results. Raises ModelUnavailable and ModelTimeout."""
         body = b"" if requests is None else await _body(requests)
         headers = {"Content-Type": KIND, CALLER: quote(caller.get())}
         try:
-            async with self._opened().post(f"{PREFIX}{name}", data=body, headers=headers) as response:
+            async with self._open_session().post(f"{PREFIX}{name}", data=body, headers=headers) as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise ModelUnavailable("the model does not answer; try again") from error
@@ -86,23 +86,23 @@ class IpcClient:
         unpacked = _unpacked(content)
         return unpacked if requests is None else [InferenceResult.model_validate(item) for item in unpacked]
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             local = self._url.scheme == "file"
             path = url2pathname(self._url.path)
-            make = aiohttp.UnixConnector(path, limit=0, keepalive_timeout=KEEP_SECONDS) if local else _over_tcp()
+            connector = aiohttp.UnixConnector(path, limit=0, keepalive_timeout=KEEP_SECONDS) if local else _over_tcp()
             base = "http://127.0.0.1" if local else f"http://{self._url.netloc}"
-            self._session = aiohttp.ClientSession(base, connector=make, timeout=aiohttp.ClientTimeout(total=None))
+            self._session = aiohttp.ClientSession(base, connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         return self._session
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Close the session and its connections, if any."""
         if self._session is not None:
             await self._session.close()
 
 
 def _over_tcp() -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS)  # where there are no unix sockets
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS)  # for systems without unix sockets
 
 
 def _as_data(request: InferenceRequest) -> Mapping[str, Any]:
@@ -131,11 +131,11 @@ _clients: Final[dict[str, IpcClient]] = {}
 
 
 def client(url: str) -> IpcClient:
-    """The one client of the process behind that address."""
+    """Return the shared client of the process behind that address."""
     return _clients.setdefault(url, IpcClient(url))
 
 
 async def close() -> None:
-    """Closes every client."""
+    """Close and forget all shared clients."""
     await asyncio.gather(*(client.close() for client in _clients.values()))
     _clients.clear()

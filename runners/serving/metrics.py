@@ -1,7 +1,7 @@
-"""What Prometheus is told beside BentoML's own metrics; at ``/metrics`` with them.
+"""Prometheus metrics in addition to BentoML's own, on the same ``/metrics``.
 
-prometheus_client decides at its import whether it counts for one process or for several, by a variable that BentoML
-sets when its process starts: it is imported at the first count.
+prometheus_client decides at import whether it counts for one process or several, by a variable that BentoML sets at
+process start. So it is imported at the first count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 SIZES: Final = (1, 2, 4, 8, 16, 32)
 OTHER: Final = "other"
-"""The route of everything but the models' endpoints: paths that nobody serves would make a series each."""
+"""Label of all paths except the models' endpoints: each unknown path would create a time series."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ def _metrics() -> _Metrics:
 
 
 def request(service: str, method: str, route: str, status: int, seconds: float) -> None:
-    """Counts an answered request; the labels are of closed sets."""
+    """Count an answered request and its seconds; all labels come from closed sets."""
     metrics = _metrics()
     metrics.requests.labels(service, method, route, f"{status // 100}xx").inc()
     metrics.request_seconds.labels(service, method, route).observe(seconds)
 
 
 def batch(service: str, size: int, waited: float) -> None:
-    """Counts a batch; ``waited`` is in seconds."""
+    """Count a batch of ``size`` items; ``waited`` is in seconds."""
     metrics = _metrics()
     metrics.batch_size.labels(service).observe(size)
     metrics.batch_wait.labels(service).observe(waited)
