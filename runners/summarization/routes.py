@@ -1,4 +1,4 @@
-"""The documented routes of summarization over a model, wherever it runs."""
+"""The documented routes of summarization, for a model in any process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPTIONS: Final = {
 
 
 def router(model: ModelProxy, _: Downloader) -> APIRouter:
-    """The documented routes over a summarization model, wherever it runs."""
+    """Return the documented routes of a summarization model in any process."""
     routes = APIRouter(tags=["summarization"])
     _add_texts(routes, model)
     _add_uploads(routes, model)
@@ -121,7 +121,7 @@ def _only(output: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _batch(results: Sequence[InferenceResult]) -> dict[str, Any]:
     outputs = [result.output_data for result in results if result.output_data is not None]
-    original, summary = (sum(one[name] for one in outputs) for name in LENGTHS[:2])
+    original, summary = (sum(output[name] for output in outputs) for name in LENGTHS[:2])
     return {
         "results": [{"index": index, **_entry(result)} for index, result in enumerate(results)],
         "batch_size": len(results),
