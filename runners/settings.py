@@ -26,9 +26,9 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_split)]
 
 
-USUAL_CHECKPOINT: Final = "./deepsynth-summarizer"
+DEFAULT_CHECKPOINT: Final = "./deepsynth-summarizer"
 
-SHORTEST_KEY: Final = 16
+MIN_KEY_CHARACTERS: Final = 16
 """Characters of the shortest accepted key."""
 
 MODELS: Final = tuple(row.name for row in registry.MODELS)
@@ -105,9 +105,9 @@ class Settings(BaseSettings):
         text = key.get_secret_value().strip() if key else ""
         if not text:
             return None
-        if len(text) < SHORTEST_KEY or not text.isascii() or not text.isprintable():
+        if len(text) < MIN_KEY_CHARACTERS or not text.isascii() or not text.isprintable():
             raise ValueError(
-                f"must be at least {SHORTEST_KEY} printable ASCII characters: openssl rand -hex 32 makes one"
+                f"must be at least {MIN_KEY_CHARACTERS} printable ASCII characters: openssl rand -hex 32 makes one"
             )
         return SecretStr(text)
 
@@ -121,7 +121,7 @@ class Settings(BaseSettings):
         """Return folder or hub name of the summarization checkpoint; None for the extractive engine, which has none."""
         if self.summarizer == "extractive":
             return None
-        return self.model_path or (USUAL_CHECKPOINT if Path(USUAL_CHECKPOINT).is_dir() else None)
+        return self.model_path or (DEFAULT_CHECKPOINT if Path(DEFAULT_CHECKPOINT).is_dir() else None)
 
 
 @cache

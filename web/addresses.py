@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any, Final
 
-LONGEST: Final = 45
+MAX_ADDRESS_CHARACTERS: Final = 45
 """Characters of the longest IP address that is logged."""
 UNKNOWN: Final = "unknown"
-_HOST_BITS: Final = 64
+_SUBSCRIBER_BITS: Final = 64
 """Bits of an IPv6 address that belong to one subscriber."""
 
 
@@ -21,7 +21,7 @@ def shown(client: Sequence[Any] | None) -> str | None:
     if not isinstance(client, (tuple, list)) or not client:
         return None
     text = str(client[0])
-    return text if len(text) <= LONGEST and text.isascii() and text.isprintable() else UNKNOWN
+    return text if len(text) <= MAX_ADDRESS_CHARACTERS and text.isascii() and text.isprintable() else UNKNOWN
 
 
 def block(client: Sequence[Any] | None) -> str:
@@ -37,4 +37,4 @@ def block(client: Sequence[Any] | None) -> str:
         return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS))
+    return str(ipaddress.IPv6Address(int(address) >> _SUBSCRIBER_BITS << _SUBSCRIBER_BITS))

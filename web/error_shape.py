@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 from web.json import strict_json
 
-LONGEST_TEXT: Final = 200
+MAX_TEXT_CHARACTERS: Final = 200
 """Characters of the longest plain text body that becomes the message."""
 
 ERRORS: Final = {
@@ -107,7 +107,9 @@ def _from_object(status: int, value: dict[str, Any]) -> bytes:
 def _from_text(status: int, content_type: bytes, inner: bytes) -> str | None:
     """Return a short plain text body, unless it only repeats the status."""
     text = inner.decode(errors="replace").strip()
-    readable = content_type.lower().startswith(b"text/plain") and len(text) <= LONGEST_TEXT and text.isprintable()
+    readable = (
+        content_type.lower().startswith(b"text/plain") and len(text) <= MAX_TEXT_CHARACTERS and text.isprintable()
+    )
     return text if readable and not _is_phrase(status, text) else None
 
 

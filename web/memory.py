@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 
 from web.settings import settings
 
-SMALL_BYTES: Final = 256 * 1024
+SMALL_REQUEST_BYTES: Final = 256 * 1024
 """Bytes up to which a request may use the reserve for small requests."""
-RESERVE: Final = 8
+RESERVE_DIVISOR: Final = 8
 """Denominator of the share that is reserved for small requests, so that large ones never block reads and deletes."""
 
 holding: Final[ContextVar[Callable[[int], None] | None]] = ContextVar("holding", default=None)
@@ -51,8 +51,8 @@ class Lease:
         if self._is_over:
             return False
         memory = self._memory
-        small = self.held + size <= SMALL_BYTES
-        room = memory.most if small else memory.most - memory.most // RESERVE
+        small = self.held + size <= SMALL_REQUEST_BYTES
+        room = memory.most if small else memory.most - memory.most // RESERVE_DIVISOR
         if memory.taken + size > room:
             return False
         memory.taken += size

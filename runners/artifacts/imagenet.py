@@ -18,7 +18,7 @@ URL: Final = (
     "https://huggingface.co/timm/resnet18.tv_in1k/resolve/bbd144b3e5565108aad885f145491d11bc6ce807/model.safetensors"
 )
 SHA256: Final = "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"
-MOST_BYTES: Final = 64 * 1024 * 1024
+MAX_BYTES: Final = 64 * 1024 * 1024
 """Bytes of the largest download that is accepted; the file has 46,807,446."""
 TIMEOUT_SECONDS: Final = 15.0
 """Seconds to connect, and seconds without a received byte."""
@@ -46,7 +46,7 @@ def download(folder: Path) -> dict[str, NDArray[np.float32]]:
                 digest.update(piece)
                 out.write(piece)
                 progress.advance(task, len(piece))
-                if out.tell() > MOST_BYTES:
+                if out.tell() > MAX_BYTES:
                     raise OSError("the download is too large")
     if digest.hexdigest() != SHA256:
         raise OSError("the download is damaged")

@@ -33,7 +33,7 @@ MAX_LENGTH: Final = 2048
 MAX_REDIRECTS: Final = 3
 
 REFUSAL: Final = "Images are not downloaded from this URL: its host does not exist, or is not one to download from."
-"""The same message for every refusal: different ones would reveal the layout of this network."""
+"""The message of every refusal: different messages would reveal the layout of this network."""
 
 REDIRECTS: Final = {301, 302, 303, 307, 308}
 HEADERS: Final = {"User-Agent": "atelier", "Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}

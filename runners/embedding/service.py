@@ -113,5 +113,5 @@ class Embedding:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Embeds a batch, for services of others that depend on this one: an item's input_data is {"image": base64}."""
+        """Embed a batch for BentoML services that depend on this one: an item's input_data is {"image": base64}."""
         return self._model.infer(requests)

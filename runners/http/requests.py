@@ -24,7 +24,7 @@ from web.json import strict_json, work
 MAX_REQUEST_BYTES: Final = LIST_BYTES
 STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 WHITE_SPACE: Final = b" \t\n\r\v\f"
-LARGE_BODY: Final = 1024 * 1024
+LARGE_BODY_BYTES: Final = 1024 * 1024
 """Bytes from which a body is decoded in a thread: it takes about 5 ms."""
 ACCEPTED: Final = 'multipart/form-data, an image/* body, or application/json with "url" or "image"'
 
@@ -166,7 +166,7 @@ async def _image(source: Source, downloader: Downloader, budget: ByteBudget) -> 
     kind, value = source
     try:
         if kind == "image":
-            large = isinstance(value, str) and len(value) > LARGE_BODY
+            large = isinstance(value, str) and len(value) > LARGE_BODY_BYTES
             return budget.charge(await asyncio.to_thread(decode_base64, value) if large else decode_base64(value))
         if not isinstance(value, str):
             raise InvalidInput('"url" must be a string')

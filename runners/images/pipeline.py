@@ -19,7 +19,7 @@ from runners.images import decode
 from runners.serving.batching import Batcher, Observe
 
 T = TypeVar("T")
-DECODERS: Final = 8
+DECODER_THREADS: Final = 8
 """Threads that decode, at most: one image may take 300 MB during decoding."""
 DECODE_MARGIN: Final = 1.5
 """Factor by which a picture that the decoder shrinks stays larger than its final size.
@@ -90,4 +90,4 @@ def _bytes(input_data: dict[str, Any]) -> bytes:
 @cache
 def _decoders() -> ThreadPoolExecutor:
     # Pillow releases the interpreter's lock while it decodes and resizes.
-    return ThreadPoolExecutor(min(DECODERS, cores()), thread_name_prefix="decode")
+    return ThreadPoolExecutor(min(DECODER_THREADS, cores()), thread_name_prefix="decode")

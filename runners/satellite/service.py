@@ -143,7 +143,7 @@ class Satellite:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Classifies a batch, for services of others that depend on this one.
+        """Classify a batch for BentoML services that depend on this one.
 
         Each item's input_data is {"image": base64}; its parameters may name a "lang".
         """

@@ -49,24 +49,24 @@ MODULE: Final = "_bentoml_impl.worker.service"
 PULSE: Final = "ATELIER_PULSE"
 """Environment variable with the arbiter's process id and the descriptor to which workers write their own id."""
 BEAT: Final = struct.Struct("<i")
-LOOK_SECONDS: Final = 1.0
+CHECK_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two checks of the heartbeats."""
 HANG_SECONDS: Final = 30.0
 """Seconds without a heartbeat after which a worker is killed while another one beats. A busy worker beats, unless
 native code holds the interpreter's lock."""
-ALONE_SECONDS: Final = 2 * HANG_SECONDS
+ALL_SILENT_SECONDS: Final = 2 * HANG_SECONDS
 """Seconds without a heartbeat after which a worker is killed while none beats: the machine may be the cause."""
 PAUSE_SECONDS: Final = 60.0
 """Seconds between the first two kills in one service; doubled after each kill."""
-LONGEST_PAUSE: Final = 900.0
+LONGEST_PAUSE_SECONDS: Final = 900.0
 """Seconds of the longest pause between two kills."""
 CALM_SECONDS: Final = 3600.0
 """Seconds without a kill after which the pause is ``PAUSE_SECONDS`` again."""
 MEMORY: Final = Path("/dev/shm")  # noqa: S108 - each server creates a private folder in it
-RUN: Final = "atelier-run-"
-LEAST_MEMORY: Final = 64 * 1024 * 1024
+RUN_PREFIX: Final = "atelier-run-"
+MIN_FREE_BYTES: Final = 64 * 1024 * 1024
 """Bytes that must be free in ``MEMORY`` to use it."""
-RUN_SECONDS: Final = 10.0
+LEFTOVER_AGE_SECONDS: Final = 10.0
 """Seconds of age from which an unlocked folder is a leftover, and not one that is being created."""
 
 logger = logging.getLogger("bentoml.atelier")
@@ -115,11 +115,11 @@ class Pulse:
         for pid in self._beats():
             self._last[pid] = now
         self._last = {pid: last for pid, last in self._last.items() if pid in pids}
-        if now - before > 5 * LOOK_SECONDS:  # this process was held up itself: the workers get their full time again
+        if now - before > 5 * CHECK_INTERVAL_SECONDS:  # this process itself was delayed: restart all counts
             self._last = dict.fromkeys(self._last, now)
         silences = {pid: now - last for pid, last in self._last.items()}
-        some_beat = any(seconds < 5 * LOOK_SECONDS for seconds in silences.values())
-        most = HANG_SECONDS if some_beat else ALONE_SECONDS
+        some_beat = any(seconds < 5 * CHECK_INTERVAL_SECONDS for seconds in silences.values())
+        most = HANG_SECONDS if some_beat else ALL_SILENT_SECONDS
         return {pid: seconds for pid, seconds in silences.items() if seconds > most}
 
     def _beats(self) -> set[int]:
@@ -145,7 +145,8 @@ class Pauses:
         if now - last < pause:
             return False
         calm = now - last > CALM_SECONDS
-        self._kills[service] = (now, PAUSE_SECONDS if calm else min(LONGEST_PAUSE, max(PAUSE_SECONDS, 2 * pause)))
+        longer = min(LONGEST_PAUSE_SECONDS, max(PAUSE_SECONDS, 2 * pause))
+        self._kills[service] = (now, PAUSE_SECONDS if calm else longer)
         return True
 
 
@@ -174,7 +175,7 @@ class Arbiter(circus.Arbiter):
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
         """Serve until stopped, and check the heartbeats."""
-        PeriodicCallback(self._kill_hanging, LOOK_SECONDS * 1000).start()
+        PeriodicCallback(self._kill_hanging, CHECK_INTERVAL_SECONDS * 1000).start()
         super().start(cb)
 
     def _kill_hanging(self) -> None:
@@ -200,9 +201,9 @@ def run_folder() -> Path | None:
     """
     with suppress(OSError):
         disk = os.statvfs(MEMORY)
-        if disk.f_bavail * disk.f_frsize > LEAST_MEMORY:
+        if disk.f_bavail * disk.f_frsize > MIN_FREE_BYTES:
             _sweep()
-            folder = Path(tempfile.mkdtemp(prefix=RUN, dir=MEMORY))
+            folder = Path(tempfile.mkdtemp(prefix=RUN_PREFIX, dir=MEMORY))
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
             fcntl.flock(os.open(folder, os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_EX)  # held until this process ends
             return folder
@@ -211,10 +212,10 @@ def run_folder() -> Path | None:
 
 def _sweep() -> None:
     """Remove the folders of arbiters that were killed."""
-    for folder in MEMORY.glob(f"{RUN}*"):
+    for folder in MEMORY.glob(f"{RUN_PREFIX}*"):
         with suppress(OSError):
             status = folder.stat()
-            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > RUN_SECONDS:
+            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > LEFTOVER_AGE_SECONDS:
                 held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,7 +23,7 @@ CHECKED_INFER: Final = "/checked/infer"
 BentoML answers a third of all malformed requests to a native route with 500, and a download inside the batch function
 would delay the other items.
 """
-MOST_ELEMENTS: Final = 1_000_000
+MAX_ELEMENTS: Final = 1_000_000
 """JSON elements of the largest body: items may contain many numbers, such as the pixels of a picture."""
 
 
@@ -43,7 +43,7 @@ def native_router(models: Mapping[str, MountedModel], downloader: Downloader) ->
     async def answer(request: Request) -> JSONAnswer:
         if media_type(request) != "application/json":
             raise UnsupportedMediaType("send application/json")
-        call = _validated(await json_body(request, MOST_ELEMENTS))
+        call = _validated(await json_body(request, MAX_ELEMENTS))
         model = _chosen(models, call.model)
         results = await infer_each(model.proxy, await _downloaded(call.requests, downloader))
         return JSONAnswer([result.model_dump() for result in results])

@@ -21,14 +21,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from runners.contract import InferenceRequest, InferenceResult
 from runners.errors import ModelTimeout, ModelUnavailable
-from runners.http.requests import LARGE_BODY
+from runners.http.requests import LARGE_BODY_BYTES
 from web.edge.caller import caller
 
 PREFIX: Final = "/ipc/"
-KIND: Final = "application/msgpack"
-CALLER: Final = "X-Atelier-Caller"
+CONTENT_TYPE: Final = "application/msgpack"
+CALLER_HEADER: Final = "X-Atelier-Caller"
 """Header with the identity of the client on whose behalf one process calls another."""
-KEEP_SECONDS: Final = 3.0
+IDLE_SECONDS: Final = 3.0
 """Seconds an idle connection is kept: less than the 5 seconds after which uvicorn closes it."""
 
 Call = Callable[..., Awaitable[Any]]
@@ -48,23 +48,23 @@ class IpcEndpoint:
             await self.app(scope, receive, send)
         else:
             request = Request(scope, receive)
-            caller.set(unquote(request.headers.get(CALLER, "")))
+            caller.set(unquote(request.headers.get(CALLER_HEADER, "")))
             content = await _called(name, await request.body())
-            await Response(content, media_type=KIND)(scope, receive, send)
+            await Response(content, media_type=CONTENT_TYPE)(scope, receive, send)
 
 
 async def _called(name: str, body: bytes) -> bytes:
     function: Call = getattr(bentoml.get_current_service(), name)
     if not body:
         return _packed(await function())
-    items = _unpacked(body) if len(body) < LARGE_BODY else await asyncio.to_thread(_unpacked, body)
+    items = _unpacked(body) if len(body) < LARGE_BODY_BYTES else await asyncio.to_thread(_unpacked, body)
     requests = [InferenceRequest.model_validate(item) for item in items]
     results: Sequence[InferenceResult] = await function(requests=requests)
     return _packed([result.model_dump() for result in results])
 
 
 class IpcClient:
-    """Calls one model's process; connections open on demand and are kept for ``KEEP_SECONDS``."""
+    """Calls one model's process; connections open on demand and are kept for ``IDLE_SECONDS``."""
 
     def __init__(self, url: str) -> None:
         self._url = urlparse(url)
@@ -73,7 +73,7 @@ class IpcClient:
     async def call(self, name: str, requests: Sequence[InferenceRequest] | None = None) -> Any:
         """Call a function of the service and return its results. Raises ModelUnavailable and ModelTimeout."""
         body = b"" if requests is None else await _body(requests)
-        headers = {"Content-Type": KIND, CALLER: quote(caller.get())}
+        headers = {"Content-Type": CONTENT_TYPE, CALLER_HEADER: quote(caller.get())}
         try:
             async with self._open_session().post(f"{PREFIX}{name}", data=body, headers=headers) as response:
                 content = await response.read()
@@ -90,7 +90,7 @@ class IpcClient:
         if self._session is None or self._session.closed:
             local = self._url.scheme == "file"
             path = url2pathname(self._url.path)
-            connector = aiohttp.UnixConnector(path, limit=0, keepalive_timeout=KEEP_SECONDS) if local else _over_tcp()
+            connector = aiohttp.UnixConnector(path, limit=0, keepalive_timeout=IDLE_SECONDS) if local else _over_tcp()
             base = "http://127.0.0.1" if local else f"http://{self._url.netloc}"
             self._session = aiohttp.ClientSession(base, connector=connector, timeout=aiohttp.ClientTimeout(total=None))
         return self._session
@@ -102,7 +102,7 @@ class IpcClient:
 
 
 def _over_tcp() -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS)  # for systems without unix sockets
+    return aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS)  # for systems without unix sockets
 
 
 def _as_data(request: InferenceRequest) -> Mapping[str, Any]:
@@ -111,7 +111,7 @@ def _as_data(request: InferenceRequest) -> Mapping[str, Any]:
 
 async def _body(requests: Sequence[InferenceRequest]) -> bytes:
     items, size = [_as_data(request) for request in requests], sum(_size(request.input_data) for request in requests)
-    return _packed(items) if size < LARGE_BODY else await asyncio.to_thread(_packed, items)
+    return _packed(items) if size < LARGE_BODY_BYTES else await asyncio.to_thread(_packed, items)
 
 
 def _size(input_data: Mapping[str, Any]) -> int:

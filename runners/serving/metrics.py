@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
 
-SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-SIZES: Final = (1, 2, 4, 8, 16, 32)
-OTHER: Final = "other"
+SECONDS_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds of the histograms' buckets in seconds."""
+SIZE_BUCKETS: Final = (1, 2, 4, 8, 16, 32)
+"""Upper bounds of the batch size histogram's buckets in items."""
+OTHER_ROUTE: Final = "other"
 """Label of all paths except the models' endpoints: each unknown path would create a time series."""
 
 
@@ -34,9 +36,13 @@ def _metrics() -> _Metrics:
     served = ("service", "method", "route")
     return _Metrics(
         Counter("atelier_requests", "Requests answered", (*served, "status")),
-        Histogram("atelier_request_seconds", "From the headers to the end of the answer", served, buckets=SECONDS),
-        Histogram("atelier_batch_size", "Items that were computed together", ("service",), buckets=SIZES),
-        Histogram("atelier_batch_wait_seconds", "How long a batch's first item waited", ("service",), buckets=SECONDS),
+        Histogram(
+            "atelier_request_seconds", "From the headers to the end of the answer", served, buckets=SECONDS_BUCKETS
+        ),
+        Histogram("atelier_batch_size", "Items that were computed together", ("service",), buckets=SIZE_BUCKETS),
+        Histogram(
+            "atelier_batch_wait_seconds", "How long a batch's first item waited", ("service",), buckets=SECONDS_BUCKETS
+        ),
     )
 
 

@@ -39,7 +39,7 @@ PROBE_SECONDS: Final = 1.0
 SPARE_SECONDS: Final = 10.0
 """Seconds that the outer time limit exceeds the inner one, so that the inner result can still be returned."""
 DOCUMENT_TOO_LARGE: Final = "File too large (max 16MB)"
-ASKED: Final = frozenset({ASK, INFO})
+IPC_FUNCTIONS: Final = frozenset({ASK, INFO})
 """Functions of a model's service that the server's other processes may call."""
 
 
@@ -92,7 +92,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
         app = super().to_asgi(is_main=is_main)
         endpoints = self._endpoints()
         return Edge(
-            Direct(app, endpoints) if is_main else IpcEndpoint(app, ASKED),
+            Direct(app, endpoints) if is_main else IpcEndpoint(app, IPC_FUNCTIONS),
             name=self.name,
             routes=_routes_of(app, endpoints),
             limits=limits(trusted=not is_main),
@@ -110,14 +110,14 @@ def _observe(service: str, routes: frozenset[tuple[str, str]], scope: Scope, sta
     if known:
         metrics.request(service, scope["method"], scope["path"], status, seconds)
     else:
-        metrics.request(service, metrics.OTHER, metrics.OTHER, status, seconds)
+        metrics.request(service, metrics.OTHER_ROUTE, metrics.OTHER_ROUTE, status, seconds)
 
 
 def limits(*, trusted: bool) -> Limits:
     """Return the request limits from the settings; requests of the front door are ``trusted`` and checked already."""
     routes = [route for model in MODELS for route in model.routes]
     documents = [route.path for route in routes if route.document]
-    slow = (*documents, INFER, *(f"{PREFIX}{name}" for name in ASKED))
+    slow = (*documents, INFER, *(f"{PREFIX}{name}" for name in IPC_FUNCTIONS))
     sizes = {INFER: LIST_BYTES, **{route.path: route.body_bytes for route in routes if route.body_bytes}}
     return Limits(
         body_bytes=TRUSTED_BYTES if trusted else BODY_BYTES,

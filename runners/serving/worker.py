@@ -20,7 +20,7 @@ from _bentoml_impl.worker.service import main as serve
 
 PULSE: Final = "ATELIER_PULSE"
 BEAT: Final = struct.Struct("<i")
-TICKS: Final = 10
+TICKS_PER_BEAT: Final = 10
 """Ticks of uvicorn's main loop between two heartbeats; there are ten per second."""
 PR_SET_PDEATHSIG: Final = 1
 
@@ -31,8 +31,8 @@ class Beating(uvicorn.Server):
     pulse: int
 
     async def on_tick(self, counter: int) -> bool:
-        """Send a heartbeat every ``TICKS`` calls; uvicorn calls this ten times a second."""
-        if counter % TICKS == 0:
+        """Send a heartbeat every ``TICKS_PER_BEAT`` calls; uvicorn calls this ten times a second."""
+        if counter % TICKS_PER_BEAT == 0:
             with suppress(OSError):  # the pipe of a delayed arbiter is full: the arbiter allows for that
                 os.write(self.pulse, BEAT.pack(os.getpid()))
         return await super().on_tick(counter)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LONG_TEXT_CHARACTERS: Final = 50_000
 """Characters from which a text is long. One long text is processed at a time, so that ten do not slow a batch down."""
-READS_AT_A_TIME: Final = 2
+CONCURRENT_READS: Final = 2
 """Documents of one call that are read or queued concurrently: reading is slow, and other clients also need it."""
 
 
@@ -66,7 +66,7 @@ class SummarizationModel:
 
         Documents are read outside the batches, and long texts go through the batches in parts.
         """
-        room = asyncio.Semaphore(READS_AT_A_TIME)
+        room = asyncio.Semaphore(CONCURRENT_READS)
         return list(await asyncio.gather(*(self._answer(request, seconds, room) for request in requests)))
 
     async def _answer(self, request: InferenceRequest, seconds: float, room: asyncio.Semaphore) -> InferenceResult:

@@ -18,9 +18,9 @@ from runners.models.summarizers.base import LONGEST_SUMMARY
 
 MAX_TEXTS: Final = 10
 """Texts of the largest batch."""
-MAX_NAME: Final = 255
+MAX_NAME_CHARACTERS: Final = 255
 """Characters of the longest file name."""
-HOTTEST: Final = 2.0
+MAX_TEMPERATURE: Final = 2.0
 """Highest temperature that is accepted."""
 PARAMETERS: Final = frozenset({"max_length", "temperature"})
 _WHOLE: Final = re.compile(r"[0-9]{1,9}\Z")
@@ -128,8 +128,8 @@ def _shown_name(name: str, field: str) -> str:
     """Return the last part of a path of any system without control characters. Raises InvalidInput."""
     if not name:
         raise InvalidInput(f"No {field} selected")
-    if len(name) > MAX_NAME:
-        raise InvalidInput(f"The file name is too long (max {MAX_NAME} characters)")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidInput(f"The file name is too long (max {MAX_NAME_CHARACTERS} characters)")
     return _CONTROLS.sub("", re.split(r"[/\\]", name)[-1]).strip(" .") or field
 
 
@@ -158,6 +158,6 @@ def _max_length(value: object) -> int:
 
 
 def _temperature(value: object) -> float:
-    if type(value) not in {int, float} or not 0 <= value <= HOTTEST:  # type: ignore[operator]
-        raise InvalidInput(f"temperature must be a number from 0 to {HOTTEST:g}")
+    if type(value) not in {int, float} or not 0 <= value <= MAX_TEMPERATURE:  # type: ignore[operator]
+        raise InvalidInput(f"temperature must be a number from 0 to {MAX_TEMPERATURE:g}")
     return value  # type: ignore[return-value]  # an int stays an int: the response repeats the value as it was sent

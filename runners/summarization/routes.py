@@ -12,7 +12,15 @@ from runners.download.client import Downloader
 from runners.http import openapi
 from runners.models.summarizers.base import LONGEST_SUMMARY
 from runners.summarization.model import ratio
-from runners.summarization.requests import HOTTEST, MAX_TEXTS, SummaryOptions, Upload, many_texts, one_text, upload
+from runners.summarization.requests import (
+    MAX_TEMPERATURE,
+    MAX_TEXTS,
+    SummaryOptions,
+    Upload,
+    many_texts,
+    one_text,
+    upload,
+)
 from web.answers import JSONAnswer, timestamp
 from web.error_shape import shape
 
@@ -32,7 +40,12 @@ EXAMPLE_INPUT: Final = {"text": "A text to summarize. It has a few sentences. So
 
 OPTIONS: Final = {
     "max_length": {"type": "integer", "default": SummaryOptions().max_length, "minimum": 1, "maximum": LONGEST_SUMMARY},
-    "temperature": {"type": "number", "default": SummaryOptions().temperature, "minimum": 0, "maximum": HOTTEST},
+    "temperature": {
+        "type": "number",
+        "default": SummaryOptions().temperature,
+        "minimum": 0,
+        "maximum": MAX_TEMPERATURE,
+    },
 }
 
 

@@ -73,7 +73,7 @@ class Summarization:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=600_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Summarizes a batch: each item's input_data is {"text": text}, its parameters max_length and temperature."""
+        """Summarize a batch: each item's input_data is {"text": text}, its parameters max_length and temperature."""
         return self._model.infer(requests)
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:

@@ -15,11 +15,11 @@ DISCLAIMER: Final[Mapping[Language, str]] = {
     "en": "Decision support only: no medical advice, and no substitute for a physician's diagnosis.",
     "fr": "Aide à la décision seulement : ni avis médical, ni substitut au diagnostic d'un médecin.",
 }
-DIGITS: Final = 4
+PROBABILITY_DIGITS: Final = 4
 """Decimal places of probabilities; more would suggest a false precision."""
-SHOWN: Final = 5
+SHOWN_SYMPTOMS: Final = 5
 """Unknown symptoms that an error message names."""
-LONGEST_SHOWN: Final = 20
+SHOWN_CHARACTERS: Final = 20
 """Characters of each symptom in an error message."""
 
 
@@ -30,8 +30,8 @@ def ending(options: PatientOptions, model: str) -> dict[str, Any]:
 
 
 def rounded(probability: float) -> float:
-    """Return a probability with ``DIGITS`` decimal places."""
-    return round(probability, DIGITS)
+    """Return a probability with ``PROBABILITY_DIGITS`` decimal places."""
+    return round(probability, PROBABILITY_DIGITS)
 
 
 def nothing_known(texts: Sequence[str], phrases: Iterable[Phrase]) -> RunnerError:
@@ -42,4 +42,6 @@ def nothing_known(texts: Sequence[str], phrases: Iterable[Phrase]) -> RunnerErro
     if given and all(phrase.denied for phrase in given):
         return UnknownSymptoms("every symptom is denied")
     unknown = list(dict.fromkeys(phrase.text for phrase in given if not phrase.denied)) or texts
-    return UnknownSymptoms("nothing of this is known: " + "、".join(text[:LONGEST_SHOWN] for text in unknown[:SHOWN]))
+    return UnknownSymptoms(
+        "nothing of this is known: " + "、".join(text[:SHOWN_CHARACTERS] for text in unknown[:SHOWN_SYMPTOMS])
+    )

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from runners.models.tcm.phrases import Phrase
 
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "candidates"})
-TOP: Final = 5
+DEFAULT_TOP_K: Final = 5
+"""Syndromes of a response without ``top_k``."""
 EXAMPLE_INPUT: Final = {
     "symptoms": ["头痛", "乏力", "食欲不振"],
     "patient_info": {"age": 35, "gender": "female", "medical_history": []},
@@ -124,7 +125,9 @@ def _prepared(request: InferenceRequest) -> DiagnosisTask | RunnerError:
         texts = texts_of(data)
         candidates = names_of(data["candidates"], "candidates") if "candidates" in data else ()
         info = patient_of(data.get("patient_info"))
-        return DiagnosisTask(Patient(texts, info.gender, candidates), options_of(request.parameters, texts, TOP))
+        return DiagnosisTask(
+            Patient(texts, info.gender, candidates), options_of(request.parameters, texts, DEFAULT_TOP_K)
+        )
     except RunnerError as error:
         return error
 
@@ -181,5 +184,5 @@ class Diagnosis:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Judges a batch: each item's input_data has "symptoms" or a "text", and may have "patient_info"."""
+        """Diagnose a batch: each item's input_data has "symptoms" or a "text", and may have "patient_info"."""
         return self._model.infer(requests)

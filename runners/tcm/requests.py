@@ -16,19 +16,19 @@ from runners.models.text.normalized import normalized
 
 MAX_SYMPTOMS: Final = 100
 """Symptoms of one patient, at most."""
-MAX_TEXT: Final = 5_000
+MAX_TEXT_CHARACTERS: Final = 5_000
 """Characters of all symptoms together, normalized; a case record has a few hundred."""
-MAX_WRITTEN: Final = 2 * MAX_TEXT
+MAX_WRITTEN_CHARACTERS: Final = 2 * MAX_TEXT_CHARACTERS
 """Characters of all symptoms as sent, where an accent may be a character of its own."""
 MAX_NAMES: Final = 50
 """Names of syndromes in one list, at most."""
-MAX_NAME: Final = 60
+MAX_NAME_CHARACTERS: Final = 60
 """Characters of the longest name of a syndrome."""
 MAX_HISTORY: Final = 100
 """Entries of a medical history, at most."""
-MAX_TOP: Final = 50
+MAX_TOP_K: Final = 50
 """Largest ``top_k``."""
-OLDEST: Final = 150
+MAX_AGE_YEARS: Final = 150
 """Years of the highest accepted age."""
 PARAMETERS: Final = frozenset({"top_k", "threshold", "lang", "temperature", "max_tokens"})
 PATIENT: Final = frozenset({"age", "gender", "medical_history"})
@@ -43,7 +43,7 @@ _PREGNANT: Final = re.compile(
     r"妊娠|怀孕|孕妇|有孕|早孕|孕\s*[\d一二三四五六七八九十]|\bpregnan|\benceinte\b|\bgrossesse\b"
 )
 _NOT: Final = re.compile(r"(?:未|否认|无|非|没有?|不|\bno[tn]?|\bpas)\W{0,2}$")
-DENIAL: Final = 40
+DENIAL_CHARACTERS: Final = 40
 """Characters before a word in which its denial is searched."""
 _FRENCH: Final = re.compile(r"[àâçéèêëîïôùûœ]|\b(?:de|du|des|le|la|les|pas|sans|et|mal|maux|douleurs?|toux|selles?)\b")
 
@@ -64,7 +64,7 @@ def tells_pregnancy(texts: Iterable[str]) -> bool:
 
 
 def _is_denied(line: str, start: int) -> bool:
-    return _NOT.search(line[max(0, start - DENIAL) : start].rstrip()) is not None
+    return _NOT.search(line[max(0, start - DENIAL_CHARACTERS) : start].rstrip()) is not None
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ def texts_of(data: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(running, str):
         raise InvalidInput("text must be a string")
     texts = tuple(filter(None, map(_whole, (*listed, running))))
-    too_long = sum(map(len, texts)) > MAX_WRITTEN
+    too_long = sum(map(len, texts)) > MAX_WRITTEN_CHARACTERS
     # Normalization expands some characters to eighteen.
-    if too_long or sum(len(normalized(text)) for text in texts) > MAX_TEXT:
-        raise PayloadTooLarge(f"symptoms: at most {MAX_TEXT} characters together")
+    if too_long or sum(len(normalized(text)) for text in texts) > MAX_TEXT_CHARACTERS:
+        raise PayloadTooLarge(f"symptoms: at most {MAX_TEXT_CHARACTERS} characters together")
     return texts
 
 
@@ -112,8 +112,8 @@ def names_of(value: object, field: str) -> tuple[str, ...]:
     """Return a list of names of syndromes without duplicates. Raises InvalidInput."""
     if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
         raise InvalidInput(f"{field} must be a list of names")
-    if len(value) > MAX_NAMES or any(len(name) > MAX_NAME for name in value):
-        raise InvalidInput(f"{field}: at most {MAX_NAMES} names of {MAX_NAME} characters")
+    if len(value) > MAX_NAMES or any(len(name) > MAX_NAME_CHARACTERS for name in value):
+        raise InvalidInput(f"{field}: at most {MAX_NAMES} names of {MAX_NAME_CHARACTERS} characters")
     return tuple(dict.fromkeys(map(_whole, value)))
 
 
@@ -139,8 +139,8 @@ def _gender(value: object) -> str | None:
 def _age(value: object) -> float | None:
     if value is None:
         return None
-    if not is_number(value) or not 0 <= value <= OLDEST:
-        raise InvalidInput(f"age must be a number of years from 0 to {OLDEST}")
+    if not is_number(value) or not 0 <= value <= MAX_AGE_YEARS:
+        raise InvalidInput(f"age must be a number of years from 0 to {MAX_AGE_YEARS}")
     return float(value)
 
 
@@ -148,7 +148,7 @@ def _history(value: object) -> tuple[str, ...]:
     listed = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
         raise InvalidInput("medical_history must be a list of strings")
-    if len(listed) > MAX_HISTORY or sum(map(len, listed)) > MAX_TEXT:
+    if len(listed) > MAX_HISTORY or sum(map(len, listed)) > MAX_TEXT_CHARACTERS:
         raise InvalidInput(f"medical_history: at most {MAX_HISTORY} entries")
     return tuple(listed)
 
@@ -157,8 +157,8 @@ def options_of(parameters: Mapping[str, Any], texts: Sequence[str], top_k: int) 
     """Return the options; the language of ``texts`` is the default of the response. Raises InvalidInput."""
     only(parameters, PARAMETERS)
     count = parameters.get("top_k", top_k)
-    if type(count) is not int or not 1 <= count <= MAX_TOP:
-        raise InvalidInput(f"top_k must be a whole number from 1 to {MAX_TOP}")
+    if type(count) is not int or not 1 <= count <= MAX_TOP_K:
+        raise InvalidInput(f"top_k must be a whole number from 1 to {MAX_TOP_K}")
     threshold = parameters.get("threshold")
     if threshold is not None and not (is_number(threshold) and 0 <= threshold <= 1):
         raise InvalidInput("threshold must be a number from 0 to 1")

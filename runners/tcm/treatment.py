@@ -22,7 +22,7 @@ from runners.serving.proxies import model_under
 from runners.serving.service import model_configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import (
-    MAX_NAME,
+    MAX_NAME_CHARACTERS,
     MAX_NAMES,
     PatientOptions,
     check_fields,
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from runners.models.tcm.treatment import Formula, MatchedSymptom
 
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "diagnosis"})
-TOP: Final = 10
-LIKELY: Final = 5
+DEFAULT_TOP_K: Final = 10
+"""Herbs of a response without ``top_k``."""
+CONFIDENCE_HERBS: Final = 5
 """Number of top herbs whose mean score is the confidence: the share of them expected in a prescription."""
 EXAMPLE_INPUT: Final = {"symptoms": ["恶寒", "发热", "咳嗽"], "patient_info": {"age": 35, "gender": "female"}}
 EXAMPLES: Final = {
@@ -129,9 +130,9 @@ def _answer(task: TreatmentTask, treated: treatment.Treated) -> InferenceResult:
         "symptoms": _symptoms(treated.used),
         **ending(task.options, TREATMENT),
     }
-    likeliest = [score for _, score in treated.herbs[:LIKELY]]
+    likeliest = [score for _, score in treated.herbs[:CONFIDENCE_HERBS]]
     # Scores by formulae are no estimate of how often a prescription contains a herb.
-    confidence = rounded(sum(likeliest) / LIKELY) if treated.by == "symptoms" else None
+    confidence = rounded(sum(likeliest) / CONFIDENCE_HERBS) if treated.by == "symptoms" else None
     return InferenceResult(output_data=output, confidence=confidence)
 
 
@@ -148,7 +149,7 @@ def _prepared(request: InferenceRequest) -> TreatmentTask | RunnerError:
         texts, info = texts_of(data), patient_of(data.get("patient_info"))
         patient = TreatedPatient(texts, syndromes_of(data.get("diagnosis")), info.gender)
         pregnant = tells_pregnancy((*info.history, *texts))
-        return TreatmentTask(patient, pregnant, options_of(request.parameters, _texts(patient), TOP))
+        return TreatmentTask(patient, pregnant, options_of(request.parameters, _texts(patient), DEFAULT_TOP_K))
     except RunnerError as error:
         return error
 
@@ -171,8 +172,8 @@ def _ranked(value: object) -> tuple[tuple[str, float], ...]:
 
 def _ranked_syndrome(item: object) -> tuple[str, float]:
     name, probability = (item.get("name"), item.get("probability", 1.0)) if isinstance(item, dict) else (None, None)
-    if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME:
-        raise InvalidInput(f"each of the diagnosis's syndromes has a name of up to {MAX_NAME} characters")
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME_CHARACTERS:
+        raise InvalidInput(f"each of the diagnosis's syndromes has a name of up to {MAX_NAME_CHARACTERS} characters")
     if not is_number(probability) or not 0 <= probability <= 1:
         raise InvalidInput("a syndrome's probability must be a number from 0 to 1")
     return name.strip(), float(probability)
@@ -268,5 +269,5 @@ class Treatment:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers a batch: each item's input_data has "symptoms", a "text" or a "diagnosis"."""
+        """Treat a batch: each item's input_data has "symptoms", a "text" or a "diagnosis"."""
         return self._model.infer(requests)

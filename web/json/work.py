@@ -12,11 +12,11 @@ LARGE_BYTES: Final = 256 * 1024
 """Bytes from which a text is decoded in a thread: it takes a millisecond or more."""
 COUNTED_BYTES: Final = 1024 * 1024
 """Bytes from which the elements of a text are counted in a thread."""
-LARGE_VALUE: Final = 10_000
-"""Elements from which a value is encoded in a thread; ``TEXT_STEP`` characters count as one element."""
+THREAD_ENCODE_ELEMENTS: Final = 10_000
+"""Elements from which a value is encoded in a thread; ``CHARACTERS_PER_ELEMENT`` characters count as one element."""
 ELEMENT_BYTES: Final = 100
 """Bytes of memory that one decoded element takes."""
-TEXT_STEP: Final = 64
+CHARACTERS_PER_ELEMENT: Final = 64
 """Characters of text that count as one element."""
 _ATOMS: Final = frozenset({int, float, bool, type(None)})
 
@@ -35,7 +35,7 @@ async def loads(data: bytes, most: int = strict_json.MAX_ELEMENTS) -> Any:
 
 async def dumps(value: object) -> bytes:
     """Return compact UTF-8. Raises ValueError like ``strict_json.dumps``."""
-    if _room_left(value, LARGE_VALUE) >= 0:
+    if _room_left(value, THREAD_ENCODE_ELEMENTS) >= 0:
         return strict_json.dumps(value)
     return await memory.in_thread(strict_json.dumps_in_steps, value)
 
@@ -43,7 +43,7 @@ async def dumps(value: object) -> bytes:
 def _room_left(value: object, room: int) -> int:
     """Return the room left after the value's elements; negative as soon as there are too many."""
     if isinstance(value, str):
-        return room - len(value) // TEXT_STEP
+        return room - len(value) // CHARACTERS_PER_ELEMENT
     if type(value) in _ATOMS or not isinstance(value, Collection):
         return room
     room -= len(value)

@@ -19,32 +19,32 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-MOST: Final = 8192
+MAX_CONNECTIONS: Final = 8192
 """Connections of a process, even if its descriptors would allow more."""
-LEAST: Final = 16
+MIN_CONNECTIONS: Final = 16
 """Connections of a process, even if its descriptors would allow fewer."""
-KEPT: Final = 512
+RESERVED_DESCRIPTORS: Final = 512
 """Descriptors reserved for replicas, the database, logs and libraries; at most a quarter of all."""
-DESCRIPTORS: Final = 2
+DESCRIPTORS_PER_CONNECTION: Final = 2
 """Descriptors of a connection: its own, and that of the call to a model."""
 
 
-def _answer() -> bytes:
+def _overloaded_response() -> bytes:
     body = OVERLOADED.body()
     headers = b"".join(name + b": " + value + b"\r\n" for name, value in OVERLOADED.headers)
     described = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
     return b"HTTP/1.1 503 Service Unavailable\r\n" + headers + described + b"\r\n" + body
 
 
-TURNED_AWAY: Final = _answer()
+OVERLOADED_RESPONSE: Final = _overloaded_response()
 
 
 def raise_descriptors() -> None:
-    """Raise the soft limit to the descriptors that ``MOST`` connections need, as far as the hard limit allows."""
+    """Raise the soft limit to the descriptors of ``MAX_CONNECTIONS``, as far as the hard limit allows."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS * MOST + KEPT
+    wanted = DESCRIPTORS_PER_CONNECTION * MAX_CONNECTIONS + RESERVED_DESCRIPTORS
     wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
@@ -55,8 +55,11 @@ def bound() -> int:
     """Return the number of connections that this process's descriptor limit allows."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else -1
     if soft < 0:  # no limit
-        return MOST
-    return min(MOST, max(LEAST, (soft - min(KEPT, soft // 4)) // DESCRIPTORS))
+        return MAX_CONNECTIONS
+    return min(
+        MAX_CONNECTIONS,
+        max(MIN_CONNECTIONS, (soft - min(RESERVED_DESCRIPTORS, soft // 4)) // DESCRIPTORS_PER_CONNECTION),
+    )
 
 
 @dataclass
@@ -132,7 +135,7 @@ class Admission(asyncio.Protocol):
 
     def turn_away(self, transport: Any) -> None:
         """Answer 503 before any request, and close."""
-        transport.write(TURNED_AWAY)
+        transport.write(OVERLOADED_RESPONSE)
         transport.close()
 
     def waits(self) -> bool:

@@ -14,7 +14,7 @@ LINGER_SECONDS: Final = 10.0
 """Seconds for which further input of a closed connection is read and dropped."""
 LINGER_BYTES: Final = 128 * 1024 * 1024
 """Bytes of late input that are dropped before the connection is reset: twice the largest accepted body."""
-MOST_LINGERING: Final = 256
+MAX_LINGERING_CONNECTIONS: Final = 256
 """Connections of a process that linger concurrently; further ones are closed at once."""
 
 
@@ -95,7 +95,7 @@ class TwoSteps:
         """Close at once, or linger if the client may still be sending."""
         if self.is_closing():
             return
-        if self._protocol.expects_more() and len(Lingering.lingering) < MOST_LINGERING:
+        if self._protocol.expects_more() and len(Lingering.lingering) < MAX_LINGERING_CONNECTIONS:
             self._protocol.linger(self._transport)
         else:
             self._transport.close()

@@ -10,7 +10,7 @@ from typing import Any, Final
 from web.json import strict_json
 from web.json.strict_json import InvalidJSON
 
-MOST_BYTES: Final = 64 * 1024
+MAX_HEALTH_BYTES: Final = 64 * 1024
 """Bytes of the largest health response that is read."""
 
 
@@ -34,7 +34,7 @@ def health(host: str, port: int) -> tuple[int, Mapping[str, Any]]:
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()
-        body = strict_json.loads(response.read(MOST_BYTES))
+        body = strict_json.loads(response.read(MAX_HEALTH_BYTES))
         return response.status, body if isinstance(body, dict) else {}
     except (OSError, HTTPException, InvalidJSON):
         return 0, {}

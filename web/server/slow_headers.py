@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar, Final
 
-HEADER_BYTES: Final = 64 * 1024
+MAX_HEADER_BYTES: Final = 64 * 1024
 """Bytes of unfinished headers; h11 has the same limit, httptools has none and copies them with each piece."""
 
-LATE_BYTES: Final = 128 * 1024 * 1024
+MAX_LATE_BYTES: Final = 128 * 1024 * 1024
 """Bytes of a body that still arrive after its response: twice the largest accepted body."""
 
 
@@ -36,10 +36,10 @@ class HeaderDeadline(asyncio.Protocol):
         super().data_received(data)
         self._watch()
         self._header_bytes = self._header_bytes + len(data) if self._reads_headers() else 0
-        if self._header_bytes > HEADER_BYTES:
+        if self._header_bytes > MAX_HEADER_BYTES:
             self._connection.close()
         self._late_bytes = self._late_bytes + len(data) if self._reads_late_body() else 0
-        if self._late_bytes > LATE_BYTES:
+        if self._late_bytes > MAX_LATE_BYTES:
             self._close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:

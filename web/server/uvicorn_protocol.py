@@ -12,7 +12,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from web.server.crowd import TURNED_AWAY, Admission, Crowd, bound, raise_descriptors
+from web.server.crowd import OVERLOADED_RESPONSE, Admission, Crowd, bound, raise_descriptors
 from web.server.lingering import Lingering
 from web.server.malformed import MalformedRequests
 from web.server.slow_headers import HeaderDeadline
@@ -22,9 +22,9 @@ from web.settings import settings
 
 logger = logging.getLogger(__name__)
 
-TURNED_AWAY_SECONDS = 2.0
+REFUSED_LINGER_SECONDS = 2.0
 """Seconds for which the input of a connection that was not admitted is read and dropped."""
-BELIEVED = "FORWARDED_ALLOW_IPS"
+TRUSTED_PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"
 """uvicorn's variable for the addresses whose forwarding headers it trusts; without it, uvicorn trusts loopback."""
 
 
@@ -47,9 +47,9 @@ class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAn
     def turn_away(self, transport: Any) -> None:
         """Answer 503 and close; linger only while an eighth of the connections at most does."""
         crowd = self.crowd
-        self.linger_seconds = TURNED_AWAY_SECONDS
+        self.linger_seconds = REFUSED_LINGER_SECONDS
         self.speaks_last = crowd is not None and len(self.lingering) < crowd.most // 8
-        transport.write(TURNED_AWAY)
+        transport.write(OVERLOADED_RESPONSE)
         transport.close()
 
 
@@ -66,7 +66,7 @@ def limits(header_seconds: float, *, bounded: bool = True) -> dict[str, Any]:
 
 def configure_connections(header_seconds: float, *, bounded: bool = True) -> None:
     """Apply the limits to every uvicorn server of this process that is configured later; the last call counts."""
-    os.environ[BELIEVED] = settings().trusted_proxies
+    os.environ[TRUSTED_PROXIES_VARIABLE] = settings().trusted_proxies
     try:
         auto = import_module("uvicorn.protocols.http.auto")
         original: type[asyncio.Protocol] = auto.AutoHTTPProtocol
