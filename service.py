@@ -25,7 +25,7 @@ from runners.registry import Model
 from runners.serving.application import application
 from runners.serving.service import EdgedService, configuration
 from runners.settings import settings
-from web.edge.middleware import Guard, Section
+from web.edge.middleware import Authenticate, Section
 
 PORT: Final = 8080
 OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz"})
@@ -60,9 +60,9 @@ class ManagedService(EdgedService):
         """The management API."""
         return (_platform.section(),)
 
-    def guard(self) -> Guard | None:
+    def authenticator(self) -> Authenticate | None:
         """The management's keys where the settings ask for them; else the models' own key, if there is one."""
-        return _platform.door_for_models(OPEN) or super().guard()
+        return _platform.door_for_models(OPEN) or super().authenticator()
 
 
 def _depends_on(rows: Sequence[Model]) -> Callable[[type], type]:

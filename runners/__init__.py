@@ -2,5 +2,5 @@
 
 import os
 
-# Before anything of ours or of others imports ONNX Runtime, which would tell its makers of the machine and of sessions.
+# Set before any import of ONNX Runtime, which would otherwise send telemetry about the machine and its sessions.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -1,7 +1,7 @@
-"""The one shape every model speaks: a batch of requests in, a batch of results out, same length and order.
+"""The contract of every model: a batch of requests in, a batch of results out, with the same length and order.
 
-A bad item never raises: BentoML fails a whole batch when one item raises, so the item's result carries the error and
-its neighbours are served.
+A bad item never raises, because BentoML fails the whole batch if one item raises. Its result carries the error instead,
+and the other items are served.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer
 from runners.errors import InvalidInput, ModelUnavailable, RunnerError, of_code
 
 MAX_ITEMS: Final = 32
-"""Most items in one request, and in one batch of the model: a longer list would be split and block its neighbours."""
+"""Items of the longest request, and of the largest batch: a longer list would be split and block other requests."""
 
 T = TypeVar("T")
 
 
 class ItemError(BaseModel):
-    """Why one item has no output; ``status`` is what HTTP would say of it alone."""
+    """The error of one item; ``status`` is the HTTP status that the item alone would get."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,16 +31,16 @@ class ItemError(BaseModel):
 
     @classmethod
     def of(cls, error: RunnerError) -> ItemError:
-        """The error as data, to travel between processes."""
+        """Return the error as data, for transport between processes."""
         return cls(code=error.code, message=error.message, status=error.status)
 
     def as_exception(self) -> RunnerError:
-        """The error that this was made of."""
+        """Return the exception with this code and message."""
         return of_code(self.code, self.message)
 
 
 class InferenceRequest(BaseModel):
-    """One item: what the model is to look at, and how.
+    """One item: the model's input and its parameters.
 
     An image is ``{"image": bytes}``; as JSON the bytes are base64.
     """
@@ -52,18 +52,18 @@ class InferenceRequest(BaseModel):
 
     @field_serializer("input_data", when_used="json")
     def _as_text(self, input_data: dict[str, Any]) -> dict[str, Any]:
-        # Between processes bytes travel as they are; within one, BentoML's proxy of a service to itself speaks JSON.
+        # Between processes bytes are sent unchanged; within one, BentoML's proxy of a service to itself uses JSON.
         return {key: _as_text(value) for key, value in input_data.items()}
 
 
 def _as_text(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_as_text(one) for one in value]
+        return [_as_text(item) for item in value]
     return b64encode(value).decode() if isinstance(value, bytes) else value
 
 
 class InferenceResult(BaseModel):
-    """One answer: ``output_data`` or ``error``, never both; ``confidence`` in [0, 1] where the model has one."""
+    """One result: ``output_data`` or ``error``, never both; ``confidence`` in [0, 1] if the model has one."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,7 +72,7 @@ class InferenceResult(BaseModel):
     confidence: float | None = None
 
     def output(self) -> dict[str, Any]:
-        """The output. Raises the RunnerError that there is instead."""
+        """Return the output, or raise the item's error."""
         if self.error is not None:
             raise self.error.as_exception()
         if self.output_data is None:
@@ -81,17 +81,17 @@ class InferenceResult(BaseModel):
 
 
 class ModelProxy(Protocol):
-    """A model as its routes call it, in this process or in another one."""
+    """A model as its routes call it, in this process or in another."""
 
     async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """A result for each request, in order. Raises RunnerError when the model as a whole cannot answer."""
+        """Return a result for each request, in order. Raises RunnerError if the model as a whole cannot answer."""
 
     async def info(self) -> dict[str, Any] | None:
-        """What ``/health`` shows of a model that is ready; None where it is not."""
+        """Return the ``/health`` fields of the model, or None if it is not ready."""
 
 
 def only(parameters: Mapping[str, Any], known: frozenset[str]) -> None:
-    """Raises InvalidInput when an item has a parameter that its model does not know."""
+    """Raise InvalidInput if an item has a parameter that its model does not know."""
     unknown = parameters.keys() - known
     if unknown:
         raise InvalidInput(f"unknown parameter: {', '.join(sorted(unknown))[:100]!r}")
@@ -100,7 +100,7 @@ def only(parameters: Mapping[str, Any], known: frozenset[str]) -> None:
 def answer_each(
     items: Sequence[T | RunnerError], compute: Callable[[list[T]], list[InferenceResult]]
 ) -> list[InferenceResult]:
-    """The results that ``compute`` gives for the good items, and the other items' errors in their places."""
+    """Return the results of ``compute`` for the good items, and the errors of the others at their positions."""
     good = [item for item in items if not isinstance(item, RunnerError)]
     results = compute(good) if good else []
     if len(results) != len(good):
@@ -112,7 +112,7 @@ def answer_each(
 
 
 async def infer_each(model: ModelProxy, items: Sequence[InferenceRequest | RunnerError]) -> list[InferenceResult]:
-    """The model's results for the good items, and the other items' errors in their places."""
+    """Return the model's results for the good items, and the errors of the others at their positions."""
     good = [item for item in items if not isinstance(item, RunnerError)]
     results = await model.infer(good) if good else []
     return answer_each(items, lambda _: results)

@@ -1,4 +1,4 @@
-"""What a caller did wrong, or what went wrong for the caller, with the HTTP status and the code of each.
+"""The errors of clients and of the server, with HTTP status and code.
 
     RunnerError                 500 INTERNAL_ERROR
     ├── InvalidInput            400 INVALID_INPUT
@@ -16,7 +16,7 @@
     ├── ReadingTimeout          504 READING_TIMEOUT
     └── UpstreamTimeout         504 UPSTREAM_TIMEOUT
 
-A message is written for the caller: it never carries the text of another library's exception.
+A message is written for the client: it never contains the text of another library's exception.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import ClassVar
 
 
 class RunnerError(Exception):
-    """The root: something failed that the caller cannot mend."""
+    """Base class: a failure that the client cannot fix."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL_ERROR"
@@ -37,7 +37,7 @@ class RunnerError(Exception):
 
 
 class InvalidInput(RunnerError):
-    """The request does not say what the endpoint needs."""
+    """The request does not match what the endpoint requires."""
 
     status = 400
     code = "INVALID_INPUT"
@@ -50,90 +50,90 @@ class InvalidDocument(InvalidInput):
 
 
 class InvalidImage(InvalidInput):
-    """The bytes begin like a picture and cannot be decoded to the end."""
+    """The bytes begin like an image, but cannot be decoded to the end."""
 
     code = "INVALID_IMAGE"
 
 
 class InvalidURL(InvalidInput):
-    """The text is no URL that could be fetched."""
+    """The text is not a URL that can be fetched."""
 
     code = "INVALID_URL"
 
 
 class RefusedURL(RunnerError):
-    """The URL leads where this server does not go."""
+    """The URL leads to a host, port or address that this server does not connect to."""
 
     status = 403
     code = "URL_REFUSED"
 
 
 class PayloadTooLarge(RunnerError):
-    """More bytes or pixels than the limit."""
+    """The input has more bytes, pixels or characters than the limit."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
 
 
 class UnsupportedMediaType(RunnerError):
-    """The bytes are of no kind that is read here."""
+    """The bytes are of a format that is not supported."""
 
     status = 415
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
 class NoText(RunnerError):
-    """A picture, or a document of pictures, on which no text was found."""
+    """A picture, or a document of pictures, contains no text."""
 
     status = 422
     code = "NO_TEXT"
 
 
 class UnknownSymptoms(RunnerError):
-    """Nothing that was written of a patient is known to the model."""
+    """The model knows none of the patient's symptoms."""
 
     status = 422
     code = "UNKNOWN_SYMPTOMS"
 
 
 class UpstreamFailed(RunnerError):
-    """The server that a URL names did not deliver."""
+    """The server behind a URL did not return the resource."""
 
     status = 502
     code = "UPSTREAM_FAILED"
 
 
 class ModelUnavailable(RunnerError):
-    """The model's process is not there, or is not ready."""
+    """The model's process is not running or not ready."""
 
     status = 503
     code = "MODEL_UNAVAILABLE"
 
 
 class ModelTimeout(RunnerError):
-    """The model is there and does not answer in time."""
+    """The model is running, but did not answer in time."""
 
     status = 504
     code = "TIMEOUT"
 
 
 class ReadingTimeout(RunnerError):
-    """The document takes longer to read than this server has for it."""
+    """The document takes longer to read than the time limit."""
 
     status = 504
     code = "READING_TIMEOUT"
 
 
 class UpstreamTimeout(RunnerError):
-    """The server that a URL names was too slow."""
+    """The server behind a URL was too slow."""
 
     status = 504
     code = "UPSTREAM_TIMEOUT"
 
 
 def of_code(code: str, message: str) -> RunnerError:
-    """The error with this code, as another process sent it."""
-    kind = next((one for one in _kinds(RunnerError) if one.code == code), RunnerError)
+    """Return the error with this code, which another process sent; RunnerError for an unknown code."""
+    kind = next((kind for kind in _kinds(RunnerError) if kind.code == code), RunnerError)
     return kind(message)
 
 

@@ -1,6 +1,6 @@
-"""The models: one row each, from which services, limits, deployment files, documentation and tests are made.
+"""The registry of models: one row each, from which services, limits, deployment files, docs and tests are generated.
 
-It imports Python's own library alone: what runs before an installation reads it, too.
+It imports only the standard library, because scripts that run before the installation read it.
 """
 
 from __future__ import annotations
@@ -11,29 +11,29 @@ from typing import Any, Final
 
 MIB: Final = 1024 * 1024
 BODY_BYTES: Final = 24 * MIB
-"""Most bytes of a body where a route does not say: an image of 16 MiB as base64 in JSON, and what is around it."""
+"""Bytes of the largest body of a route without its own limit: an image of 16 MiB as base64 in JSON."""
 LIST_BYTES: Final = 64 * MIB
-"""Most bytes of a body that holds a list of images."""
+"""Bytes of the largest body with a list of images."""
 DOCUMENT_BYTES: Final = 16 * MIB
-"""Most bytes of a body that holds a document."""
+"""Bytes of the largest body with a document."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A path of a model's own, and the limits of a request to it."""
+    """A path of one model, and the limits of requests to it."""
 
     path: str
     body_bytes: int | None = None
-    """Most bytes of a request's body; None leaves it to the server, and to the proxy before it."""
+    """Bytes of the largest body; None leaves the limit to the server and to the proxy in front of it."""
     document: bool = False
-    """Whether it reads a document: it may then take ``ATELIER_DOCUMENT_SECONDS``."""
+    """Whether it reads a document, which may take ``ATELIER_DOCUMENT_SECONDS``."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """One model: everything that the code outside its folder knows of it.
+    """One model: everything that code outside its folder knows about it.
 
-    The module of ``service`` has a function ``mounted``, which says how the model is called.
+    The module of ``service`` has a function ``mounted``, which returns the MountedModel.
     """
 
     name: str
@@ -41,26 +41,26 @@ class Model:
     service: str
     """Its BentoML service, as ``module:class``."""
     port: int
-    """TCP port that it answers on alone."""
+    """TCP port of the model when it is served alone."""
     model_type: str
     """Its ``model_type`` in the management API."""
     title: str
     description: str
     routes: tuple[Route, ...]
     examples: tuple[str, ...]
-    """Calls to try in a shell; ``{url}`` stands for the server's address."""
+    """Shell commands to try; ``{url}`` is replaced with the server's address."""
     weights: tuple[str, ...] = ()
-    """Files of ``runners/weights`` that are put into the model store: ``NAME-VERSION.onnx`` as ``NAME:VERSION``."""
+    """Files of ``runners/weights`` for the model store; ``NAME-VERSION.onnx`` is published as ``NAME:VERSION``."""
     bento_name: str = ""
-    """Name of its Bento, image and container where it is not ``name``."""
+    """Name of its Bento, image and container, if it differs from ``name``."""
     prefixes: tuple[str, ...] = ()
-    """Paths that a proxy passes on with everything below them; without any, it passes on the routes alone."""
+    """Paths that a proxy forwards with everything below them; without any, it forwards only the routes."""
     gpu: bool = False
-    """Whether its network computes on a GPU where there is one, and keeps the cores busy elsewhere."""
+    """Whether its network computes on a GPU if there is one, and otherwise keeps the CPU cores busy."""
     loads_checkpoint: bool = False
-    """Whether it serves the checkpoint at ``MODEL_PATH``, and has a large network only then."""
+    """Whether it can serve the checkpoint at ``MODEL_PATH``; only then it has a large network."""
     container_memory: str = "2g"
-    """Most memory of its container, as Docker writes it."""
+    """Memory limit of its container in Docker's notation."""
 
     @property
     def module(self) -> str:
@@ -87,7 +87,7 @@ class Model:
         return getattr(import_module(self.module), self.class_name)
 
     def mounted(self, attribute: str | None = None) -> Any:
-        """Return its ``Mounted``: of this process, or of the service that this one depends on by ``attribute``."""
+        """Return its MountedModel, of this process or of the dependency ``attribute`` of this process's service."""
         return import_module(self.module).mounted(attribute)
 
 
@@ -185,5 +185,5 @@ def model(name: str) -> Model:
 
 
 def of_service(class_name: str) -> Model | None:
-    """Return the row of the BentoML service of that name; None where it is no model's."""
+    """Return the row of the BentoML service of that name, or None if it serves no single model."""
     return next((row for row in MODELS if row.class_name == class_name), None)

@@ -1,6 +1,6 @@
-"""Every setting of the runners, read from the environment once.
+"""The settings of the runners, read from the environment once.
 
-``python -m runners.settings`` checks them: exit status 2, and one line, where one is wrong.
+``python -m runners.settings`` checks them: it prints one line and exits with status 2 if one is invalid.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_split)]
 
 
-USUAL_CHECKPOINT: Final = "./deepsynth-summarizer"
+DEFAULT_CHECKPOINT: Final = "./deepsynth-summarizer"
 
-SHORTEST_KEY: Final = 16
-"""Characters of the shortest key that is accepted."""
+MIN_KEY_CHARACTERS: Final = 16
+"""Characters of the shortest accepted key."""
 
 MODELS: Final = tuple(row.name for row in registry.MODELS)
 if TYPE_CHECKING:
-    ModelName = str  # a type checker takes no choices that are computed
+    ModelName = str  # type checkers do not accept computed literals
 else:
     ModelName = Literal[MODELS]
 
@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     """Models that the front door serves. Each takes a process and its memory; empty means all."""
 
     model_key: SecretStr | None = None
-    """A key of at least 16 characters that callers of the models' endpoints must send. Default: nobody is asked."""
+    """A key of at least 16 characters that clients of the models' endpoints must send. Default: no key is required."""
 
     url_hosts: CommaSeparated = ("*",)
     """Host patterns that images may be downloaded from, such as ``*.cloudinary.com``. Default: any public host."""
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """Whether URLs may lead to loopback and private addresses. Off, unless the machine's neighbours are trusted."""
 
     request_seconds: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds a request may take from its last header to its answer's first byte; then 504."""
+    """Seconds a request may take from its last header to the first byte of its response; then 504."""
 
     body_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds a client may take to send a request's body; then 408."""
@@ -70,18 +70,18 @@ class Settings(BaseSettings):
     """Seconds that reading and summarizing a document may take, waits included; then 504. OCR takes seconds a page."""
 
     readers: Annotated[int, Field(ge=0, le=64)] = 0
-    """Processes that read documents beside one another, besides the one that short documents never wait for long.
+    """Processes that read documents concurrently, in addition to one that keeps the wait of short documents low.
 
     0 takes one for every two cores, four at most."""
 
     summarizer: Literal["auto", "extractive", "seq2seq", "deepseek-ocr"] = "auto"
-    """Which engine summarizes; ``auto`` takes the checkpoint at ``MODEL_PATH`` where there is one, else extractive."""
+    """Which engine summarizes; ``auto`` takes the checkpoint at ``MODEL_PATH`` if there is one, else extractive."""
 
     model_path: Annotated[str | None, Field(validation_alias="MODEL_PATH")] = None
-    """A summarization checkpoint: a folder or a hub name. Default: ``./deepsynth-summarizer`` where it exists."""
+    """A summarization checkpoint: a folder or a hub name. Default: ``./deepsynth-summarizer`` if it exists."""
 
     font: Path | None = None
-    """The font that the engine deepseek-ocr draws texts with; default: one found on this machine."""
+    """The font with which the engine deepseek-ocr draws texts. Default: one found on this machine."""
 
     trust_remote_code: bool = False
     """Whether a checkpoint may bring Python code that is run. Off, unless its author is trusted."""
@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     """CPU threads of each model's network; 0 takes all cores for pictures, and a share of them for a checkpoint."""
 
     precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
-    """What the networks compute in: ``auto`` is bfloat16 where the hardware multiplies it, float32 elsewhere.
+    """Number format of the networks: ``auto`` is bfloat16 where the hardware supports it, float32 elsewhere.
 
     A summarization checkpoint on a CPU computes in float32, unless
     ``training.summarization.optimize`` found bfloat16 faster."""
@@ -101,13 +101,13 @@ class Settings(BaseSettings):
     @field_validator("model_key")
     @classmethod
     def _strong(cls, key: SecretStr | None) -> SecretStr | None:
-        """An empty key is no key."""
+        """Treat an empty key as none. Raises ValueError for a short or unprintable one."""
         text = key.get_secret_value().strip() if key else ""
         if not text:
             return None
-        if len(text) < SHORTEST_KEY or not text.isascii() or not text.isprintable():
+        if len(text) < MIN_KEY_CHARACTERS or not text.isascii() or not text.isprintable():
             raise ValueError(
-                f"must be at least {SHORTEST_KEY} printable ASCII characters: openssl rand -hex 32 makes one"
+                f"must be at least {MIN_KEY_CHARACTERS} printable ASCII characters: openssl rand -hex 32 makes one"
             )
         return SecretStr(text)
 
@@ -118,32 +118,32 @@ class Settings(BaseSettings):
 
     @property
     def checkpoint(self) -> str | None:
-        """Where the network that summarizes is had from; None where the extractive engine does without one."""
+        """Return folder or hub name of the summarization checkpoint; None for the extractive engine, which has none."""
         if self.summarizer == "extractive":
             return None
-        return self.model_path or (USUAL_CHECKPOINT if Path(USUAL_CHECKPOINT).is_dir() else None)
+        return self.model_path or (DEFAULT_CHECKPOINT if Path(DEFAULT_CHECKPOINT).is_dir() else None)
 
 
 @cache
 def settings() -> Settings:
-    """This process's settings. Raises pydantic's ValidationError, which names the variable, when one is wrong."""
+    """Return this process's settings. Raises pydantic's ValidationError, which names the variable, on a bad value."""
     return Settings()
 
 
 def wrong_settings(error: ValidationError) -> str:
-    """Return a sentence that names every wrong variable, and shows no value."""
-    wrong = {f"{_variable(one['loc'])}: {one['msg'].removeprefix('Value error, ')}" for one in error.errors()}
+    """Return a sentence that names every invalid variable without its value."""
+    wrong = {f"{_variable(item['loc'])}: {item['msg'].removeprefix('Value error, ')}" for item in error.errors()}
     return f"a setting is wrong: {'; '.join(sorted(wrong))}"
 
 
-def _variable(place: tuple[int | str, ...]) -> str:
-    """The environment variable of a setting; one with a name of its own is called by it."""
-    name = str(place[0])
+def _variable(location: tuple[int | str, ...]) -> str:
+    """Return the environment variable of a setting; an upper-case alias is the variable itself."""
+    name = str(location[0])
     return name if name.isupper() else f"ATELIER_{name.upper()}"
 
 
 def main() -> None:
-    """Check the settings, and say what is wrong with them."""
+    """Check all settings; print what is wrong and exit with status 2."""
     try:
         settings()
         outermost()

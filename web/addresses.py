@@ -1,4 +1,4 @@
-"""Callers' addresses, as they may be logged and counted: a trusted proxy may pass on whatever it was sent."""
+"""Client addresses in a form that is safe to log and count: a trusted proxy may forward arbitrary text."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any, Final
 
-LONGEST: Final = 45
-"""Characters of an IP address."""
+MAX_ADDRESS_CHARACTERS: Final = 45
+"""Characters of the longest IP address that is logged."""
 UNKNOWN: Final = "unknown"
-_HOST_BITS: Final = 64
-"""Of an IPv6 address: one subscriber has all of these."""
+_SUBSCRIBER_BITS: Final = 64
+"""Bits of an IPv6 address that belong to one subscriber."""
 
 
 def shown(client: Sequence[Any] | None) -> str | None:
-    """The address of an ASGI ``client`` or a socket's peer; None where there is none, such as on a unix socket."""
+    """Return the address of an ASGI ``client`` or a socket's peer; None on a unix socket.
+
+    Text that is too long or unprintable becomes ``UNKNOWN``.
+    """
     if not isinstance(client, (tuple, list)) or not client:
         return None
     text = str(client[0])
-    return text if len(text) <= LONGEST and text.isascii() and text.isprintable() else UNKNOWN
+    return text if len(text) <= MAX_ADDRESS_CHARACTERS and text.isascii() and text.isprintable() else UNKNOWN
 
 
 def block(client: Sequence[Any] | None) -> str:
-    """What one caller can come from: an IPv4 address, or the network of an IPv6 address; empty where there is none."""
+    """Return the IPv4 address, or the /64 network of the IPv6 address, that counts as one client; empty if unknown."""
     text = shown(client)
     if text is None:
         return ""
@@ -34,4 +37,4 @@ def block(client: Sequence[Any] | None) -> str:
         return str(address)
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
-    return str(ipaddress.IPv6Address(int(address) >> _HOST_BITS << _HOST_BITS))
+    return str(ipaddress.IPv6Address(int(address) >> _SUBSCRIBER_BITS << _SUBSCRIBER_BITS))

@@ -1,4 +1,4 @@
-"""Answers as JSON that everybody can read."""
+"""JSON responses that every standard parser can read."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from web.json import strict_json, work
 
 
 class JSONAnswer(Response):
-    """JSON as UTF-8 text that never holds NaN or Infinity."""
+    """A response of JSON as UTF-8 text without NaN or Infinity."""
 
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        """The body."""
+        """Encode the content. Raises ValueError on NaN, Infinity and lone surrogates."""
         return strict_json.dumps(content)
 
 
 async def large_answer(content: Any) -> Response:
-    """The same of a value of any size: a large one is written beside the event loop."""
+    """Return a JSON response for a value of any size; a large one is encoded in a thread."""
     return Response(await work.dumps(content), media_type=JSONAnswer.media_type)
 
 
 def timestamp() -> str:
-    """Now, in UTC, as ISO 8601 with a Z."""
+    """Return the current UTC time as ISO 8601 with milliseconds and a Z."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""A page of Swagger UI over an OpenAPI document, from files of this server alone."""
+"""A Swagger UI page for an OpenAPI document; the browser loads files from this server only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
-"""Further headers of the page: it leads nobody's browser elsewhere, and is in no other page's frame."""
+"""Further headers of the page: it sends no referrer and cannot be framed by another page."""
 
 _PAGE: Final = Template("""<!DOCTYPE html>
 <html lang="en">
@@ -72,7 +72,7 @@ _SHOW: Final = """
 const section = document.getElementById("deployed");
 section.querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const key = section.querySelector("input").value, said = section.querySelector("output");
+  const key = section.querySelector("input").value, output = section.querySelector("output");
   const table = section.querySelector("table"), rows = section.querySelector("tbody");
   rows.replaceChildren();
   table.hidden = true;
@@ -80,15 +80,15 @@ section.querySelector("form").addEventListener("submit", async (event) => {
   try {
     const answer = await fetch($models, {headers: {"X-API-Key": key, "Accept-Language": "en"}});
     const body = await answer.json();
-    if (!answer.ok) { said.textContent = body.error.message || body.error; return; }
-    said.textContent = body.length ? "" : "none yet";
+    if (!answer.ok) { output.textContent = body.error.message || body.error; return; }
+    output.textContent = body.length ? "" : "none yet";
     for (const model of body) {
       const row = rows.insertRow();
       for (const text of [model.model_id, model.version, model.status,
           model.replicas.ready + " of " + model.replicas.desired]) { row.insertCell().textContent = text; }
     }
     table.hidden = !body.length;
-  } catch (error) { said.textContent = "the server does not answer"; }
+  } catch (error) { output.textContent = "the server does not answer"; }
 });
 """
 
@@ -96,10 +96,10 @@ section.querySelector("form").addEventListener("submit", async (event) => {
 def documentation_page(
     title: str, openapi_url: str, static: str, *, links: Mapping[str, str] | None = None, models_url: str | None = None
 ) -> HTMLResponse:
-    """Return the page. ``static`` is where Swagger UI's files are served.
+    """Return the page. ``static`` is the path under which Swagger UI's files are served.
 
-    ``links`` lead to other pages, by their text. With ``models_url``, the page lists the models that are deployed
-    there, once a reader has typed a key; the key stays in the page.
+    ``links`` maps the text of a link to its URL. With ``models_url``, the page lists the deployed models once the
+    reader has typed a key; the key stays in the page.
     """
     script = _START.replace("$openapi", _literal(openapi_url))
     if models_url is not None:
@@ -121,5 +121,5 @@ def policy(script: str) -> str:
 
 
 def _literal(text: str) -> str:
-    """A JavaScript string that no markup ends."""
+    """Return a JavaScript string literal that cannot close the script element."""
     return json.dumps(text).replace("<", "\\u003c")

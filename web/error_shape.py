@@ -1,4 +1,4 @@
-"""The one shape of every error answer: ``{"error": message, "code": CODE}``, and the way to it from everyone else's."""
+"""The common shape of every error response, ``{"error": message, "code": CODE}``, and conversions into it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from starlette.types import Scope
 
 from web.json import strict_json
 
-LONGEST_TEXT: Final = 200
-"""Characters of a plain text answer that may become the message."""
+MAX_TEXT_CHARACTERS: Final = 200
+"""Characters of the longest plain text body that becomes the message."""
 
 ERRORS: Final = {
     400: ("INVALID_INPUT", "Invalid request"),
@@ -31,60 +31,60 @@ ERRORS: Final = {
 
 
 def shape(message: str, code: str) -> dict[str, Any]:
-    """The object that every error answer is; more may be put beside."""
+    """Return the object that every error response contains; callers may add fields."""
     return {"error": message, "code": code}
 
 
-class Refusal(NamedTuple):
-    """An error answer before it is bytes."""
+class ErrorResponse(NamedTuple):
+    """An error response before it is encoded."""
 
     status: int
     message: str
     code: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    """What goes out with it, such as ``www-authenticate``."""
+    """Further headers, such as ``www-authenticate``."""
 
     def body(self) -> bytes:
-        """As it leaves."""
+        """Return the encoded JSON body."""
         return strict_json.dumps(shape(self.message, self.code))
 
 
-class Voice(Protocol):
-    """How a part with error answers of its own words those that the outermost layer gives in it."""
+class ErrorFormatter(Protocol):
+    """Formats the outermost layer's errors for a section that has its own error shape."""
 
-    def refused(self, refusal: Refusal, scope: Scope) -> bytes:
-        """The JSON of the answer; ``scope`` is the application's, with what a guard has put into it."""
+    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
+        """Return the JSON body; ``scope`` is the application's, with the state that authentication put into it."""
 
 
-def refusal(status: int, message: str | None = None, code: str | None = None) -> Refusal:
-    """The status with the table's words where none are given."""
+def error_response(status: int, message: str | None = None, code: str | None = None) -> ErrorResponse:
+    """Return an error response; message and code default to those of ``ERRORS``."""
     usual_code, usual_message = ERRORS.get(status) or ERRORS[400 if status < 500 else 500]
-    return Refusal(status, message or usual_message, code or usual_code)
+    return ErrorResponse(status, message or usual_message, code or usual_code)
 
 
-OVERLOADED: Final = refusal(503)._replace(headers=((b"retry-after", b"2"),))
-"""What is said where there is no room for one more, and will be soon."""
+OVERLOADED: Final = error_response(503)._replace(headers=((b"retry-after", b"2"),))
+"""The response when capacity is exhausted for a short time."""
 
 
-def too_large(limit: int, message: str | None = None) -> Refusal:
-    """A body of more bytes than the limit."""
-    return refusal(413, message or f"The body is larger than {limit} bytes")
+def too_large(limit: int, message: str | None = None) -> ErrorResponse:
+    """Return the response to a body of more bytes than the limit."""
+    return error_response(413, message or f"The body is larger than {limit} bytes")
 
 
 def reshaped(status: int, content_type: bytes, inner: bytes) -> bytes:
-    """Another layer's error body in our shape; of a 5xx that is not in it already, nothing is told."""
+    """Return another layer's error body in the common shape. A 5xx in any other shape loses its details."""
     value = _parsed(inner)
     if isinstance(value.get("error"), str) and isinstance(value.get("code"), str):
         return inner
     if status >= 500:
-        return refusal(status).body()
+        return error_response(status).body()
     if value:
         return _from_object(status, value)
-    return refusal(status, _from_text(status, content_type, inner)).body()
+    return error_response(status, _from_text(status, content_type, inner)).body()
 
 
 def _parsed(inner: bytes) -> dict[str, Any]:
-    """The object, also out of the list of one that BentoML sends by mistake; empty when there is none."""
+    """Return the JSON object, or an empty one. BentoML sometimes wraps the object into a list of one item."""
     try:
         value = strict_json.loads(inner)
     except strict_json.InvalidJSON:
@@ -95,22 +95,24 @@ def _parsed(inner: bytes) -> dict[str, Any]:
 
 
 def _from_object(status: int, value: dict[str, Any]) -> bytes:
-    """FastAPI's ``detail`` is the message when it is text, and stays beside it when it is a list of mistakes."""
+    """Convert an object. FastAPI's ``detail`` becomes the message if it is text; a list of mistakes stays a field."""
     kept = {key: item for key, item in value.items() if key not in {"error", "code"}}
     text = value.get("error")
     if text is None and isinstance(kept.get("detail"), str):
         text = kept.pop("detail")
-    plain = refusal(status, text if isinstance(text, str) and not _is_phrase(status, text) else None)
+    plain = error_response(status, text if isinstance(text, str) and not _is_phrase(status, text) else None)
     return strict_json.dumps({**shape(plain.message, plain.code), **kept})
 
 
 def _from_text(status: int, content_type: bytes, inner: bytes) -> str | None:
-    """A short line of plain text that says more than the status does."""
+    """Return a short plain text body, unless it only repeats the status."""
     text = inner.decode(errors="replace").strip()
-    told = content_type.lower().startswith(b"text/plain") and len(text) <= LONGEST_TEXT and text.isprintable()
-    return text if told and not _is_phrase(status, text) else None
+    readable = (
+        content_type.lower().startswith(b"text/plain") and len(text) <= MAX_TEXT_CHARACTERS and text.isprintable()
+    )
+    return text if readable and not _is_phrase(status, text) else None
 
 
 def _is_phrase(status: int, text: str) -> bool:
-    """Whether it is the status's standard phrase, such as ``Not Found``: our own table has better words."""
-    return any(text.lower() == one.phrase.lower() for one in HTTPStatus if one == status)
+    """Return whether the text is the status's standard phrase, such as ``Not Found``; ``ERRORS`` says more."""
+    return any(text.lower() == standard.phrase.lower() for standard in HTTPStatus if standard == status)

@@ -1,4 +1,4 @@
-"""How much memory the requests of a process hold together: bodies, and what is decoded from them."""
+"""The memory that all requests of a process hold together: their bodies and the values decoded from them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Final, TypeVar
 
 from web.settings import settings
 
-SMALL_BYTES: Final = 256 * 1024
-"""Bytes up to which a request may use the reserve."""
-RESERVE: Final = 8
-"""One part of so many is kept for small requests, so that large ones keep nobody from looking and deleting."""
+SMALL_REQUEST_BYTES: Final = 256 * 1024
+"""Bytes up to which a request may use the reserve for small requests."""
+RESERVE_DIVISOR: Final = 8
+"""Denominator of the share that is reserved for small requests, so that large ones never block reads and deletes."""
 
 holding: Final[ContextVar[Callable[[int], None] | None]] = ContextVar("holding", default=None)
-"""Takes so many bytes more for the request that the running code works for; the outermost layer makes it."""
+"""Function that charges bytes to the current request; the outermost layer sets it."""
 
 
 leased: Final[ContextVar[Lease | None]] = ContextVar("leased", default=None)
-"""The lease of the request that the running code works for."""
+"""The lease of the current request."""
 
 T = TypeVar("T")
 
@@ -33,12 +33,12 @@ class Memory:
         self.taken = 0
 
     def lease(self) -> Lease:
-        """What one request holds: nothing yet."""
+        """Return an empty lease for one request."""
         return Lease(self)
 
 
 class Lease:
-    """What one request holds of the budget."""
+    """One request's share of the budget."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -47,12 +47,12 @@ class Lease:
         self._is_over = False
 
     def take(self, size: int) -> bool:
-        """Whether there is room for so many bytes more, which are then held."""
+        """Take ``size`` more bytes and return True, or return False if they do not fit."""
         if self._is_over:
             return False
         memory = self._memory
-        small = self.held + size <= SMALL_BYTES
-        room = memory.most if small else memory.most - memory.most // RESERVE
+        small = self.held + size <= SMALL_REQUEST_BYTES
+        room = memory.most if small else memory.most - memory.most // RESERVE_DIVISOR
         if memory.taken + size > room:
             return False
         memory.taken += size
@@ -60,14 +60,14 @@ class Lease:
         return True
 
     def end(self) -> None:
-        """Give everything back, at once or when the request's last thread is done: a thread cannot be cancelled."""
+        """Return all bytes, at once or after the request's last thread, because a thread cannot be cancelled."""
         self._is_over = True
         if not self._threads:
             self._memory.taken -= self.held
             self.held = 0
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function in a thread. A request that is cancelled meanwhile holds its memory until it returns."""
+        """Call a function in a thread. A cancelled request holds its memory until the function returns."""
         work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
         self._threads += 1
         work.add_done_callback(self._thread_ended)
@@ -76,19 +76,19 @@ class Lease:
     def _thread_ended(self, work: asyncio.Future[Any]) -> None:
         self._threads -= 1
         if not work.cancelled():
-            work.exception()  # retrieved: asyncio would report it where the request has gone
+            work.exception()  # retrieved, so that asyncio does not report it after the request has ended
         if self._is_over:
             self.end()
 
 
 @cache
 def of_process() -> Memory:
-    """The budget of this process."""
+    """Return the one budget of this process, ``body_memory`` bytes."""
     return Memory(settings().body_memory)
 
 
 async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function in a thread for the current request, whose memory is held until it returns."""
+    """Call a function in a thread; the current request holds its memory until the function returns."""
     lease = leased.get()
     if lease is None:
         return await asyncio.to_thread(function, *arguments)
@@ -96,7 +96,7 @@ async def in_thread(function: Callable[..., T], *arguments: Any) -> T:
 
 
 def hold(size: int) -> None:
-    """Takes memory for the current request; where there is none, the request ends here, answered with 503."""
+    """Charge bytes to the current request. If they do not fit, the request ends here with 503."""
     take = holding.get()
     if take is not None:
         take(size)

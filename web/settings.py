@@ -1,4 +1,4 @@
-"""Every setting of the outermost layer, read from the environment once; the same for each server of ours."""
+"""Settings of the outermost layer, read from the environment once and common to all servers of the project."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class Settings(BaseSettings):
     """Bytes of memory for the bodies of all requests of a process together; further requests get 503."""
 
     connections: Annotated[int, Field(ge=0)] = 0
-    """Connections that a process has at a time; 0, and more than that, takes what its limit of file
-    descriptors allows, 8192 at most."""
+    """Connections that a process accepts at a time. 0, or more than its limit of file descriptors allows, takes
+    what that limit allows, 8192 at most."""
 
     connections_per_address: Annotated[int, Field(ge=0)] = 0
-    """Connections that one address has of them; 0 takes three quarters. All of them, where a proxy stands in front."""
+    """Connections that one address may have; 0 takes three quarters of all. Set it to all of them behind a proxy."""
 
     write_seconds: Annotated[float, Field(gt=0)] = 20.0
-    """Seconds without progress after which the connection of a caller who does not read an answer is closed."""
+    """Seconds without progress after which the connection of a client that does not read its response is closed."""
 
     trusted_proxies: str = ""
-    """Addresses and networks, separated by commas, whose ``X-Forwarded-For`` is believed. Default: none."""
+    """Addresses and networks, separated by commas, whose ``X-Forwarded-For`` is trusted. Default: none."""
 
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, text: str) -> str:
-        for one in filter(None, map(str.strip, text.split(","))):
-            ipaddress.ip_network(one)
+        for network in filter(None, map(str.strip, text.split(","))):
+            ipaddress.ip_network(network)
         return text
 
 
 @cache
 def settings() -> Settings:
-    """This process's settings. Raises pydantic's ValidationError, which names the variable, when one is wrong."""
+    """Return this process's settings. Raises pydantic's ValidationError, which names the variable, on a bad value."""
     return Settings()

@@ -1,4 +1,4 @@
-"""Texts reach every terminal: what its encoding does not have is written as an escape, and ends no program."""
+"""Output that never fails on a terminal: characters missing in its encoding are written as escapes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def accept_every_text() -> None:
-    """Lets standard output and error take any text; standard input is UTF-8, as JSON and YAML are."""
+    """Let standard output and error accept any text, and read standard input as UTF-8, as JSON and YAML require."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

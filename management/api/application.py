@@ -98,8 +98,8 @@ def section(parts: Parts, *, beside_models: bool) -> Section:
     def count(scope: Scope, status: int, seconds: float) -> None:
         parts.metrics.requests.count(scope, status, seconds)
 
-    voice = ApiErrorFormatter(lambda: parts.settings.language)
-    return Section(PREFIX, application(parts, beside_models=beside_models), _limits, voice, door, count)
+    formatter = ApiErrorFormatter(lambda: parts.settings.language)
+    return Section(PREFIX, application(parts, beside_models=beside_models), _limits, formatter, door, count)
 
 
 def application(parts: Parts, *, beside_models: bool) -> FastAPI:

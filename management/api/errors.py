@@ -15,7 +15,7 @@ from management.api.messages import Language, language_of
 from management.api.parsing import language
 from management.errors import InvalidRequest, ManagementError, MethodNotAllowed, RouteNotFound
 from web.answers import JSONAnswer, timestamp
-from web.error_shape import Refusal
+from web.error_shape import ErrorResponse
 from web.json import strict_json
 
 EDGES_CODES: Final = {"INVALID_INPUT": InvalidRequest.code}
@@ -49,9 +49,9 @@ class ApiErrorFormatter:
         """``default`` is the language of requests that name none."""
         self._default = default
 
-    def refused(self, refusal: Refusal, scope: Scope) -> bytes:
+    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
         """The body."""
-        code = EDGES_CODES.get(refusal.code, refusal.code)
+        code = EDGES_CODES.get(response.code, response.code)
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"), None)
         spoken = language_of(accept, self._default())
         known = code if code in messages.ERRORS else "INTERNAL_ERROR"

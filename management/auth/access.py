@@ -17,7 +17,7 @@ from management.domain.keys import Key, Role
 from management.errors import Forbidden, ManagementError, StoreUnavailable, TooManyRequests, Unauthorized
 from management.store import Store
 from web import addresses
-from web.error_shape import Refusal
+from web.error_shape import ErrorResponse
 
 WINDOW_SECONDS: Final = 60.0
 """Seconds for which a wrong key counts against its address."""
@@ -88,7 +88,7 @@ class Authenticator:
     ) -> None:
         self._keyring, self._failures, self._role_of = keyring, failures, role_of
 
-    async def __call__(self, scope: Scope) -> Refusal | None:
+    async def __call__(self, scope: Scope) -> ErrorResponse | None:
         """Return None if the request may pass, with its key in ``scope["state"]["key"]``; else the refusal."""
         required = self._role_of(scope["method"], scope["edge.path"])
         if required is None:
@@ -103,7 +103,7 @@ class Authenticator:
         text = _key_text(scope["headers"])
         return self._keyring.find(text) if text is not None else None
 
-    def _refuse_unknown(self, scope: Scope) -> Refusal:
+    def _refuse_unknown(self, scope: Scope) -> ErrorResponse:
         """Return the refusal. A wrong key is counted as an attack; a missing key is not."""
         if not self._keyring.learnt:
             return _refusal(StoreUnavailable(retry_after=5))
@@ -150,8 +150,8 @@ def _key_text(headers: Any) -> str | None:
     return texts[0].decode("latin-1") if len(set(texts)) == 1 else ""
 
 
-def _refusal(error: ManagementError) -> Refusal:
+def _refusal(error: ManagementError) -> ErrorResponse:
     headers = [(b"www-authenticate", b'ApiKey realm="atelier", Bearer realm="atelier"')] if error.status == 401 else []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
-    return Refusal(error.status, "", error.code, tuple(headers))
+    return ErrorResponse(error.status, "", error.code, tuple(headers))

@@ -1,4 +1,4 @@
-"""torchvision's ImageNet weights of ResNet18, as the safetensors file that timm keeps of them: no pickle, no torch."""
+"""torchvision's ImageNet weights of ResNet18, from timm's safetensors file: needs neither pickle nor torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ URL: Final = (
     "https://huggingface.co/timm/resnet18.tv_in1k/resolve/bbd144b3e5565108aad885f145491d11bc6ce807/model.safetensors"
 )
 SHA256: Final = "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"
-MOST_BYTES: Final = 64 * 1024 * 1024  # the file has 46,807,446
-SECONDS: Final = 15.0  # to connect, and without a byte
-PIECE: Final = 256 * 1024
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the largest download that is accepted; the file has 46,807,446."""
+TIMEOUT_SECONDS: Final = 15.0
+"""Seconds to connect, and seconds without a received byte."""
+PIECE_BYTES: Final = 256 * 1024
 
 FACTS: Final[dict[str, Any]] = {
     "network": "ResNet18",
@@ -31,20 +33,20 @@ FACTS: Final[dict[str, Any]] = {
 
 
 def download(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """The trunk's tensors by torchvision's names. Raises OSError when they cannot be downloaded, or are others."""
+    """Return the trunk's tensors by torchvision's names. Raises OSError if the download fails or is not the file."""
     file = folder / "resnet18.safetensors"
     digest = hashlib.sha256()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with requests.get(URL, stream=True, timeout=SECONDS) as answer, file.open("wb") as out:
-        answer.raise_for_status()
-        size = int(answer.headers.get("Content-Length", 0)) or None
+    with requests.get(URL, stream=True, timeout=TIMEOUT_SECONDS) as response, file.open("wb") as out:
+        response.raise_for_status()
+        size = int(response.headers.get("Content-Length", 0)) or None
         with Progress(*columns) as progress:
             task = progress.add_task("ImageNet weights", total=size)
-            for piece in answer.iter_content(PIECE):
+            for piece in response.iter_content(PIECE_BYTES):
                 digest.update(piece)
                 out.write(piece)
                 progress.advance(task, len(piece))
-                if out.tell() > MOST_BYTES:
+                if out.tell() > MAX_BYTES:
                     raise OSError("the download is too large")
     if digest.hexdigest() != SHA256:
         raise OSError("the download is damaged")

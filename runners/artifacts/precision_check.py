@@ -1,4 +1,4 @@
-"""Does this machine's fastest engine compute what float32 does? Asked where a model is published."""
+"""Whether this machine's fastest engine agrees with float32. The check runs when a model is published."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from runners.errors import ModelUnavailable
 from runners.models.vision.transform import EvalTransform
 
 LEAST_COSINE: Final = 0.999
+"""Least cosine between the outputs of both engines."""
 PICTURES: Final = 16
-COARSE: Final = 12
-"""Squares a side of the pictures that both look at: as coarse as land, not noise."""
+"""Number of random pictures that both engines see."""
+SQUARES_PER_SIDE: Final = 12
+"""Random squares on each side of a picture: coarse like land, unlike noise."""
 
 
 def check(path: Path) -> float:
-    """The least cosine between what both engines say of the same pictures. Raises ModelUnavailable."""
+    """Return the least cosine between both engines' outputs. Raises ModelUnavailable below ``LEAST_COSINE``."""
     served = load.load(path)
     if served.precision == "float32":
         return 1.0
@@ -30,20 +32,20 @@ def check(path: Path) -> float:
     least = float(cosines(served(pixels), exact(pixels)).min())
     if not least >= LEAST_COSINE:  # NaN is not
         raise ModelUnavailable(
-            f"{served.name} in {served.precision} computes something else than float32 here (cosine {least:.4f}); "
+            f"{served.name} in {served.precision} differs from float32 on this machine (cosine {least:.4f}); "
             "set ATELIER_PRECISION=float32"
         )
     return least
 
 
-def cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The cosine between rows: [N, K], [N, K] -> [N]."""
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosine: NDArray[np.float32] = (one * other).sum(axis=1) / lengths
+def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosines between corresponding rows: [N, K], [N, K] -> [N]."""
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    cosine: NDArray[np.float32] = (left * right).sum(axis=1) / lengths
     return cosine
 
 
 def _pictures(transform: EvalTransform) -> NDArray[np.uint8]:
     random = np.random.default_rng(0)
-    coarse = random.integers(0, 256, (PICTURES, COARSE, COARSE, 3), dtype=np.uint8)
-    return np.stack([transform(Image.fromarray(one)) for one in coarse])
+    coarse = random.integers(0, 256, (PICTURES, SQUARES_PER_SIDE, SQUARES_PER_SIDE, 3), dtype=np.uint8)
+    return np.stack([transform(Image.fromarray(squares)) for squares in coarse])

@@ -1,10 +1,10 @@
-"""Puts the models into the BentoML model store.
+"""Publishes the models into the BentoML model store.
 
-    python -m runners.artifacts                      put the models where they are served from (what ``make`` does)
-    python -m runners.artifacts embedding imagenet   change the embedding network (vectors of two networks never mix)
+    python -m runners.artifacts                      publish the shipped models (what ``make`` does)
+    python -m runners.artifacts embedding imagenet   change the embedding network (vectors of two networks do not mix)
     python -m runners.artifacts embedding satellite
 
-What is put there is compared with float32, in the precision that this machine serves in.
+Each picture network is compared with float32, in the precision that this machine serves in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from runners.models import facts as facts_of_tensors
 
 
 def publish() -> list[str]:
-    """Puts the shipped models into the store where they are missing and returns all tags; never changes a choice."""
+    """Publish the shipped models that are missing and return all tags; the chosen embedding network stays."""
     with _only_writer():
         for tag, shipped in store.SHIPPED.items():
             if not store.find(tag):
@@ -40,27 +40,27 @@ def publish() -> list[str]:
 
 
 def choose_embedding(trunk: store.Trunk) -> str:
-    """Makes ``trunk`` the network of all further embeddings and returns its tag."""
+    """Make ``trunk`` the network of all further embeddings and return its tag."""
     with _only_writer():
-        wanted = store.EMBEDDINGS[trunk]
-        if not store.find(wanted):
+        chosen = store.EMBEDDINGS[trunk]
+        if not store.find(chosen):
             _store_embedding(trunk)
         for tag in store.listed_embeddings():
-            if tag != wanted:
+            if tag != chosen:
                 bentoml.models.delete(tag)
-        return wanted
+        return chosen
 
 
 def _store_chosen_embedding() -> None:
-    """The network that an older version stored in another form is had again, or none; else it is the first choice."""
+    """Store the network again that an older version stored in another form; without a single one, the default."""
     chosen: list[store.Trunk] = [trunk for trunk, tag in store.EMBEDDINGS.items() if tag in store.listed_embeddings()]
     if len(chosen) == 1:
         _store_embedding(chosen[0])
     else:
-        _store_first_embedding()
+        _store_default_embedding()
 
 
-def _store_first_embedding() -> None:
+def _store_default_embedding() -> None:
     try:
         _store_embedding("imagenet")
     except OSError as error:
@@ -115,7 +115,7 @@ def _only_writer() -> Iterator[None]:
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line that the module docstring shows."""
     parser = argparse.ArgumentParser(prog="python -m runners.artifacts", description="The models in the BentoML store.")
     commands = parser.add_subparsers(dest="command", metavar="{publish,embedding}")
     commands.add_parser("publish", help="put the shipped models into the store (the default)")
@@ -125,7 +125,7 @@ def main() -> None:
     try:
         tags = [choose_embedding(arguments.trunk)] if arguments.command == "embedding" else publish()
     except OSError as error:
-        sys.exit(f"the weights cannot be had: {type(error).__name__}. Nothing was changed.")
+        sys.exit(f"the weights cannot be obtained: {type(error).__name__}. Nothing was changed.")
     except ModelUnavailable as error:
         sys.exit(error.message)
     print("models: " + ", ".join(tags))

@@ -1,7 +1,7 @@
-"""Weights: what is shipped, and what lies in the BentoML model store under which tag.
+"""Weights: the shipped files, and the tags of the models in the BentoML model store.
 
-A model in the store is one ONNX or safetensors file. Its metadata explains it: transform numbers, version, licence and,
-of the models that were trained here, labels, thresholds, training configuration, data counts and figures.
+A model in the store is one ONNX or safetensors file. Its metadata contains the transform, version and licence. For
+models trained in this project, it also contains labels, thresholds, training configuration, data counts and figures.
 ``publish`` fills the store.
 """
 
@@ -31,30 +31,30 @@ EMBEDDINGS: Final[dict[Trunk, str]] = {
 
 
 def path(tag: str) -> Path:
-    """The file of that exact tag. Raises ModelUnavailable when it is not in the store, and says what puts it there."""
-    found = find(tag)
-    if found is None:
+    """Return the file of that exact tag. Raises ModelUnavailable, which names the command that publishes it."""
+    file = find(tag)
+    if file is None:
         raise ModelUnavailable(f"{tag} is not in the model store; run: python -m runners.artifacts")
-    return found
+    return file
 
 
 def embedding_tag() -> str:
-    """The tag that embeddings are made with: the one ``embedding`` model in the store."""
+    """Return the tag of the one ``embedding`` model in the store. Raises ModelUnavailable for none or several."""
     tags = stored_embeddings()
     if len(tags) != 1:
-        found = ", ".join(tags) or "none"
-        cure = "python -m runners.artifacts" + (" embedding NAME" if tags else "")
-        raise ModelUnavailable(f"one embedding model is wanted in the store, found {found}; run: {cure}")
+        stored = ", ".join(tags) or "none"
+        command = "python -m runners.artifacts" + (" embedding NAME" if tags else "")
+        raise ModelUnavailable(f"the store must hold exactly one embedding model, found {stored}; run: {command}")
     return tags[0]
 
 
 def stored_embeddings() -> list[str]:
-    """Tags of the embedding models whose file is there."""
+    """Return the tags of the embedding models whose file exists."""
     return sorted(tag for tag in listed_embeddings() if find(tag))
 
 
 def listed_embeddings() -> list[str]:
-    """Tags of the embedding models that BentoML lists, whole or not."""
+    """Return the tags of the embedding models that BentoML lists, with or without their file."""
     try:
         return [str(model.tag) for model in bentoml.models.list("embedding")]
     except NotFound:
@@ -62,7 +62,7 @@ def listed_embeddings() -> list[str]:
 
 
 def find(tag: str) -> Path | None:
-    """The file of the tag, if it is there: a store that an older version filled may hold another one."""
+    """Return the file of the tag if it exists; the store of an older version may hold another file."""
     try:
         file = file_in(bentoml.models.get(tag), tag)
     except NotFound:
@@ -71,6 +71,6 @@ def find(tag: str) -> Path | None:
 
 
 def file_in(model: bentoml.Model, tag: str) -> Path:
-    """The weight file inside the model's folder, whether it is there or not."""
+    """Return the path of the weight file in the model's folder; the file may be missing."""
     kind = SHIPPED[tag].suffix if tag in SHIPPED else GRAPH
     return Path(model.path) / f"model{kind}"

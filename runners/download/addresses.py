@@ -1,7 +1,7 @@
-"""Which addresses and host names a download may lead to.
+"""Which addresses and host names a download may connect to.
 
-Written as tables rather than with ``ipaddress.is_global``, which answers differently from one Python to the next and
-knows neither the clouds' metadata servers nor the IPv4 address inside an IPv6 one.
+Tables replace ``ipaddress.is_global``, which differs between Python versions and knows neither the metadata servers of
+clouds nor the IPv4 address inside an IPv6 one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NEVER: Final = {
         "ff00::/8": "multicast",
     }.items()
 }
-"""Refused even where private networks are allowed: no machine that serves pictures has such an address."""
+"""Networks that are refused even if private networks are allowed: no image server has such an address."""
 
 PRIVATE: Final = {
     ip_network(block): why
@@ -58,24 +58,26 @@ PRIVATE: Final = {
         "fc00::/7": "private",
     }.items()
 }
-"""Refused unless private networks are allowed."""
+"""Networks that are refused unless private networks are allowed."""
 
 LOOPBACK: Final = IPv6Address("::1")
 GLOBAL_IPV6: Final = IPv6Network("2000::/3")
-"""All that is assigned for the public so far; everything else of IPv6 is refused, whatever it will become."""
+"""All IPv6 addresses assigned to the public so far; the rest of IPv6 is refused."""
 
 IPV4_IN_LAST_BITS: Final = [
     IPv6Network(block) for block in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48")
 ]
 
 PRIVATE_NAMES: Final = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "home.arpa", "svc")
-"""Refused unless private networks are allowed, with every name under them (``.svc.cluster.local`` is under local)."""
+"""Domains that are refused, with all names under them, unless private networks are allowed.
+
+``.svc.cluster.local`` is under ``local``."""
 
 
 def refusal(address: Address, *, own: Collection[Address] = (), private: bool = False) -> str | None:
-    """Why the address is not for downloads, in words for the log; None where it is.
+    """Return why downloads from the address are refused, as text for the log; None if they are allowed.
 
-    ``own`` are this host's addresses; ``private`` lets them and private networks pass.
+    ``own`` are this host's addresses; ``private`` allows them and private networks.
     """
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         return "of one link only"
@@ -91,7 +93,7 @@ def refusal(address: Address, *, own: Collection[Address] = (), private: bool = 
 
 
 def embedded(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that a translator, or the operating system, would take out of this one."""
+    """Return the IPv4 address that a translator or the operating system would extract from this one, or None."""
     if address == LOOPBACK:
         return None
     if address.sixtofour is not None:
@@ -106,7 +108,7 @@ def _listed(table: Mapping[IPv4Network | IPv6Network, str], address: Address) ->
 
 
 def name_refusal(host: str, *, private: bool = False) -> str | None:
-    """Why a host name is not for downloads whatever it resolves to; None where its addresses decide."""
+    """Return why a host name is refused whatever it resolves to; None if its addresses decide."""
     name = host.lower().removesuffix(".")
     if not private and any(name == ending or name.endswith("." + ending) for ending in PRIVATE_NAMES):
         return "a name of private networks"
@@ -114,10 +116,10 @@ def name_refusal(host: str, *, private: bool = False) -> str | None:
 
 
 def own_addresses() -> frozenset[Address]:
-    """This host's addresses on every interface, now: they come and go with networks and containers."""
-    found = set()
+    """Return this host's current addresses on every interface; they change with networks and containers."""
+    own = set()
     for interface in psutil.net_if_addrs().values():
         for entry in interface:
             if entry.family != psutil.AF_LINK:
-                found.add(ip_address(entry.address.partition("%")[0]))
-    return frozenset(found)
+                own.add(ip_address(entry.address.partition("%")[0]))
+    return frozenset(own)

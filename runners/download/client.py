@@ -1,7 +1,7 @@
-"""URL to bytes: the only downloader, and the only place that goes where a caller says.
+"""URL to bytes: the only downloader, and the only code that connects to an address that a client chose.
 
-Every address is checked where the connection is made, so that a name cannot answer once for the check and once more
-for the connection.
+Addresses are checked inside the resolver of the connection, so that a name cannot resolve to one address for the check
+and to another for the connection.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from runners.settings import Settings
 logger = logging.getLogger(__name__)
 
 MAX_LENGTH: Final = 2048
-"""Most characters of a URL."""
+"""Characters of the longest accepted URL."""
 
 MAX_REDIRECTS: Final = 3
 
 REFUSAL: Final = "Images are not downloaded from this URL: its host does not exist, or is not one to download from."
-"""The one text of every refusal: which one it was would tell a caller what this network looks like."""
+"""The message of every refusal: different messages would reveal the layout of this network."""
 
 REDIRECTS: Final = {301, 302, 303, 307, 308}
 HEADERS: Final = {"User-Agent": "atelier", "Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
@@ -42,11 +42,11 @@ HOST_NAME: Final = re.compile(
     r"(?=.{1,253}\Z)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z"
 )
 IPV4_LIKE: Final = re.compile(r"(.*\.)?(\d+|0x[0-9a-f]*)\Z")
-"""What a browser reads as an IPv4 address: the last label is a number."""
+"""Host names that a browser reads as an IPv4 address: the last label is a number."""
 
 
 def parse(text: str) -> URL:
-    """The URL as it will be fetched, without fragment and the host's last dot. Raises InvalidURL."""
+    """Return the URL that will be fetched, without fragment and trailing dot of the host. Raises InvalidURL."""
     if len(text) > MAX_LENGTH:
         raise InvalidURL(f"A URL may have {MAX_LENGTH:,} characters at most.")
     if not text.isprintable() or " " in text or "\\" in text:
@@ -61,7 +61,7 @@ def parse(text: str) -> URL:
 
 
 def _read_twice(text: str) -> URL | None:
-    """None where a second parser reads another scheme, user, host or port: one of them would be checked in vain."""
+    """Return None if a second parser reads another scheme, user, host or port: the check might cover the wrong one."""
     url, second = URL(text).with_fragment(None), urlsplit(text)
     host, port = second.hostname, second.port
     if url.scheme not in {"http", "https"} or not host or not url.raw_host:
@@ -78,7 +78,7 @@ def _read_twice(text: str) -> URL | None:
 
 
 class _CheckedResolver(AbstractResolver):
-    """Hands on the answers of another resolver, if every one of them may be connected to."""
+    """Returns the answers of another resolver if all their addresses are allowed."""
 
     def __init__(self, inner: AbstractResolver, private: bool) -> None:
         self._inner = inner
@@ -96,9 +96,9 @@ class _CheckedResolver(AbstractResolver):
         return answers
 
     async def _answers(self, host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-        """Where private addresses are refused, a name without any is refused as well, in the same words.
+        """Resolve the name. If private addresses are refused, an unknown name gets the same refusal.
 
-        Else callers could tell the names of this network from those that do not exist.
+        Otherwise clients could distinguish names of this network from names that do not exist.
         """
         try:
             if answers := await self._inner.resolve(host, port, family):
@@ -117,7 +117,7 @@ class _CheckedResolver(AbstractResolver):
 
 
 class _SystemResolver(AbstractResolver):
-    """The operating system's, in threads of its own: slow names must not fill those that others wait for."""
+    """The operating system's resolver in its own threads: slow names must not block the default thread pool."""
 
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="download-dns")
@@ -125,14 +125,14 @@ class _SystemResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().run_in_executor(
+        answers = await asyncio.get_running_loop().run_in_executor(
             self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
         )
         return [
             ResolveResult(
-                hostname=host, host=str(place[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
+                hostname=host, host=str(address[0]), port=port, family=kind, proto=protocol, flags=socket.AI_NUMERICHOST
             )
-            for kind, _, protocol, _, place in found
+            for kind, _, protocol, _, address in answers
         ]
 
     async def close(self) -> None:
@@ -140,7 +140,7 @@ class _SystemResolver(AbstractResolver):
 
 
 class Downloader:
-    """Fetches images; belongs to one event loop, and is closed with it."""
+    """Fetches images; bound to one event loop and closed before the loop ends."""
 
     def __init__(
         self,
@@ -155,18 +155,18 @@ class Downloader:
         self._connect_seconds = connect_seconds
         self._total_seconds = total_seconds
         self._parallel = parallel
-        self._turns = asyncio.Semaphore(parallel)
+        self._slots = asyncio.Semaphore(parallel)
         self._resolver = resolver
         self._open: tuple[aiohttp.ClientSession, AbstractResolver] | None = None
 
     async def fetch(self, url: str) -> bytes:
-        """The body behind the URL, at most ``MAX_BYTES``; waiting for a turn counts as time, too.
+        """Return the body behind the URL, at most ``MAX_BYTES``. The time limit includes waiting for a free slot.
 
         Raises InvalidURL, RefusedURL, PayloadTooLarge, UpstreamFailed and UpstreamTimeout.
         """
         target = parse(url)
         try:
-            async with asyncio.timeout(self._total_seconds), self._turns:
+            async with asyncio.timeout(self._total_seconds), self._slots:
                 return await self._follow(target)
         except TimeoutError:
             logger.info("download of %r: too slow", str(target))
@@ -176,11 +176,11 @@ class Downloader:
             raise UpstreamFailed("The server behind the URL could not be reached, or broke off.") from None
 
     async def close(self) -> None:
-        """Twice does no harm; downloads under way fail."""
+        """Close the session and the resolver; running downloads fail. A second call does nothing."""
         if self._open is not None:
             (session, resolver), self._open = self._open, None
             await session.close()
-            await resolver.close()  # aiohttp closes only a resolver that it made itself
+            await resolver.close()  # aiohttp closes only a resolver that it created itself
 
     def _client(self) -> aiohttp.ClientSession:
         if self._open is None:
@@ -190,7 +190,7 @@ class Downloader:
         return self._open[0]
 
     def _new_session(self, resolver: AbstractResolver) -> aiohttp.ClientSession:
-        # No cache and no connection used twice: every request is resolved and checked itself.
+        # No DNS cache and no connection reuse: every request is resolved and checked.
         connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, limit=0)
         return aiohttp.ClientSession(
             connector=connector,
@@ -211,7 +211,7 @@ class Downloader:
         raise UpstreamFailed("The URL redirects too often.")
 
     def _check(self, url: URL) -> None:
-        """Raises RefusedURL for what shows before a name is resolved; of a literal address aiohttp asks no resolver."""
+        """Raise RefusedURL for what is wrong before resolution; aiohttp resolves no literal addresses."""
         private, host = self._settings.url_private_networks, url.raw_host or ""
         if url.user is not None or url.password is not None:
             raise _refused(host, "a user name or password")
@@ -240,7 +240,7 @@ def _next(url: URL, location: str | None) -> URL:
     try:
         target = parse(urljoin(str(url), location))
     except (InvalidURL, ValueError):
-        # The caller's own URL was well-formed: it is where it leads that is not gone to.
+        # The client's URL was well-formed, but its redirect target is not.
         raise _refused(url.raw_host or "", f"redirect to {location!r}") from None
     if url.scheme == "https" and target.scheme != "https":
         raise _refused(target.raw_host or "", "redirect from https to http")

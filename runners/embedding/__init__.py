@@ -1,1 +1,1 @@
-"""Which vector stands for a picture?"""
+"""Which vector represents a picture?"""

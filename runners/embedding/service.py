@@ -1,4 +1,4 @@
-"""Image embedding: 512 numbers of length one, near for pictures that look alike."""
+"""Image embedding: unit vectors of 512 numbers, close for pictures that look alike."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXAMPLE: Final = {"embedding": [0.0123, 0.0456, 0.0789], "model": "embedding:sat
 
 
 class EmbeddingModel:
-    """The one embedding network of the model store: a batch of requests in, vectors out."""
+    """The embedding network of the model store: a batch of requests in, vectors out."""
 
     def __init__(self) -> None:
         from runners.artifacts import store
@@ -52,22 +52,22 @@ class EmbeddingModel:
         self._engine.warm(self._transform.crop)
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
+        """Return results in the order of the requests, computed in one batch; an invalid request gets an error."""
         return self.pipeline.infer(requests)
 
     def prepare(self, image: Image, parameters: dict[str, Any]) -> Pixels:
-        """What the network is given of a picture. Raises InvalidInput."""
+        """Return the network's input for a picture, uint8 [H, W, 3]. Raises InvalidInput for any parameter."""
         only(parameters, NO_PARAMETERS)
         return self._transform(image)
 
     def compute(self, prepared: list[Pixels]) -> list[InferenceResult]:
-        """Vectors of pictures that the network sees together."""
+        """Return a vector for each prepared picture, computed together."""
         vectors = unit(self._engine(np.stack(prepared))).tolist()
         return [InferenceResult(output_data={"embedding": vector, "model": self.tag}) for vector in vectors]
 
 
 def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
-    """The documented routes over an embedding model, wherever it runs."""
+    """Return the documented routes of an embedding model in any process."""
     routes = APIRouter(tags=["embedding"])
 
     @routes.post(
@@ -95,23 +95,23 @@ def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
 
 
 def mounted(attribute: str | None = None) -> MountedModel:
-    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    """Return the model of this process, or of the dependency ``attribute`` of this process's service."""
     return MountedModel(model_under(attribute), router, EXAMPLE)
 
 
 @bentoml.service(**model_configuration("embedding"))
 class Embedding:
-    """Image embedding on its own."""
+    """The BentoML service of image embedding."""
 
     def __init__(self) -> None:
         self._model = EmbeddingModel()
         logger.warning("embedding with %s: vectors of two networks never compare", self._model.tag)
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in batches with what others ask at the same time."""
+        """Return a result for each request, batched with concurrent requests."""
         return await self._model.pipeline.answer(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Embeds a batch, for services of others that depend on this one: an item's input_data is {"image": base64}."""
+        """Embed a batch for BentoML services that depend on this one: an item's input_data is {"image": base64}."""
         return self._model.infer(requests)

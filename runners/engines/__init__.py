@@ -1,1 +1,1 @@
-"""How does one kind of machine run a network? One file per library, imported where it is chosen."""
+"""How does each kind of machine run a network? One file per library, imported only if it is chosen."""

@@ -1,7 +1,7 @@
-"""Runs a network as fast as this machine can, and always with the same results.
+"""Chooses the fastest engine of this machine for a network; all engines give the same results.
 
-An ONNX file is run by OpenVINO on a CPU, in bfloat16 where the cores multiply it; by ONNX Runtime where OpenVINO has no
-build; by torch on a GPU. None of them is imported before it is chosen.
+On a CPU, OpenVINO runs an ONNX file, in bfloat16 if the cores support it. ONNX Runtime runs it where OpenVINO has no
+build, and torch on a GPU. A library is imported only when it is chosen.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ MODULES: Final[dict[Name, str]] = {"openvino": "openvino", "onnxruntime": "onnxr
 
 
 def load(path: Path, *, name: Name | None = None, precision: str | None = None, threads: int | None = None) -> Engine:
-    """The network of an ONNX file. Raises OSError when there is no such file, KeyError when it explains nothing."""
+    """Load the network of an ONNX file. Raises OSError if there is no file, KeyError if it has no metadata."""
     if not path.is_file():
         raise FileNotFoundError(path)
-    wanted = precision or settings().precision
+    requested = precision or settings().precision
     threads = threads or settings().threads or cores()
     chosen = name or choose()
     if chosen == "openvino":
         from runners.engines.openvino_cpu import OpenVinoEngine
 
-        return OpenVinoEngine(path, wanted, threads)
+        return OpenVinoEngine(path, requested, threads)
     if chosen == "torch":
         from runners.engines.torch_gpu import from_file
 
-        return from_file(path, wanted, threads=threads)
+        return from_file(path, requested, threads=threads)
     from runners.engines.onnx_cpu import OnnxEngine
 
-    if wanted == "bfloat16":
+    if requested == "bfloat16":
         logger.warning("ONNX Runtime computes in float32 here: ATELIER_PRECISION=bfloat16 needs OpenVINO")
     return OnnxEngine(path, threads)
 
 
 def choose() -> Name:
-    """The engine that settings, GPUs and installed libraries allow."""
-    wanted = settings().engine
-    if wanted != "auto":
-        return wanted
+    """Return the engine of the settings, or the best for the GPUs and installed libraries."""
+    configured = settings().engine
+    if configured != "auto":
+        return configured
     if gpus() and _installed("torch"):
         return "torch"
     if gpus():
-        logger.warning("a GPU is here, but torch is not: the CPU computes (make .venv/gpu installs it)")
+        logger.warning("this machine has a GPU, but torch is not installed: using the CPU (see make .venv/gpu)")
     return "openvino" if _installed("openvino") else "onnxruntime"
 
 

@@ -12,7 +12,7 @@ from runners.models.onnx_file import OnnxFile
 
 
 class OnnxEngine(Engine):
-    """A graph in ONNX Runtime."""
+    """A network in ONNX Runtime."""
 
     name = "onnxruntime"
     precision = "float32"
@@ -22,6 +22,6 @@ class OnnxEngine(Engine):
         self.facts = self._graph.facts
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Runs outside the interpreter's lock."""
+        """Run the network without holding the interpreter's lock."""
         (output,) = self._graph(pixels=pixels)
         return np.asarray(output, np.float32)

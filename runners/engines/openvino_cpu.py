@@ -1,4 +1,4 @@
-"""OpenVINO on a CPU."""
+"""OpenVINO on a CPU, in float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from numpy.typing import NDArray
 from runners.engines.base import Engine, Outputs
 from runners.models.facts import FACTS
 
-# Importing openvino sends an event to its maker, where this module can be had; nothing here is sent anywhere.
+# If this module is installed, importing openvino sends telemetry; None blocks its import.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 
-# By the one thread that imports, for the table of types is made when it is first asked: of two threads that compute
-# first, and at once, each would wait for the other for ever.
+# The table of types is created on first use. If two threads used it first at the same time, they would deadlock, so the
+# importing thread does it.
 openvino.Type.f32.to_dtype()
 
 METADATA: Final = ["framework", FACTS]
-"""Where OpenVINO keeps what it finds in an ONNX file's metadata."""
+"""Path of an ONNX file's metadata in OpenVINO's model."""
 
 TYPES: Final = {"float32": "f32", "bfloat16": "bf16"}
 NAMES: Final = {"f32": "float32", "float": "float32", "bf16": "bfloat16", "bfloat16": "bfloat16", "f16": "float16"}
 
 
 MAX_STREAMS: Final = 4
+"""Batches computed concurrently, at most."""
 
 
 class OpenVinoEngine(Engine):
-    """A graph compiled for this machine's cores, which compute several batches beside one another.
+    """A network compiled for this machine's cores, which compute several batches concurrently.
 
-    Cores that share a batch wait for one another at every layer, and one that has decoding to do meanwhile keeps all of
-    them waiting; apart, they answered a fifth more. A request alone takes a third longer so. Compiled for both, the
-    process would take 100 MB more.
+    Cores that share a batch wait for one another at every layer, and a core that also decodes delays all of them.
+    Separate batches gave a fifth more throughput; a single request takes a third longer. Compiling the network for both
+    cases would take 100 MB more.
     """
 
     name = "openvino"
@@ -49,9 +50,9 @@ class OpenVinoEngine(Engine):
         if not model.has_rt_info(METADATA):
             raise KeyError(FACTS)
         self.facts = json.loads(model.get_rt_info(METADATA).astype(str))
-        # Each model is a process: pinned, all of them would share the first core.
+        # Each model is a process: with pinning, all of them would share the first core.
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-        if precision != "auto":  # else what the cores multiply fastest without losing labels
+        if precision != "auto":  # auto: OpenVINO's fastest precision
             options["INFERENCE_PRECISION_HINT"] = TYPES[precision]
         self.streams = min(threads, MAX_STREAMS)
         compiled = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": self.streams})
@@ -62,7 +63,7 @@ class OpenVinoEngine(Engine):
             self._requests.put(compiled.create_infer_request())
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Runs outside the interpreter's lock."""
+        """Run the network without holding the interpreter's lock."""
         request = self._requests.get()
         try:
             request.infer([np.ascontiguousarray(pixels)], share_inputs=True)

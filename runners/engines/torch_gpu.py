@@ -1,4 +1,4 @@
-"""torch: on a GPU in half precision with recorded graphs; on a CPU for training, which has a module and no file yet."""
+"""torch: on a GPU in half precision with CUDA graphs; on a CPU for training, which has a module but no file yet."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from runners.models.vision.networks import FEATURES, Mean, Served
 from runners.models.vision.transform import EvalTransform
 
 SIZES: Final = (1, 2, 4, 8, 16, 32)
-"""Batches that graphs are recorded of; a batch between two of them is filled up."""
+"""Batch sizes with a CUDA graph; a batch between two sizes is padded to the larger one."""
 
 TYPES: Final = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TorchEngine(Engine):
-    """A module that takes uint8 [N, H, W, 3], such as ``Served``."""
+    """A module with input uint8 [N, H, W, 3], such as ``Served``."""
 
     name = "torch"
 
@@ -39,15 +39,15 @@ class TorchEngine(Engine):
         self.precision = _precision(precision, self._device)
         self.module = module.eval().to(self._device).to(memory_format=torch.channels_last)
         self._recorded: dict[int, _Recorded] = {}
-        self._one_at_a_time = Lock()  # a recorded graph reads and writes the same memory each time
+        self._one_at_a_time = Lock()  # a graph reads and writes the same memory at each replay
 
     def __call__(self, pixels: NDArray[np.uint8]) -> Outputs:
-        """Runs outside the interpreter's lock."""
+        """Run the network, one batch at a time."""
         with self._one_at_a_time:
-            return self._seen(pixels)
+            return self._run(pixels)
 
     @torch.inference_mode()
-    def _seen(self, pixels: NDArray[np.uint8]) -> Outputs:
+    def _run(self, pixels: NDArray[np.uint8]) -> Outputs:
         if self._device.type != "cuda" or len(pixels) > SIZES[-1]:
             return self.on_device(torch.from_numpy(pixels).to(self._device))
         size = next(size for size in SIZES if size >= len(pixels))
@@ -57,28 +57,28 @@ class TorchEngine(Engine):
 
     @torch.inference_mode()
     def on_device(self, pixels: Tensor) -> Outputs:
-        """The same for pixels that are on the device already."""
+        """Run the network on pixels that are already on the device."""
         return self._compute(pixels).float().cpu().numpy()
 
     def _compute(self, pixels: Tensor) -> Tensor:
-        with self._lowered():
+        with self._autocast():
             output: Tensor = self.module(pixels)
         return output
 
-    def _lowered(self) -> contextlib.AbstractContextManager[object]:
-        wanted = TYPES[self.precision]
-        if next(self.module.parameters()).dtype == wanted:
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        dtype = TYPES[self.precision]
+        if next(self.module.parameters()).dtype == dtype:
             return contextlib.nullcontext()
-        # What it would keep of a first call may be gone when a recorded graph reads it.
-        return torch.autocast(self._device.type, wanted, cache_enabled=False)
+        # Tensors in autocast's cache could be freed before a graph reads them.
+        return torch.autocast(self._device.type, dtype, cache_enabled=False)
 
     def _record(self, size: int, shape: tuple[int, ...]) -> _Recorded:
-        """One graph for one size of batch: launching fifty kernels one by one takes longer than running them."""
+        """Record a graph for one batch size: launching fifty kernels one by one takes longer than running them."""
         staged = torch.zeros((size, *shape), dtype=torch.uint8, pin_memory=True)
         pixels = torch.zeros((size, *shape), dtype=torch.uint8, device=self._device)
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # what libraries choose at a first call must not be recorded
+        with torch.cuda.stream(aside):  # the libraries' tuning at the first calls must not be recorded
             for _ in range(3):
                 self._compute(pixels)
         torch.cuda.current_stream().wait_stream(aside)
@@ -90,7 +90,7 @@ class TorchEngine(Engine):
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A graph that reads and writes the same memory at each replay; ``staged`` is the pinned way into it."""
+    """A CUDA graph with fixed input and output memory; ``staged`` is a pinned buffer for its input."""
 
     graph: torch.cuda.CUDAGraph
     staged: Tensor
@@ -107,7 +107,7 @@ class _Recorded:
 def from_file(
     path: Path, precision: str = "auto", device: str | None = None, threads: int | None = None
 ) -> TorchEngine:
-    """The network of an ONNX file that ``training.onnx_export`` wrote; ``threads`` are those of a CPU."""
+    """Load the network of an ONNX file that ``training.onnx_export`` wrote; ``threads`` is for a CPU."""
     if threads is not None:
         torch.set_num_threads(threads)
     graph, on = graphs.read(path), _device(device)
@@ -123,7 +123,7 @@ def _in_torch(name: str) -> str:
 
 
 class _Folded(nn.Module):
-    """ResNet18 whose normalisation is folded into its convolutions, and its head if there is one."""
+    """ResNet18 with normalisation folded into the convolutions, and with a head if the file has one."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()

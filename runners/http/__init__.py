@@ -1,1 +1,1 @@
-"""How does a request become items, and how do results become an answer?"""
+"""How does a request become items, and how do results become a response?"""

@@ -1,4 +1,4 @@
-"""A route for one item of the model contract as JSON: ``POST /diagnose`` and others like it."""
+"""A route for one item of the model contract as JSON, such as ``POST /diagnose``."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def item_router(
     output: dict[str, Any],
     *errors: type[RunnerError],
 ) -> APIRouter:
-    """``POST path``: the fields of an item's ``input_data`` and, beside them, its ``parameters``.
+    """Return a router with ``POST path``: the body has the fields of ``input_data`` and, beside them, ``parameters``.
 
-    ``examples`` are bodies by their titles, ``output`` is what the first one is answered, ``errors`` are those that
-    only this model has.
+    ``examples`` are request bodies by title, ``output`` is the response to the first, and ``errors`` are the errors
+    that only this model raises.
     """
     example = {**output, "confidence": 0.5, "timestamp": "2026-01-01T12:00:00.000Z"}
     routes = APIRouter(tags=[path.removeprefix("/")])

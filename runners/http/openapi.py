@@ -1,4 +1,4 @@
-"""OpenAPI descriptions that FastAPI cannot derive: image bodies of several kinds, our errors, examples that run."""
+"""OpenAPI descriptions that FastAPI cannot derive: image bodies of several types, errors, and working examples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLE_IMAGE: Final = (
     "ohObrMnv27RN34yNbHRjm7VfHNqhH8ZBDnqwwzovnOZ0ZzjiqGPO8hdBC3owAgk0sGDFi6QlPRmJJJpYsvJF0YpejEIKLaxY9eLSLv0yLnLR"
     "i13W5Q9U9TMhL2QyGgAAAABJRU5ErkJggg=="
 )
-"""A picture of 8x8 pixels as base64, for examples that can be tried as they stand."""
+"""A picture of 8x8 pixels as base64, for examples that work unchanged."""
 
 CALLERS_ERRORS: Final = (
     InvalidInput,
@@ -51,14 +51,14 @@ def _errors(kinds: Iterable[type[RunnerError]]) -> dict[int | str, dict[str, Any
 
 
 ERRORS: Final = _errors(CALLERS_ERRORS)
-"""What the documented routes may answer instead of 200."""
+"""Error responses of the documented routes, by status."""
 
 _FILE: Final = {"type": "string", "format": "binary"}
 _TEXT: Final = {"type": "string"}
 
 
 def one_image(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The body of a request with one image; ``parameters`` are further fields by name."""
+    """Describe the body of a request with one image; ``parameters`` are further fields by name."""
     more = parameters or {}
     json_schema = {"type": "object", "properties": {"url": _TEXT, "image": {**_TEXT, "format": "byte"}, **more}}
     return _body(
@@ -74,7 +74,7 @@ def one_image(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def many_images(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The body of a batch of images."""
+    """Describe the body of a batch of images; ``parameters`` are further fields by name."""
     more = parameters or {}
     files = {"type": "array", "items": _FILE, "maxItems": MAX_ITEMS}
     texts = {"type": "array", "items": _TEXT, "maxItems": MAX_ITEMS}
@@ -93,23 +93,23 @@ def many_images(parameters: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def upload(field: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The body of a request with one document; ``options`` are further fields by name."""
+    """Describe the body of a request with one document; ``options`` are further fields by name."""
     return _body({"multipart/form-data": {"schema": _object({field: _FILE, **options}, [field])}})
 
 
 def json_body(example: dict[str, Any]) -> dict[str, Any]:
-    """A JSON body by its example."""
+    """Describe a JSON body by one example."""
     return _body({"application/json": {"schema": {"type": "object"}, "example": example}})
 
 
 def json_bodies(examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """A JSON body by several examples, by their names."""
+    """Describe a JSON body by several examples, by title."""
     shown = {name: {"summary": name, "value": value} for name, value in examples.items()}
     return _body({"application/json": {"schema": {"type": "object"}, "examples": shown}})
 
 
 def answers(example: Any, *more: type[RunnerError]) -> dict[int | str, dict[str, Any]]:
-    """A route's responses: 200 by its example, every error that any may give, and ``more`` of its own."""
+    """Describe a route's responses: 200 with the example, the common errors, and ``more`` errors of the route."""
     return {200: {"content": {"application/json": {"example": example}}}, **ERRORS, **_errors(more)}
 
 

@@ -1,4 +1,4 @@
-"""Reads images out of a request: multipart, a raw body, or JSON with a URL or base64."""
+"""Reads the images of a request from multipart, a raw body, or JSON with a URL or base64."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from web.json import strict_json, work
 MAX_REQUEST_BYTES: Final = LIST_BYTES
 STANDARD_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")
 WHITE_SPACE: Final = b" \t\n\r\v\f"
-LARGE_BODY: Final = 1024 * 1024  # bytes; about 5 ms of parsing
+LARGE_BODY_BYTES: Final = 1024 * 1024
+"""Bytes from which a body is decoded in a thread: it takes about 5 ms."""
 ACCEPTED: Final = 'multipart/form-data, an image/* body, or application/json with "url" or "image"'
 
 Item = bytes | RunnerError
-"""The bytes of one image, or why there are none."""
+"""The bytes of one image, or the error instead of them."""
 
 Source = tuple[str, Any]
-"""Where an image comes from: "url" or "image", and the value that the caller gave for it."""
+"""The source of an image: "url" or "image", and the value that the client sent for it."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a request brought: its images in order, and its parameters as text."""
+    """The images of a request in order, and its parameters as text."""
 
     items: list[Item]
     parameters: dict[str, str] = field(default_factory=dict)
 
     def requests(self, parameters: dict[str, Any]) -> list[InferenceRequest | RunnerError]:
-        """A request to the model for each image, or why there is none."""
+        """Return a request to the model for each image, or the image's error."""
         return [
             item
             if isinstance(item, RunnerError)
@@ -52,7 +53,7 @@ class Reading:
 
 
 async def one_image(request: Request, downloader: Downloader, parameters: frozenset[str]) -> Reading:
-    """The image of a request with exactly one. Raises RunnerError when there is none, or a parameter is unknown."""
+    """Read a request with exactly one image. Raises RunnerError if it has none or an unknown parameter."""
     kind = media_type(request)
     if kind == "multipart/form-data":
         reading = await _form(request, "image", 1, parameters)
@@ -71,7 +72,7 @@ async def one_image(request: Request, downloader: Downloader, parameters: frozen
 
 
 async def many_images(request: Request, downloader: Downloader, parameters: frozenset[str]) -> Reading:
-    """The images of a batch, 1 to 32; one that cannot be had is an error in its place."""
+    """Read a batch of 1 to 32 images; an image that cannot be obtained is an error at its position."""
     kind = media_type(request)
     if kind == "multipart/form-data":
         reading = await _form(request, "images", MAX_ITEMS, parameters)
@@ -87,12 +88,12 @@ async def many_images(request: Request, downloader: Downloader, parameters: froz
 
 
 async def resolved(inputs: Sequence[Mapping[str, Any]], downloader: Downloader) -> list[dict[str, Any] | RunnerError]:
-    """Items of the native contract, their images as bytes, or why they cannot be had; other data stays as it is."""
-    sources = [_source(one) for one in inputs]
-    found = iter(await images([one for one in sources if isinstance(one, tuple)], downloader))
+    """Return items of the native contract with their images as bytes, or an item's error; other data is unchanged."""
+    sources = [_source(item) for item in inputs]
+    fetched = iter(await images([source for source in sources if isinstance(source, tuple)], downloader))
     return [
-        _with_image(one, next(found)) if isinstance(source, tuple) else (source or dict(one))
-        for source, one in zip(sources, inputs, strict=True)
+        _with_image(item, next(fetched)) if isinstance(source, tuple) else (source or dict(item))
+        for source, item in zip(sources, inputs, strict=True)
     ]
 
 
@@ -100,7 +101,7 @@ def _source(input_data: Mapping[str, Any]) -> Source | RunnerError | None:
     if not {"url", "image"} & input_data.keys():
         return None
     try:
-        # What else an item has, its model judges.
+        # The model validates the item's other fields.
         return _only(input_data, {"url", "image"}, frozenset(input_data))
     except RunnerError as error:
         return error
@@ -113,7 +114,7 @@ def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | R
 
 
 async def json_body(request: Request, most: int = strict_json.MAX_ELEMENTS) -> Any:
-    """The request's body as JSON of at most so many elements, strictly. Raises InvalidInput."""
+    """Return the body as strict JSON of at most ``most`` elements. Raises InvalidInput."""
     try:
         return await work.loads(await request.body(), most)
     except strict_json.InvalidJSON as error:
@@ -121,18 +122,18 @@ async def json_body(request: Request, most: int = strict_json.MAX_ELEMENTS) -> A
 
 
 def media_type(request: Request) -> str:
-    """The request's content type without its parameters, in lower case; empty when there is none."""
+    """Return the content type in lower case, without its parameters; empty if the header is missing."""
     return request.headers.get("content-type", "").split(";")[0].strip().lower()
 
 
 def decode_base64(text: object, name: str = "image") -> bytes:
-    """Standard or URL-safe base64, padded or not, in lines or not, with or without ``data:``. Raises InvalidInput."""
+    """Decode standard or URL-safe base64, with or without padding, lines and ``data:`` prefix. Raises InvalidInput."""
     if not isinstance(text, str):
         raise InvalidInput(f'"{name}" must be a base64 string')
     if text.startswith("data:"):
         text = text.partition(",")[2]
     try:
-        # Deleting white space takes one copy; splitting at it would take an object of 50 bytes for each word.
+        # Deleting white space costs one copy; splitting would create an object of 50 bytes for each word.
         plain = text.encode("ascii").translate(STANDARD_ALPHABET, WHITE_SPACE).rstrip(b"=")
         check_bytes(len(plain) * 3 // 4)
         return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
@@ -141,19 +142,19 @@ def decode_base64(text: object, name: str = "image") -> bytes:
 
 
 async def images(sources: Sequence[Source], downloader: Downloader) -> list[Item]:
-    """The images of one request, beside one another; those that are too much together are errors."""
+    """Fetch and decode the images of one request concurrently; those beyond the byte budget become errors."""
     budget = ByteBudget(MAX_REQUEST_BYTES)
     return list(await asyncio.gather(*(_image(source, downloader, budget) for source in sources)))
 
 
 class ByteBudget:
-    """The bytes of images that a request may still hold: URLs are short, and what they lead to is not."""
+    """Bytes of images that a request may still hold: short URLs can lead to large images."""
 
     def __init__(self, left: int) -> None:
         self.left = left
 
     def charge(self, image: bytes) -> bytes:
-        """The same image, counted. Raises PayloadTooLarge."""
+        """Charge the image to the budget and return it. Raises PayloadTooLarge."""
         self.left -= len(image)
         memory.hold(len(image))
         if self.left < 0:
@@ -165,7 +166,7 @@ async def _image(source: Source, downloader: Downloader, budget: ByteBudget) -> 
     kind, value = source
     try:
         if kind == "image":
-            large = isinstance(value, str) and len(value) > LARGE_BODY
+            large = isinstance(value, str) and len(value) > LARGE_BODY_BYTES
             return budget.charge(await asyncio.to_thread(decode_base64, value) if large else decode_base64(value))
         if not isinstance(value, str):
             raise InvalidInput('"url" must be a string')
@@ -206,14 +207,14 @@ def _listed(body: Any, parameters: frozenset[str]) -> list[Source]:
 
 
 def _only(body: Mapping[str, Any], names: set[str], also: frozenset[str]) -> Source:
-    found = names & body.keys()
+    given = names & body.keys()
     unknown = body.keys() - names - also
-    wanted = " or ".join(f'"{name}"' for name in sorted(names))
-    if len(found) != 1:
-        raise InvalidInput(f"exactly one of {wanted} is required")
+    expected = " or ".join(f'"{name}"' for name in sorted(names))
+    if len(given) != 1:
+        raise InvalidInput(f"exactly one of {expected} is required")
     if unknown:
         raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}")
-    (name,) = found
+    (name,) = given
     return name, body[name]
 
 
@@ -232,7 +233,7 @@ def _texts(body: Mapping[str, Any], parameters: frozenset[str]) -> dict[str, str
 
 
 def _merged(request: Request, sent: Mapping[str, str], parameters: frozenset[str]) -> dict[str, str]:
-    """Parameters of the body and of the query string. Raises InvalidInput when the query has an unknown one."""
+    """Merge the parameters of body and query string. Raises InvalidInput on an unknown query parameter."""
     unknown = request.query_params.keys() - parameters
     if unknown:
         raise InvalidInput(f"unknown parameter: {', '.join(sorted(unknown))[:100]!r}")

@@ -1,4 +1,4 @@
-"""How results and errors leave as HTTP answers."""
+"""Results and errors as HTTP responses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from web.answers import JSONAnswer
 from web.error_shape import shape
 
 RETRY_SECONDS: Final = 2
-"""When to ask again a model that is starting, or busy with others."""
+"""Seconds after which a client should retry a model that is starting or busy."""
 
 
 def batch_response(results: Sequence[InferenceResult]) -> JSONAnswer:
-    """A batch's results as an HTTP answer: an output or an error each, in order."""
+    """Return a batch's results as a response: an output or an error for each item, in order."""
     contents = [
         shape(result.error.message, result.error.code) if result.error else result.output_data for result in results
     ]
@@ -26,13 +26,13 @@ def batch_response(results: Sequence[InferenceResult]) -> JSONAnswer:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Gives the application's errors our shape."""
+    """Render the application's errors in the common error shape."""
     app.add_exception_handler(RunnerError, answer_error)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
 
 
 def answer_error(_: Request, error: Exception) -> Response:
-    """A RunnerError as an HTTP answer."""
+    """Return a RunnerError as a response with its status; 503 has a ``Retry-After`` header."""
     error = cast("RunnerError", error)
     headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else None
     return JSONAnswer(shape(error.message, error.code), status_code=error.status, headers=headers)

@@ -1,4 +1,4 @@
-"""Multipart bodies: parts with their files, whichever way a client names those."""
+"""Multipart bodies: text fields and files, with plain or extended (RFC 8187) file names."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _EXTENDED: Final = re.compile(rb"""(?i);\s*filename\*\s*=\s*"?([A-Za-z0-9!#$%&+^
 
 
 class _Parser(MultiPartParser):
-    """Starlette's, which takes a part for text where its file is named in the extended form (RFC 8187) alone."""
+    """Starlette's parser, which alone would treat a file with only an extended file name (RFC 8187) as text."""
 
     def on_headers_finished(self) -> None:
-        """Gives the part the plain name that it stands for."""
+        """Add the plain file name to a part that has only the extended one."""
         given = self._current_part.content_disposition or b""
         extended = _EXTENDED.search(given) if b"*" in given else None
         if extended and b"filename" not in parse_options_header(given)[1]:
@@ -38,7 +38,7 @@ class _Parser(MultiPartParser):
 
 
 def _plain(charset: bytes, coded: bytes) -> bytes:
-    """The name in UTF-8, as it may stand between quotes."""
+    """Return the name in UTF-8, safe between quotes."""
     try:
         name = unquote_to_bytes(coded).decode(charset.decode("ascii") or "utf-8", errors="replace")
     except LookupError:
@@ -48,7 +48,7 @@ def _plain(charset: bytes, coded: bytes) -> bytes:
 
 @asynccontextmanager
 async def multipart(request: Request) -> AsyncIterator[FormData]:
-    """The parts of a multipart body; what lies in a temporary file is gone afterwards. Raises InvalidInput."""
+    """Parse a multipart body; its temporary files are deleted at the end of the block. Raises InvalidInput."""
     _check_boundary(request)
     parser = _Parser(
         request.headers,
@@ -68,12 +68,12 @@ async def multipart(request: Request) -> AsyncIterator[FormData]:
 
 
 def files_of(form: FormData, name: str) -> list[UploadFile]:
-    """The files in the fields of that name."""
+    """Return the files in the fields of that name, without text fields."""
     return [part for part in form.getlist(name) if isinstance(part, UploadFile)]
 
 
 def instead_of(form: FormData, name: str) -> str:
-    """Which fields hold files that belong into the field ``name``, as the end of a sentence; empty where none does."""
+    """Return the end of an error message that names the fields with misplaced files; empty if there are none."""
     others = {key for key, part in form.multi_items() if isinstance(part, UploadFile)} - {name}
     return f"; send the file as {name!r}, not as {', '.join(sorted(others))[:100]!r}" if others else ""
 
@@ -81,5 +81,5 @@ def instead_of(form: FormData, name: str) -> str:
 def _check_boundary(request: Request) -> None:
     if not _BOUNDARY.search(request.headers.get("content-type", "")):
         raise InvalidInput(
-            "the Content-Type multipart/form-data names no boundary; let the HTTP client set this header by itself"
+            "the Content-Type multipart/form-data has no boundary; let the HTTP client set this header by itself"
         )

@@ -1,1 +1,1 @@
-"""How do the bytes of a picture become pixels, safely?"""
+"""How are the bytes of an image decoded into pixels, safely?"""

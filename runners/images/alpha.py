@@ -1,4 +1,4 @@
-"""Whether what a file calls alpha is a mask: satellite pictures keep near infrared there, or nothing at all."""
+"""Whether an alpha channel is a mask: satellite pictures may store near infrared in it, or nothing."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LEAST_OPAQUE: Final = 0.05
-"""Least share of a masked picture that is opaque. Near infrared holds its own maximum in one pixel of a hundred."""
+"""Least share of opaque pixels in a masked picture. Near infrared reaches its maximum in one pixel of a hundred."""
 
 LEAST_DECIDED: Final = 0.5
-"""Least share of a masked picture that is wholly opaque or wholly clear."""
+"""Least share of pixels in a masked picture that are fully opaque or fully transparent."""
 
 
 def is_mask(alpha: NDArray[Any], coloured: NDArray[np.bool_]) -> bool:
-    """Whether a band of samples is a mask, judged where the colours are not all 0: black borders are clear anyway."""
+    """Return whether a band is a mask. Black pixels do not count: borders are transparent anyway."""
     judged = alpha[coloured] if coloured.any() else alpha
     most = judged.max(initial=0)
     return bool(most > 0) and _decided(float((judged == most).mean()), float((judged == 0).mean()))
 
 
 def of_tiff(image: Image.Image) -> bool:
-    """The same of a decoded picture with an alpha channel of 8 bits, in which 255 is opaque."""
+    """Return whether the 8-bit alpha channel of a decoded TIFF is a mask; 255 is opaque."""
     coloured = image.convert("L").point([0] + [255] * 255)
     counts = image.getchannel("A").histogram(coloured)
     if not sum(counts):
@@ -32,7 +32,7 @@ def of_tiff(image: Image.Image) -> bool:
 
 
 def of_bmp(image: Image.Image) -> bool:
-    """Whether any pixel shows: writers of BMP leave the fourth byte 0."""
+    """Return whether the alpha channel of a BMP is in use: many programs leave the fourth byte 0."""
     return image.getchannel("A").getextrema()[1] != 0
 
 

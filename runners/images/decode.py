@@ -1,7 +1,7 @@
-"""Bytes to pixels, safely: the only decoder.
+"""Bytes to pixels, safely: the only image decoder.
 
-A file's own first bytes decide what it is, whatever the client calls it. Its header is judged before anything is
-decoded, and no file of at most ``MAX_BYTES`` makes the process grow by more than 300 MB.
+The first bytes of a file decide its format, not the client's label. The header is checked before decoding, and no file
+of at most ``MAX_BYTES`` makes the process grow by more than 300 MB.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _always(image: Image.Image) -> bool:
 
 
 MASKED: Final = {"TIFF": alpha.of_tiff, "BMP": alpha.of_bmp}
-"""By format, whether a picture's alpha is a mask. In PNG, WebP and GIF it always is."""
+"""Functions by format that return whether alpha is a mask. In PNG, WebP and GIF it always is."""
 
 TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,17 +39,16 @@ TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture upright, for each value of EXIF's orientation."""
+"""Transformations that turn a picture upright, by EXIF orientation."""
 
 
 def decode(data: bytes, side: int | None = None) -> Image.Image:
-    """The first frame as 8-bit RGB, upright, over white where it is transparent; loaded, and independent of the file.
+    """Return the first frame as a loaded 8-bit RGB image, upright, with transparent pixels over white.
 
-    Where ``side`` is given, a JPEG may come at a half, a quarter or an eighth of its size, as long as its shorter side
-    keeps ``side`` pixels: its decoder then leaves out what resizing would throw away.
+    With ``side``, a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter side
+    keeps ``side`` pixels: the decoder then skips details that resizing would discard.
 
-    Blocks for up to seconds: to be called off the event loop. Raises InvalidImage, UnsupportedMediaType and
-    PayloadTooLarge.
+    It can block for seconds, so call it in a thread. Raises InvalidImage, UnsupportedMediaType and PayloadTooLarge.
     """
     if not data:
         raise InvalidImage("The image is empty.")
@@ -58,9 +57,9 @@ def decode(data: bytes, side: int | None = None) -> Image.Image:
         return _decoded(data, side)
     except RunnerError:
         raise
-    except Exception as error:  # a decoder meets a corrupt file with whatever its code happens to raise
+    except Exception as error:  # on a corrupt file, a decoder may raise anything
         logger.info("image of %d bytes refused: %r", len(data), error)
-    # Raised out here, the error does not keep the half-made pixels alive through its context.
+    # Raised outside the handler, so that the error's context does not keep partial pixels alive.
     raise InvalidImage("The image is corrupt or ends too early.")
 
 
@@ -73,7 +72,7 @@ def _decoded(data: bytes, side: int | None) -> Image.Image:
     if image.size != (file.width, file.height):
         raise ValueError("two readers of one header disagree")
     if side is not None:
-        image.draft(None, (side, side))  # changes JPEG alone
+        image.draft(None, (side, side))  # affects JPEG only
     image.load()
     return _upright(_rgb(image, file.kind), file.orientation)
 
@@ -84,7 +83,7 @@ def _opened(file: files.ImageFile) -> Image.Image:
 
 
 class _WebP(WebPImagePlugin.WebPImageFile):
-    """Pillow's, but the two canvases go before the pixels are made, and their copy after: 12 bytes a pixel, not 16."""
+    """Pillow's class, but it frees the canvases before and the copy after decoding: 12 bytes per pixel, not 16."""
 
     def load_prepare(self) -> None:
         del self._decoder
@@ -98,18 +97,18 @@ class _WebP(WebPImagePlugin.WebPImageFile):
 def _rgb(image: Image.Image, kind: str) -> Image.Image:
     if image.mode == "I" or image.mode.startswith("I;16"):
         image = _eight_bits(image)
-    if image.mode == "La":  # premultiplied, and convertible to its plain form alone
-        image = _become(image, "LA")
+    if image.mode == "La":  # premultiplied, and convertible only to the plain form
+        image = _converted(image, "LA")
     if image.mode in {"LA", "PA", "RGBA"} or "transparency" in image.info:
-        image = _become(image, "RGBA")
-        return _over_white(image) if MASKED.get(kind, _always)(image) else _become(image, "RGB")
+        image = _converted(image, "RGBA")
+        return _over_white(image) if MASKED.get(kind, _always)(image) else _converted(image, "RGB")
     if image.mode not in {"1", "L", "P", "RGB", "CMYK", "YCbCr"}:
         raise UnsupportedMediaType(files.ACCEPTED)
-    return _become(image, "RGB")
+    return _converted(image, "RGB")
 
 
-def _become(image: Image.Image, mode: str) -> Image.Image:
-    """The image in another mode; the given one is closed, so that there are never three of them."""
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """Return the image in another mode and close the given one, so that three never exist at once."""
     if image.mode == mode and "transparency" not in image.info:
         return image
     converted = image.convert(mode)
@@ -118,12 +117,12 @@ def _become(image: Image.Image, mode: str) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Greys of 16 bits scaled to 8, not clipped. A transparent grey becomes white, as it would over white."""
+    """Scale 16-bit greys to 8 bits without clipping. The transparent grey becomes white."""
     scale = [(grey * 255 + 32767) // 65535 for grey in range(65536)]
     transparent = image.info.pop("transparency", None)
     if transparent is not None:
         scale[transparent] = 255
-    wide = _become(image, "I")
+    wide = _converted(image, "I")
     narrow = wide.point(scale, "L")
     wide.close()
     return narrow
@@ -132,7 +131,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 def _over_white(image: Image.Image) -> Image.Image:
     image.info.pop("transparency", None)
     clear = ImageChops.invert(image.getchannel("A"))
-    flat = _become(image, "RGB")
+    flat = _converted(image, "RGB")
     flat.paste(WHITE, mask=clear)
     return flat
 

@@ -1,7 +1,7 @@
-"""What an image file says of itself before it is decoded, and the same file without what is not pixels.
+"""Reads the header of an image file before decoding, and strips everything from the file that is not pixels.
 
-Comments, profiles, thumbnails and further frames are where small files grow large in a decoder: they are left out of
-what Pillow is given, and the only one that matters here, the orientation, is read by hand.
+Comments, profiles, thumbnails and further frames can make a small file large in a decoder. They are removed before
+Pillow sees the file; the orientation, the only metadata needed here, is read separately.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from runners.images import tiff
 from runners.limits import check_size
 
 MAX_SEGMENTS: Final = 100_000
-"""Most chunks or segments in one file: each costs an object, and a file of 16 MiB has room for millions."""
+"""Chunks or segments in one file, at most: each costs an object, and a file of 16 MiB can hold millions."""
 
 MAX_SCANS: Final = 100
-"""Most scans of one JPEG: each walks over the whole picture, and costs an attacker only a few bytes."""
+"""Scans of one JPEG, at most: each processes the whole picture, and costs an attacker only a few bytes."""
 
 MAX_RUN_LENGTHS: Final = 4_000_000
-"""Most pixels, and bytes, of a BMP of run lengths: Pillow reads them in Python, pixel by pixel."""
+"""Pixels and bytes of a run-length BMP, at most: Pillow decodes it in Python, pixel by pixel."""
 
 JPEG_MARKER: Final = re.compile(rb"\xff([\x01-\xfe])")
-"""The last fill byte of a marker, and its code. A pattern of all fill bytes (``\xff+``) makes a search quadratic."""
+"""The last fill byte of a marker, and its code. Matching all fill bytes (``\xff+``) would make the search quadratic."""
 
 ACCEPTED: Final = "The image must be a JPEG, PNG, WebP, GIF, BMP or TIFF (8 or 16 bit)."
 TRUNCATED: Final = "The image ends too early."
@@ -35,21 +35,21 @@ TRUNCATED: Final = "The image ends too early."
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A file ready for the decoder of its kind; ``kind`` is Pillow's word for it."""
+    """A file ready for the decoder of its format; ``kind`` is Pillow's format name."""
 
     kind: str
     width: int
     height: int
     content: bytes
     decoding: int = 0
-    """Bytes that the decoder holds at once besides the pixels themselves and the file."""
+    """Bytes that the decoder holds at once besides the pixels and the file."""
     orientation: int = 1
     raster: tiff.Tiff | None = None
-    """The TIFF whose samples are not a display's, to be read by ``image_rasters``."""
+    """The TIFF of measured values, which ``rasters`` decodes."""
 
 
 def read(data: bytes) -> ImageFile:
-    """Raises RunnerError where the file must not be decoded; ValueError and such where it is corrupt."""
+    """Read the header. Raises RunnerError if the file must not be decoded, ValueError or similar if it is corrupt."""
     for magic, reader in READERS.items():
         if re.match(magic, data, re.DOTALL):
             return reader(data)
@@ -58,8 +58,8 @@ def read(data: bytes) -> ImageFile:
     raise UnsupportedMediaType(ACCEPTED)
 
 
-def _pieces(found: Iterator[tuple[bytes, int, int]]) -> Iterator[tuple[bytes, int, int]]:
-    for number, piece in enumerate(found):
+def _pieces(chunks: Iterator[tuple[bytes, int, int]]) -> Iterator[tuple[bytes, int, int]]:
+    for number, piece in enumerate(chunks):
         if number >= MAX_SEGMENTS:
             raise ValueError("too many pieces")
         yield piece
@@ -80,7 +80,7 @@ def _png_chunk(name: bytes, payload: bytes) -> bytes:
 
 
 def _png_key(payload: bytes, depth: int, colour: int) -> bytes:
-    """The transparent colour in the 8 bits that Pillow makes of 2, 4, and of 16 where there are three of them."""
+    """Convert the transparent colour to the 8 bits that Pillow makes of greys of 2 or 4 bits and of 16-bit RGB."""
     if colour == 0 and depth in {2, 4}:
         return struct.pack(">H", struct.unpack(">H", payload)[0] * 255 // ((1 << depth) - 1))
     if colour == 2 and depth == 16:
@@ -110,10 +110,10 @@ def _png(data: bytes) -> ImageFile:
 def _jpeg_segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     position, marker = 2, b""
     while marker != b"\xda":
-        found = JPEG_MARKER.search(data, position)
-        if not found:
+        match = JPEG_MARKER.search(data, position)
+        if not match:
             raise InvalidImage(TRUNCATED)
-        marker, start = found[1], found.end()
+        marker, start = match[1], match.end()
         if marker == b"\xd9":
             raise InvalidImage(TRUNCATED)
         standalone = marker == b"\x01" or b"\xd0" <= marker <= b"\xd8"
@@ -134,7 +134,7 @@ def _jpeg(data: bytes) -> ImageFile:
             exif = exif or data[start + 8 : end]
         if marker == b"\xda":
             return _jpeg_file(data, kept, frame, start, tiff.orientation(exif))
-        # Frame, tables and restarts; the decoder guesses the colours from JFIF and from Adobe's segment (e0, ee) alone.
+        # Frame, tables and restarts; JFIF and Adobe's segment (e0, ee) tell the decoder the colour space.
         if b"\xc0" <= marker <= b"\xcf" or marker in b"\xdb\xdd\xe0\xee":
             kept.append(b"\xff" + marker + data[start:end])
     raise InvalidImage(TRUNCATED)
@@ -147,7 +147,7 @@ def _jpeg_file(data: bytes, kept: list[bytes], frame: bytes, scan: int, orientat
     pixels = b"\xff\xda" + data[scan : end + 2 if end > 0 else len(data)]
     if pixels.count(b"\xff\xda") > MAX_SCANS:
         raise ValueError("too many scans")
-    # A picture in several scans is kept whole as coefficients of two bytes until the last scan has been read.
+    # The decoder keeps a picture in several scans as coefficients of two bytes until the last scan.
     several = frame[:1] == b"\xc2" or data[scan + 2] < components
     decoding = 2 * components * width * height if several else 0
     return ImageFile("JPEG", width, height, b"".join([*kept, pixels]), decoding, orientation)
@@ -183,26 +183,26 @@ def _webp(data: bytes) -> ImageFile:
     check_size(*size)
     for name, start, end in _pieces(_webp_chunks(data)):
         first = first or name
-        wanted = name in {b"VP8X", b"ANIM", b"ALPH"} and not pictures
+        kept_chunk = name in {b"VP8X", b"ANIM", b"ALPH"} and not pictures
         if name in {b"VP8 ", b"VP8L", b"ANMF"}:
-            wanted, pictures = not pictures, pictures + 1
-        if wanted:
+            kept_chunk, pictures = not pictures, pictures + 1
+        if kept_chunk:
             payload = data[start:end]
-            if name == b"VP8X":  # bits 2, 3 and 5 promise XMP, EXIF and a colour profile
+            if name == b"VP8X":  # bits 2, 3 and 5 announce XMP, EXIF and a colour profile
                 payload = bytes([payload[0] & 0b11010011]) + payload[1:]
             kept.append(name + struct.pack("<L", end - start) + payload + b"\0" * (len(payload) % 2))
         elif name == b"EXIF":
             exif = exif or data[start:end]
         if pictures and first != b"VP8X":
-            break  # the plain form is one chunk
+            break  # the simple format has one chunk
     body = b"WEBP" + b"".join(kept)
-    # The decoder keeps two canvases; Pillow copies one of them, then gives the decoder up before it makes the pixels.
+    # The decoder keeps two canvases; Pillow copies one, then frees the decoder before it creates the pixels.
     decoding, orientation = 8 * size[0] * size[1], tiff.orientation(exif.removeprefix(b"Exif\0\0"))
     return ImageFile("WEBP", *size, b"RIFF" + struct.pack("<L", len(body)) + body, decoding, orientation)
 
 
 def _past_blocks(data: bytes, position: int) -> int:
-    """The position behind a GIF's row of blocks, each headed by its length, that ends with an empty one."""
+    """Return the position after a GIF's blocks, which begin with their length and end with an empty block."""
     while length := data[position]:
         position += 1 + length
     return position + 1
@@ -213,7 +213,7 @@ def _past_palette(flags: int, position: int) -> int:
 
 
 def _gif_extensions(data: bytes, position: int) -> Iterator[tuple[bytes, int, int]]:
-    """What stands before a GIF's first picture: extensions by their label, and stray bytes, which decoders skip."""
+    """Yield what precedes a GIF's first picture: extensions by label, and stray bytes, which decoders skip."""
     while data[position] != 0x2C:
         start, label = position, data[position + 1 : position + 2]
         if data[position] == 0x3B:
@@ -254,11 +254,11 @@ def _bmp(data: bytes) -> ImageFile:
 
 def _tiff(data: bytes) -> ImageFile:
     try:
-        found = tiff.read(data)
+        image = tiff.read(data)
     except tiff.UnknownKind as error:
         raise UnsupportedMediaType(f"This TIFF is not read: {error}.") from None
-    raster = found if found.is_raster else None
-    return ImageFile("TIFF", found.width, found.height, found.content, found.decoding, found.orientation, raster)
+    raster = image if image.is_raster else None
+    return ImageFile("TIFF", image.width, image.height, image.content, image.decoding, image.orientation, raster)
 
 
 READERS: Final[dict[bytes, Callable[[bytes], ImageFile]]] = {

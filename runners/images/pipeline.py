@@ -1,4 +1,4 @@
-"""What the picture models share: from the bytes of a request to the network, errors in their place."""
+"""The common path of all picture models: from the bytes of a request to the network, with errors per item."""
 
 from __future__ import annotations
 
@@ -19,27 +19,30 @@ from runners.images import decode
 from runners.serving.batching import Batcher, Observe
 
 T = TypeVar("T")
-DECODERS: Final = 8  # one image may take 300 MB while it is decoded
+DECODER_THREADS: Final = 8
+"""Threads that decode, at most: one image may take 300 MB during decoding."""
 DECODE_MARGIN: Final = 1.5
-"""How much larger than it will be resized to a picture must stay where a decoder makes it smaller: with 1, the least
-cosine between the vectors of 256 photographs so decoded and decoded whole was 0.9988, with 1.5 it was 0.9999."""
+"""Factor by which a picture that the decoder shrinks stays larger than its final size.
+
+With 1, the least cosine between the vectors of 256 photographs decoded small and whole was 0.9988; with 1.5 it was
+0.9999."""
 
 
 class ImageModel(Protocol[T]):
-    """What differs between two models of pictures."""
+    """The part that differs between picture models."""
 
     def prepare(self, image: Image.Image, parameters: dict[str, Any]) -> T | InferenceResult:
-        """What ``compute`` takes, or the answer itself where the network need not see it. Raises RunnerError."""
+        """Return the input of ``compute``, or the result if the network is not needed. Raises RunnerError."""
 
     def compute(self, prepared: list[T]) -> list[InferenceResult]:
-        """A result for each picture, in order, by the network."""
+        """Run the network and return a result for each picture, in order."""
 
 
 class ImagePipeline(Generic[T]):
-    """From requests to results: each picture is prepared where it arrives, beside the network, which sees batches.
+    """From requests to results: pictures are prepared individually in threads, and the network computes batches.
 
-    ``side`` is how many pixels the model resizes the shorter side to. The network sees up to ``max_batch_size``
-    pictures together, and ``streams`` such batches side by side.
+    The model resizes the shorter side to ``side`` pixels. The network computes up to ``max_batch_size`` pictures
+    together, and up to ``streams`` batches concurrently.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class ImagePipeline(Generic[T]):
         self._batches = Batcher(model.compute, max_batch_size, observe, streams)
 
     async def answer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in the order of the requests; a request that cannot be judged gets an error."""
+        """Return results in the order of the requests; an invalid request gets an error."""
         if len(requests) == 1:
             return [await self._answer(requests[0])]
         return list(await asyncio.gather(*map(self._answer, requests)))
@@ -64,10 +67,10 @@ class ImagePipeline(Generic[T]):
         return result
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """The same without an event loop, all in one batch."""
+        """Return results in the order of the requests, without an event loop and all in one batch."""
         prepared = list(_decoders().map(self._prepared, requests))
-        unseen: list[T | RunnerError] = [item for item in prepared if not isinstance(item, InferenceResult)]
-        computed = iter(answer_each(unseen, self._model.compute))
+        pending: list[T | RunnerError] = [item for item in prepared if not isinstance(item, InferenceResult)]
+        computed = iter(answer_each(pending, self._model.compute))
         return [item if isinstance(item, InferenceResult) else next(computed) for item in prepared]
 
     def _prepared(self, request: InferenceRequest) -> T | InferenceResult | RunnerError:
@@ -86,5 +89,5 @@ def _bytes(input_data: dict[str, Any]) -> bytes:
 
 @cache
 def _decoders() -> ThreadPoolExecutor:
-    # Pillow lets go of the interpreter while it decodes and resizes.
-    return ThreadPoolExecutor(min(DECODERS, cores()), thread_name_prefix="decode")
+    # Pillow releases the interpreter's lock while it decodes and resizes.
+    return ThreadPoolExecutor(min(DECODER_THREADS, cores()), thread_name_prefix="decode")

@@ -1,7 +1,7 @@
-"""TIFFs of measured values (more than 8 bits a sample, signs, fractions, many bands) as pictures of 8 bits.
+"""TIFFs of measured values (more than 8 bits per sample, signed, fractional, many bands) as 8-bit pictures.
 
-Such files hold reflectances or counts, not brightnesses of a display. They are read twice, a few rows at a time: once
-for what they hold, and once to scale it. See docs/models/satellite.md.
+Such files hold reflectances or counts instead of display brightness. They are read twice, a few rows at a time: once to
+find the range of values, and once to scale them. See docs/models/satellite.md.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from runners.images.tiff import (
 from runners.images.tiff_bands import rows
 
 SAMPLED_PIXELS: Final = 100_000
-"""About how many pixels of a picture are looked at to find out what it holds."""
+"""Approximate number of pixels that are sampled to find the range of values."""
 
 REFLECTANCE: Final = 10_000
-"""What reflectances are multiplied by to be stored as whole numbers (Sentinel-2, Landsat, MODIS)."""
+"""Factor of reflectances that are stored as integers (Sentinel-2, Landsat, MODIS)."""
 
 BRIGHTEST_REFLECTANCE: Final = 16_000
-"""Values up to here are reflectances: clouds and snow exceed 10,000, and other 16-bit pictures reach 65,535."""
+"""Largest value of a scaled reflectance: clouds and snow exceed 10,000, and other 16-bit pictures reach 65,535."""
 
 SHOWN_REFLECTANCE: Final = 2_750
-"""The least reflectance that is shown white: EuroSAT's scale. A scene's own maximum would make dark forest bright."""
+"""Least scaled reflectance that becomes white, as in EuroSAT. A scene's own maximum would make dark forest bright."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How samples become brightnesses: ``black`` is shown as 0, ``white`` as 255, what is outside as the nearer."""
+    """A linear scale from samples to brightness: ``black`` becomes 0, ``white`` 255, and values outside are clipped."""
 
     black: float
     white: float
 
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Brightnesses of any number of values."""
-        with np.errstate(all="ignore"):  # a hostile float is any number, or none
+        """Return the brightness of each value, uint8 of the same shape."""
+        with np.errstate(all="ignore"):  # hostile floats include infinities and NaN
             scaled = (values.astype(np.float32) - self.black) * (255 / (self.white - self.black))
         rounded: NDArray[np.uint8] = np.clip(np.rint(np.nan_to_num(scaled)), 0, 255).astype(np.uint8)
         return rounded
 
 
 def read(tiff: Tiff) -> Image.Image:
-    """The picture as RGB; pixels without data take the mean colour of the others. Raises ValueError and such."""
+    """Return the picture as RGB; pixels without data get the mean colour. Raises ValueError or similar if corrupt."""
     colours, masked = _shown_bands(tiff)
     values, alpha = _sample(tiff, colours, masked)
     valid = values[_has_data(values, tiff.no_data)]
@@ -77,7 +77,7 @@ def read(tiff: Tiff) -> Image.Image:
 
 
 def _shown_bands(tiff: Tiff) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The numbers of the bands of colour, and of the one that is marked as alpha."""
+    """Return the indices of the colour bands, and of the band marked as alpha, if any."""
     samples = tiff.one(SAMPLES, 1)
     colours = (0, 1, 2) if samples > 2 else (0,)
     extra = tiff.tags.get(EXTRA, ())
@@ -86,24 +86,24 @@ def _shown_bands(tiff: Tiff) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _sample(tiff: Tiff, colours: tuple[int, ...], masked: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pixels from all over the picture: their colours, [pixels, bands], and their alpha."""
+    """Return evenly spaced pixels of the picture: their colours, [pixels, bands], and their alpha, [pixels]."""
     step = max(1, round((tiff.width * tiff.height / SAMPLED_PIXELS) ** 0.5))
-    parts = [_every(step, top, samples) for top, samples in rows(tiff, (*colours, *masked))]
+    parts = [_subsample(step, top, samples) for top, samples in rows(tiff, (*colours, *masked))]
     pixels = np.concatenate(parts)
     return pixels[:, : len(colours)], pixels[:, len(colours) :].ravel()
 
 
-def _every(step: int, top: int, samples: NDArray[Any]) -> NDArray[Any]:
+def _subsample(step: int, top: int, samples: NDArray[Any]) -> NDArray[Any]:
     part = samples[-top % step :: step, ::step].copy()  # a view would keep all rows alive
     return part.reshape(-1, samples.shape[-1])
 
 
 def _has_data(values: NDArray[Any], no_data: float | None) -> NDArray[np.bool_]:
-    """Which pixels, along all axes but the last, hold data: all are numbers, and one is not the file's "no data"."""
-    held: NDArray[np.bool_] = np.isfinite(values).all(axis=-1)
+    """Return which pixels hold data: all bands are finite, and not all equal the file's "no data" value."""
+    valid: NDArray[np.bool_] = np.isfinite(values).all(axis=-1)
     if no_data is not None and _holds(values.dtype, no_data):
-        held &= (values != np.array(no_data).astype(values.dtype)).any(axis=-1)
-    return held
+        valid &= (values != np.array(no_data).astype(values.dtype)).any(axis=-1)
+    return valid
 
 
 def _holds(dtype: np.dtype[Any], number: float) -> bool:
@@ -114,7 +114,7 @@ def _holds(dtype: np.dtype[Any], number: float) -> bool:
 
 
 def scale_of(values: NDArray[Any], tiff: Tiff) -> Scale:
-    """How a file is stretched that holds ``values``: as 8 bits, reflectances, 16 bits, or to its own maximum."""
+    """Return the scale of a file with these values: 8 bits, reflectances, 16 bits, or its own maximum."""
     white = _white(values, tiff) if values.size else 1.0
     inverted = tiff.one(PHOTOMETRIC, BLACK_IS_ZERO) == WHITE_IS_ZERO
     return Scale(white, 0) if inverted else Scale(0, white)

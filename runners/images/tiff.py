@@ -1,7 +1,7 @@
-"""A TIFF's directory, which EXIF is too: what it promises, and the file with only the entries that decoding needs.
+"""Reads and checks a TIFF's directory, also that of EXIF, and rewrites the file with only the entries for decoding.
 
-The directory is written anew, in the classic form, from numbers that were checked: a BigTIFF of at most 16 MiB becomes
-one that every decoder reads, and nothing of a hostile directory reaches a decoder.
+The new directory has the classic form and contains only checked numbers: a BigTIFF of at most 16 MiB becomes readable
+for every decoder, and no part of a hostile directory reaches a decoder.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from runners.errors import InvalidImage, PayloadTooLarge
 from runners.limits import MAX_PIXELS, check_size
 
 MAX_VALUES: Final = 100_000
-"""Most values of one entry: 25 megapixels in tiles of 16 x 16."""
+"""Values of one entry, at most: 25 megapixels in tiles of 16 x 16."""
 
 MAX_SAMPLE_BYTES: Final = 400_000_000
-"""Most bytes of all samples: 25 megapixels of eight bands of 16 bits. A file of 16 MiB can unpack to 16 GB."""
+"""Bytes of all samples, at most: 25 megapixels of eight 16-bit bands. A file of 16 MiB can unpack to 16 GB."""
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION = 256, 257, 258, 259, 262, 274
 STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
 NO_DATA: Final = 42113
-"""GDAL's tag: the value of samples that hold no data, as text."""
+"""GDAL's tag with the "no data" value as text."""
 NUMBERS: Final = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, SAMPLES, ROWS, STRIP_SIZES, PLANAR, PREDICTOR}
 NUMBERS_OF_TILES: Final = {TILE_WIDTH, TILE_HEIGHT, TILES, TILE_SIZES, EXTRA, FORMAT}
-# Bit order, palette, JPEG tables, and YCbCr's three are for the decoder alone.
+# Bit order, palette, JPEG tables, and the three of YCbCr pass unread to the decoder.
 OTHERS: Final = {266, 320, 347, 529, 530, 532}
 
 RAW, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, ZSTD = 1, 5, 7, 8, 32773, 32946, 50000
-# Fax (2, 3, 4) goes on after an error and writes a line to stderr for each row of it; LZMA names the memory it wants.
+# Fax (2, 3, 4) continues after errors and writes a line to stderr for each row; LZMA lets the file choose its memory.
 COMPRESSIONS: Final = {RAW, LZW, JPEG, DEFLATE, PACKBITS, OLD_DEFLATE, ZSTD}
 COMPRESSION_NAMES: Final = {
     2: "CCITT run lengths",
@@ -47,10 +47,10 @@ COMPRESSION_NAMES: Final = {
     50002: "JPEG XL",
 }
 ZSTD_WINDOW: Final = 128 * 1024 * 1024
-"""Bytes of the largest window that libtiff's ZSTD decoder allocates on a file's word."""
+"""Bytes of the largest window that a file can make libtiff's ZSTD decoder allocate."""
 
 SIZES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Bytes of one value, by TIFF's number of its type."""
+"""Bytes of one value, by TIFF's type number."""
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
@@ -60,12 +60,12 @@ Tags = Mapping[int, tuple[int, ...]]
 
 
 class UnknownKind(Exception):
-    """A TIFF of samples or compression that is not read here; the message is for the caller."""
+    """The TIFF has samples or a compression that are not supported; the message is for the client."""
 
 
 @dataclass(frozen=True)
 class Tiff:
-    """A TIFF's first picture, checked. ``content`` is the file with its own directory alone."""
+    """A TIFF's first picture, checked. ``content`` is the file with the rewritten directory."""
 
     width: int
     height: int
@@ -76,17 +76,17 @@ class Tiff:
     orientation: int = 1
 
     def one(self, tag: int, default: int | None = None) -> int:
-        """The only value of a tag. Raises ValueError where there is none, or are several."""
+        """Return the single value of a tag. Raises ValueError for none or several."""
         return _one(self.tags, tag, default)
 
     @property
     def bits(self) -> int:
-        """Bits of a sample."""
+        """Bits per sample."""
         return self.tags.get(BITS, (1,))[0]
 
     @property
     def is_raster(self) -> bool:
-        """Whether its samples are read band by band: of more than 8 bits, signed, many, apart, or partly no data."""
+        """Whether the samples are measured values: over 8 bits, signed, many bands, planar, or with "no data"."""
         if self.one(PHOTOMETRIC, BLACK_IS_ZERO) not in {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB}:
             return False
         if self.bits > 8 or self.tags.get(FORMAT, (UNSIGNED,))[0] != UNSIGNED:
@@ -97,12 +97,12 @@ class Tiff:
 
     @property
     def pieces(self) -> tuple[int, int]:
-        """Pixels across and down of one strip or tile."""
+        """Width and height of a strip or tile in pixels."""
         return _pieces(self.tags, self.width, self.height)
 
     @property
     def decoding(self) -> int:
-        """Bytes that are held besides the pixels and the file: a strip or tile, or a row of them and its copies."""
+        """Bytes held besides the pixels and the file: a strip or tile, or a row of them and its copies."""
         compression, samples = self.one(COMPRESSION, RAW), self.one(SAMPLES, 1)
         across, down = self.pieces
         window = ZSTD_WINDOW if compression == ZSTD else 0
@@ -116,7 +116,7 @@ class Tiff:
 
 
 class Entry(NamedTuple):
-    """One of a directory's entries, and where its values stand in the file."""
+    """A directory entry, with the position of its values in the file."""
 
     tag: int
     kind: int
@@ -125,7 +125,7 @@ class Entry(NamedTuple):
 
 
 def orientation(exif: bytes) -> int:
-    """1 to 8; 1 where nothing readable is said: a broken note about a picture does not break the picture."""
+    """Return the orientation, 1 to 8; 1 if EXIF is missing or corrupt, which must not reject the picture."""
     try:
         order, entries = _directory(exif)
         return _orientation(exif, order, entries)
@@ -134,11 +134,11 @@ def orientation(exif: bytes) -> int:
 
 
 def read(data: bytes) -> Tiff:
-    """Raises PayloadTooLarge and UnknownKind; ValueError and such where the file is corrupt."""
+    """Read and check a TIFF. Raises PayloadTooLarge and UnknownKind, ValueError or similar if it is corrupt."""
     order, entries = _directory(data)
     kept = [entry for entry in entries if entry.tag in NUMBERS | NUMBERS_OF_TILES | OTHERS]
     if len({entry.tag for entry in kept}) < len(kept):
-        raise ValueError("two entries of one tag")  # readers disagree about which of them counts
+        raise ValueError("two entries of one tag")  # decoders disagree about which entry counts
     if any(entry.values > MAX_VALUES for entry in kept):
         raise ValueError("an entry of too many values")
     tags = {entry.tag: _numbers(data, order, entry) for entry in kept if entry.tag not in OTHERS}
@@ -152,7 +152,7 @@ def read(data: bytes) -> Tiff:
 
 
 def _directory(data: bytes) -> tuple[str, list[Entry]]:
-    """The byte order in ``struct``'s signs, and the first directory, of a classic TIFF or a BigTIFF."""
+    """Return the byte order as ``struct`` writes it, and the first directory of a classic TIFF or BigTIFF."""
     order = {b"II": "<", b"MM": ">"}[data[:2]]
     (magic,) = struct.unpack_from(order + "H", data, 2)
     if magic not in {42, 43}:
@@ -166,10 +166,10 @@ def _directory(data: bytes) -> tuple[str, list[Entry]]:
     entries = []
     for position in range(first, first + size * count, size):
         tag, kind, values = struct.unpack_from(order + head, data, position)
-        place = position + size - inline
+        offset = position + size - inline
         if values * SIZES.get(kind, 1) > inline:
-            (place,) = struct.unpack_from(order + ("Q" if big else "L"), data, place)
-        entries.append(Entry(tag, kind, values, place))
+            (offset,) = struct.unpack_from(order + ("Q" if big else "L"), data, offset)
+        entries.append(Entry(tag, kind, values, offset))
     return order, entries
 
 
@@ -257,11 +257,11 @@ def _check_pieces(offsets: tuple[int, ...], sizes: tuple[int, ...] | None, numbe
     if any(offset + size > length for offset, size in zip(offsets, sizes or (1,) * number, strict=True)):
         raise InvalidImage("The image ends too early.")
     if sum(sizes or ()) > 4 * length:
-        raise ValueError("pieces that overlap")  # read again and again, a small file takes hours
+        raise ValueError("pieces that overlap")  # repeated reads of one piece would take hours
 
 
 def _as_colours(tags: Tags) -> Tags:
-    """Three or four bands that GDAL calls grey are red, green, blue and another one."""
+    """Mark three or four bands that GDAL labels as grey as red, green, blue and an extra band."""
     samples, photometric = _one(tags, SAMPLES, 1), _one(tags, PHOTOMETRIC, BLACK_IS_ZERO)
     if photometric == BLACK_IS_ZERO and samples in {3, 4}:
         return {**tags, PHOTOMETRIC: (RGB,), EXTRA: (0,) * (samples - 3)}
@@ -271,23 +271,23 @@ def _as_colours(tags: Tags) -> Tags:
 
 
 def _with_directory(data: bytes, order: str, tags: Tags, others: Sequence[Entry]) -> bytes:
-    """The file with one classic directory, of ``tags`` and of the entries ``others``."""
-    found = {tag: (4, len(values), struct.pack(f"{order}{len(values)}L", *values)) for tag, values in tags.items()}
+    """Return the file with one classic directory of ``tags`` and the entries ``others``."""
+    kept = {tag: (4, len(values), struct.pack(f"{order}{len(values)}L", *values)) for tag, values in tags.items()}
     for tag, kind, values, position in others:
-        found[tag] = (kind, values, data[position : position + values * SIZES.get(kind, 1)])
-        if len(found[tag][2]) < values * SIZES.get(kind, 1):
+        kept[tag] = (kind, values, data[position : position + values * SIZES.get(kind, 1)])
+        if len(kept[tag][2]) < values * SIZES.get(kind, 1):
             raise InvalidImage("The image ends too early.")
-    return classic(data, order, {tag: found[tag] for tag in sorted(found) if found[tag][1]})
+    return classic(data, order, {tag: kept[tag] for tag in sorted(kept) if kept[tag][1]})
 
 
 def classic(data: bytes, order: str, entries: Mapping[int, tuple[int, int, bytes]]) -> bytes:
-    """A TIFF around ``data``, whose first 8 bytes become its header: tags with their type, count and bytes."""
+    """Return a TIFF of ``data``, whose first 8 bytes become the header; entries are type, count and bytes by tag."""
     position = len(data) + len(data) % 2
     arrays, directory = b"", struct.pack(order + "H", len(entries))
     for tag, (kind, count, values) in entries.items():
         inline = len(values) <= 4
-        place = values.ljust(4, b"\0") if inline else struct.pack(order + "L", position + len(arrays))
-        directory += struct.pack(order + "HHL", tag, kind, count) + place
+        field = values.ljust(4, b"\0") if inline else struct.pack(order + "L", position + len(arrays))
+        directory += struct.pack(order + "HHL", tag, kind, count) + field
         arrays += b"" if inline else values + b"\0" * (len(values) % 2)
     magic = {"<": b"II", ">": b"MM"}[order]
     header = magic + struct.pack(order + "HL", 42, position + len(arrays))

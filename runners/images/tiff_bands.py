@@ -1,4 +1,4 @@
-"""The samples of a TIFF, a few rows at a time: its strips and tiles unpacked, whatever their type and order."""
+"""The samples of a TIFF, a few rows at a time: unpacks strips and tiles of any sample type and byte order."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from runners.images.tiff import (
 )
 
 GROUP_BYTES: Final = 4_000_000
-"""Bytes of samples that are unpacked together at least, where the pieces are smaller: each call costs as much."""
+"""Bytes of samples that are unpacked together, at least: small pieces are grouped, because each call has a cost."""
 
 INPUT_BYTES: Final = 65_536
-"""Bytes that zlib is given at a time: it copies what is left of them for each part of its output."""
+"""Bytes of one input to zlib: it copies the remaining input for each part of its output."""
 
 OUTPUT_BYTES: Final = 1_048_576
-"""Bytes that zlib gives at a time at most."""
+"""Bytes of one output of zlib, at most."""
 
 CHUNK_BYTES: Final = 1_000_000
-"""About how many bytes of samples are handed out at a time: they become floats, of which there must not be too many."""
+"""Approximate bytes of samples in one chunk: they become floats, whose memory must stay small."""
 
 KINDS: Final = {1: "u", 2: "i", 3: "f"}
 """numpy's letter of each sample format."""
 
 
 def rows(tiff: Tiff, bands: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The first row's number and the samples, [rows, width, bands], of one chunk after the other."""
+    """Yield chunks: the index of the first row, and the samples, [rows, width, bands]."""
     apart = tiff.one(PLANAR, 1) == 2
     across, down = tiff.pieces
     columns, row_count = -(-tiff.width // across), -(-tiff.height // down)
@@ -68,7 +68,7 @@ def rows(tiff: Tiff, bands: Sequence[int]) -> Iterator[tuple[int, NDArray[Any]]]
 
 
 class _Group:
-    """Some rows of strips or tiles of one plane."""
+    """Consecutive rows of strips or tiles of one plane."""
 
     def __init__(self, tiff: Tiff, held: int, plane: int, first: int, count: int) -> None:
         self._tiff, self._held = tiff, held
@@ -82,10 +82,10 @@ class _Group:
         self._row_bytes = self._across * held * tiff.bits // 8
 
     def unpacked(self) -> NDArray[np.uint8]:
-        """The bytes, [rows, columns of pieces, bytes of a piece's row]."""
+        """Unpack the bytes: uint8 [rows, columns of pieces, bytes of a piece's row]."""
         if self._tiff.one(COMPRESSION, RAW) not in {RAW, DEFLATE, OLD_DEFLATE}:
             return self._by_pillow()
-        # Each piece is filled where it lies: it may be as large as the picture, so that there is no room for two.
+        # Each piece is unpacked in place: it may be as large as the picture, and two copies would not fit.
         count = len(self._pieces) // self._columns
         out = np.empty((count, self._columns, self._down, self._row_bytes), np.uint8)
         for number, piece in enumerate(self._pieces):
@@ -111,7 +111,7 @@ class _Group:
         return memoryview(self._tiff.content)[start : start + sizes[piece] if sizes else None]
 
     def _by_pillow(self) -> NDArray[np.uint8]:
-        """Pillow's libtiff unpacks the pieces as greys of 8 bits: it then touches neither byte order nor predictor."""
+        """Unpack the pieces with Pillow's libtiff as 8-bit greys, so that it ignores byte order and predictor."""
         tiled = TILE_WIDTH in self._tiff.tags
         pieces = [self._packed(piece) for piece in self._pieces]
         offsets = np.cumsum([8, *map(len, pieces[:-1])]).tolist()
@@ -127,7 +127,7 @@ class _Group:
             return np.asarray(image).reshape(self._height, self._columns, self._row_bytes)
 
     def samples(self, data: NDArray[np.uint8], top: int, end: int) -> NDArray[Any]:
-        """The samples of some of the rows, [rows, width, bands], in this machine's byte order."""
+        """Return the samples of the rows ``top`` to ``end``, [rows, width, bands], in native byte order."""
         part = np.ascontiguousarray(data[top:end]).reshape(end - top, self._columns, self._across, -1)
         predictor, size = self._tiff.one(PREDICTOR, 1), self._tiff.bits // 8
         kind = KINDS[self._tiff.tags.get(FORMAT, (1,))[0]]
@@ -142,7 +142,7 @@ class _Group:
 
 
 def _inflate(data: memoryview, out: NDArray[np.uint8]) -> int:
-    """Fills ``out`` from a zlib stream, and returns how far: never more is unpacked than there is room for."""
+    """Unpack a zlib stream into ``out`` and return the number of bytes; never unpack more than fits."""
     filled, inflater = 0, zlib.decompressobj()
     for start in range(0, len(data), INPUT_BYTES):
         left: bytes | memoryview = data[start : start + INPUT_BYTES]
@@ -156,7 +156,7 @@ def _inflate(data: memoryview, out: NDArray[np.uint8]) -> int:
 
 
 def _from_byte_planes(part: NDArray[np.uint8], held: int, size: int) -> NDArray[Any]:
-    """Floats whose rows were stored as differences of bytes, the highest byte of all samples first."""
+    """Decode floats whose rows were stored as byte differences, with the highest bytes of all samples first."""
     height, columns, across, _ = part.shape
     differences = part.reshape(height, columns, across * size, held)
     planes = np.cumsum(differences, axis=2, dtype=np.uint8).reshape(height, columns, size, across * held)

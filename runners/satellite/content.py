@@ -1,7 +1,7 @@
-"""Whether a picture shows anything of the earth that a network could judge: not one colour, no data, or a page of text.
+"""Whether a picture shows a scene that the network can classify, and not one colour, no data, or a page of text.
 
-A network trained on scenes has an answer to everything: black is sea to it, white is cloud. What holds no scene is
-found by measuring. The limits lie beyond all of 25,603 satellite pictures: docs/models/satellite.md has the counts.
+A network trained on scenes gives a label to everything: black becomes sea, white becomes cloud. Pictures without a
+scene are detected by statistics. The limits exclude none of 25,603 satellite pictures: see docs/models/satellite.md.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import numpy as np
 from PIL import Image, ImageChops
 
 FLAT: Final = 0.25
-"""Standard deviation, of 255, below which a picture is of one colour. The calmest real sea has 0.74."""
+"""Standard deviation, of 255, below which a picture has one colour. The calmest real sea has 0.74."""
 
 FLAT_LAND: Final = 0.9
-"""The same for pictures that are not bluish as water is. The haziest real desert has 1.0."""
+"""Standard deviation below which a picture that is not bluish has one colour. The haziest real desert has 1.0."""
 
 BLUISH: Final = 3.0
-"""How much bluer than red calm water is at least: 3.1 in the 1,832 calmest pictures of it."""
+"""Least difference between mean blue and mean red of calm water: it is 3.1 in the 1,832 calmest pictures."""
 
 NOISE: Final = 3.0
 """Standard deviation below which a picture that is not bluish may be noise on one colour."""
 
 UNRELATED: Final = 0.1
-"""Correlation of neighbouring pixels below which there is nothing but noise. The least real one is 0.15."""
+"""Correlation of neighbouring pixels below which a picture is only noise. The least real one is 0.15."""
 
 CORRELATED_SIDE: Final = 512
-"""Most pixels of a side of the middle part in which neighbours are compared."""
+"""Pixels per side of the central part in which neighbours are compared, at most."""
 
 ONE_VALUE: Final = 0.95
-"""Share of pixels with the same value from which the rest is a margin. The calmest real sea has 0.68."""
+"""Share of pixels with the same value from which a picture has no scene. The calmest real sea has 0.68."""
 
 DRAWN: Final = 0.75
-"""Share of pixels of exactly one colour from which edges are strokes drawn on it."""
+"""Share of pixels of exactly one colour from which edges count as drawn strokes."""
 
 LEVELS: Final = np.arange(256.0)
 
@@ -42,30 +42,30 @@ PAPER: Final = 190
 """Least brightness of paper."""
 
 STROKE: Final = 40
-"""Difference of neighbours at the edge of a stroke."""
+"""Least difference between neighbours at the edge of a stroke."""
 
 INK: Final = 48
-"""Least difference between ink and what it lies on."""
+"""Least difference between ink and its background."""
 
 STROKES_OF_INK: Final = 0.25
-"""Edges for each pixel of ink: letters are all edge, while islands, clouds and lakes have insides."""
+"""Least number of edges per pixel of ink: letters are mostly edges, while islands, clouds and lakes have interiors."""
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What most of a picture is, from its brightness."""
+    """The background of a picture, from its brightness histogram."""
 
     level: int
     tight: float
-    """Share of pixels within 2 levels of it."""
+    """Share of pixels within 2 levels of ``level``."""
     wide: float
-    """Share of pixels within 16 levels."""
+    """Share of pixels within 16 levels of ``level``."""
     ink: float
-    """Share of pixels at least ``INK`` levels away."""
+    """Share of pixels at least ``INK`` levels away from ``level``."""
 
 
 def is_empty(image: Image.Image) -> bool:
-    """Whether an RGB picture holds no scene. Takes about as long as resizing it."""
+    """Return whether an RGB picture shows no scene. It takes about as long as resizing the picture."""
     shares = np.array(image.histogram(), np.float64).reshape(3, 256) / (image.width * image.height)
     means = shares @ LEVELS
     spread = float(np.sqrt(np.maximum(shares @ LEVELS**2 - means**2, 0)).max())
@@ -79,7 +79,7 @@ def is_empty(image: Image.Image) -> bool:
 
 
 def _correlation(image: Image.Image) -> float:
-    """How much a pixel tells of its right neighbour, in the channel where that is most."""
+    """Return the correlation of horizontal neighbours in the most correlated channel."""
     width, height = min(image.width, CORRELATED_SIDE), min(image.height, CORRELATED_SIDE)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     part = np.asarray(image.crop((left, top, left + width, top + height)), np.float32)
@@ -91,7 +91,7 @@ def _correlation(image: Image.Image) -> float:
 
 
 def _is_page(image: Image.Image, same: float) -> bool:
-    """Whether a picture is thin strokes on an even ground; ``same`` is its share of pixels of exactly one colour."""
+    """Return whether a picture shows thin strokes on an even background; ``same`` is the share of its main colour."""
     grey = image.convert("L")
     ground = _ground(grey)
     paper = ground.level >= PAPER and ground.wide >= 0.5 and ground.tight >= 0.3
@@ -110,7 +110,7 @@ def _ground(grey: Image.Image) -> Ground:
 
 
 def _strokes(grey: Image.Image) -> float:
-    """The share of pixels whose right neighbour is much darker or brighter."""
+    """Return the share of pixels whose right neighbour is much darker or brighter."""
     width, height = grey.size
     if width < 2:
         return 0.0

@@ -44,7 +44,7 @@ EXAMPLE: Final = {
 
 
 class SatelliteModel:
-    """The classifier of the model store: a batch of requests in, verdicts out."""
+    """The classifier of the model store: a batch of requests in, labels with probabilities out."""
 
     def __init__(self) -> None:
         from runners.artifacts import store
@@ -61,18 +61,18 @@ class SatelliteModel:
         self._engine.warm(self._transform.crop)
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in the order of the requests, in one batch; a request that cannot be judged gets an error."""
+        """Return results in the order of the requests, computed in one batch; an invalid request gets an error."""
         return self.pipeline.infer(requests)
 
     def prepare(self, image: Image, parameters: dict[str, Any]) -> tuple[Pixels, Language] | InferenceResult:
-        """What the network is given of a picture; of one without a scene, the verdict. Raises InvalidInput."""
+        """Return the network's input, or the result of a picture without a scene. Raises InvalidInput."""
         language = language_of(parameters)
         if is_empty(image):
             return _answer(judge(NO_SCENE, self._threshold, language))
         return self._transform(image), language
 
     def compute(self, prepared: list[tuple[Pixels, Language]]) -> list[InferenceResult]:
-        """Verdicts on pictures that the network sees together."""
+        """Return a result for each prepared picture, computed together."""
         probabilities = softmax(self._engine(np.stack([pixels for pixels, _ in prepared]))).tolist()
         return [
             _answer(judge(row, self._threshold, language))
@@ -85,17 +85,17 @@ def _answer(verdict: Verdict) -> InferenceResult:
 
 
 def language_of(parameters: dict[str, Any]) -> Language:
-    """The language that labels are wanted in, French unless said otherwise. Raises InvalidInput."""
+    """Return the language of the labels, French by default. Raises InvalidInput."""
     only(parameters, PARAMETERS)
-    wanted = parameters.get("lang", "fr")
+    requested = parameters.get("lang", "fr")
     for language in LABELS:
-        if wanted == language:
+        if requested == language:
             return language
     raise InvalidInput(f'"lang" must be one of: {", ".join(LABELS)}')
 
 
 def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
-    """The documented routes over a satellite model, wherever it runs."""
+    """Return the documented routes of a satellite model in any process."""
     routes = APIRouter(tags=["satellite"])
     language = {"lang": {"type": "string", "enum": list(LABELS), "default": "fr"}}
     query = [{"name": "lang", "in": "query", "schema": language["lang"], "description": "the labels' language"}]
@@ -126,24 +126,24 @@ def router(model: ModelProxy, downloader: Downloader) -> APIRouter:
 
 
 def mounted(attribute: str | None = None) -> MountedModel:
-    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    """Return the model of this process, or of the dependency ``attribute`` of this process's service."""
     return MountedModel(model_under(attribute), router, EXAMPLE)
 
 
 @bentoml.service(**model_configuration("satellite"))
 class Satellite:
-    """Satellite image classification on its own."""
+    """The BentoML service of satellite image classification."""
 
     def __init__(self) -> None:
         self._model = SatelliteModel()
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in batches with what others ask at the same time."""
+        """Return a result for each request, batched with concurrent requests."""
         return await self._model.pipeline.answer(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Classifies a batch, for services of others that depend on this one.
+        """Classify a batch for BentoML services that depend on this one.
 
         Each item's input_data is {"image": base64}; its parameters may name a "lang".
         """

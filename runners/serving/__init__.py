@@ -1,1 +1,1 @@
-"""How does BentoML run a model? Service, application, batches, and calls between processes."""
+"""How does BentoML serve a model? Service, application, batches, and calls between processes."""

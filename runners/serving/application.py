@@ -1,4 +1,4 @@
-"""The HTTP application mounted beside a service's native API: routes, health and documentation that works offline."""
+"""The HTTP application mounted beside a service's native API: routes, health, and documentation that works offline."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from web.documentation import documentation_page
 from web.error_shape import shape
 
 HEALTH_SECONDS: Final = 0.8
+"""Seconds within which each part must answer ``/health``."""
 
 Info = Callable[[], Awaitable[dict[str, Any] | None]]
-"""What ``/health`` shows of a part of the server that is ready; None of one that is not."""
+"""Returns the ``/health`` fields of a ready part of the server, or None if it is not ready."""
 States = Mapping[str, dict[str, Any] | None]
 
 
@@ -39,10 +40,10 @@ def application(  # noqa: PLR0913
     *,
     managed_at: str | None = None,
 ) -> FastAPI:
-    """The FastAPI application over these models, in this process or in others; it closes its downloader at its end.
+    """Return the FastAPI application of these models, in this process or in others.
 
-    What stands ``beside`` them must be ready for ``/health`` as they must, which shows it under its name.
-    ``managed_at`` is the path of a management API on the same server, which the documentation leads to.
+    Its shutdown closes the downloader. The parts ``beside`` the models must be ready, too, and appear under their names
+    in ``/health``. ``managed_at`` is the path of a management API on the same server, for a link in the documentation.
     """
     downloads = downloader or Downloader(settings())
 
@@ -69,7 +70,7 @@ def _documentation_router(title: str, managed_at: str | None) -> APIRouter:
 
     @router.get("/docs")
     def docs() -> HTMLResponse:
-        # BentoML serves Swagger UI's files itself, under /static_content: nothing comes from the internet.
+        # BentoML serves Swagger UI's files under /static_content: nothing is loaded from the internet.
         return documentation_page(
             title,
             "/openapi.json",
@@ -97,33 +98,33 @@ def _health_router(models: Mapping[str, MountedModel], beside: Mapping[str, Info
     async def health() -> JSONAnswer:
         parts = [model.proxy.info for model in models.values()] + list(beside.values())
         answers = await asyncio.gather(*map(_answers_soon, parts))
-        own, others = answers[: len(models)], answers[len(models) :]
-        health = _health(dict(zip(models, own, strict=True)), dict(zip(beside, others, strict=True)))
+        of_models, others = answers[: len(models)], answers[len(models) :]
+        health = _health(dict(zip(models, of_models, strict=True)), dict(zip(beside, others, strict=True)))
         return JSONAnswer(health, status_code=503 if None in answers else 200)
 
     return router
 
 
 def _health(states: States, beside: States) -> dict[str, Any]:
-    """What each model says of itself, and what stands beside them; None of what is down."""
-    down = [name for name, said in (*states.items(), *beside.items()) if said is None]
+    """Return the ``/health`` body from the fields of each model and each part beside them; None means down."""
+    down = [name for name, fields in (*states.items(), *beside.items()) if fields is None]
     answer: dict[str, Any] = {
         "status": "unhealthy" if down else "healthy",
         "model_loaded": None not in states.values(),
         "timestamp": timestamp(),
     }
     if len(states) > 1:
-        answer["models"] = {name: said is not None for name, said in states.items()}
-        answer |= {name: said for name, said in states.items() if said}
+        answer["models"] = {name: fields is not None for name, fields in states.items()}
+        answer |= {name: fields for name, fields in states.items() if fields}
     else:
-        answer |= {key: value for said in states.values() if said for key, value in said.items()}
-    answer |= {name: said for name, said in beside.items() if said is not None}
+        answer |= {key: value for fields in states.values() if fields for key, value in fields.items()}
+    answer |= {name: fields for name, fields in beside.items() if fields is not None}
     return {**answer, **shape(f"not ready: {', '.join(down)}", ModelUnavailable.code)} if down else answer
 
 
 async def _answers_soon(info: Info) -> dict[str, Any] | None:
-    # BentoML's own readiness waits its whole traffic timeout for a frozen model, and raises what it likes.
+    # BentoML's own readiness check waits its whole traffic timeout for a frozen model, and may raise any exception.
     try:
         return await asyncio.wait_for(info(), HEALTH_SECONDS)
-    except Exception:  # whatever it is, nobody answers
+    except Exception:  # any failure means that the part does not answer
         return None

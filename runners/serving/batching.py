@@ -1,8 +1,8 @@
-"""Adaptive batches: what comes while one batch is computed makes the next one.
+"""Adaptive batches: the items that arrive while one batch is computed form the next one.
 
-Nothing waits for company: alone, an item is computed at once; the busier the model, the larger its batches, which is
-when they are worth it. BentoML's own dispatcher guesses how long to wait from past batches, polls every millisecond,
-and computes for callers who have left.
+There is no waiting window: a single item is computed at once. The busier the model, the larger its batches, which is
+when they pay off. BentoML's own dispatcher estimates a waiting time from past batches, polls every millisecond, and
+computes items of clients that have disconnected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger("bentoml.atelier")
 T = TypeVar("T")
 R = TypeVar("R")
 Observe = Callable[[int, float], None]
-"""Called after each batch with its size, and with the seconds that its first item waited."""
+"""Called after each batch with its size and the seconds that its first item waited."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class _Pending(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Computes items in batches of at most ``max_batch_size``, in order, with ``streams`` batches side by side.
+    """Computes items in batches of at most ``max_batch_size``, in order, with up to ``streams`` concurrent batches.
 
-    ``compute`` runs in threads of the batcher, and takes a list of items and returns as many results, in order. What it
-    raises, every caller of that batch gets. An item whose caller gives up before its batch begins is not computed.
+    ``compute`` runs in the batcher's threads; it maps a list of items to as many results, in order. Its exceptions are
+    raised to every caller of that batch. An item whose caller is cancelled before its batch begins is not computed.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Batcher(Generic[T, R]):
         self._running: set[asyncio.Task[None]] = set()
 
     async def __call__(self, items: Sequence[T]) -> list[R]:
-        """The results of the items, which may be computed in several batches, and beside those of others."""
+        """Return the results of the items, which may share batches with items of other callers."""
         loop = asyncio.get_running_loop()
         pending: list[_Pending[T, R]] = [_Pending(item, loop.create_future()) for item in items]
         self._waiting.extend(pending)
         if pending and self._busy < self._streams:
             self._busy += 1
-            # In a context of its own: the batches to come are not those of this caller's request.
+            # In an empty context: the later batches do not belong to this caller's request.
             task = loop.create_task(self._run(), context=Context())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -69,7 +69,7 @@ class Batcher(Generic[T, R]):
         try:
             while batch := self._next_batch():
                 await self._run_batch(batch)
-        finally:  # at once, not when the loop reports the task's end: a caller before that would start no stream
+        finally:  # at once, not in a done callback: a caller in between would start no stream
             self._busy -= 1
 
     def _next_batch(self) -> list[_Pending[T, R]]:
@@ -85,7 +85,7 @@ class Batcher(Generic[T, R]):
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(self._threads, self._compute, [each.item for each in batch])
-        except Exception as error:  # whatever a model raises, its callers get it and the next batch is computed
+        except Exception as error:  # the callers get the model's exception, and the next batch runs
             for each in batch:
                 if not each.result.done():
                     each.result.set_exception(error)
@@ -99,13 +99,13 @@ class Batcher(Generic[T, R]):
         try:
             if self._observe:
                 self._observe(size, waited)
-        except Exception:  # a full disk under the metrics' files, perhaps: the answers are out, and others wait
+        except Exception:  # such as a full disk under the metrics files: the results are set, and others wait
             logger.exception("a batch was not counted")
 
     def _compute(self, items: list[T]) -> list[R]:
         try:
             results = self._model(items)
-        except StopIteration as error:  # which no future can hold: its callers would wait for ever
+        except StopIteration as error:  # a future cannot hold it: the callers would wait forever
             raise RuntimeError("the model raised StopIteration") from error
         if len(results) != len(items):
             raise AssertionError(f"{len(results)} results for {len(items)} items")

@@ -1,8 +1,8 @@
-"""The shortest way from the outermost layer to a route: its function, called by its path.
+"""The shortest way from the outermost layer to a route: its function is looked up by path and called directly.
 
-The layers of BentoML and FastAPI between (metrics, tracing, timeouts, dependencies, exit stacks) took more of a
-request's time than all else that happens outside the network, and nothing here uses them. What has no such route goes
-the long way, where the same function stands.
+The layers of BentoML and FastAPI in between (metrics, tracing, timeouts, dependencies, exit stacks) took more of a
+request's time than everything else outside the network, and no route here uses them. Other requests take the long way
+through these layers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from runners.http.responses import answer_error
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Endpoints = Mapping[tuple[str, str], Endpoint]
-"""Functions by method and path."""
+"""Route functions by method and path."""
 
 
 def endpoints(routers: Iterable[APIRouter]) -> dict[tuple[str, str], Endpoint]:
-    """The routes of fixed path that take a request, give an answer, and ask FastAPI for nothing else."""
+    """Return the functions of the routes with a fixed path and ``request`` as their only parameter."""
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     return {
         (method, route.path): route.endpoint
@@ -36,20 +36,20 @@ def endpoints(routers: Iterable[APIRouter]) -> dict[tuple[str, str], Endpoint]:
 
 
 class Direct:
-    """An application with the routes in front of it that need none of its layers."""
+    """An application with direct routes in front of it, which bypass its layers."""
 
     def __init__(self, app: ASGIApp, routes: Endpoints) -> None:
         self.app, self._routes = app, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers by the route's function, or hands the request on."""
+        """Call the route's function, or pass the request on to the application."""
         endpoint = self._routes.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if endpoint is None:
             await self.app(scope, receive, send)
             return
         request = Request(scope, receive)
         try:
-            answer = await endpoint(request)
+            response = await endpoint(request)
         except RunnerError as error:
-            answer = answer_error(request, error)
-        await answer(scope, receive, send)
+            response = answer_error(request, error)
+        await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""``POST /infer`` from outside: strictly parsed, its URLs downloaded, then the model's own batched ``infer``."""
+"""``POST /infer`` from clients: parse strictly, download URLs, then call the model's batched ``infer``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from web.answers import JSONAnswer
 
 INFER: Final = "/infer"
 CHECKED_INFER: Final = "/checked/infer"
-"""Where ``POST /infer`` from outside is led: to our parsing and downloads, then through the batcher's own ``/infer``.
+"""Inner path of the clients' ``POST /infer``, which parses, downloads, and then calls the batched ``infer``.
 
 BentoML answers a third of all malformed requests to a native route with 500, and a download inside the batch function
-would hold up its neighbours.
+would delay the other items.
 """
-MOST_ELEMENTS: Final = 1_000_000
-"""Of one body: items may be made of numbers, such as the pixels of a picture."""
+MAX_ELEMENTS: Final = 1_000_000
+"""JSON elements of the largest body: items may contain many numbers, such as the pixels of a picture."""
 
 
 class NativeCall(BaseModel):
-    """The body of ``POST /infer``; ``model`` is wanted where a service has several."""
+    """The body of ``POST /infer``; ``model`` is required if a service has several."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -37,19 +37,19 @@ class NativeCall(BaseModel):
 
 
 def native_router(models: Mapping[str, MountedModel], downloader: Downloader) -> APIRouter:
-    """The route of the model contract over one model, or over several by name."""
+    """Return the route of the model contract for one model, or for several by name."""
     router = APIRouter(tags=["native"])
 
     async def answer(request: Request) -> JSONAnswer:
         if media_type(request) != "application/json":
             raise UnsupportedMediaType("send application/json")
-        call = _validated(await json_body(request, MOST_ELEMENTS))
+        call = _validated(await json_body(request, MAX_ELEMENTS))
         model = _chosen(models, call.model)
         results = await infer_each(model.proxy, await _downloaded(call.requests, downloader))
         return JSONAnswer([result.model_dump() for result in results])
 
-    # BentoML's own route stands before this one where the service has a native API, so the outermost layer leads
-    # callers to the other path; both are this function.
+    # BentoML's own route comes first if the service has a native API, so the outermost layer rewrites the path. Both
+    # paths call this function.
     router.add_api_route(CHECKED_INFER, answer, methods=["POST"], include_in_schema=False)
     router.add_api_route(
         INFER,

@@ -1,7 +1,7 @@
-"""What Prometheus is told beside BentoML's own metrics; at ``/metrics`` with them.
+"""Prometheus metrics in addition to BentoML's own, on the same ``/metrics``.
 
-prometheus_client decides at its import whether it counts for one process or for several, by a variable that BentoML
-sets when its process starts: it is imported at the first count.
+prometheus_client decides at import whether it counts for one process or several, by a variable that BentoML sets at
+process start. So it is imported at the first count.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from prometheus_client import Counter, Histogram
 
-SECONDS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
-SIZES: Final = (1, 2, 4, 8, 16, 32)
-OTHER: Final = "other"
-"""The route of everything but the models' endpoints: paths that nobody serves would make a series each."""
+SECONDS_BUCKETS: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+"""Upper bounds of the histograms' buckets in seconds."""
+SIZE_BUCKETS: Final = (1, 2, 4, 8, 16, 32)
+"""Upper bounds of the batch size histogram's buckets in items."""
+OTHER_ROUTE: Final = "other"
+"""Label of all paths except the models' endpoints: each unknown path would create a time series."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,25 @@ def _metrics() -> _Metrics:
     served = ("service", "method", "route")
     return _Metrics(
         Counter("atelier_requests", "Requests answered", (*served, "status")),
-        Histogram("atelier_request_seconds", "From the headers to the end of the answer", served, buckets=SECONDS),
-        Histogram("atelier_batch_size", "Items that were computed together", ("service",), buckets=SIZES),
-        Histogram("atelier_batch_wait_seconds", "How long a batch's first item waited", ("service",), buckets=SECONDS),
+        Histogram(
+            "atelier_request_seconds", "From the headers to the end of the answer", served, buckets=SECONDS_BUCKETS
+        ),
+        Histogram("atelier_batch_size", "Items that were computed together", ("service",), buckets=SIZE_BUCKETS),
+        Histogram(
+            "atelier_batch_wait_seconds", "How long a batch's first item waited", ("service",), buckets=SECONDS_BUCKETS
+        ),
     )
 
 
 def request(service: str, method: str, route: str, status: int, seconds: float) -> None:
-    """Counts an answered request; the labels are of closed sets."""
+    """Count an answered request and its seconds; all labels come from closed sets."""
     metrics = _metrics()
     metrics.requests.labels(service, method, route, f"{status // 100}xx").inc()
     metrics.request_seconds.labels(service, method, route).observe(seconds)
 
 
 def batch(service: str, size: int, waited: float) -> None:
-    """Counts a batch; ``waited`` is in seconds."""
+    """Count a batch of ``size`` items; ``waited`` is in seconds."""
     metrics = _metrics()
     metrics.batch_size.labels(service).observe(size)
     metrics.batch_wait.labels(service).observe(waited)

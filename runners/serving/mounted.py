@@ -1,4 +1,4 @@
-"""A model as an HTTP application sees it: how it is called, its routes, an example."""
+"""A model as the HTTP application sees it: a proxy to call it, its routes, and an example."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runners.download.client import Downloader
 
 @dataclass(frozen=True)
 class MountedModel:
-    """A model behind an application. ``output`` is an example of what the native API gives for ``example``."""
+    """A model behind an application. ``output`` is an example output of the native API for the input ``example``."""
 
     proxy: ModelProxy
     router: Callable[[ModelProxy, Downloader], APIRouter]

@@ -1,4 +1,4 @@
-"""Calls to a model: in this process directly, in another process of the server over its socket."""
+"""Calls to a model: directly in this process, or over the socket of another process of the server."""
 
 from __future__ import annotations
 
@@ -16,29 +16,28 @@ from runners.serving import ipc
 from runners.settings import settings
 
 ASK: Final = "ask"
-"""Name that every service of ours gives the model contract: a batch of requests in, as many results out."""
+"""Name of the function that implements the model contract in every service: requests in, as many results out."""
 INFO: Final = "info"
-"""Name of the function by which a service describes itself, where it has one."""
+"""Name of the optional function that returns a service's description."""
 
 
 class LocalModel:
-    """The service that this process is; it takes requests only once its instance is made and warmed up.
+    """The service of this process; it accepts requests once its instance is created and warmed up.
 
-    An answer may take ``seconds``, by default ``request_seconds``. ``has_info`` says whether the service describes
-    itself.
+    A call may take ``seconds``, by default ``request_seconds``. ``has_info`` is True if the service has a description.
     """
 
     def __init__(self, seconds: float | None = None, *, has_info: bool = False) -> None:
         self._seconds, self._has_info = seconds, has_info
 
     async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """Goes through the batches of the service. Raises ModelTimeout."""
+        """Return a result for each request, through the service's batches. Raises ModelTimeout."""
         async with _deadline(self._seconds):
             results: list[InferenceResult] = await getattr(bentoml.get_current_service(), ASK)(requests=list(requests))
         return results
 
     async def info(self) -> dict[str, Any] | None:
-        """None before the service is made."""
+        """Return the service's description, or None before its instance is created."""
         service = bentoml.get_current_service()
         if service is None:
             return None
@@ -47,20 +46,20 @@ class LocalModel:
 
 
 class RemoteModel:
-    """The service that the service of this process depends on under ``attribute``; else as ``LocalModel``."""
+    """The service that this process's service depends on as ``attribute``; otherwise like ``LocalModel``."""
 
     def __init__(self, attribute: str, seconds: float | None = None, *, has_info: bool = False) -> None:
         self._attribute, self._seconds, self._has_info = attribute, seconds, has_info
         self._info: dict[str, Any] = {}
 
     async def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """Goes through the batches of the service. Raises ModelUnavailable and ModelTimeout."""
+        """Return a result for each request, through the service's batches. Raises ModelUnavailable and ModelTimeout."""
         async with _deadline(self._seconds):
             results: list[InferenceResult] = await self._call(ASK, list(requests))
         return results
 
     async def info(self) -> dict[str, Any] | None:
-        """None while the service is not ready; what it says of itself is asked for once."""
+        """Return the service's description, fetched once, or None while the service is not ready."""
         dependency = self._dependency()
         if isinstance(dependency, RemoteProxy) and not await dependency.is_ready():
             return None
@@ -75,13 +74,13 @@ class RemoteModel:
         dependency = self._dependency()
         if isinstance(dependency, RemoteProxy):
             return await ipc.client(dependency.to_async.url).call(name, requests)
-        # Served as one process, BentoML makes the services that this one depends on in here.
+        # If all is served as one process, BentoML creates the dependencies in this process.
         function = getattr(dependency, name)
         return await (function() if requests is None else function(requests=requests))
 
 
 def model_under(attribute: str | None, seconds: float | None = None, *, has_info: bool = False) -> ModelProxy:
-    """The service that this process's service depends on under ``attribute``; None is the service of this process."""
+    """Return the service that this process's service depends on as ``attribute``; None is this process's service."""
     if attribute is None:
         return LocalModel(seconds, has_info=has_info)
     return RemoteModel(attribute, seconds, has_info=has_info)
@@ -89,7 +88,7 @@ def model_under(attribute: str | None, seconds: float | None = None, *, has_info
 
 @asynccontextmanager
 async def _deadline(seconds: float | None) -> AsyncIterator[None]:
-    """Raises ModelTimeout where what is inside takes longer; None is ``request_seconds``."""
+    """Raise ModelTimeout if the block takes longer than ``seconds``; None means ``request_seconds``."""
     try:
         async with asyncio.timeout(seconds or settings().request_seconds):
             yield

@@ -1,4 +1,4 @@
-"""What every BentoML service of ours has in common: its configuration, and its outermost layer."""
+"""The common base of all BentoML services of the project: configuration and outermost layer."""
 
 from __future__ import annotations
 
@@ -24,62 +24,67 @@ from runners.serving.key_guard import key_guard
 from runners.serving.proxies import ASK, INFO
 from runners.settings import settings
 from web.edge.known_paths import KnownPaths
-from web.edge.middleware import Edge, Guard, Limits, Section, configure_access_log
+from web.edge.middleware import Authenticate, Edge, Limits, Section, configure_access_log
 from web.server.uvicorn_protocol import configure_connections
 
-# Nothing is sent anywhere, however a service is started. BentoML understands no other word for yes.
+# No telemetry, however a service is started. BentoML accepts no other spelling of "True".
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 
-TRUSTED_BYTES: Final = 2 * LIST_BYTES  # the same list, downloaded, with what BentoML puts around it
+TRUSTED_BYTES: Final = 2 * LIST_BYTES
+"""Bytes of the largest body from the front door: the downloaded list, and BentoML's overhead."""
 HEADER_SECONDS: Final = 10.0
+"""Seconds for a request's headers to arrive."""
 PROBE_SECONDS: Final = 1.0
-SPARE_SECONDS: Final = 10.0  # for an answer to come back in: who asks waits longer than who works
+"""Seconds within which ``/readyz`` must answer."""
+SPARE_SECONDS: Final = 10.0
+"""Seconds that the outer time limit exceeds the inner one, so that the inner result can still be returned."""
 DOCUMENT_TOO_LARGE: Final = "File too large (max 16MB)"
-ASKED: Final = frozenset({ASK, INFO})
+IPC_FUNCTIONS: Final = frozenset({ASK, INFO})
 """Functions of a model's service that the server's other processes may call."""
 
 
 class EdgedService(Service[Any]):  # type: ignore[misc]
-    """A BentoML service inside our outermost layer, instead of behind BentoML's metrics and timeout layers."""
+    """A BentoML service inside the project's outermost layer, without BentoML's metrics and timeout layers."""
 
     def _endpoints(self) -> Endpoints:
-        """Those of the applications that are mounted beside BentoML's own."""
-        return {key: one for app, *_ in self.mount_apps for key, one in app.state.endpoints.items()}
+        """Return the endpoints of the applications mounted beside BentoML's own."""
+        mounted = [app.state.endpoints for app, *_ in self.mount_apps]
+        return {key: endpoint for endpoints in mounted for key, endpoint in endpoints.items()}
 
     def front(self) -> FastAPI | None:
-        """The routes, health and documentation beside BentoML's own; a subclass may have those of several models."""
+        """Return the application with routes, health and documentation; a subclass may serve several models."""
         row = registry.of_service(self.name)
         if row is None:
             return None
         return application(f"Atelier: {row.title}", row.description, {row.name: row.mounted()})
 
     def _mount_front(self) -> None:
-        """Once, and only in a process that serves it or describes it: each application takes a while to build."""
+        """Mount the application once, only in a process that serves or describes it, because building it is slow."""
         if not self.mount_apps and (front := self.front()) is not None:
             self.mount_asgi_app(front, name="front")
 
     @property
     def openapi_spec(self) -> Any:
-        """What BentoML writes into a Bento."""
+        """Return the OpenAPI document that BentoML writes into a Bento."""
         self._mount_front()
         return super().openapi_spec
 
     def schema(self) -> dict[str, Any]:
-        """What BentoML writes into a Bento, and answers to its own clients."""
+        """Return the schema that BentoML writes into a Bento and sends to its own clients."""
         self._mount_front()
         return super().schema()  # type: ignore[no-any-return]
 
     def sections(self) -> Sequence[Section]:
-        """Parts of the paths that other applications serve beside this one. A subclass may have some."""
+        """Return the sections that other applications serve beside this one; none, unless a subclass has some."""
         return ()
 
-    def guard(self) -> Guard | None:
-        """Who may call the service: everybody, unless the settings name a key. A subclass may decide otherwise."""
+    def authenticator(self) -> Authenticate | None:
+        """Return the authentication by ``model_key``, or None without a key. A subclass may override it."""
         key = settings().model_key
         return None if key is None else key_guard(key)
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """The application that ``bentoml serve`` runs; a service that another one depends on is not ``is_main``."""
+        """Return the application that ``bentoml serve`` runs; a dependency of another service is not ``is_main``."""
         configure_access_log()
         configure_connections(HEADER_SECONDS, bounded=is_main)
         if is_main:
@@ -87,7 +92,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
         app = super().to_asgi(is_main=is_main)
         endpoints = self._endpoints()
         return Edge(
-            Direct(app, endpoints) if is_main else IpcEndpoint(app, ASKED),
+            Direct(app, endpoints) if is_main else IpcEndpoint(app, IPC_FUNCTIONS),
             name=self.name,
             routes=_routes_of(app, endpoints),
             limits=limits(trusted=not is_main),
@@ -95,7 +100,7 @@ class EdgedService(Service[Any]):  # type: ignore[misc]
             hidden=frozenset({CHECKED_INFER}),
             trusted=not is_main,
             sections=self.sections() if is_main else (),
-            guard=self.guard() if is_main else None,
+            authenticate=self.authenticator() if is_main else None,
             observe=partial(_observe, self.name, frozenset(endpoints)) if is_main else None,
         )
 
@@ -105,14 +110,14 @@ def _observe(service: str, routes: frozenset[tuple[str, str]], scope: Scope, sta
     if known:
         metrics.request(service, scope["method"], scope["path"], status, seconds)
     else:
-        metrics.request(service, metrics.OTHER, metrics.OTHER, status, seconds)
+        metrics.request(service, metrics.OTHER_ROUTE, metrics.OTHER_ROUTE, status, seconds)
 
 
 def limits(*, trusted: bool) -> Limits:
-    """How much and how long a caller may ask, from the settings; a batch from our own front door has been counted."""
+    """Return the request limits from the settings; requests of the front door are ``trusted`` and checked already."""
     routes = [route for model in MODELS for route in model.routes]
     documents = [route.path for route in routes if route.document]
-    slow = (*documents, INFER, *(f"{PREFIX}{name}" for name in ASKED))
+    slow = (*documents, INFER, *(f"{PREFIX}{name}" for name in IPC_FUNCTIONS))
     sizes = {INFER: LIST_BYTES, **{route.path: route.body_bytes for route in routes if route.body_bytes}}
     return Limits(
         body_bytes=TRUSTED_BYTES if trusted else BODY_BYTES,
@@ -126,7 +131,7 @@ def limits(*, trusted: bool) -> Limits:
 
 
 def _document_seconds() -> float:
-    """What is slow ends by itself before this, and says so better."""
+    """Return the time limit of slow requests; the work itself ends earlier, with a better message."""
     return settings().document_seconds + SPARE_SECONDS
 
 
@@ -140,28 +145,28 @@ def _routes_of(app: Any, endpoints: Endpoints) -> Callable[[Scope], bool]:
 
 
 def configuration(port: int, service_class: type[EdgedService] = EdgedService) -> dict[str, Any]:
-    """The arguments of ``@bentoml.service`` that all our services share."""
+    """Return the arguments of ``@bentoml.service`` that all services share."""
     return {
         "service_class": service_class,
         "http": {"port": port},
-        # Our own deadline answers first; BentoML's would leave the work running and its slot free.
+        # The service's own deadline comes first; BentoML's would leave the work running and its slot free.
         "traffic": {"timeout": int(_document_seconds() + settings().body_seconds) + 60},
         # BentoML's client closes its session under the calls in flight after every 100 requests or 300 seconds:
-        # one call in ten fails under load (bentoml issue 5540). So the session is never renewed.
+        # one call in ten fails under load (bentoml issue 5540). These values disable the renewal.
         "runner_connection": {"max_requests": 1_000_000_000, "max_age": 1e9},
-        # A path with %0a forges lines in BentoML's access log; the outermost layer writes one of its own.
+        # A path with %0a forges lines in BentoML's access log; the outermost layer writes its own log.
         "logging": {"access": {"enabled": False}},
     }
 
 
 def model_configuration(name: str) -> dict[str, Any]:
-    """The arguments of ``@bentoml.service`` for the model of that row."""
+    """Return the arguments of ``@bentoml.service`` for the model of that name."""
     row = registry.model(name)
     return {"name": row.class_name, "resources": resources(row), **configuration(row.port)}
 
 
 def resources(row: Model) -> dict[str, float]:
-    """What a model asks for: a GPU of its own where there are enough, else a part of one; on a CPU nothing."""
+    """Return a model's resources: a GPU if there are enough, else a fraction of one; nothing on a CPU."""
     if not gpus() or not _has_network(row):
         return {}
     models = sum(map(_has_network, MODELS))
@@ -173,8 +178,8 @@ def _has_network(row: Model) -> bool:
 
 
 def threads() -> int:
-    """CPU threads of a torch model beside others; each taking every core would only make them wait for one another.
+    """Return the CPU threads of a torch model. Models that each used every core would only wait for one another.
 
-    Those of OpenVINO sleep while they have nothing to do, and take every core.
+    OpenVINO's threads sleep while they are idle, so they use every core.
     """
     return settings().threads or max(1, cores() // sum(row.gpu for row in MODELS))

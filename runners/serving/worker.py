@@ -1,7 +1,7 @@
-"""One worker of ``bentoml serve`` under our arbiter: BentoML's own, which ends with its arbiter and has a pulse.
+"""A worker of ``bentoml serve`` under the arbiter: BentoML's worker, which ends with its arbiter and sends heartbeats.
 
-A worker whose arbiter was killed would go on holding the port, and nobody would ever end it. And nobody would notice
-one that hangs: it accepts no connection, and its port is open all the same. See ``arbiter.py``; it stands alone, too.
+Without this, a worker whose arbiter was killed would hold the port forever. A worker that hangs would go unnoticed: it
+accepts no connection although its port is open. Like ``arbiter.py``, it imports nothing of the project.
 """
 
 from __future__ import annotations
@@ -20,51 +20,51 @@ from _bentoml_impl.worker.service import main as serve
 
 PULSE: Final = "ATELIER_PULSE"
 BEAT: Final = struct.Struct("<i")
-TICKS: Final = 10
-"""Of uvicorn's loop between two beats; it has ten a second."""
+TICKS_PER_BEAT: Final = 10
+"""Ticks of uvicorn's main loop between two heartbeats; there are ten per second."""
 PR_SET_PDEATHSIG: Final = 1
 
 
 class Beating(uvicorn.Server):
-    """uvicorn, whose event loop says now and then that it runs; never before the worker is ready to serve."""
+    """A uvicorn server whose event loop sends a heartbeat each second, once the worker is ready to serve."""
 
     pulse: int
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second."""
-        if counter % TICKS == 0:
-            with suppress(OSError):  # full, of an arbiter that is held up: it knows
+        """Send a heartbeat every ``TICKS_PER_BEAT`` calls; uvicorn calls this ten times a second."""
+        if counter % TICKS_PER_BEAT == 0:
+            with suppress(OSError):  # the pipe of a delayed arbiter is full: the arbiter allows for that
                 os.write(self.pulse, BEAT.pack(os.getpid()))
         return await super().on_tick(counter)
 
 
 def end_with(parent: int) -> None:
-    """The system kills this process when its parent ends, however it does, and also when this one hangs."""
+    """Let the kernel kill this process when its parent ends, even if this process hangs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it was over before
+    if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)
 
 
 def keep_only(socket_fd: int) -> None:
-    """Closes the sockets of the other services, which circus hands to all: one that hangs must keep nobody's open."""
+    """Close the listening sockets of other services, which circus passes to every worker: a hang must not hold them."""
     for number in map(int, os.listdir("/dev/fd")):
-        with suppress(OSError):  # it is no socket
-            found = socket.socket(fileno=number)
-            accepts = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            found.detach()
+        with suppress(OSError):  # not a socket
+            inherited = socket.socket(fileno=number)
+            accepts = inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            inherited.detach()
             if accepts and number != socket_fd:
                 os.close(number)
 
 
 def main() -> None:
-    """Serves until stopped."""
+    """Serve until stopped."""
     parent, Beating.pulse = map(int, os.environ.pop(PULSE).split(":"))
     end_with(parent)
-    os.set_inheritable(Beating.pulse, False)  # ours alone: a child must not beat for us
+    os.set_inheritable(Beating.pulse, False)  # child processes must not send heartbeats
     keep_only(int(sys.argv[sys.argv.index("--fd") + 1]))
     uvicorn.Server = Beating  # type: ignore[misc]
-    sys.path.insert(0, os.getcwd())  # as for a module that Python runs by its name
+    sys.path.insert(0, os.getcwd())  # as ``python -m`` does
     serve()
 
 

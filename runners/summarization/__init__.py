@@ -1,1 +1,1 @@
-"""What does a document say, in short?"""
+"""How is a document summarized?"""

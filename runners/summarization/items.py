@@ -1,4 +1,4 @@
-"""Items of the model contract for summarization: a text, page pictures, or a document's file. What is each to do?"""
+"""Items of the model contract for summarization: a text, page pictures, or a document's file."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ SHAPES: Final = '{"text": text}, {"image": base64}, {"url": text} or {"file": ba
 
 @dataclass(frozen=True)
 class DocumentSource:
-    """What an item asks to summarize, and how many pages it has where it is a document."""
+    """The text or pictures of an item, and the number of pages if it is a document."""
 
     task: Task
     pages: int | None = None
 
 
 def is_file(request: InferenceRequest) -> bool:
-    """Whether the item is a document that has yet to be read."""
+    """Return whether the item is a file that must first be read."""
     return bool(request.input_data.keys() & FILES)
 
 
 def checked_options(request: InferenceRequest) -> SummaryOptions:
-    """How the summary is wanted. Raises InvalidInput."""
+    """Return the item's options. Raises InvalidInput."""
     only(request.parameters, PARAMETERS)
     return options_of(request.parameters)
 
 
 def payload(request: InferenceRequest) -> tuple[bytes, str]:
-    """The document's bytes and name. Raises InvalidInput."""
+    """Return the document's bytes and file name. Raises InvalidInput."""
     data = request.input_data
     kinds = data.keys() & FILES
     if len(kinds) != 1 or not data.keys() <= kinds | {"filename"}:
@@ -54,13 +54,13 @@ def payload(request: InferenceRequest) -> tuple[bytes, str]:
 
 
 def of_document(request: InferenceRequest, document: Document) -> DocumentSource:
-    """The item's document, once it is read. Raises InvalidInput."""
+    """Return the source of an item whose document has been read. Raises InvalidInput."""
     task = _task(checked_options(request), document.text, title=document.title, images=document.images)
     return DocumentSource(task, document.pages)
 
 
 def of_text(request: InferenceRequest) -> DocumentSource:
-    """An item that is a text, or pages as pictures. Raises InvalidInput, and PayloadTooLarge."""
+    """Return the source of an item with a text or page pictures. Raises InvalidInput and PayloadTooLarge."""
     data, options = request.input_data, checked_options(request)
     if not data.keys() <= TEXTS or not data.keys() & {"text", "images"}:
         raise InvalidInput(f"an item's input_data is {SHAPES}")
@@ -84,7 +84,7 @@ def _task(
 
 
 def _bytes(value: object, name: str) -> bytes:
-    """Within a server bytes travel as they are; from outside they come as base64."""
+    """Return the bytes: within a server they are sent unchanged, clients send base64."""
     return value if isinstance(value, bytes) else decode_base64(value, name)
 
 

@@ -1,4 +1,4 @@
-"""The chosen summarizer behind the model contract: texts, page pictures and documents in, summaries out."""
+"""The configured summarizer behind the model contract: texts, page pictures and documents in, summaries out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from runners.models.summarizers.base import Summarizer
 
 LONG_TEXT_CHARACTERS: Final = 50_000
-"""Characters of a long text. One such text at a time is in a batch, so that ten do not make it ten times as slow."""
-READS_AT_A_TIME: Final = 2
-"""Documents of one call that are read, or wait to be, at a time: reading is slow, and other callers want to, too."""
+"""Characters from which a text is long. One long text is processed at a time, so that ten do not slow a batch down."""
+CONCURRENT_READS: Final = 2
+"""Documents of one call that are read or queued concurrently: reading is slow, and other clients also need it."""
 
 
 class DocumentReader(Protocol):
-    """What turns the bytes of a file into a document."""
+    """Reads the bytes of a file into a document."""
 
-    async def read(  # noqa: PLR0913 - what is asked of a document, and for whom
+    async def read(  # noqa: PLR0913 - the document, its options and the client
         self,
         data: bytes,
         filename: str,
@@ -37,13 +37,13 @@ class DocumentReader(Protocol):
         pictures_only: bool = False,
         caller: str = "",
     ) -> Document:
-        """The document, within ``seconds``. Raises RunnerError."""
+        """Return the document within ``seconds``. Raises RunnerError."""
 
 
 class SummarizationModel:
-    """Answers with one engine, which takes short texts through ``batches``, and long ones through ``long_batches``.
+    """Summarizes with one engine: short texts go through ``batches``, long ones through ``long_batches``.
 
-    Only an engine that runs in several threads at once has ``long_batches``: no short text waits for a long one there.
+    Only an engine that runs in several threads at once has ``long_batches``; then no short text waits for a long one.
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class SummarizationModel:
         self._one_long = asyncio.Semaphore(1)
 
     def info(self) -> dict[str, Any]:
-        """Which engine serves, with which weights."""
+        """Return the engine's name and its model."""
         return {"engine": self._summarizer.engine, "model": self._summarizer.model}
 
     def infer(self, requests: Sequence[InferenceRequest]) -> list[InferenceResult]:
-        """Summaries of a batch of texts, in order; one that cannot be summarized gets an error."""
+        """Summarize a batch of texts, in order; a text that cannot be summarized gets an error."""
         return answer_each([self._checked(request) for request in requests], self._summarize)
 
     async def answer(self, requests: Sequence[InferenceRequest], seconds: float) -> list[InferenceResult]:
-        """Summaries of texts and documents of any length, in order, within ``seconds``; an error where one fails.
+        """Summarize texts and documents of any length, in order, within ``seconds``; an item that fails gets an error.
 
         Documents are read outside the batches, and long texts go through the batches in parts.
         """
-        room = asyncio.Semaphore(READS_AT_A_TIME)
+        room = asyncio.Semaphore(CONCURRENT_READS)
         return list(await asyncio.gather(*(self._answer(request, seconds, room) for request in requests)))
 
     async def _answer(self, request: InferenceRequest, seconds: float, room: asyncio.Semaphore) -> InferenceResult:
@@ -82,7 +82,7 @@ class SummarizationModel:
             return InferenceResult(error=ItemError.of(ModelTimeout("The request took too long")))
 
     async def _read(self, request: InferenceRequest, deadline: float, room: asyncio.Semaphore) -> Document:
-        items.checked_options(request)  # what is wrong with them is said before the long work
+        items.checked_options(request)  # report invalid options before the long work
         async with room:
             data, filename = await asyncio.to_thread(items.payload, request)
             return await self._reader.read(
@@ -115,7 +115,7 @@ class SummarizationModel:
 
     def _summarize(self, sources: list[DocumentSource]) -> list[InferenceResult]:
         summaries = self._summarizer.summarize([source.task for source in sources])
-        return [self._result(*each) for each in zip(sources, summaries, strict=True)]
+        return [self._result(source, summary) for source, summary in zip(sources, summaries, strict=True)]
 
     def _result(self, source: DocumentSource, summary: Outcome) -> InferenceResult:
         if isinstance(summary, RunnerError):
@@ -135,5 +135,5 @@ class SummarizationModel:
 
 
 def ratio(original: int, summary: int) -> float:
-    """How many times shorter a summary is, to two places; 0 where there is none."""
+    """Return how many times shorter the summary is, rounded to two places; 0 for an empty summary."""
     return round(original / summary, 2) if summary else 0

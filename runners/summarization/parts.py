@@ -1,4 +1,4 @@
-"""A long text goes through the batcher in parts, so that it holds up others for no more than a batch."""
+"""Long texts go through the batcher in parts, so that they delay other texts by one batch at most."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from runners.models.summarizers import passes
 from runners.models.summarizers.base import Summarizer, Task
 
 PARTS_IN_FLIGHT: Final = 8
-"""Parts of one text that wait in the batcher at a time: a quarter of a batch, whose rest is for others."""
+"""Parts of one text in the batcher at the same time: a quarter of a batch, so that others can use the rest."""
 
 Outcome = str | RunnerError
 Batches = Callable[[Sequence[Task]], Awaitable[list[Outcome]]]
-"""The batched way to a summarizer: an outcome for each task, in order."""
+"""Summarizes tasks in batches and returns an outcome for each, in order."""
 
 
 async def summary(summarizer: Summarizer, task: Task, batches: Batches) -> Outcome:
-    """The summary of a text of any length: of its parts, then of what those summaries make together, and so on.
+    """Summarize a text of any length: first its parts, then their joined summaries, and so on.
 
     Raises the RunnerError of the first part that fails.
     """
@@ -30,7 +30,7 @@ async def summary(summarizer: Summarizer, task: Task, batches: Batches) -> Outco
             return await _summarized(batches, part)
 
     for _ in range(passes.PASSES):
-        # Counting a million characters and drawing pages take seconds: beside the event loop.
+        # In a thread: counting a million characters and drawing pages take seconds.
         parts = await asyncio.to_thread(summarizer.split, task)
         if len(parts) == 1:
             return await summarize(task)
@@ -42,8 +42,8 @@ async def summary(summarizer: Summarizer, task: Task, batches: Batches) -> Outco
 
 
 async def _all(work: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
-    """All summaries; when one fails, the others are cancelled."""
-    tasks = [asyncio.ensure_future(each) for each in work]
+    """Return all summaries; if one fails, cancel the others."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in work]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
@@ -52,7 +52,7 @@ async def _all(work: Sequence[Coroutine[Any, Any, str]]) -> list[str]:
 
 
 async def _summarized(batches: Batches, part: Task) -> str:
-    """One part, through the batcher. Raises the RunnerError that it gives instead."""
+    """Summarize one part through the batcher. Raises the part's RunnerError."""
     (outcome,) = await batches([part])
     if isinstance(outcome, RunnerError):
         raise outcome

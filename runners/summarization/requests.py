@@ -1,4 +1,4 @@
-"""What the summarization endpoints are sent: a text, an upload or several texts, and how the summary is wanted."""
+"""The requests of the summarization endpoints: a text, an upload or several texts, and the options of the summary."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from runners.limits import MAX_CHARACTERS
 from runners.models.summarizers.base import LONGEST_SUMMARY
 
 MAX_TEXTS: Final = 10
-MAX_NAME: Final = 255
-HOTTEST: Final = 2.0
+"""Texts of the largest batch."""
+MAX_NAME_CHARACTERS: Final = 255
+"""Characters of the longest file name."""
+MAX_TEMPERATURE: Final = 2.0
+"""Highest temperature that is accepted."""
 PARAMETERS: Final = frozenset({"max_length", "temperature"})
 _WHOLE: Final = re.compile(r"[0-9]{1,9}\Z")
 _DECIMAL: Final = re.compile(r"([0-9]{1,9}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,3})?\Z")
@@ -27,19 +30,19 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 
 @dataclass(frozen=True)
 class SummaryOptions:
-    """How a summary is wanted: at most ``max_length`` tokens of the engine, with this much chance in its choice."""
+    """Options of a summary: at most ``max_length`` tokens of the engine, sampled with this temperature."""
 
     max_length: int = 128
     temperature: float = 0.7
 
     def as_parameters(self) -> dict[str, Any]:
-        """As the parameters of the model contract."""
+        """Return the options as parameters of the model contract."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file of a multipart body; ``filename`` is shown back and names nothing on this machine."""
+    """A file of a multipart body; ``filename`` only appears in the response and names no file on this machine."""
 
     data: bytes
     filename: str
@@ -47,16 +50,16 @@ class Upload:
 
 
 def options_of(values: Mapping[str, Any]) -> SummaryOptions:
-    """The options among the values of a JSON object. Raises InvalidInput."""
-    usual = SummaryOptions()
+    """Return the options among the values of a JSON object. Raises InvalidInput."""
+    defaults = SummaryOptions()
     return SummaryOptions(
-        _max_length(values.get("max_length", usual.max_length)),
-        _temperature(values.get("temperature", usual.temperature)),
+        _max_length(values.get("max_length", defaults.max_length)),
+        _temperature(values.get("temperature", defaults.temperature)),
     )
 
 
 def checked_text(text: object) -> str:
-    """A text that can be summarized. Raises InvalidInput, and PayloadTooLarge for more than a million characters."""
+    """Return the text if it can be summarized. Raises InvalidInput, and PayloadTooLarge above ``MAX_CHARACTERS``."""
     if not isinstance(text, str):
         raise InvalidInput("text must be a string")
     if not text.strip():
@@ -67,14 +70,14 @@ def checked_text(text: object) -> str:
 
 
 async def one_text(request: Request) -> tuple[str, SummaryOptions]:
-    """The body of ``/summarize/text``. Raises RunnerError."""
+    """Read the body of ``/summarize/text``. Raises RunnerError."""
     body = await _object(request, "text")
     options = options_of(body)
     return checked_text(body["text"]), options
 
 
 async def many_texts(request: Request) -> tuple[list[str | RunnerError], SummaryOptions]:
-    """The body of ``/batch/summarize``; a text that cannot be summarized is an error in its place."""
+    """Read the body of ``/batch/summarize``; a text that cannot be summarized is an error at its position."""
     body = await _object(request, "texts")
     texts = body["texts"]
     if not isinstance(texts, list):
@@ -86,7 +89,7 @@ async def many_texts(request: Request) -> tuple[list[str | RunnerError], Summary
 
 
 async def upload(request: Request, field: str) -> Upload:
-    """The multipart body of ``/summarize/file`` and ``/summarize/image``. Raises InvalidInput."""
+    """Read the multipart body of ``/summarize/file`` or ``/summarize/image``. Raises InvalidInput."""
     if media_type(request) != "multipart/form-data":
         raise InvalidInput(f"No {field} provided")
     async with multipart(request) as form:
@@ -95,13 +98,13 @@ async def upload(request: Request, field: str) -> Upload:
         return Upload(await file.read(), name, _form_options(form, field))
 
 
-async def _object(request: Request, wanted: str) -> dict[str, Any]:
+async def _object(request: Request, required: str) -> dict[str, Any]:
     if media_type(request) != "application/json":
         raise UnsupportedMediaType("send application/json")
     body = await json_body(request)
-    if not isinstance(body, dict) or wanted not in body:
-        raise InvalidInput(f"Missing {wanted} field")
-    _refuse_unknown(body.keys() - PARAMETERS - {wanted})
+    if not isinstance(body, dict) or required not in body:
+        raise InvalidInput(f"Missing {required} field")
+    _refuse_unknown(body.keys() - PARAMETERS - {required})
     return body
 
 
@@ -122,11 +125,11 @@ def _file(form: FormData, field: str) -> UploadFile:
 
 
 def _shown_name(name: str, field: str) -> str:
-    """The last part of a path of any system, without what could act on a terminal or a page. Raises InvalidInput."""
+    """Return the last part of a path of any system without control characters. Raises InvalidInput."""
     if not name:
         raise InvalidInput(f"No {field} selected")
-    if len(name) > MAX_NAME:
-        raise InvalidInput(f"The file name is too long (max {MAX_NAME} characters)")
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise InvalidInput(f"The file name is too long (max {MAX_NAME_CHARACTERS} characters)")
     return _CONTROLS.sub("", re.split(r"[/\\]", name)[-1]).strip(" .") or field
 
 
@@ -155,6 +158,6 @@ def _max_length(value: object) -> int:
 
 
 def _temperature(value: object) -> float:
-    if type(value) not in {int, float} or not 0 <= value <= HOTTEST:  # type: ignore[operator]
-        raise InvalidInput(f"temperature must be a number from 0 to {HOTTEST:g}")
-    return value  # type: ignore[return-value]  # an int stays one: it is shown back as it came
+    if type(value) not in {int, float} or not 0 <= value <= MAX_TEMPERATURE:  # type: ignore[operator]
+        raise InvalidInput(f"temperature must be a number from 0 to {MAX_TEMPERATURE:g}")
+    return value  # type: ignore[return-value]  # an int stays an int: the response repeats the value as it was sent

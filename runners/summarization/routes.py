@@ -1,4 +1,4 @@
-"""The documented routes of summarization over a model, wherever it runs."""
+"""The documented routes of summarization, for a model in any process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from runners.download.client import Downloader
 from runners.http import openapi
 from runners.models.summarizers.base import LONGEST_SUMMARY
 from runners.summarization.model import ratio
-from runners.summarization.requests import HOTTEST, MAX_TEXTS, SummaryOptions, Upload, many_texts, one_text, upload
+from runners.summarization.requests import (
+    MAX_TEMPERATURE,
+    MAX_TEXTS,
+    SummaryOptions,
+    Upload,
+    many_texts,
+    one_text,
+    upload,
+)
 from web.answers import JSONAnswer, timestamp
 from web.error_shape import shape
 
@@ -32,12 +40,17 @@ EXAMPLE_INPUT: Final = {"text": "A text to summarize. It has a few sentences. So
 
 OPTIONS: Final = {
     "max_length": {"type": "integer", "default": SummaryOptions().max_length, "minimum": 1, "maximum": LONGEST_SUMMARY},
-    "temperature": {"type": "number", "default": SummaryOptions().temperature, "minimum": 0, "maximum": HOTTEST},
+    "temperature": {
+        "type": "number",
+        "default": SummaryOptions().temperature,
+        "minimum": 0,
+        "maximum": MAX_TEMPERATURE,
+    },
 }
 
 
 def router(model: ModelProxy, _: Downloader) -> APIRouter:
-    """The documented routes over a summarization model, wherever it runs."""
+    """Return the documented routes of a summarization model in any process."""
     routes = APIRouter(tags=["summarization"])
     _add_texts(routes, model)
     _add_uploads(routes, model)
@@ -121,7 +134,7 @@ def _only(output: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
 
 def _batch(results: Sequence[InferenceResult]) -> dict[str, Any]:
     outputs = [result.output_data for result in results if result.output_data is not None]
-    original, summary = (sum(one[name] for one in outputs) for name in LENGTHS[:2])
+    original, summary = (sum(output[name] for output in outputs) for name in LENGTHS[:2])
     return {
         "results": [{"index": index, **_entry(result)} for index, result in enumerate(results)],
         "batch_size": len(results),

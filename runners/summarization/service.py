@@ -1,4 +1,4 @@
-"""Document summarization: texts, files and pictures of pages, by the engine that settings and machine allow."""
+"""Document summarization: texts, files and pictures of pages, with the engine that the settings choose."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger("bentoml.atelier")
 
 
 def mounted(name: str | None = None) -> MountedModel:
-    """The model of this process, or the one that this process's service depends on under the attribute ``name``."""
+    """Return the model of this process, or of the dependency ``name`` of this process's service."""
     seconds = settings().document_seconds + SPARE_SECONDS / 2
     return MountedModel(model_under(name, seconds, has_info=True), router, EXAMPLE, EXAMPLE_INPUT)
 
@@ -56,7 +56,7 @@ def _extractive() -> Summarizer:
 
 @bentoml.service(**model_configuration("summarization"))
 class Summarization:
-    """Document summarization on its own."""
+    """The BentoML service of document summarization."""
 
     def __init__(self) -> None:
         from runners.documents.pool.pool import ReaderPool
@@ -73,18 +73,18 @@ class Summarization:
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=600_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Summarizes a batch: each item's input_data is {"text": text}, its parameters max_length and temperature."""
+        """Summarize a batch: each item's input_data is {"text": text}, its parameters max_length and temperature."""
         return self._model.infer(requests)
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Summaries of texts and documents of any length; the work ends when the caller leaves."""
+        """Summarize texts and documents of any length; cancel the work when the client disconnects."""
         return await while_awaited(self._model.answer(requests, settings().document_seconds))
 
     async def info(self) -> dict[str, Any]:
-        """Which engine serves, with which weights."""
+        """Return the engine's name and its model."""
         return self._model.info()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        """Ends the reading processes."""
+        """Stop the reader processes."""
         self._readers.close()

@@ -1,1 +1,1 @@
-"""Which syndrome do symptoms point to, and which treatment?"""
+"""Which syndromes and which treatment fit the symptoms of a patient?"""

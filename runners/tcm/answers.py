@@ -1,4 +1,4 @@
-"""What both models of Chinese medicine answer: above all that it is no medical advice, in the caller's language."""
+"""The common response fields of both models of Chinese medicine, above all the disclaimer in the client's language."""
 
 from __future__ import annotations
 
@@ -15,28 +15,33 @@ DISCLAIMER: Final[Mapping[Language, str]] = {
     "en": "Decision support only: no medical advice, and no substitute for a physician's diagnosis.",
     "fr": "Aide à la décision seulement : ni avis médical, ni substitut au diagnostic d'un médecin.",
 }
-DIGITS: Final = 4  # of probabilities; more would only pretend
-SHOWN: Final = 5  # unknown symptoms in an error's message
-LONGEST_SHOWN: Final = 20  # characters of each
+PROBABILITY_DIGITS: Final = 4
+"""Decimal places of probabilities; more would suggest a false precision."""
+SHOWN_SYMPTOMS: Final = 5
+"""Unknown symptoms that an error message names."""
+SHOWN_CHARACTERS: Final = 20
+"""Characters of each symptom in an error message."""
 
 
 def ending(options: PatientOptions, model: str) -> dict[str, Any]:
-    """The last fields of every answer."""
+    """Return the last fields of every response: disclaimer, language, model and ignored parameters."""
     ignored = {"ignored_parameters": list(options.ignored)} if options.ignored else {}
     return {"disclaimer": DISCLAIMER[options.language], "language": options.language, "model": model, **ignored}
 
 
 def rounded(probability: float) -> float:
-    """A probability as it is told."""
-    return round(probability, DIGITS)
+    """Return a probability with ``PROBABILITY_DIGITS`` decimal places."""
+    return round(probability, PROBABILITY_DIGITS)
 
 
 def nothing_known(texts: Sequence[str], phrases: Iterable[Phrase]) -> RunnerError:
-    """Why a patient cannot be judged: nothing was written, or nothing of it is known."""
+    """Return the error for a patient without known symptoms: none given, all denied, or all unknown."""
     if not texts:
         return InvalidInput('no symptoms: send {"symptoms": ["头痛", "乏力"]}, or a text')
-    read = list(phrases)
-    if read and all(one.denied for one in read):
+    given = list(phrases)
+    if given and all(phrase.denied for phrase in given):
         return UnknownSymptoms("every symptom is denied")
-    unknown = list(dict.fromkeys(one.text for one in read if not one.denied)) or texts
-    return UnknownSymptoms("nothing of this is known: " + "、".join(one[:LONGEST_SHOWN] for one in unknown[:SHOWN]))
+    unknown = list(dict.fromkeys(phrase.text for phrase in given if not phrase.denied)) or texts
+    return UnknownSymptoms(
+        "nothing of this is known: " + "、".join(text[:SHOWN_CHARACTERS] for text in unknown[:SHOWN_SYMPTOMS])
+    )

@@ -1,4 +1,4 @@
-"""Diagnosis of Chinese medicine: symptoms to syndrome elements and ranked syndromes. ONNX Runtime, no torch."""
+"""Diagnosis in Chinese medicine: symptoms to syndrome elements and ranked syndromes, with ONNX Runtime, not torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from runners.models.tcm.phrases import Phrase
 
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "candidates"})
-TOP: Final = 5
+DEFAULT_TOP_K: Final = 5
+"""Syndromes of a response without ``top_k``."""
 EXAMPLE_INPUT: Final = {
     "symptoms": ["头痛", "乏力", "食欲不振"],
     "patient_info": {"age": 35, "gender": "female", "medical_history": []},
@@ -67,7 +68,7 @@ EXAMPLE: Final = {
 
 @dataclass(frozen=True)
 class DiagnosisTask:
-    """One item, checked."""
+    """One checked item: a patient, and the options of the response."""
 
     patient: diagnosis.Patient
     options: PatientOptions
@@ -84,35 +85,35 @@ class DiagnosisModel:
         self._threshold = float(self._diagnose.facts["threshold"])
 
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in the order of the requests; a request that cannot be judged gets an error."""
+        """Return results in the order of the requests; a request without a diagnosis gets an error."""
         return answer_each([_prepared(request) for request in requests], self._answers)
 
-    def _answers(self, asked: list[DiagnosisTask]) -> list[InferenceResult]:
-        diagnoses = self._diagnose([one.patient for one in asked])
-        return [self._answer(*each) for each in zip(asked, diagnoses, strict=True)]
+    def _answers(self, tasks: list[DiagnosisTask]) -> list[InferenceResult]:
+        diagnoses = self._diagnose([task.patient for task in tasks])
+        return [self._answer(task, diagnosed) for task, diagnosed in zip(tasks, diagnoses, strict=True)]
 
-    def _answer(self, asked: DiagnosisTask, found: diagnosis.Diagnosed) -> InferenceResult:
-        if not found.known:
-            return InferenceResult(error=ItemError.of(nothing_known(asked.patient.texts, _phrases(found))))
-        threshold = self._threshold if asked.options.threshold is None else asked.options.threshold
+    def _answer(self, task: DiagnosisTask, diagnosed: diagnosis.Diagnosed) -> InferenceResult:
+        if not diagnosed.known:
+            return InferenceResult(error=ItemError.of(nothing_known(task.patient.texts, _phrases(diagnosed))))
+        threshold = self._threshold if task.options.threshold is None else task.options.threshold
         output = {
-            "syndromes": [_syndrome(one) for one in found.syndromes[: asked.options.top_k]],
+            "syndromes": [_syndrome(ranked) for ranked in diagnosed.syndromes[: task.options.top_k]],
             "elements": {
                 f"{kind}s": [
                     {**element.names.as_dict(), "probability": rounded(probability)}
-                    for element, probability in found.elements
+                    for element, probability in diagnosed.elements
                     if element.kind == kind and probability >= threshold
                 ]
                 for kind in ("location", "nature")
             },
-            "symptoms": _symptoms(found.readings),
-            **ending(asked.options, DIAGNOSIS),
+            "symptoms": _symptoms(diagnosed.readings),
+            **ending(task.options, DIAGNOSIS),
         }
-        return InferenceResult(output_data=output, confidence=rounded(found.syndromes[0].probability))
+        return InferenceResult(output_data=output, confidence=rounded(diagnosed.syndromes[0].probability))
 
 
-def _phrases(found: diagnosis.Diagnosed) -> list[Phrase]:
-    return [one.phrase for one in found.readings]
+def _phrases(diagnosed: diagnosis.Diagnosed) -> list[Phrase]:
+    return [reading.phrase for reading in diagnosed.readings]
 
 
 def _prepared(request: InferenceRequest) -> DiagnosisTask | RunnerError:
@@ -124,60 +125,64 @@ def _prepared(request: InferenceRequest) -> DiagnosisTask | RunnerError:
         texts = texts_of(data)
         candidates = names_of(data["candidates"], "candidates") if "candidates" in data else ()
         info = patient_of(data.get("patient_info"))
-        return DiagnosisTask(Patient(texts, info.gender, candidates), options_of(request.parameters, texts, TOP))
+        return DiagnosisTask(
+            Patient(texts, info.gender, candidates), options_of(request.parameters, texts, DEFAULT_TOP_K)
+        )
     except RunnerError as error:
         return error
 
 
-def _syndrome(one: Ranked) -> dict[str, Any]:
+def _syndrome(ranked: Ranked) -> dict[str, Any]:
     return {
-        **(one.entry.names.as_dict() if one.entry else {}),
-        "name": one.name,
-        "probability": rounded(one.probability),
-        "elements": [element.names.zh for element in one.elements],
-        "for": list(one.speaks_for),
-        "against": list(one.speaks_against),
-        **({"principle": one.entry.principle} if one.entry else {}),
+        **(ranked.entry.names.as_dict() if ranked.entry else {}),
+        "name": ranked.name,
+        "probability": rounded(ranked.probability),
+        "elements": [element.names.zh for element in ranked.elements],
+        "for": list(ranked.speaks_for),
+        "against": list(ranked.speaks_against),
+        **({"principle": ranked.entry.principle} if ranked.entry else {}),
     }
 
 
 def _symptoms(readings: tuple[ReadPhrase, ...]) -> dict[str, Any]:
-    """How each phrase was read: by known terms, by its characters alone, or not at all."""
-    present = [one for one in readings if not one.phrase.denied]
+    """Group the phrases: matched by known terms, guessed from their characters, unknown, or denied."""
+    present = [reading for reading in readings if not reading.phrase.denied]
     return {
         "known": [
-            {"text": one.phrase.text, "terms": [term.names.zh for term in one.terms]} for one in present if one.terms
+            {"text": reading.phrase.text, "terms": [term.names.zh for term in reading.terms]}
+            for reading in present
+            if reading.terms
         ],
-        "guessed": [one.phrase.text for one in present if one.known and not one.terms],
-        "unknown": [one.phrase.text for one in present if not one.known],
-        "denied": [one.phrase.text for one in readings if one.phrase.denied],
+        "guessed": [reading.phrase.text for reading in present if reading.known and not reading.terms],
+        "unknown": [reading.phrase.text for reading in present if not reading.known],
+        "denied": [reading.phrase.text for reading in readings if reading.phrase.denied],
     }
 
 
 def router(model: ModelProxy, _: Downloader) -> APIRouter:
-    """The route over a diagnosis model, wherever it runs."""
+    """Return the route of a diagnosis model in any process."""
     return item_router(model, "/diagnose", "Symptoms to syndromes, ranked", EXAMPLES, EXAMPLE, UnknownSymptoms)
 
 
 def mounted(attribute: str | None = None) -> MountedModel:
-    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    """Return the model of this process, or of the dependency ``attribute`` of this process's service."""
     return MountedModel(model_under(attribute), router, EXAMPLE, EXAMPLE_INPUT)
 
 
 @bentoml.service(**model_configuration("diagnosis"))
 class Diagnosis:
-    """Diagnosis of Chinese medicine on its own."""
+    """The BentoML service of diagnosis in Chinese medicine."""
 
     def __init__(self) -> None:
         self._model = DiagnosisModel()
-        self._model.infer([InferenceRequest(input_data=EXAMPLE_INPUT)] * MAX_ITEMS)  # warm before ready
+        self._model.infer([InferenceRequest(input_data=EXAMPLE_INPUT)] * MAX_ITEMS)  # warm up before it is ready
         self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Diagnosis"))
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in batches with what others ask at the same time."""
+        """Return a result for each request, batched with concurrent requests."""
         return await self._batches(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Judges a batch: each item's input_data has "symptoms" or a "text", and may have "patient_info"."""
+        """Diagnose a batch: each item's input_data has "symptoms" or a "text", and may have "patient_info"."""
         return self._model.infer(requests)

@@ -1,4 +1,4 @@
-"""Treatment of Chinese medicine: symptoms or a diagnosis to herbs, formulae and a principle. ONNX Runtime, no torch."""
+"""Treatment in Chinese medicine: symptoms or a diagnosis to herbs, formulae and a principle, with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from runners.serving.proxies import model_under
 from runners.serving.service import model_configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import (
-    MAX_NAME,
+    MAX_NAME_CHARACTERS,
     MAX_NAMES,
     PatientOptions,
     check_fields,
@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from runners.models.tcm.treatment import Formula, MatchedSymptom
 
 FIELDS: Final = frozenset({"symptoms", "text", "patient_info", "diagnosis"})
-TOP: Final = 10
-LIKELY: Final = 5
-"""Herbs whose mean score is the confidence: the share of them that a prescription is expected to have."""
+DEFAULT_TOP_K: Final = 10
+"""Herbs of a response without ``top_k``."""
+CONFIDENCE_HERBS: Final = 5
+"""Number of top herbs whose mean score is the confidence: the share of them expected in a prescription."""
 EXAMPLE_INPUT: Final = {"symptoms": ["恶寒", "发热", "咳嗽"], "patient_info": {"age": 35, "gender": "female"}}
 EXAMPLES: Final = {
     "Chinese": EXAMPLE_INPUT,
@@ -85,9 +86,9 @@ EXAMPLE: Final = {
 
 @dataclass(frozen=True)
 class TreatmentTask:
-    """One item, checked."""
+    """One checked item: a patient, whether she is pregnant, and the options of the response."""
 
-    sick: treatment.TreatedPatient
+    patient: treatment.TreatedPatient
     pregnant: bool
     options: PatientOptions
 
@@ -102,41 +103,41 @@ class TreatmentModel:
         self._prescribe = Prescriber(store.path(TREATMENT), store.path(DIAGNOSIS))
 
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in the order of the requests; a request that cannot be answered gets an error."""
+        """Return results in the order of the requests; a request without a treatment gets an error."""
         return answer_each([_prepared(request) for request in requests], self._answers)
 
-    def _answers(self, asked: list[TreatmentTask]) -> list[InferenceResult]:
-        treatments = self._prescribe([one.sick for one in asked])
-        return [_answer(*each) for each in zip(asked, treatments, strict=True)]
+    def _answers(self, tasks: list[TreatmentTask]) -> list[InferenceResult]:
+        treatments = self._prescribe([task.patient for task in tasks])
+        return [_answer(task, treated) for task, treated in zip(tasks, treatments, strict=True)]
 
 
-def _answer(asked: TreatmentTask, found: treatment.Treated) -> InferenceResult:
+def _answer(task: TreatmentTask, treated: treatment.Treated) -> InferenceResult:
     from runners.models.tcm.phrases import Phrase
 
-    if not found.herbs and not (asked.sick.syndromes and found.principle):
-        syndromes = [Phrase(name) for name, _ in asked.sick.syndromes]
-        phrases = [*(one.phrase for one in found.used), *syndromes]
-        return InferenceResult(error=ItemError.of(nothing_known(_said(asked.sick), phrases)))
-    threshold = asked.options.threshold or 0.0
-    herbs = [one for one in found.herbs[: asked.options.top_k] if one[1] >= threshold]
+    if not treated.herbs and not (task.patient.syndromes and treated.principle):
+        syndromes = [Phrase(name) for name, _ in task.patient.syndromes]
+        phrases = [*(symptom.phrase for symptom in treated.used), *syndromes]
+        return InferenceResult(error=ItemError.of(nothing_known(_texts(task.patient), phrases)))
+    threshold = task.options.threshold or 0.0
+    herbs = [(name, score) for name, score in treated.herbs[: task.options.top_k] if score >= threshold]
     output = {
         "herbs": [_herb(name, score) for name, score in herbs],
-        "herbs_by": found.by,
+        "herbs_by": treated.by,
         "incompatible": _incompatible([name for name, _ in herbs]),
-        **({"pregnancy": _unfit([name for name, _ in herbs])} if asked.pregnant else {}),
-        "principle": found.principle,
-        "formulae": [_formula(one, likeness, pregnant=asked.pregnant) for one, likeness in found.formulae],
-        "symptoms": _symptoms(found.used),
-        **ending(asked.options, TREATMENT),
+        **({"pregnancy": _unfit([name for name, _ in herbs])} if task.pregnant else {}),
+        "principle": treated.principle,
+        "formulae": [_formula(formula, likeness, pregnant=task.pregnant) for formula, likeness in treated.formulae],
+        "symptoms": _symptoms(treated.used),
+        **ending(task.options, TREATMENT),
     }
-    likeliest = [score for _, score in found.herbs[:LIKELY]]
-    # Shares of formulae say nothing of how often a prescription has a herb.
-    confidence = rounded(sum(likeliest) / LIKELY) if found.by == "symptoms" else None
+    likeliest = [score for _, score in treated.herbs[:CONFIDENCE_HERBS]]
+    # Scores by formulae are no estimate of how often a prescription contains a herb.
+    confidence = rounded(sum(likeliest) / CONFIDENCE_HERBS) if treated.by == "symptoms" else None
     return InferenceResult(output_data=output, confidence=confidence)
 
 
-def _said(sick: treatment.TreatedPatient) -> tuple[str, ...]:
-    return (*sick.texts, *(name for name, _ in sick.syndromes))
+def _texts(patient: treatment.TreatedPatient) -> tuple[str, ...]:
+    return (*patient.texts, *(name for name, _ in patient.syndromes))
 
 
 def _prepared(request: InferenceRequest) -> TreatmentTask | RunnerError:
@@ -146,15 +147,15 @@ def _prepared(request: InferenceRequest) -> TreatmentTask | RunnerError:
         data = request.input_data
         check_fields(data, FIELDS, "input_data")
         texts, info = texts_of(data), patient_of(data.get("patient_info"))
-        sick = TreatedPatient(texts, syndromes_of(data.get("diagnosis")), info.gender)
+        patient = TreatedPatient(texts, syndromes_of(data.get("diagnosis")), info.gender)
         pregnant = tells_pregnancy((*info.history, *texts))
-        return TreatmentTask(sick, pregnant, options_of(request.parameters, _said(sick), TOP))
+        return TreatmentTask(patient, pregnant, options_of(request.parameters, _texts(patient), DEFAULT_TOP_K))
     except RunnerError as error:
         return error
 
 
 def syndromes_of(value: object) -> tuple[tuple[str, float], ...]:
-    """A diagnosis: a syndrome's name, a list of names, or what the diagnosis model answered. Raises InvalidInput."""
+    """Read a diagnosis: a syndrome's name, a list of names, or the diagnosis model's output. Raises InvalidInput."""
     if value is None:
         return ()
     if isinstance(value, dict):
@@ -165,48 +166,48 @@ def syndromes_of(value: object) -> tuple[tuple[str, float], ...]:
 def _ranked(value: object) -> tuple[tuple[str, float], ...]:
     if not isinstance(value, list) or not value or len(value) > MAX_NAMES:
         raise InvalidInput("diagnosis must be a name, a list of names, or have a list of syndromes")
-    # The last of a long answer of the diagnosis model are so unlikely that they are told as 0.
-    return tuple(one for one in map(_one_ranked, value) if one[1] > 0)
+    # The diagnosis model rounds the least likely syndromes to a probability of 0.
+    return tuple((name, probability) for name, probability in map(_ranked_syndrome, value) if probability > 0)
 
 
-def _one_ranked(one: object) -> tuple[str, float]:
-    name, likely = (one.get("name"), one.get("probability", 1.0)) if isinstance(one, dict) else (None, None)
-    if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME:
-        raise InvalidInput(f"each of the diagnosis's syndromes has a name of up to {MAX_NAME} characters")
-    if not is_number(likely) or not 0 <= likely <= 1:
+def _ranked_syndrome(item: object) -> tuple[str, float]:
+    name, probability = (item.get("name"), item.get("probability", 1.0)) if isinstance(item, dict) else (None, None)
+    if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME_CHARACTERS:
+        raise InvalidInput(f"each of the diagnosis's syndromes has a name of up to {MAX_NAME_CHARACTERS} characters")
+    if not is_number(probability) or not 0 <= probability <= 1:
         raise InvalidInput("a syndrome's probability must be a number from 0 to 1")
-    return name.strip(), float(likely)
+    return name.strip(), float(probability)
 
 
 def _herb(name: str, score: float) -> dict[str, Any]:
     from runners.models.tcm import materia
 
-    known = materia.herb_of(name)
-    if known is None:
+    herb = materia.herb_of(name)
+    if herb is None:
         return {"name": name, "score": rounded(score)}
-    said = {"pinyin": known.pinyin, "latin": known.latin, "cautions": list(known.cautions)}
+    optional = {"pinyin": herb.pinyin, "latin": herb.latin, "cautions": list(herb.cautions)}
     return {
-        **known.names.as_dict(),
-        **{key: value for key, value in said.items() if value},
+        **herb.names.as_dict(),
+        **{key: value for key, value in optional.items() if value},
         "score": rounded(score),
     }
 
 
-def _formula(one: Formula, likeness: float, *, pregnant: bool) -> dict[str, Any]:
+def _formula(formula: Formula, likeness: float, *, pregnant: bool) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "syndrome": one.syndrome,
-        "disease": one.disease,
-        "principle": one.principle,
-        "herbs": list(one.herbs),
+        "name": formula.name,
+        "syndrome": formula.syndrome,
+        "disease": formula.disease,
+        "principle": formula.principle,
+        "herbs": list(formula.herbs),
         "likeness": rounded(likeness),
-        "incompatible": _incompatible(one.herbs),
-        **({"pregnancy": _unfit(one.herbs)} if pregnant else {}),
+        "incompatible": _incompatible(formula.herbs),
+        **({"pregnancy": _unfit(formula.herbs)} if pregnant else {}),
     }
 
 
 def _incompatible(names: Sequence[str]) -> list[dict[str, str]]:
-    """The pairs that tradition forbids among these drugs."""
+    """Return the pairs among these drugs that tradition forbids."""
     from runners.models.tcm import materia
 
     return [
@@ -222,49 +223,51 @@ def _incompatible(names: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _unfit(names: Sequence[str]) -> list[str]:
-    """Which of these drugs a pregnant patient must not have, or only with care."""
+    """Return the drugs that a pregnant patient must avoid or take only with care."""
     from runners.models.tcm import materia
 
-    known = [materia.herb_of(name) for name in names]
-    return [herb.names.zh for herb in known if herb and "pregnancy" in herb.cautions]
+    herbs = [materia.herb_of(name) for name in names]
+    return [herb.names.zh for herb in herbs if herb and "pregnancy" in herb.cautions]
 
 
 def _symptoms(used: tuple[MatchedSymptom, ...]) -> dict[str, Any]:
-    """Which symptoms the herbs follow from; every other one is named."""
-    present = [one for one in used if not one.phrase.denied]
+    """Group the symptoms: those that the herbs are based on, the unknown ones, and the denied ones."""
+    present = [symptom for symptom in used if not symptom.phrase.denied]
     return {
-        "known": [{"text": one.phrase.text, "terms": list(one.symptoms)} for one in present if one.symptoms],
-        "unknown": [one.phrase.text for one in present if not one.symptoms],
-        "denied": [one.phrase.text for one in used if one.phrase.denied],
+        "known": [
+            {"text": symptom.phrase.text, "terms": list(symptom.symptoms)} for symptom in present if symptom.symptoms
+        ],
+        "unknown": [symptom.phrase.text for symptom in present if not symptom.symptoms],
+        "denied": [symptom.phrase.text for symptom in used if symptom.phrase.denied],
     }
 
 
 def router(model: ModelProxy, _: Downloader) -> APIRouter:
-    """The route over a treatment model, wherever it runs."""
+    """Return the route of a treatment model in any process."""
     return item_router(
         model, "/treat", "Symptoms or a diagnosis to herbs and formulae", EXAMPLES, EXAMPLE, UnknownSymptoms
     )
 
 
 def mounted(attribute: str | None = None) -> MountedModel:
-    """The model of this process, or the one that this process's service depends on under ``attribute``."""
+    """Return the model of this process, or of the dependency ``attribute`` of this process's service."""
     return MountedModel(model_under(attribute), router, EXAMPLE, EXAMPLE_INPUT)
 
 
 @bentoml.service(**model_configuration("treatment"))
 class Treatment:
-    """Treatment of Chinese medicine on its own."""
+    """The BentoML service of treatment in Chinese medicine."""
 
     def __init__(self) -> None:
         self._model = TreatmentModel()
-        self._model.infer([InferenceRequest(input_data=EXAMPLE_INPUT)] * MAX_ITEMS)  # warm before ready
+        self._model.infer([InferenceRequest(input_data=EXAMPLE_INPUT)] * MAX_ITEMS)  # warm up before it is ready
         self._batches = Batcher(self._model.infer, MAX_ITEMS, partial(metrics.batch, "Treatment"))
 
     async def ask(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers in batches with what others ask at the same time."""
+        """Return a result for each request, batched with concurrent requests."""
         return await self._batches(requests)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_ITEMS, max_latency_ms=60_000)  # type: ignore[untyped-decorator]
     def infer(self, requests: list[InferenceRequest]) -> list[InferenceResult]:
-        """Answers a batch: each item's input_data has "symptoms", a "text" or a "diagnosis"."""
+        """Treat a batch: each item's input_data has "symptoms", a "text" or a "diagnosis"."""
         return self._model.infer(requests)

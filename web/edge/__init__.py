@@ -1,1 +1,1 @@
-"""What may no caller and no framework get around? The outermost layer of every server."""
+"""Which checks can no client and no framework bypass? The outermost layer of every server."""

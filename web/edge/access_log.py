@@ -1,4 +1,4 @@
-"""One JSON object a line for each request: who asked what, and how it went."""
+"""The access log: one JSON object per line for each request, with client, path, status and duration."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 PROBES: Final = frozenset({"/livez", "/readyz", "/healthz", "/health", "/api/v1/health", "/metrics", "/api/v1/metrics"})
-"""Asked every few seconds by machines: only their failures are worth a line."""
+"""Paths that monitoring requests every few seconds; only their failures are logged."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
-"""The id of the request that the running code works for, for any log line."""
+"""The id of the request that the running code serves, for any log line."""
 
 logger = logging.getLogger("atelier.access")
 
 
 def configure_access_log() -> None:
-    """Sends the lines to standard output and nowhere else; a second call changes nothing."""
+    """Send the access log to standard output only. A second call changes nothing."""
     logger.setLevel(logging.INFO)
     logger.propagate = False
     if not any(handler.get_name() == logger.name for handler in logger.handlers):
@@ -30,7 +30,7 @@ def configure_access_log() -> None:
 
 
 def write(path: str, status: int, **fields: object) -> None:
-    """One line; ASCII only, so that no path can start a line of its own or steer a terminal."""
+    """Write one line, in ASCII only, so that no path can forge a line or control a terminal."""
     if path in PROBES and 200 <= status < 300:
         return
     entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "path": path, "status": status, **fields}

@@ -1,4 +1,4 @@
-"""Who sent the request that is being served: places that callers share are shared fairly among these."""
+"""The identity of the client of the current request; shared capacity is divided fairly between these identities."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from starlette.types import Scope
 from web import addresses
 
 caller: Final[ContextVar[str]] = ContextVar("caller", default="")
-"""The API key's identity where the key is known, else the client's address; empty where there is no client.
+"""The API key's identity if the key is known, else the client's address; empty if there is no client.
 
-The outermost layer sets it; between the processes of one server it travels with each call.
+The outermost layer sets it. It travels with each call between the processes of one server.
 """
 
 
 def caller_of(scope: Scope) -> str:
-    """The caller as the scope names it, once the door has judged it."""
+    """Return the client's identity from the scope, once the request has been authenticated."""
     key: Any = scope.get("state", {}).get("key")
     if key is not None:
         return f"key {key.id}"

@@ -1,4 +1,4 @@
-"""Whether whoever asked still waits for the answer: long work looks here, and ends when nobody does."""
+"""Whether the client still waits for the response: long work checks here, and ends when the client has left."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 departed: Final[ContextVar[asyncio.Event | None]] = ContextVar("departed", default=None)
-"""Set when the caller of the request that is being served has left, or has been answered without the work's result.
+"""Set when the client of the current request has disconnected, or was answered without the result of the work.
 
-The outermost layer makes it. To cancel the application's task is not enough: BentoML's timeout layer works in another
-one, and does not pass the cancellation on; a context goes wherever tasks are made.
+The outermost layer creates it. Cancelling the application's task is not enough: BentoML's timeout layer runs the
+endpoint in another task and does not pass the cancellation on. A context variable is inherited by every new task.
 """
 
 
 async def while_awaited(work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``, which is cancelled with CancelledError when nobody waits for it any more."""
+    """Return the result of ``work``. Cancel it and raise CancelledError when the client no longer waits."""
     gone = departed.get()
     if gone is None:
         return await work

@@ -1,4 +1,4 @@
-"""An error answer of the application on its way into our shape."""
+"""An error response of the application that is rewritten into the common error shape."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.types import Message
 from web.error_shape import reshaped
 
 HELD_BYTES: Final = 64 * 1024
-"""Most bytes of an error body that are kept to be put into our shape; a longer one is replaced."""
+"""Bytes of the longest error body that is rewritten; a longer one is replaced."""
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class HeldAnswer:
-    """An error answer of the application, kept back until its body is complete."""
+    """An error response of the application, held back until its body is complete."""
 
     def __init__(self, start: Message) -> None:
         self.status: int = start["status"]
@@ -24,18 +24,18 @@ class HeldAnswer:
         self.too_long = False
 
     def add(self, piece: bytes) -> None:
-        """Keeps the piece while there is room."""
+        """Append a piece of the body, until ``HELD_BYTES`` are exceeded."""
         self.too_long = self.too_long or len(self.body) + len(piece) > HELD_BYTES
         if not self.too_long:
             self.body += piece
 
     def reshaped(self) -> bytes:
-        """The body in our shape."""
+        """Return the body in the common error shape."""
         content_type = dict(self.headers).get(b"content-type", b"")
         return reshaped(self.status, content_type, b"" if self.too_long else bytes(self.body))
 
     def kept_headers(self) -> Headers:
-        """All but those that describe the body that is replaced."""
+        """Return the headers without those that describe the replaced body."""
         return [
             (name, value)
             for name, value in self.headers

@@ -1,4 +1,4 @@
-"""Which paths an application serves: a mount says yes to everything below it, and what counts requests believes it."""
+"""Which paths an application serves. A mount matches everything below it, which would give each path its own metric."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.types import Scope
 
 
 class KnownPaths:
-    """The paths of an application's routes, of the files of its mounts, and of the applications in them.
+    """The paths of an application's routes, of its static files, and of its mounted applications.
 
-    A mounted application that does not say what it serves has none: each of its paths would be one that is counted.
+    A mounted application without a ``routes`` attribute has no known paths.
     """
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
@@ -25,7 +25,7 @@ class KnownPaths:
         self._mounts = [(mount, KnownPaths(_routes_below(mount.app))) for mount in mounts]
 
     def has(self, scope: Scope) -> bool:
-        """Whether something is served on the scope's path, whatever its method."""
+        """Return whether the scope's path is served, with any method."""
         if any(route.matches(scope)[0] is not Match.NONE for route in self._routes):
             return True
         if scope["path"].removeprefix(scope.get("root_path", "")) in self._files:
@@ -44,11 +44,11 @@ def _routes_below(app: Any) -> Iterable[BaseRoute]:
 
 
 def _files(mount: Mount) -> Iterator[str]:
-    """The paths of a mount's files: there are as many as there are files."""
+    """Yield the URL path of each file of a static mount; other mounts have none."""
     if not isinstance(mount.app, StaticFiles):
         return
     for folder in mount.app.all_directories:
-        for where, _, names in os.walk(folder):
-            below = os.path.relpath(where, folder).replace(os.sep, "/")
+        for parent, _, names in os.walk(folder):
+            below = os.path.relpath(parent, folder).replace(os.sep, "/")
             prefix = mount.path if below == "." else f"{mount.path}/{below}"
             yield from (f"{prefix}/{name}" for name in names)

@@ -1,7 +1,7 @@
-"""Several applications that begin and end as one: each has its own lifespan protocol, the server sees a single one.
+"""Several applications with one lifespan: each runs its own lifespan protocol, the server sees a single one.
 
-Not asgi-lifespan: it waits forever for an application that returns without a lifespan, ignores ``shutdown.failed``, and
-asks no further application to end once one has failed to.
+asgi-lifespan does not fit: it waits forever for an application that returns without a lifespan, ignores
+``shutdown.failed``, and shuts down no further application once one has failed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ SHUTDOWN: Final = "lifespan.shutdown"
 
 
 async def run(apps: Sequence[tuple[ASGIApp, Scope]], receive: Receive, send: Send) -> None:
-    """Starts the applications in turn, each with its own scope, and ends those that have started in reverse.
+    """Start the applications in turn, each with its own scope, and shut the started ones down in reverse order.
 
-    The first one that fails ends the start; the others fail in nothing when they are ended.
+    The first failure ends the startup; the applications that started before it are shut down.
     """
     started: list[_Lifespan] = []
     await receive()
     try:
         for app, scope in apps:
-            one = _Lifespan(app, scope)
-            started.append(one)
-            failure = await one.asked(STARTUP)
+            lifespan = _Lifespan(app, scope)
+            started.append(lifespan)
+            failure = await lifespan.request(STARTUP)
             if failure is not None:
                 await _end(started[:-1])
                 await send({"type": f"{STARTUP}.failed", "message": failure})
@@ -42,59 +42,59 @@ async def run(apps: Sequence[tuple[ASGIApp, Scope]], receive: Receive, send: Sen
         else:
             await send({"type": f"{SHUTDOWN}.complete"})
     finally:
-        for one in started:
-            one.dismiss()
+        for lifespan in started:
+            lifespan.dismiss()
 
 
 async def _end(started: Sequence[_Lifespan]) -> list[str]:
-    """Why some could not end well; each one is asked, whatever the others say."""
-    failures = [await one.asked(SHUTDOWN) for one in reversed(started)]
+    """Shut every lifespan down, even after a failure, and return the failures."""
+    failures = [await lifespan.request(SHUTDOWN) for lifespan in reversed(started)]
     return [failure for failure in failures if failure is not None]
 
 
 class _Lifespan:
-    """One application's protocol, in a task of its own: the two questions, and what it answers."""
+    """One application's lifespan protocol in its own task: its startup and shutdown events, and their outcomes."""
 
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         loop = asyncio.get_running_loop()
-        self._questions: asyncio.Queue[Message] = asyncio.Queue()
-        self._answers: dict[str, asyncio.Future[str | None]] = {
-            question: loop.create_future() for question in (STARTUP, SHUTDOWN)
+        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._outcomes: dict[str, asyncio.Future[str | None]] = {
+            event: loop.create_future() for event in (STARTUP, SHUTDOWN)
         }
-        self._task = asyncio.ensure_future(app(scope, self._questions.get, self._hear))
-        self._task.add_done_callback(self._left)
+        self._task = asyncio.ensure_future(app(scope, self._events.get, self._receive_outcome))
+        self._task.add_done_callback(self._on_task_done)
 
-    async def asked(self, question: str) -> str | None:
-        """Why it failed, and None where it did not."""
-        self._questions.put_nowait({"type": question})
-        return await self._answers[question]
+    async def request(self, event: str) -> str | None:
+        """Send the event and return the reason of its failure, or None on success."""
+        self._events.put_nowait({"type": event})
+        return await self._outcomes[event]
 
     def dismiss(self) -> None:
-        """Ends what still runs, where nobody will ask any more."""
+        """Cancel the task; no further event will be sent."""
         self._task.cancel()
 
-    async def _hear(self, message: Message) -> None:
-        question, _, ending = message["type"].rpartition(".")
-        if question in self._answers and ending == "complete":
-            self._answer(question, None)
-        elif question in self._answers:
+    async def _receive_outcome(self, message: Message) -> None:
+        event, _, ending = message["type"].rpartition(".")
+        if event in self._outcomes and ending == "complete":
+            self._set_outcome(event, None)
+        elif event in self._outcomes:
             self._fail(message.get("message") or "no reason was given")
 
     def _fail(self, reason: str) -> None:
-        """In what it has not answered yet: it will not go on."""
-        for question in self._answers:
-            self._answer(question, reason)
+        """Fail every event that has no outcome yet: the application will not continue."""
+        for event in self._outcomes:
+            self._set_outcome(event, reason)
 
-    def _answer(self, question: str, failure: str | None) -> None:
-        if not self._answers[question].done():
-            self._answers[question].set_result(failure)
+    def _set_outcome(self, event: str, failure: str | None) -> None:
+        if not self._outcomes[event].done():
+            self._outcomes[event].set_result(failure)
 
-    def _left(self, task: asyncio.Future[None]) -> None:
-        """An application that leaves in peace has no lifespan; one that breaks down fails in what it is asked next."""
-        broken = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if broken is not None:
-            if not task.cancelled() and not self._answers[SHUTDOWN].done():
-                logger.error("an application broke down in its lifespan", exc_info=broken)
-            self._fail(repr(broken))
-        for question in self._answers:
-            self._answer(question, None)
+    def _on_task_done(self, task: asyncio.Future[None]) -> None:
+        """Record the end of the task: a plain return means no lifespan, an exception fails the pending events."""
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if failure is not None:
+            if not task.cancelled() and not self._outcomes[SHUTDOWN].done():
+                logger.error("an application broke down in its lifespan", exc_info=failure)
+            self._fail(repr(failure))
+        for event in self._outcomes:
+            self._set_outcome(event, None)

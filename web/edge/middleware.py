@@ -1,8 +1,8 @@
-"""The one outermost layer of every service: what no caller and no framework may get around.
+"""The outermost layer of every service: the checks that no client and no framework can bypass.
 
-It stands outside BentoML's own application, whose timeout layer keeps a caller waiting when something under it
-raises, and which has no limit on bodies. A request passes a ladder of checks, then the application, with this layer
-between the application and the connection in both directions; see ``web.edge.request_cycle`` for that part.
+It wraps BentoML's own application, whose timeout layer keeps a client waiting when something below it raises, and
+which has no limit on bodies. A request passes a sequence of checks, then the application. This layer stays between
+the application and the connection in both directions; see ``web.edge.request_cycle`` for that part.
 """
 
 from __future__ import annotations
@@ -22,10 +22,19 @@ from web.edge import access_log, lifespan
 from web.edge.access_log import configure_access_log, request_id
 from web.edge.caller import caller, caller_of
 from web.edge.disconnect import departed
-from web.edge.request_cycle import HEAD, Allowance, Exchange
-from web.error_shape import Refusal, Voice, refusal, too_large
+from web.edge.request_cycle import HEAD, Exchange, RequestLimits
+from web.error_shape import ErrorFormatter, ErrorResponse, error_response, too_large
 
-__all__ = ["Edge", "Guard", "Limits", "Refusal", "Section", "Voice", "configure_access_log", "request_id"]
+__all__ = [
+    "Authenticate",
+    "Edge",
+    "ErrorFormatter",
+    "ErrorResponse",
+    "Limits",
+    "Section",
+    "configure_access_log",
+    "request_id",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -34,77 +43,79 @@ _LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
 
 Headers = list[tuple[bytes, bytes]]
 
-Guard = Callable[[Scope], Awaitable[Refusal | None]]
-"""The door: who may not come in is refused. It judges by the scope that the application sees, whose ``edge.path`` is
-the path that the caller wrote, and may put what it learns into ``scope["state"]``."""
+Authenticate = Callable[[Scope], Awaitable[ErrorResponse | None]]
+"""Authenticates a request: returns the error response for a client without access, else None.
+
+It reads the scope that the application sees, whose ``edge.path`` is the path that the client sent, and may store what
+it learns in ``scope["state"]``."""
 
 
 Observe = Callable[[Scope, int, float], None]
-"""Is told of each answered request: its scope as it came, the status, and the seconds it took."""
+"""Called after each answered request with its original scope, its status and the seconds it took."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much and how long a caller may ask. Paths are those that callers use, before any rewrite."""
+    """Limits of requests in bytes and seconds. Paths are those that clients send, before any rewrite."""
 
     body_bytes: int
-    """Bytes of a request's body."""
+    """Bytes of the largest request body."""
 
     request_seconds: float
-    """Seconds from the body's arrival to the answer's first byte; then 504."""
+    """Seconds from the body's arrival to the response's first byte; then 504."""
 
     body_seconds: float
-    """Seconds for the whole body; then 408."""
+    """Seconds for the whole body to arrive; then 408."""
 
     body_bytes_of: Mapping[str, int] = field(default_factory=dict)
-    """Bytes of a body on single paths."""
+    """Bytes of the largest body, by path."""
 
     too_large_of: Mapping[str, str] = field(default_factory=dict)
-    """What a larger body is told on single paths."""
+    """Message of the response to a larger body, by path."""
 
     request_seconds_of: Mapping[str, float] = field(default_factory=dict)
-    """Seconds to the answer's first byte on single paths."""
+    """Seconds to the response's first byte, by path."""
 
     probe_seconds_of: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of single probes such as ``/readyz``, which answer 503 when they are late."""
+    """Seconds of probes such as ``/readyz``, by path; a late probe gets 503."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the paths that another application serves, with limits, error shape and door of its own.
+    """A subtree of paths that another application serves, with its own limits, error shape and authentication.
 
-    The application sees the path as it came, answers its own 404s, and its error answers pass as they are.
+    The application sees the original path and answers its own 404s. Its error responses pass unchanged.
     """
 
     prefix: str
-    """Such as ``/api/v1``: it and everything below it."""
+    """Root of the subtree, such as ``/api/v1``."""
 
     app: ASGIApp
 
     limits: Callable[[str], Limits]
-    """How much and how long a caller may ask on a path of the section; such paths hold ids, and cannot be listed."""
+    """Returns the limits of a path; the section's paths contain ids and cannot be listed."""
 
-    voice: Voice
-    """How the edge's own refusals are worded."""
+    error_formatter: ErrorFormatter
+    """Formats the outermost layer's own errors."""
 
-    guard: Guard | None = None
+    authenticate: Authenticate | None = None
 
     observe: Observe | None = None
-    """Is told of the section's requests, and the edge's own is not; the scope is the one that the application saw."""
+    """Called for the section's requests instead of the edge's ``observe``, with the scope that the application saw."""
 
     def has(self, path: str) -> bool:
-        """Whether the path is the section's."""
+        """Return whether the path belongs to the section."""
         return path == self.prefix or path.startswith(f"{self.prefix}/")
 
 
 class Edge:
-    """An ASGI application around another one, which callers reach through it only.
+    """An ASGI application around another one, which clients reach only through it.
 
-    ``routes`` says whether any route of the application has the path: others get 404 here, before BentoML makes a
-    metric's label of them. ``rewrites`` leads a path to another one inside; ``hidden`` paths exist inside only.
-    A ``trusted`` application is reached through a unix socket by our own front door alone: every path passes as it is,
-    and so does pickle. ``guard`` is the application's; nothing of all this is for ``sections`` but their own.
-    ``observe`` hears of every request that is logged, but for those of sections.
+    ``routes`` returns whether the application has a route for the scope. Other paths get 404 here, before BentoML
+    turns them into metric labels. ``rewrites`` maps a path to the inner path that serves it. ``hidden`` paths exist
+    inside only. A ``trusted`` application is reached only by the project's own front door, through a unix socket: every
+    path passes unchanged, and so does pickle. ``observe`` is called for every logged request of the application.
+    ``sections`` have their own limits, authentication and observer.
     """
 
     def __init__(  # noqa: PLR0913
@@ -118,7 +129,7 @@ class Edge:
         hidden: frozenset[str] = frozenset(),
         trusted: bool = False,
         sections: Sequence[Section] = (),
-        guard: Guard | None = None,
+        authenticate: Authenticate | None = None,
         observe: Observe | None = None,
     ) -> None:
         self.app = app
@@ -129,12 +140,12 @@ class Edge:
         self.hidden = hidden
         self.trusted = trusted
         self.sections = tuple(sections)
-        self.guard = guard
+        self.authenticate = authenticate
         self.observe = observe
         self._states: dict[str, dict[str, Any]] = {section.prefix: {} for section in self.sections}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves HTTP, lets the lifespan through and refuses websockets, which no service of ours speaks."""
+        """Serve HTTP, run the lifespan, and refuse websockets, which no service here uses."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -143,9 +154,9 @@ class Edge:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The applications begin and end together; what each keeps for its requests is its own."""
+        """Start and stop all applications together; each keeps its own lifespan state."""
         if self.sections:
-            others = ((one.app, {**scope, "state": self._states[one.prefix]}) for one in self.sections)
+            others = ((section.app, {**scope, "state": self._states[section.prefix]}) for section in self.sections)
             await lifespan.run([(self.app, scope), *others], receive, send)
         else:
             await self.app(scope, receive, send)
@@ -157,25 +168,27 @@ class Edge:
         identity = _request_id(scope["headers"])
         token = request_id.set(identity)
         section = self._section(scope["path"])
-        inside, allowance = self._inside(scope, identity), self._allowance(scope["path"])
-        voice = section.voice if section else None
+        inside, limits = self._inside(scope, identity), self._request_limits(scope["path"])
+        formatter = section.error_formatter if section else None
         lease = None if self.trusted else memory.of_process().lease()
-        exchange = Exchange(self._judged, inside, receive, send, allowance, voice=voice, lease=lease)
+        exchange = Exchange(
+            self._check_and_serve, inside, receive, send, limits, error_formatter=formatter, lease=lease
+        )
         leaving = departed.set(exchange.left)
         try:
             await exchange.run()
         finally:
             departed.reset(leaving)
-            if section or not self.trusted:  # the front door has a line for it, and a batch is nobody's single request
+            if section or not self.trusted:  # the front door logs the request; a batch here belongs to several requests
                 self._log(scope, exchange)
-                observe, seen = (
+                observe, observed = (
                     (section.observe, {**inside, "method": scope["method"]}) if section else (self.observe, scope)
                 )
-                self._count(observe, seen, exchange)
+                self._count(observe, observed, exchange)
             request_id.reset(token)
 
     def _inside(self, scope: Scope, identity: str) -> Scope:
-        """The scope that the application sees. Its path is decoded, so the raw one is made from it where it changes."""
+        """Return the scope that the application sees. A rewritten path also gets a new ``raw_path``."""
         section = self._section(scope["path"])
         state = self._states[section.prefix] if section else scope.get("state", {})
         headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
@@ -191,13 +204,13 @@ class Edge:
             inside |= {"path": target, "raw_path": quote(target).encode()}
         return inside
 
-    def _allowance(self, path: str) -> Allowance:
+    def _request_limits(self, path: str) -> RequestLimits:
         section = self._section(path)
         limits = section.limits(path) if section else self.limits
         probe = limits.probe_seconds_of.get(path)
-        late = refusal(504) if probe is None else refusal(503, "Not ready in time", "MODEL_UNAVAILABLE")
+        late = error_response(504) if probe is None else error_response(503, "Not ready in time", "MODEL_UNAVAILABLE")
         body_bytes = limits.body_bytes_of.get(path, limits.body_bytes)
-        return Allowance(
+        return RequestLimits(
             body_bytes=body_bytes,
             body_seconds=limits.body_seconds,
             answer_seconds=probe or limits.request_seconds_of.get(path, limits.request_seconds),
@@ -205,35 +218,35 @@ class Edge:
             too_large=too_large(body_bytes, limits.too_large_of.get(path)),
         )
 
-    async def _judged(self, scope: Scope, receive: Receive, send: Send) -> Refusal | None:
-        """Runs the application, unless a step of the ladder refuses the request."""
+    async def _check_and_serve(self, scope: Scope, receive: Receive, send: Send) -> ErrorResponse | None:
+        """Check the request, then run the application; return the error response if a check refuses it."""
         section = self._section(scope["edge.path"])
-        app, guard = (section.app, section.guard) if section else (self.app, self.guard)
+        app, authenticate = (section.app, section.authenticate) if section else (self.app, self.authenticate)
         trusted = self.trusted and not section
-        refused = None if section or trusted else self._wrong_path(scope)
-        refused = refused or _wrong_kind(scope["headers"], trusted=trusted) or self._wrong_length(scope)
-        if refused is None and guard is not None:
-            refused = await guard(scope)
+        refused = None if section or trusted else self._check_path(scope)
+        refused = refused or _check_media_type(scope["headers"], trusted=trusted) or self._check_length(scope)
+        if refused is None and authenticate is not None:
+            refused = await authenticate(scope)
         if refused is None:
-            if not trusted:  # the front door says for whom it asks
+            if not trusted:  # the front door passes the client's identity itself
                 caller.set(caller_of(scope))
             await app(scope, receive, send)
         return refused
 
-    # A guard judges on scope["edge.path"] as well: a URL that is put together from the Host header says what the
-    # caller wants it to say.
-    def _wrong_path(self, scope: Scope) -> Refusal | None:
+    # Authentication reads scope["edge.path"] as well: a URL that is built from the Host header is under the client's
+    # control.
+    def _check_path(self, scope: Scope) -> ErrorResponse | None:
         known = scope["edge.path"] not in self.hidden and self.routes(scope)
-        return None if known else refusal(404)
+        return None if known else error_response(404)
 
-    def _wrong_length(self, scope: Scope) -> Refusal | None:
+    def _check_length(self, scope: Scope) -> ErrorResponse | None:
         lengths = {value.strip() for value in _values(scope["headers"], b"content-length")}
         if not lengths:
             return None
         if len(lengths) > 1 or not all(map(_LENGTH.match, lengths)):
-            return refusal(400, "Content-Length is not one number")
-        allowance = self._allowance(scope["edge.path"])
-        return allowance.too_large if int(lengths.pop()) > allowance.body_bytes else None
+            return error_response(400, "Content-Length is not one number")
+        limits = self._request_limits(scope["edge.path"])
+        return limits.too_large if int(lengths.pop()) > limits.body_bytes else None
 
     def _log(self, scope: Scope, exchange: Exchange) -> None:
         access_log.write(
@@ -252,24 +265,24 @@ class Edge:
         try:
             if observe is not None:
                 observe(scope, exchange.status, exchange.milliseconds() / 1000)
-        except Exception:  # a full disk under the metrics' files, perhaps: the answer is out
+        except Exception:  # such as a full disk under the metrics files: the response has already been sent
             logger.exception("request %s was not counted", request_id.get())
 
 
-def _wrong_kind(headers: Headers, *, trusted: bool) -> Refusal | None:
-    """Pickle runs code when it is read; a compressed body would pass the byte limit small and unfold behind it."""
+def _check_media_type(headers: Headers, *, trusted: bool) -> ErrorResponse | None:
+    """Refuse pickle, which runs code when it is decoded, and compressed bodies, which would bypass the byte limit."""
     if not trusted and any(b"pickle" in value.lower() for value in _values(headers, b"content-type")):
-        return refusal(415)
+        return error_response(415)
     if any(value.strip().lower() not in {b"", b"identity"} for value in _values(headers, b"content-encoding")):
-        return refusal(415, "Compressed bodies are not read here")
+        return error_response(415, "Compressed bodies are not read here")
     return None
 
 
-def _values(headers: Headers, wanted: bytes) -> list[bytes]:
-    return [value for name, value in headers if name == wanted]
+def _values(headers: Headers, header: bytes) -> list[bytes]:
+    return [value for name, value in headers if name == header]
 
 
 def _request_id(headers: Headers) -> str:
-    """The caller's, where there is one that can do no harm in a log line or a header."""
+    """Return the client's request id if it is safe in log lines and headers, else a new one."""
     given = _values(headers, b"x-request-id")
     return given[0].decode() if len(given) == 1 and _REQUEST_ID.match(given[0]) else uuid4().hex

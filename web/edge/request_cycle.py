@@ -1,4 +1,4 @@
-"""One request on its way through the outermost layer: what comes in, what goes out, and who answers."""
+"""One request and its response on their way through the outermost layer."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from starlette.types import Message, Receive, Scope, Send
 
 from web.edge.access_log import request_id
 from web.edge.held_answer import HeldAnswer
-from web.error_shape import OVERLOADED, Refusal, Voice, refusal
+from web.error_shape import OVERLOADED, ErrorFormatter, ErrorResponse, error_response
 from web.memory import Lease, holding, leased
 
 logger = logging.getLogger(__name__)
 
 CLIENT_LEFT: Final = 499
-"""What the log says where nobody was there to be answered; nginx's number."""
+"""Status that the log shows when the client disconnected before the response; nginx uses the same number."""
 
 CLOSE: Final = (b"connection", b"close")
 HEAD: Final = "edge.head"
-"""What a scope has where the caller asked for headers alone: the application sees GET, and its body is dropped."""
+"""Scope key of a HEAD request: the application sees GET, and the body of its response is dropped."""
 REPLACED: Final = frozenset({b"server", b"x-powered-by", b"x-request-id", b"x-content-type-options"})
-"""Headers that are ours to set, or tell what serves."""
+"""Response headers that this layer sets itself, or that reveal the server software."""
 
 Headers = list[tuple[bytes, bytes]]
-Serve = Callable[[Scope, Receive, Send], Coroutine[Any, Any, Refusal | None]]
+Serve = Callable[[Scope, Receive, Send], Coroutine[Any, Any, ErrorResponse | None]]
 
 
-class Allowance(NamedTuple):
-    """What one request may take, and the answer where it takes too long."""
+class RequestLimits(NamedTuple):
+    """Limits of one request in bytes and seconds, and the error responses when it exceeds them."""
 
     body_bytes: int
     body_seconds: float
     answer_seconds: float
-    late: Refusal
-    too_large: Refusal
+    late: ErrorResponse
+    too_large: ErrorResponse
 
 
 class CutShortError(Exception):
-    """An answer that had begun cannot be completed: the server must close the connection, not end the body."""
+    """A response that has begun cannot be completed: the server must close the connection, not end the body."""
 
 
 class Exchange:
-    """Stands between the application and the server, as each one's ``receive`` and ``send``.
+    """One request: it provides ``receive`` and ``send`` to the application and uses those of the server.
 
-    The application runs in a task of its own. A refusal that comes while it runs is answered at once, whatever the
-    application does about it: from then on what it sends is dropped and what it waits for is cancelled.
+    The application runs in its own task. An error response that is due while it runs is sent at once: from then on,
+    whatever the application sends is dropped, and its pending calls are cancelled.
 
-    A ``voice`` words our refusals for an application whose own error answers pass as they are, piece by piece. Without
-    one, both are in our shape.
+    With an ``error_formatter``, the application's own error responses pass unchanged and the formatter renders those
+    of this layer. Without one, both have the common error shape.
     """
 
     def __init__(  # noqa: PLR0913
@@ -60,30 +60,30 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
-        allowance: Allowance,
+        limits: RequestLimits,
         *,
-        voice: Voice | None = None,
+        error_formatter: ErrorFormatter | None = None,
         lease: Lease | None = None,
     ) -> None:
         self.status = CLIENT_LEFT
         self.bytes_in = 0
         self.bytes_out = 0
-        self._serve, self._scope, self._receive, self._send, self._allowance = serve, scope, receive, send, allowance
-        self._voice = voice
+        self._serve, self._scope, self._receive, self._send, self._limits = serve, scope, receive, send, limits
+        self._error_formatter = error_formatter
         self._lease = lease
         self._id = request_id.get()
         self._began_at = time.monotonic()
-        self._refused: asyncio.Future[Refusal] = asyncio.get_running_loop().create_future()
-        self._clock: asyncio.TimerHandle | None = None
+        self._refused: asyncio.Future[ErrorResponse] = asyncio.get_running_loop().create_future()
+        self._timer: asyncio.TimerHandle | None = None
         self._held: HeldAnswer | None = None
         self._body_complete = self._begun = self._ended = self._gone = False
         self._listening: asyncio.Task[Message] | None = None
         self.left = asyncio.Event()
-        """Set when nobody waits for the application's answer any more."""
+        """Set when the client no longer waits for the application's response."""
 
     async def run(self) -> None:
-        """Until the answer is out. Raises CutShortError for an answer that had begun and cannot be completed."""
-        self._start_clock()
+        """Serve the request until its response is sent. Raises CutShortError if a begun response stays incomplete."""
+        self._start_timer()
         holding.set(self.hold)
         leased.set(self._lease)
         task = asyncio.create_task(self._serve(self._scope, self.receive, self.send))
@@ -91,17 +91,17 @@ class Exchange:
             left = asyncio.ensure_future(self.left.wait())
             ends: set[asyncio.Future[Any]] = {task, self._refused, left}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:  # the server ends, and waits for this request no longer
-            self._refuse(refusal(503))
+        except asyncio.CancelledError:  # the server shuts down and no longer waits for this request
+            self._refuse(error_response(503))
             if not self._begun:
                 await self._conclude()
             raise
         finally:
-            self._stop_clock()
+            self._stop_timer()
             self.left.set()
-            for one in (task, left, self._listening):
-                if one is not None:
-                    _dismiss(one)
+            for pending in (task, left, self._listening):
+                if pending is not None:
+                    _dismiss(pending)
             if self._lease is not None:
                 self._lease.end()
         if task.done() and not self._refused.done():
@@ -109,54 +109,54 @@ class Exchange:
         await self._conclude()
 
     def milliseconds(self) -> float:
-        """Since the request's headers."""
+        """Return the milliseconds since the request's headers arrived."""
         return round((time.monotonic() - self._began_at) * 1000, 1)
 
-    # What comes in
+    # The request
 
     async def receive(self) -> Message:
-        """The next piece of the body; each one starts the answer's clock again, and none runs while we wait for it."""
+        """Return the next piece of the body. The response timer stops while it waits, and restarts with each piece."""
         self._stop_if_refused()
         if self._body_complete:
-            return await self._departure()
-        self._stop_clock()
+            return await self._disconnect()
+        self._stop_timer()
         message = self._noted(await self._in_time())
         size = len(message.get("body", b""))
         self.bytes_in += size
-        if self.bytes_in > self._allowance.body_bytes:
-            self._refuse(self._allowance.too_large)
+        if self.bytes_in > self._limits.body_bytes:
+            self._refuse(self._limits.too_large)
         self.hold(size)
         self._body_complete = not message.get("more_body", False)
         if self._body_complete and message["type"] == "http.request":
             self._listening = asyncio.create_task(self._listen())
-        self._start_clock()
+        self._start_timer()
         return message
 
     def hold(self, size: int) -> None:
-        """Takes so many bytes of the memory that requests share; where there are none, the request is refused."""
+        """Charge bytes to the memory that requests share; if they do not fit, refuse the request."""
         if self._lease is not None and not self._lease.take(size):
             self._refuse(OVERLOADED)
         self._stop_if_refused()
 
-    async def _departure(self) -> Message:
-        """What comes after the body: that the caller has left."""
+    async def _disconnect(self) -> Message:
+        """Return the message after the body, the client's disconnect."""
         if self._listening is None:
             return self._noted(await self._receive())
         return await asyncio.shield(self._listening)
 
     async def _listen(self) -> Message:
-        """Runs beside the application, which seldom asks whether anybody still waits."""
+        """Wait for the disconnect beside the application, which seldom checks for it."""
         message = self._noted(await self._receive())
         if self._gone:
             self.left.set()
         return message
 
     async def _in_time(self) -> Message:
-        seconds_left = self._began_at + self._allowance.body_seconds - time.monotonic()
+        seconds_left = self._began_at + self._limits.body_seconds - time.monotonic()
         try:
             return await asyncio.wait_for(self._receive(), seconds_left)
         except TimeoutError:
-            self._refuse(refusal(408))
+            self._refuse(error_response(408))
             raise asyncio.CancelledError from None
 
     def _noted(self, message: Message) -> Message:
@@ -165,41 +165,41 @@ class Exchange:
         return message
 
     def _stop_if_refused(self) -> None:
-        """Stops whoever still works for a request that is refused, as if by cancellation.
+        """Raise CancelledError into any task that still works for a refused request.
 
-        The end of a body would be believed, an ordinary exception be logged with its traceback, and a message that is
-        dropped in silence would let an endless stream run on. To cancel the application's task is not enough:
-        BentoML's timeout layer works in another one, and does not pass the cancellation on.
+        The application would take an end of the body for real, log an ordinary exception with its traceback, and
+        continue an endless stream if messages were dropped silently. Cancelling its task is not enough: BentoML's
+        timeout layer runs the endpoint in another task and does not pass the cancellation on.
         """
         if self._refused.done():
             raise asyncio.CancelledError
 
-    # The clock of the answer's first byte
+    # The timer of the response's first byte
 
-    def _start_clock(self) -> None:
+    def _start_timer(self) -> None:
         if not self._begun:
             loop = asyncio.get_running_loop()
-            self._clock = loop.call_later(self._allowance.answer_seconds, self._refuse, self._allowance.late)
+            self._timer = loop.call_later(self._limits.answer_seconds, self._refuse, self._limits.late)
 
-    def _stop_clock(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _refuse(self, refused: Refusal) -> None:
+    def _refuse(self, refused: ErrorResponse) -> None:
         if not self._refused.done():
             self._refused.set_result(refused)
 
-    # What goes out
+    # The response
 
     async def send(self, message: Message) -> None:
-        """Lets good answers through piece by piece, and keeps bad ones back to put them into our shape, if any."""
+        """Pass good responses on piece by piece. Hold error responses back to rewrite them, without a formatter."""
         if self._gone:
             raise asyncio.CancelledError
         self._stop_if_refused()
         if self._ended:
             return
-        if message["type"] == "http.response.start" and message["status"] >= 400 and self._voice is None:
+        if message["type"] == "http.response.start" and message["status"] >= 400 and self._error_formatter is None:
             self._held = HeldAnswer(message)
         elif message["type"] == "http.response.start":
             await self._begin(message["status"], message.get("headers", []))
@@ -214,7 +214,7 @@ class Exchange:
             await self._answer(held.status, held.reshaped(), held.kept_headers())
 
     async def _begin(self, status: int, headers: Headers) -> None:
-        self._stop_clock()
+        self._stop_timer()
         self._begun = True
         self.status = status
         kept = [(name, value) for name, value in headers if name.lower() not in REPLACED]
@@ -240,8 +240,8 @@ class Exchange:
 
     # The end
 
-    def _settle(self, task: asyncio.Future[Refusal | None]) -> None:
-        """Turns what the application left behind into a refusal, which counts where no answer is out."""
+    def _settle(self, task: asyncio.Future[ErrorResponse | None]) -> None:
+        """Choose the error response for an application that ended without a complete response."""
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         refused = None if failure else task.result()
         if failure and self._gone:
@@ -250,7 +250,7 @@ class Exchange:
             logger.error("request %s failed", self._id, exc_info=failure)
         elif refused is None and not self._ended and not self._gone:
             logger.error("request %s was not answered to the end", self._id)
-        self._refuse(refused or refusal(500))
+        self._refuse(refused or error_response(500))
 
     async def _conclude(self) -> None:
         if self._ended or self._gone:
@@ -259,18 +259,22 @@ class Exchange:
             raise CutShortError(f"request {self._id}: the answer could not be completed")
         refused = self._refused.result()
         # A client that was too slow with its body must not go on sending it on this connection.
-        body = refused.body() if self._voice is None else self._voice.refused(refused, self._scope)
+        body = (
+            refused.body()
+            if self._error_formatter is None
+            else self._error_formatter.format_error(refused, self._scope)
+        )
         await self._answer(refused.status, body, [*refused.headers, *([CLOSE] if refused.status == 408 else [])])
 
 
 def _with_head(allowed: bytes) -> bytes:
-    """HEAD is answered wherever GET is."""
-    methods = [one.strip() for one in allowed.split(b",")]
+    """Add HEAD to an ``Allow`` header that contains GET."""
+    methods = [method.strip() for method in allowed.split(b",")]
     return allowed if b"GET" not in methods or b"HEAD" in methods else b", ".join([*methods, b"HEAD"])
 
 
 _dismissed: Final[set[asyncio.Future[Any]]] = set()
-"""Cancelled applications that have not ended yet: nobody waits for them, and the event loop holds no task by itself."""
+"""Cancelled tasks that have not ended yet. The event loop holds tasks weakly, so they are referenced here."""
 
 
 def _dismiss(task: asyncio.Future[Any]) -> None:
@@ -282,4 +286,4 @@ def _dismiss(task: asyncio.Future[Any]) -> None:
 def _forget(task: asyncio.Future[Any]) -> None:
     _dismissed.discard(task)
     if not task.cancelled():
-        task.exception()  # asked for, so that asyncio does not report it as unnoticed
+        task.exception()  # retrieved, so that asyncio does not report it as never retrieved

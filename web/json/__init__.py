@@ -1,1 +1,1 @@
-"""How is JSON of any size read and written, strictly and without a pause for others?"""
+"""How is JSON of any size read and written, strictly and without blocking other requests?"""

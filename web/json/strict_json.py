@@ -1,10 +1,10 @@
-"""JSON as RFC 8259 means it, which Python's own reader is too kind for.
+"""JSON as RFC 8259 defines it; Python's own decoder is more lenient.
 
-Refused besides what is malformed: NaN and Infinity, numbers too large for a double, integers of more than 64 bits,
-a key given twice, nesting deeper than 64, more elements than were asked for, lone surrogates, a byte order mark.
+Besides malformed text, it refuses NaN and Infinity, numbers too large for a double, integers of more than 64 bits,
+duplicate keys, nesting deeper than 64, more elements than the limit, lone surrogates, and a byte order mark.
 
-Not jiter, although it is faster: it holds the interpreter's lock for a whole text, so that other requests wait longer
-while one with many small items or much Chinese text is read.
+jiter is faster but does not fit: it holds the interpreter's lock for a whole text, so that other requests wait longer
+while a text with many small items or much Chinese is read.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from web.json import structure
 
 MAX_DEPTH: Final = 64
 MAX_ELEMENTS: Final = 100_000
-"""Arrays, objects, items and keys of one text: about 10 MB of objects, where nothing else is asked for."""
+"""Default limit of arrays, objects, items and keys in one text: about 10 MB of objects."""
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 _LONGEST_INTEGER: Final = 20
-"""Characters of the longest integer of 64 bits: CPython's reader raises its own text beyond 4,300 digits."""
+"""Characters of the longest integer of 64 bits; CPython raises its own message beyond 4,300 digits."""
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class InvalidJSON(ValueError):
-    """The bytes are no JSON; ``message`` is written for whoever sent them."""
+    """The bytes are not valid JSON; ``message`` is written for the client."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class InvalidJSON(ValueError):
 
 
 def loads(data: bytes, most: int = MAX_ELEMENTS) -> Any:
-    """The value, of at most so many elements. Raises InvalidJSON, whose message says what is wrong and where."""
+    """Return the value, of at most ``most`` elements. Raises InvalidJSON, whose message says what is wrong."""
     text = _text(data)
     elements(data, most)
     try:
@@ -50,12 +50,12 @@ def loads(data: bytes, most: int = MAX_ELEMENTS) -> Any:
 
 
 def dumps(value: object) -> bytes:
-    """Compact UTF-8. Raises ValueError on NaN, Infinity and lone surrogates instead of sending what nobody can read."""
+    """Return compact UTF-8. Raises ValueError on NaN, Infinity and lone surrogates, which parsers cannot read."""
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def elements(data: bytes, most: int = MAX_ELEMENTS) -> int:
-    """At least the number of elements, without decoding them. Raises InvalidJSON beyond ``most``, and ``MAX_DEPTH``."""
+    """Return an upper bound of the number of elements without decoding. Raises InvalidJSON above either limit."""
     try:
         return structure.elements(data, depth=MAX_DEPTH, most=most)
     except structure.TooDeepError:
@@ -65,7 +65,7 @@ def elements(data: bytes, most: int = MAX_ELEMENTS) -> int:
 
 
 def dumps_in_steps(value: object) -> bytes:
-    """What ``dumps`` gives, made in many short steps: for a thread beside others that must go on."""
+    """Return the same as ``dumps``, in many short steps, so that a thread does not block the others."""
     written = BytesIO()
     for piece in _encoder.iterencode(value):
         written.write(piece.encode())
@@ -82,7 +82,7 @@ def _text(data: bytes) -> str:
 
 
 def _check_surrogates(value: object) -> None:
-    """Half a character can only come from an escape, and cannot be written as UTF-8 again."""
+    """Raise InvalidJSON for a lone surrogate: it comes from an escape and cannot be encoded as UTF-8."""
     try:
         dumps(value)
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""How much structure a JSON text has, counted before anything is decoded: a few bytes of text can become many objects.
+"""How much structure a JSON text has, counted before decoding, because a few bytes can become many objects.
 
-``[],`` is three bytes and becomes 72; a text of 60 MB becomes 4 GB. The text is looked at piece by piece, so that other
-threads run in between, and only as far as the bounds allow.
+``[],`` has three bytes and becomes 72; a text of 60 MB becomes 4 GB. The text is scanned in pieces, so that other
+threads run in between, and only until a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from itertools import accumulate
 from typing import Final
 
 PIECE_BYTES: Final = 256 * 1024
-"""Bytes that are looked at in one step: a few milliseconds of the interpreter's lock."""
+"""Bytes that are scanned in one step: a few milliseconds of the interpreter's lock."""
 
-_STRING: Final = re.compile(rb'"[^"]*"?')  # content with one that never ends: linear in time on whatever comes
+_STRING: Final = re.compile(rb'"[^"]*"?')  # also matches an unterminated string: linear in time on every input
 _MARKS: Final = b'[]{}",:'
 _NOT_MARKS: Final = bytes(set(range(256)) - set(_MARKS))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -28,7 +28,7 @@ class TooManyError(ValueError):
 
 
 def elements(data: bytes, *, depth: int, most: int) -> int:
-    """At least the number of arrays, objects, their items and their keys. Raises TooDeepError and TooManyError."""
+    """Return an upper bound of arrays, objects, items and keys. Raises TooDeepError and TooManyError."""
     opened = upper = 0
     for start in range(0, len(data), PIECE_BYTES):
         end = start + PIECE_BYTES
@@ -40,7 +40,7 @@ def elements(data: bytes, *, depth: int, most: int) -> int:
 
 
 class _Scan:
-    """The exact count, of what stands outside of strings."""
+    """The exact count of the structure outside of strings."""
 
     def __init__(self, depth: int, most: int) -> None:
         self._deepest, self._most = depth, most
@@ -49,7 +49,9 @@ class _Scan:
 
     def whole(self, data: bytes) -> int:
         start = 0
-        while start < len(data) and self._depth >= 0:  # below zero, the decoder stops there as well
+        while (
+            start < len(data) and self._depth >= 0
+        ):  # below zero the text is malformed, and the decoder stops there as well
             end = _end_of_piece(data, start)
             self._piece(data[start:end])
             start = end
@@ -69,8 +71,8 @@ class _Scan:
             raise TooManyError
 
     def _outside(self, piece: bytes) -> bytes:
-        """The marks of the piece that are structure, and whether its end is in a string."""
-        plain = piece.replace(rb"\\", b"").replace(rb"\"", b"")  # every quote left is one that begins or ends a string
+        """Return the structural marks of the piece, and remember whether it ends inside a string."""
+        plain = piece.replace(rb"\\", b"").replace(rb"\"", b"")  # every remaining quote begins or ends a string
         marks = plain.translate(None, _NOT_MARKS).replace(b'""', b"")
         if self._inside:
             marks = b'"' + marks
@@ -79,7 +81,7 @@ class _Scan:
 
 
 def _end_of_piece(data: bytes, start: int) -> int:
-    """Not between a backslash and what it escapes."""
+    """Return the end of the piece, never between a backslash and the character that it escapes."""
     end = min(start + PIECE_BYTES, len(data))
     piece = data[start:end]
     odd = (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1

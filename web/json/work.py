@@ -1,4 +1,4 @@
-"""JSON of any size without a pause for others: what is large is read and written beside the event loop."""
+"""JSON of any size without blocking the event loop: large values are decoded and encoded in threads."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from web import memory
 from web.json import strict_json
 
 LARGE_BYTES: Final = 256 * 1024
-"""Of a text that is read beside the event loop: a millisecond or more."""
+"""Bytes from which a text is decoded in a thread: it takes a millisecond or more."""
 COUNTED_BYTES: Final = 1024 * 1024
-"""Of a text whose elements are counted beside the event loop."""
-LARGE_VALUE: Final = 10_000
-"""Elements, and 64 characters each, of a value that is written beside the event loop."""
+"""Bytes from which the elements of a text are counted in a thread."""
+THREAD_ENCODE_ELEMENTS: Final = 10_000
+"""Elements from which a value is encoded in a thread; ``CHARACTERS_PER_ELEMENT`` characters count as one element."""
 ELEMENT_BYTES: Final = 100
-"""Bytes of memory that an element takes once it is decoded."""
-TEXT_STEP: Final = 64
+"""Bytes of memory that one decoded element takes."""
+CHARACTERS_PER_ELEMENT: Final = 64
+"""Characters of text that count as one element."""
 _ATOMS: Final = frozenset({int, float, bool, type(None)})
 
 
 async def loads(data: bytes, most: int = strict_json.MAX_ELEMENTS) -> Any:
-    """The value; its memory is the current request's. Raises InvalidJSON."""
+    """Return the value and charge its memory to the current request. Raises InvalidJSON."""
     if len(data) < LARGE_BYTES:
         return strict_json.loads(data, most)
     if len(data) < COUNTED_BYTES:
@@ -33,16 +34,16 @@ async def loads(data: bytes, most: int = strict_json.MAX_ELEMENTS) -> Any:
 
 
 async def dumps(value: object) -> bytes:
-    """Compact UTF-8. Raises ValueError like ``strict_json.dumps``."""
-    if _left(value, LARGE_VALUE) >= 0:
+    """Return compact UTF-8. Raises ValueError like ``strict_json.dumps``."""
+    if _room_left(value, THREAD_ENCODE_ELEMENTS) >= 0:
         return strict_json.dumps(value)
     return await memory.in_thread(strict_json.dumps_in_steps, value)
 
 
-def _left(value: object, room: int) -> int:
-    """The room without the value's elements; negative as soon as they are too many."""
+def _room_left(value: object, room: int) -> int:
+    """Return the room left after the value's elements; negative as soon as there are too many."""
     if isinstance(value, str):
-        return room - len(value) // TEXT_STEP
+        return room - len(value) // CHARACTERS_PER_ELEMENT
     if type(value) in _ATOMS or not isinstance(value, Collection):
         return room
     room -= len(value)
@@ -51,8 +52,8 @@ def _left(value: object, room: int) -> int:
     inner = value.values() if isinstance(value, Mapping) else value
     if _ATOMS.issuperset(map(type, inner)):
         return room
-    for one in inner:
-        room = _left(one, room)
+    for item in inner:
+        room = _room_left(item, room)
         if room < 0:
             break
     return room

@@ -1,1 +1,1 @@
-"""What does uvicorn leave undone? Bounds on connections, headers, readers and the end of processes."""
+"""What does uvicorn leave open? Limits on connections, headers and slow readers, and the end of processes."""

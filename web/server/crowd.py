@@ -1,6 +1,6 @@
-"""How many connections a process has at a time: bounded in all, and for each address, before descriptors run out.
+"""The limit of concurrent connections of a process, in total and per address, before file descriptors run out.
 
-Who only waits makes room for who comes. Who cannot be let in is told so, instead of being left without an answer.
+An idle connection is closed for a new one. A connection that cannot be admitted gets 503 instead of no answer.
 """
 
 from __future__ import annotations
@@ -19,31 +19,32 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-MOST: Final = 8192
-"""Connections, where descriptors would allow more."""
-LEAST: Final = 16
-KEPT: Final = 512
-"""Descriptors, at most a quarter of all, for replicas, the database, logs and libraries."""
-DESCRIPTORS: Final = 2
-"""Of a connection: its own, and that of the call to a model which answers it."""
+MAX_CONNECTIONS: Final = 8192
+"""Connections of a process, even if its descriptors would allow more."""
+MIN_CONNECTIONS: Final = 16
+"""Connections of a process, even if its descriptors would allow fewer."""
+RESERVED_DESCRIPTORS: Final = 512
+"""Descriptors reserved for replicas, the database, logs and libraries; at most a quarter of all."""
+DESCRIPTORS_PER_CONNECTION: Final = 2
+"""Descriptors of a connection: its own, and that of the call to a model."""
 
 
-def _answer() -> bytes:
+def _overloaded_response() -> bytes:
     body = OVERLOADED.body()
     headers = b"".join(name + b": " + value + b"\r\n" for name, value in OVERLOADED.headers)
     described = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
     return b"HTTP/1.1 503 Service Unavailable\r\n" + headers + described + b"\r\n" + body
 
 
-TURNED_AWAY: Final = _answer()
+OVERLOADED_RESPONSE: Final = _overloaded_response()
 
 
 def raise_descriptors() -> None:
-    """Takes as many descriptors as ``MOST`` connections need, where the system's hard limit lets this process."""
+    """Raise the soft limit to the descriptors of ``MAX_CONNECTIONS``, as far as the hard limit allows."""
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS * MOST + KEPT
+    wanted = DESCRIPTORS_PER_CONNECTION * MAX_CONNECTIONS + RESERVED_DESCRIPTORS
     wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
@@ -51,16 +52,19 @@ def raise_descriptors() -> None:
 
 
 def bound() -> int:
-    """Connections that this process's limit of descriptors allows."""
+    """Return the number of connections that this process's descriptor limit allows."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource is not None else -1
     if soft < 0:  # no limit
-        return MOST
-    return min(MOST, max(LEAST, (soft - min(KEPT, soft // 4)) // DESCRIPTORS))
+        return MAX_CONNECTIONS
+    return min(
+        MAX_CONNECTIONS,
+        max(MIN_CONNECTIONS, (soft - min(RESERVED_DESCRIPTORS, soft // 4)) // DESCRIPTORS_PER_CONNECTION),
+    )
 
 
 @dataclass
 class Crowd:
-    """The connections that there are, the oldest first."""
+    """The admitted connections, oldest first, and their number per address."""
 
     most: int
     per_address: int
@@ -68,19 +72,19 @@ class Crowd:
     addresses: Counter[str] = field(default_factory=Counter)
 
     def admits(self, address: str) -> bool:
-        """Whether there is room for one more, or one that only waits has made some."""
+        """Return whether there is room for a connection from the address, after closing an idle one if necessary."""
         if self.addresses[address] >= self.per_address and not self._make_room(address):
             return False
         return len(self.members) < self.most or self._make_room(None)
 
-    def enter(self, one: Admission, address: str) -> None:
-        """One more."""
-        self.members[one] = address
+    def enter(self, connection: Admission, address: str) -> None:
+        """Add an admitted connection."""
+        self.members[connection] = address
         self.addresses[address] += 1
 
-    def leave(self, one: Admission) -> None:
-        """One less, if it was let in."""
-        address = self.members.pop(one, None)
+    def leave(self, connection: Admission) -> None:
+        """Remove a connection; one that was not admitted is ignored."""
+        address = self.members.pop(connection, None)
         if address is None:
             return
         self.addresses[address] -= 1
@@ -88,23 +92,24 @@ class Crowd:
             del self.addresses[address]
 
     def _make_room(self, address: str | None) -> bool:
-        found = next((one for one, of in self.members.items() if address in (None, of) and one.waits()), None)
-        if found is None:
+        candidates = (member for member, origin in self.members.items() if address in (None, origin))
+        idle = next((member for member in candidates if member.waits()), None)
+        if idle is None:
             return False
-        self.leave(found)
-        found.dismiss()
+        self.leave(idle)
+        idle.dismiss()
         return True
 
 
 class Admission(asyncio.Protocol):
-    """Stands before all other classes: a connection that is not let in reaches none of them."""
+    """Comes before all other protocol classes: a connection that is not admitted reaches none of them."""
 
     crowd: ClassVar[Crowd | None] = None
     _let_in = True
     _outer: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Lets it in, or says that there is no room."""
+        """Admit the connection, or answer 503."""
         self._outer = transport
         address = addresses.block(transport.get_extra_info("peername"))
         if self.crowd is not None and not self.crowd.admits(address):
@@ -116,27 +121,27 @@ class Admission(asyncio.Protocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Makes room."""
+        """Free the connection's place."""
         if self.crowd is not None:
             self.crowd.leave(self)
         if self._let_in:
             super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, *event: Any) -> None:
-        """Lets go of a connection that another class of uvicorn takes over, which ends it: nobody serves websockets."""
+        """Free the place of a connection that uvicorn's websocket class takes over and closes; none is served here."""
         if self.crowd is not None:
             self.crowd.leave(self)
         super().handle_websocket_upgrade(*event)  # type: ignore[misc]
 
     def turn_away(self, transport: Any) -> None:
-        """Answers without a question, and closes."""
-        transport.write(TURNED_AWAY)
+        """Answer 503 before any request, and close."""
+        transport.write(OVERLOADED_RESPONSE)
         transport.close()
 
     def waits(self) -> bool:
-        """Whether no request is in work on it."""
+        """Return whether the connection is idle; a subclass knows."""
         return False
 
     def dismiss(self) -> None:
-        """Closes it for another one."""
+        """Close the idle connection in favour of a new one."""
         self._outer.close()

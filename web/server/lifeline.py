@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however it ends: a killed server leaves nobody on its port."""
+"""Processes that end with the parent that started them: a killed server leaves no process on its port."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PR_SET_PDEATHSIG: Final = 1
 
 
 def end_with(parent: int) -> None:
-    """Of this process, whose parent has that id: the system kills it when the parent's thread that began it is gone.
+    """Let the kernel kill this process when the thread of process ``parent`` that started it ends.
 
-    Also one that hangs or is suspended. It holds for a program that this process becomes, and not for its children.
+    This works even if the process hangs or is suspended. It survives ``exec`` and does not apply to children.
     """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it was over before
+    if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)

@@ -1,4 +1,4 @@
-"""Before a server listens and after: whether its port is free, how it is reached, whether it answers."""
+"""A server's port: whether it is free, how a client reaches it, and whether the server answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Final
 from web.json import strict_json
 from web.json.strict_json import InvalidJSON
 
-MOST_BYTES: Final = 64 * 1024
-"""Of an answer about the health."""
+MAX_HEALTH_BYTES: Final = 64 * 1024
+"""Bytes of the largest health response that is read."""
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises OSError when a server could not listen there."""
+    """Raise OSError if a server cannot listen on the address."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -23,19 +23,19 @@ def check_port(host: str, port: int) -> None:
 
 
 def reached(host: str) -> str:
-    """The host as it stands in a URL that a caller can use: the unspecified address is reached through loopback."""
-    found = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what somebody wrote
-    return f"[{found}]" if ":" in found else found
+    """Return the host for a URL that a client can use: the unspecified address is reached through loopback."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the operator's choice
+    return f"[{reachable}]" if ":" in reachable else reachable
 
 
 def health(host: str, port: int) -> tuple[int, Mapping[str, Any]]:
-    """The status and the object that ``GET /health`` gives; ``host`` as ``reached`` gives it. Status 0 for nobody."""
+    """Return status and JSON object of ``GET /health``; status 0 if no server answers. ``host`` is from ``reached``."""
     connection = HTTPConnection(host.strip("[]"), port, timeout=10)
     try:
         connection.request("GET", "/health")
-        answer = connection.getresponse()
-        told = strict_json.loads(answer.read(MOST_BYTES))
-        return answer.status, told if isinstance(told, dict) else {}
+        response = connection.getresponse()
+        body = strict_json.loads(response.read(MAX_HEALTH_BYTES))
+        return response.status, body if isinstance(body, dict) else {}
     except (OSError, HTTPException, InvalidJSON):
         return 0, {}
     finally:
@@ -43,5 +43,5 @@ def health(host: str, port: int) -> tuple[int, Mapping[str, Any]]:
 
 
 def answers(host: str, port: int) -> bool:
-    """Whether ``GET /health`` says yes."""
+    """Return whether ``GET /health`` answers 200."""
     return health(host, port)[0] == 200

@@ -1,7 +1,7 @@
-"""Where is the running server? A file in its home says so, for command lines that are to find it and no other one.
+"""The file in a server's home that names the running server, so that command lines find this one and no other.
 
-The file holds the address, and which process began to serve there. A process number is used again some day; with the
-time at which its process began it is not. A killed server leaves its file, which then names no process.
+The file contains the address, the process id and the start time of the process. Process ids are reused; together with
+the start time they are unique. A killed server leaves its file, which then names no living process.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from typing import Final
 import psutil
 
 NAME: Final = "server.json"
-SECONDS: Final = 2.0
-"""Difference of two start times of one process, where the system's clock was set meanwhile."""
+CLOCK_TOLERANCE_SECONDS: Final = 2.0
+"""Seconds by which two start times of one process may differ after the system's clock was adjusted."""
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A server that runs on this machine."""
+    """A server process on this machine, as the file describes it."""
 
     url: str
     port: int
     pid: int
     started: float
-    """Unix time."""
+    """Start time of the process as Unix time."""
 
     def listens(self) -> bool:
-        """Whether the socket that takes connections on the port belongs to this server: to its process or a child."""
+        """Return whether the listening socket of the port belongs to the server's process or a child."""
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            return any(_listens(one, self.port) for one in (process, *process.children(recursive=True)))
+            return any(_listens(member, self.port) for member in (process, *process.children(recursive=True)))
         return False
 
 
 @contextmanager
 def announced(home: Path, url: str, port: int) -> Iterator[None]:
-    """Says in the home where this process serves, until the block ends. A home that cannot be written stays silent.
+    """Publish this process's address in the home until the block ends. An unwritable home is ignored.
 
-    The first server of a home is the one that command lines find: a second one leaves its file alone.
+    Command lines find the first server of a home: a second one leaves the file unchanged.
     """
     file, mine = home / NAME, RunningServer(url, port, os.getpid(), psutil.Process().create_time())
     if running(home) is None:
@@ -53,7 +53,7 @@ def announced(home: Path, url: str, port: int) -> Iterator[None]:
             _write(file, json.dumps(asdict(mine)))
 
     def withdraw() -> None:
-        if read(home) == mine:  # another one may have begun since
+        if read(home) == mine:  # another server may have started since
             file.unlink(missing_ok=True)
 
     with _before_default(signal.SIGTERM, withdraw):
@@ -65,7 +65,7 @@ def announced(home: Path, url: str, port: int) -> Iterator[None]:
 
 @contextmanager
 def _before_default(number: signal.Signals, work: Callable[[], None]) -> Iterator[None]:
-    """Does some work before a signal ends this process by default: uvicorn raises what stopped it once more."""
+    """Run ``work`` before a signal's default action ends this process: uvicorn re-raises the signal that stopped it."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(number) is not signal.SIG_DFL:
         yield
         return
@@ -84,31 +84,31 @@ def _before_default(number: signal.Signals, work: Callable[[], None]) -> Iterato
 
 
 def running(home: Path) -> RunningServer | None:
-    """The server of this home; None where none runs."""
-    found = read(home)
-    if found is None:
+    """Return the running server of this home, or None."""
+    server = read(home)
+    if server is None:
         return None
     try:
-        began = psutil.Process(found.pid).create_time()
+        started = psutil.Process(server.pid).create_time()
     except (psutil.Error, ValueError, OverflowError):
         return None
-    return found if abs(began - found.started) < SECONDS else None
+    return server if abs(started - server.started) < CLOCK_TOLERANCE_SECONDS else None
 
 
 def read(home: Path) -> RunningServer | None:
-    """What the file says, whether that server runs or not; nothing where others may have written it."""
+    """Return the server that the file names, running or not; None if other users can write the file."""
     try:
         with (home / NAME).open(encoding="utf-8") as file:
             if os.fstat(file.fileno()).st_mode & 0o022:
                 return None
-            told = json.loads(file.read())
-        return RunningServer(str(told["url"]), int(told["port"]), int(told["pid"]), float(told["started"]))
+            entry = json.loads(file.read())
+        return RunningServer(str(entry["url"]), int(entry["port"]), int(entry["pid"]), float(entry["started"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def _write(file: Path, text: str) -> None:
-    """Whole or not at all, and for its owner alone."""
+    """Write the file atomically, readable by its owner only."""
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = file.with_name(f"{NAME}.{os.getpid()}")
     new.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ def _write(file: Path, text: str) -> None:
 def _listens(process: psutil.Process, port: int) -> bool:
     with suppress(psutil.Error):
         return any(
-            one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port
-            for one in process.net_connections(kind="tcp")
+            connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port
+            for connection in process.net_connections(kind="tcp")
         )
     return False

@@ -1,8 +1,7 @@
-"""Closes connections whose request headers do not arrive in time, or never end: uvicorn has no option for either.
+"""Closes connections whose request headers arrive too slowly or never end; uvicorn has no option for either.
 
-What is read of uvicorn's HTTP protocol class is ``cycle``, the request in work: None, or an object that says when its
-response is complete, and whether more of its body is to come. Should a later uvicorn rename any of them, connections
-simply have no such limit.
+It reads ``cycle`` of uvicorn's HTTP protocol class, the request in progress: None, or an object with
+``response_complete`` and ``more_body``. If a later uvicorn renames them, connections just lose these limits.
 """
 
 from __future__ import annotations
@@ -10,15 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar, Final
 
-HEADER_BYTES: Final = 64 * 1024
-"""Of headers that have not ended; h11 has the same limit, httptools has none and copies them with each piece."""
+MAX_HEADER_BYTES: Final = 64 * 1024
+"""Bytes of unfinished headers; h11 has the same limit, httptools has none and copies them with each piece."""
 
-LATE_BYTES: Final = 128 * 1024 * 1024
-"""Of a body that was answered before its end: twice the largest one that is read."""
+MAX_LATE_BYTES: Final = 128 * 1024 * 1024
+"""Bytes of a body that still arrive after its response: twice the largest accepted body."""
 
 
 class HeaderDeadline(asyncio.Protocol):
-    """Stands before uvicorn's class; counts from the connection, then from each next request's first byte."""
+    """Comes before uvicorn's class; the deadline starts at the connection, then at each request's first byte."""
 
     header_seconds: ClassVar[float]
     _connection: asyncio.BaseTransport
@@ -27,24 +26,24 @@ class HeaderDeadline(asyncio.Protocol):
     _late_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Starts to count."""
+        """Start the deadline of the first request."""
         super().connection_made(transport)
         self._connection = transport
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Counts while no request is in work: also what is left of a body that was answered before its end."""
+        """Count the bytes that arrive while no request is in progress: headers, or the rest of an answered body."""
         super().data_received(data)
         self._watch()
         self._header_bytes = self._header_bytes + len(data) if self._reads_headers() else 0
-        if self._header_bytes > HEADER_BYTES:
+        if self._header_bytes > MAX_HEADER_BYTES:
             self._connection.close()
         self._late_bytes = self._late_bytes + len(data) if self._reads_late_body() else 0
-        if self._late_bytes > LATE_BYTES:
+        if self._late_bytes > MAX_LATE_BYTES:
             self._close_now()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stops to count."""
+        """Cancel the deadline."""
         super().connection_lost(exc)
         self._stop()
 
@@ -55,12 +54,12 @@ class HeaderDeadline(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(self.header_seconds, self._close)
 
     def _awaits_headers(self) -> bool:
-        cycle: Any = getattr(self, "cycle", self)  # self, which has no response, where uvicorn has no such name
+        cycle: Any = getattr(self, "cycle", self)  # the default, self, has no response: no limit if uvicorn renames it
         upgraded = getattr(self._connection, "get_protocol", lambda: self)() is not self
         return not upgraded and (cycle is None or getattr(cycle, "response_complete", False))
 
     def _reads_headers(self) -> bool:
-        """Not so while the rest of a body comes that was answered before its end: its sender shall see the answer."""
+        """Return False while the rest of an already answered body arrives, so that its sender can read the response."""
         return self._awaits_headers() and not self._reads_late_body()
 
     def _reads_late_body(self) -> bool:
@@ -76,7 +75,7 @@ class HeaderDeadline(asyncio.Protocol):
             self._connection.close()
 
     def _close_now(self) -> None:
-        """Without waiting for what still comes: it has had its time."""
+        """Close without lingering: the client has had its time."""
         getattr(self._connection, "close_now", self._connection.close)()
 
     def _stop(self) -> None:

@@ -1,6 +1,6 @@
-"""What every connection of our servers keeps to, beside what uvicorn does for it.
+"""The limits that every connection of the project's servers has in addition to uvicorn's.
 
-BentoML builds uvicorn's configuration itself, so the one way in is the name under which uvicorn looks up its HTTP
+BentoML builds uvicorn's configuration itself. The only way in is the name under which uvicorn looks up its HTTP
 protocol class.
 """
 
@@ -12,7 +12,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from web.server.crowd import TURNED_AWAY, Admission, Crowd, bound, raise_descriptors
+from web.server.crowd import OVERLOADED_RESPONSE, Admission, Crowd, bound, raise_descriptors
 from web.server.lingering import Lingering
 from web.server.malformed import MalformedRequests
 from web.server.slow_headers import HeaderDeadline
@@ -22,41 +22,41 @@ from web.settings import settings
 
 logger = logging.getLogger(__name__)
 
-TURNED_AWAY_SECONDS = 2.0
-"""That a caller who was not let in has to send what is then dropped."""
-BELIEVED = "FORWARDED_ALLOW_IPS"
-"""uvicorn's variable for the addresses whose forwarding headers count; it takes loopback where there is none."""
+REFUSED_LINGER_SECONDS = 2.0
+"""Seconds for which the input of a connection that was not admitted is read and dropped."""
+TRUSTED_PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"
+"""uvicorn's variable for the addresses whose forwarding headers it trusts; without it, uvicorn trusts loopback."""
 
 
 class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAnswers, HeaderDeadline):
-    """Stands before uvicorn's class."""
+    """The protocol that comes before uvicorn's class, with all limits."""
 
     def waits(self) -> bool:
-        """Whether no request is in work on it, and no answer on its way."""
+        """Return whether the connection is idle: no request in progress, and no response left to send."""
         if self.leaves or self._outer.is_closing() or not self._awaits_headers():
             return False
         return not self._outer.get_write_buffer_size()
 
     def dismiss(self) -> None:
-        """Closes it; who has had no answer yet, or has begun a request, gets one."""
+        """Close the connection; answer 503 if it has had no response yet or has begun a request."""
         if getattr(self, "cycle", None) is None or self._header_bytes:
             self.turn_away(self._outer)
         else:
             self._outer.close()
 
     def turn_away(self, transport: Any) -> None:
-        """Says that there is no room; what comes then is dropped, on so many connections as there is room for."""
+        """Answer 503 and close; linger only while an eighth of the connections at most does."""
         crowd = self.crowd
-        self.linger_seconds = TURNED_AWAY_SECONDS
+        self.linger_seconds = REFUSED_LINGER_SECONDS
         self.speaks_last = crowd is not None and len(self.lingering) < crowd.most // 8
-        transport.write(TURNED_AWAY)
+        transport.write(OVERLOADED_RESPONSE)
         transport.close()
 
 
 def limits(header_seconds: float, *, bounded: bool = True) -> dict[str, Any]:
-    """What the class is configured with, from the settings; ``bounded`` unless our own front door alone connects."""
+    """Return the class attributes from the settings; not ``bounded`` if only the project's own front door connects."""
     raise_descriptors()
-    most = min(settings().connections or bound(), bound())  # more would leave no descriptors to answer with
+    most = min(settings().connections or bound(), bound())  # the rest is for calls to models
     return {
         "header_seconds": header_seconds,
         "write_seconds": settings().write_seconds,
@@ -65,13 +65,13 @@ def limits(header_seconds: float, *, bounded: bool = True) -> dict[str, Any]:
 
 
 def configure_connections(header_seconds: float, *, bounded: bool = True) -> None:
-    """For every uvicorn server of this process that is configured after the call; the last call counts."""
-    os.environ[BELIEVED] = settings().trusted_proxies
+    """Apply the limits to every uvicorn server of this process that is configured later; the last call counts."""
+    os.environ[TRUSTED_PROXIES_VARIABLE] = settings().trusted_proxies
     try:
         auto = import_module("uvicorn.protocols.http.auto")
-        found: type[asyncio.Protocol] = auto.AutoHTTPProtocol
+        original: type[asyncio.Protocol] = auto.AutoHTTPProtocol
     except (ImportError, AttributeError):
-        logger.warning("this uvicorn keeps its protocol elsewhere: connections have no limits, answers leave in pieces")
+        logger.warning("uvicorn's HTTP protocol class was not found: connections have no limits")
         return
-    bases = found.__bases__ if issubclass(found, Connection) else (Connection, found)
+    bases = original.__bases__ if issubclass(original, Connection) else (Connection, original)
     auto.AutoHTTPProtocol = type("OurProtocol", bases, limits(header_seconds, bounded=bounded))  # type: ignore[attr-defined]

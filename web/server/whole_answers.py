@@ -1,8 +1,8 @@
-"""Answers leave in one piece where they can: their headers together with the body that follows.
+"""Responses that leave in one write where possible: the headers together with the body.
 
-uvicorn writes the two apart, and between the writes a busy process waits for its interpreter, for milliseconds where
-another thread computes. A process that is killed there leaves headers without a body, and a proxy that has passed them
-on to its caller can ask no other replica.
+uvicorn writes the two separately. Between the writes a busy process may wait milliseconds for the interpreter's lock
+while another thread computes. A process that is killed there leaves headers without a body, and a proxy that has
+forwarded them can retry no other replica.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Any, cast
 
 
 class WholeAnswers(asyncio.Protocol):
-    """Stands before uvicorn's class, which sees a transport that joins what it writes."""
+    """Comes before uvicorn's class, which sees a transport that joins consecutive writes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Puts the one transport in front of the other."""
+        """Wrap the transport in one that joins writes."""
         super().connection_made(cast("asyncio.BaseTransport", JoinedWrites(cast("asyncio.Transport", transport))))
 
 
 class JoinedWrites:
-    """A transport whose first of two writes waits for the second, at longest until the event loop goes on.
+    """A transport that holds a first write for a second one, at most until the next iteration of the event loop.
 
-    So no more than one piece is ever held, and a caller who reads slowly stops the application as before.
+    It never holds more than one piece, so a slow reader blocks the application as before.
     """
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -30,11 +30,11 @@ class JoinedWrites:
         self._held = b""
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the transport's."""
+        """Delegate every other attribute to the transport."""
         return getattr(self._transport, name)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends the data with what is held, or holds it."""
+        """Send the data together with the held piece, or hold it."""
         if self._held:
             data, self._held = b"".join((self._held, data)), b""
             self._transport.write(data)
@@ -43,7 +43,7 @@ class JoinedWrites:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def close(self) -> None:
-        """Sends what is held first."""
+        """Send the held piece, then close."""
         self._flush()
         self._transport.close()
 

@@ -14,7 +14,7 @@ from management.domain import keys
 from management.domain.clock import now
 from management.domain.keys import Key, NewKey, Role
 from management.store import Store
-from web.error_shape import Refusal
+from web.error_shape import ErrorResponse
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 VIEWER, OPERATOR, ADMIN = Role
@@ -167,7 +167,7 @@ class House:
         method: str = "GET",
         path: str = "/api/v1/models",
         address: str | None = "1.2.3.4",
-    ) -> tuple[Refusal | None, dict[str, Any]]:
+    ) -> tuple[ErrorResponse | None, dict[str, Any]]:
         """The refusal and what the application sees."""
         scope: dict[str, Any] = {
             **{"type": "http", "method": method, "edge.path": path, "path": "/elsewhere", "state": {}},

@@ -18,11 +18,11 @@ import pytest
 
 from runners.serving import arbiter
 from runners.serving.arbiter import (
-    ALONE_SECONDS,
+    ALL_SILENT_SECONDS,
     BEAT,
     CALM_SECONDS,
     HANG_SECONDS,
-    LONGEST_PAUSE,
+    LONGEST_PAUSE_SECONDS,
     PAUSE_SECONDS,
     Pauses,
     Pulse,
@@ -94,7 +94,7 @@ def test_a_worker_that_beats_late_is_busy(heart: Heart) -> None:
 @pytest.mark.parametrize("pids", [(1,), (1, 2)])
 def test_where_nobody_beats_it_takes_twice_as_long(heart: Heart, pids: tuple[int, ...]) -> None:
     heart.second(*pids, of=pids)
-    assert heart.seconds(ALONE_SECONDS, of=pids) == set()
+    assert heart.seconds(ALL_SILENT_SECONDS, of=pids) == set()
     assert heart.second(of=pids) == set(pids)
 
 
@@ -123,7 +123,7 @@ def test_a_service_that_hangs_again_and_again_is_left_alone_for_longer_each_time
         assert not pauses.over("one")
         clock.now += 1.0
         assert pauses.over("one")
-        pause = min(LONGEST_PAUSE, 2 * pause)
+        pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
     clock.now += CALM_SECONDS + 1.0
     assert pauses.over("one")
     clock.now += PAUSE_SECONDS

@@ -17,7 +17,7 @@ from runners.models.summarizers import passes
 from runners.models.summarizers.base import Summarizer, Task
 from runners.serving import batching
 from runners.summarization.items import of_text
-from runners.summarization.model import LONG_TEXT_CHARACTERS, READS_AT_A_TIME, SummarizationModel
+from runners.summarization.model import CONCURRENT_READS, LONG_TEXT_CHARACTERS, SummarizationModel
 from runners.summarization.parts import PARTS_IN_FLIGHT, summary
 from web.edge.caller import caller
 
@@ -267,10 +267,10 @@ async def test_few_documents_of_a_call_are_read_at_a_time_and_texts_do_not_wait_
     model = model_of(Halving(), reader, batches)
     answers = asyncio.ensure_future(model.answer([*[file_of(b"a text")] * 7, text_of(task(3))], 60))
     await until(lambda: batches.calls)
-    assert reader.reading == READS_AT_A_TIME
+    assert reader.reading == CONCURRENT_READS
     reader.may_end.set()
     assert all(result.error is None for result in await answers)
-    assert (len(reader.calls), reader.most) == (7, READS_AT_A_TIME)
+    assert (len(reader.calls), reader.most) == (7, CONCURRENT_READS)
 
 
 async def test_one_deadline_is_for_reading_and_summarizing_and_says_which_was_late() -> None:
@@ -294,12 +294,12 @@ async def test_a_caller_who_leaves_ends_the_reading() -> None:
     reader = Reader()
     reader.may_end.clear()
     answers = asyncio.ensure_future(model_of(Halving(), reader).answer([file_of(b"a")] * 5, 60))
-    await until(lambda: reader.reading == READS_AT_A_TIME)
+    await until(lambda: reader.reading == CONCURRENT_READS)
     answers.cancel()
     with pytest.raises(asyncio.CancelledError):
         await answers
     await until(lambda: not reader.reading)
-    assert (reader.cancelled, len(reader.calls)) == (READS_AT_A_TIME, READS_AT_A_TIME)
+    assert (reader.cancelled, len(reader.calls)) == (CONCURRENT_READS, CONCURRENT_READS)
 
 
 class Waiting(Summarizer):

@@ -48,7 +48,7 @@ async def test_the_outermost_layer_says_who_asks_once_the_door_has_judged() -> N
     async def door(scope: Scope) -> None:
         scope["state"]["key"] = SimpleNamespace(id="k1")
 
-    answer = await ask(edge(telling, guard=door))
+    answer = await ask(edge(telling, authenticate=door))
     assert answer.body == b"key k1"
     assert caller.get() == ""
 

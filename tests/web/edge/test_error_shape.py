@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.doubles.asgi import END, START, Answers, ask
 from web.edge.held_answer import HELD_BYTES
 from web.edge.middleware import Edge, Limits
-from web.error_shape import ERRORS, refusal, reshaped
+from web.error_shape import ERRORS, error_response, reshaped
 
 JSON, TEXT, HTML = b"application/json", b"text/plain; charset=utf-8", b"text/html"
 
@@ -74,7 +74,7 @@ def test_a_body_that_is_neither_json_nor_text_is_replaced() -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(status, code) for status, (code, _) in ERRORS.items()])
 def test_every_status_has_its_code_and_a_message(status: int, code: str) -> None:
-    answer = json.loads(refusal(status).body())
+    answer = json.loads(error_response(status).body())
     assert answer["code"] == code
     assert answer["error"]
 

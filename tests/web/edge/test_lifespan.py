@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.doubles.asgi import ask
 from web.edge import lifespan as lifespans
 from web.edge.middleware import Edge, Limits, Section
-from web.error_shape import Refusal
+from web.error_shape import ErrorResponse
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
 
@@ -152,13 +152,13 @@ async def test_a_server_that_stops_at_once_leaves_nothing_running(caplog: pytest
 
 
 class Plain:
-    def refused(self, refusal: Refusal, scope: Scope) -> bytes:
-        return refusal.body()
+    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
+        return response.body()
 
 
 async def test_each_application_of_an_edge_finds_what_it_has_kept_and_nothing_of_the_others() -> None:
     done: list[str] = []
-    section = Section("/part", living("part", done), limits=lambda _: LIMITS, voice=Plain())
+    section = Section("/part", living("part", done), limits=lambda _: LIMITS, error_formatter=Plain())
     edge = Edge(living("main", done), name="cats", routes=lambda _: True, limits=LIMITS, sections=[section])
     server = Server(edge)
     assert (await server.asks("startup"))["type"] == "lifespan.startup.complete"

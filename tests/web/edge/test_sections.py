@@ -17,8 +17,8 @@ from runners.serving.service import EdgedService, configuration
 from tests.doubles.asgi import END, PIECE, START, Answers, Client, Echoes, Hangs, Raises, ask
 from web.edge.access_log import logger
 from web.edge.held_answer import HELD_BYTES
-from web.edge.middleware import Edge, Guard, Limits, Section
-from web.error_shape import Refusal, refusal
+from web.edge.middleware import Authenticate, Edge, Limits, Section
+from web.error_shape import ErrorResponse, error_response
 
 SMALL = Limits(body_bytes=10, request_seconds=60, body_seconds=60)
 LARGE = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
@@ -27,27 +27,27 @@ KNOCK = ((b"www-authenticate", b"Bearer"),)
 
 
 class Loud:
-    """Words refusals in a shape of its own, with what a guard has left in the scope."""
+    """Words refusals in a shape of its own, with what the authentication left in the scope."""
 
-    def refused(self, refusal: Refusal, scope: Scope) -> bytes:
+    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
         who = scope["state"].get("who")
-        return json.dumps({"detail": refusal.message.upper(), "status": refusal.status, "who": who}).encode()
+        return json.dumps({"detail": response.message.upper(), "status": response.status, "who": who}).encode()
 
 
 def limits(path: str) -> Limits:
     return LARGE if path.endswith("/large") else SOON if path.endswith("/soon") else SMALL
 
 
-def edge(app: ASGIApp, door: Guard | None = None, **options: Any) -> Edge:
+def edge(app: ASGIApp, door: Authenticate | None = None, **options: Any) -> Edge:
     """The section's application is ``app``; the main one says that it is."""
-    section = Section("/part", app, limits=limits, voice=Loud(), guard=door)
+    section = Section("/part", app, limits=limits, error_formatter=Loud(), authenticate=door)
     main = {"name": "cats", "routes": lambda _: True, "limits": SMALL, "sections": [section], **options}
     return Edge(Answers(200, b"main"), **main)
 
 
-async def closed(scope: Scope) -> Refusal:
+async def closed(scope: Scope) -> ErrorResponse:
     scope["state"]["who"] = "nobody"
-    return Refusal(401, "Who are you?", "UNAUTHORIZED", KNOCK)
+    return ErrorResponse(401, "Who are you?", "UNAUTHORIZED", KNOCK)
 
 
 async def opened(scope: Scope) -> None:
@@ -185,11 +185,11 @@ async def test_a_guard_that_fails_or_hangs_opens_nothing(caplog: pytest.LogCaptu
 async def test_the_main_applications_guard_is_its_own_and_speaks_the_one_shape() -> None:
     seen: list[str] = []
 
-    async def guard(scope: Scope) -> Refusal | None:
+    async def guard(scope: Scope) -> ErrorResponse | None:
         seen.append(scope["edge.path"])
-        return refusal(403)._replace(headers=KNOCK)
+        return error_response(403)._replace(headers=KNOCK)
 
-    layer = edge(Echoes(), guard=guard, rewrites={"/infer": "/inside"})
+    layer = edge(Echoes(), authenticate=guard, rewrites={"/infer": "/inside"})
     answer = await ask(layer, "/infer")
     assert answer.error == (403, "FORBIDDEN")
     assert answer.header("www-authenticate") == [b"Bearer"]
@@ -218,9 +218,9 @@ class Sectioned(EdgedService):
     """A service with a section and a door."""
 
     def sections(self) -> Sequence[Section]:
-        return [Section("/part", Echoes(), limits=limits, voice=Loud())]
+        return [Section("/part", Echoes(), limits=limits, error_formatter=Loud())]
 
-    def guard(self) -> Guard | None:
+    def authenticator(self) -> Authenticate | None:
         return closed
 
 
@@ -240,7 +240,7 @@ async def test_a_service_has_its_sections_and_guard_where_callers_reach_it_and_n
     reached, inner = service.to_asgi(is_main=True), service.to_asgi(is_main=False)
     assert (await ask(reached, "/part")).status == 200
     assert (await ask(reached, "/ready")).error == (401, "UNAUTHORIZED")
-    assert (inner.sections, inner.guard) == ((), None)
+    assert (inner.sections, inner.authenticate) == ((), None)
 
 
 async def test_a_sections_requests_are_told_to_its_own_observer_with_the_scope_that_it_saw() -> None:

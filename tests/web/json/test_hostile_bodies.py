@@ -327,7 +327,7 @@ async def test_wrong_keys_are_slowed_by_where_they_come_from() -> None:
         door = refusing()
         statuses = [await asked(door, block[n % len(block)]) for n in range(9)]
         assert statuses == [401] * 3 + [429] * 6
-        assert max(map(len, door._failures._times)) <= addresses.LONGEST
+        assert max(map(len, door._failures._times)) <= addresses.MAX_ADDRESS_CHARACTERS
 
 
 @pytest.mark.parametrize("around", [(b" ", b""), (b"", b" "), (b"\t ", b" \t")])

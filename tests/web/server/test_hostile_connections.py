@@ -202,7 +202,11 @@ def test_the_bound_leaves_descriptors_for_everything_else(monkeypatch: pytest.Mo
         monkeypatch.setattr(resource, "getrlimit", lambda _, soft=soft: (soft, soft))
         most = crowd.bound()
         assert most + most // 8 + most < soft
-        assert soft - 2 * most >= soft // 4 or most == crowd.MOST or soft - 2 * most >= crowd.KEPT
+        assert (
+            soft - 2 * most >= soft // 4
+            or most == crowd.MAX_CONNECTIONS
+            or soft - 2 * most >= crowd.RESERVED_DESCRIPTORS
+        )
 
 
 def test_a_low_soft_limit_of_descriptors_is_raised_as_far_as_is_needed() -> None:
@@ -213,7 +217,7 @@ def test_a_low_soft_limit_of_descriptors_is_raised_as_far_as_is_needed() -> None
         crowd.raise_descriptors()
         raised, kept = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert kept == hard
-        assert raised == hard or crowd.bound() == crowd.MOST
+        assert raised == hard or crowd.bound() == crowd.MAX_CONNECTIONS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
