@@ -8,11 +8,11 @@
     client.deploy({"model_id": "tcm_v2", ...}, wait=120)  # with a key: api_key=... or ATELIER_API_KEY
     client.infer_model("tcm_v2", {"symptoms": ["头痛", "乏力"]})["output_data"]
 
-An image is a path, bytes, or an http(s) URL that the server fetches. Every method returns the answer's JSON, and raises
+An image is a path, bytes, or an http(s) URL that the server fetches. Every method returns the answer's JSON or raises
 
     AtelierError                with the answer's status, code, details and request id
-    ├── AtelierUnreachable      no answer, though a lost connection was tried again
-    └── AtelierTimeout          an answer began too late
+    ├── AtelierUnreachable      no connection, or it was lost each time
+    └── AtelierTimeout          no answer within the timeout
 """
 
 from __future__ import annotations
@@ -36,24 +36,25 @@ from urllib3.exceptions import MaxRetryError, NewConnectionError, ReadTimeoutErr
 __all__ = ["AtelierClient", "AtelierError", "AtelierTimeout", "AtelierUnreachable", "DeepSynthSummarizerClient"]
 
 CONNECT_SECONDS: Final = 5.0
-ANSWER_SECONDS: Final = 310.0  # a long document is read and summarized in less
-FIRST_PAUSE: Final = 0.2  # seconds before the second try; each further one waits twice as long
-SPARE_SECONDS: Final = 30.0  # that an answer has beyond the time which the server was given for it
+ANSWER_SECONDS: Final = 310.0  # default timeout: reading and summarizing a long document takes less
+FIRST_PAUSE_SECONDS: Final = 0.2  # before the second try; each pause is twice the one before
+MARGIN_SECONDS: Final = 30.0  # of an answer beyond the time that the server may take
 MODELS: Final = "/api/v1/models"
-LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts
-PAGE: Final = 500  # the most that the list gives at a time
+LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first variable with a value counts
+PAGE_SIZE: Final = 500  # most models of one page of the list
 
 Image = str | PathLike[str] | bytes
 Answer = dict[str, Any]
 
 
 class AtelierError(Exception):
-    """The server's refusal, or its failure: ``status`` and ``code`` say which, ``request_id`` finds it in its log.
+    """The server refused the request or failed.
 
-    ``details`` is for programs; ``retry_after`` are seconds after which to ask again, where the server says so.
+    ``status`` and ``code`` name the error, and ``request_id`` finds the request in the server's log. ``details`` is for
+    programs. ``retry_after`` is the number of seconds after which to retry, if the server gives one.
     """
 
-    def __init__(  # noqa: PLR0913 - what an answer tells
+    def __init__(  # noqa: PLR0913 - the parts of an error answer
         self,
         message: str,
         *,
@@ -68,13 +69,13 @@ class AtelierError(Exception):
         self.details, self.retry_after = details or {}, retry_after
 
     def __str__(self) -> str:
-        """The message with what helps to find its cause."""
-        known = (f"HTTP {self.status}" if self.status else None, self.code, self.request_id)
-        return f"{self.message} ({', '.join(one for one in known if one)})"
+        """The message with HTTP status, code and request id."""
+        identifiers = (f"HTTP {self.status}" if self.status else None, self.code, self.request_id)
+        return f"{self.message} ({', '.join(part for part in identifiers if part)})"
 
 
 class AtelierUnreachable(AtelierError):
-    """No server at that address, or its connection broke off each time."""
+    """No server answers at this address, or the connection was lost at each try."""
 
 
 class AtelierTimeout(AtelierError):
@@ -82,7 +83,7 @@ class AtelierTimeout(AtelierError):
 
 
 class _Session(requests.Session):
-    """Never sends the key to another host that a redirect leads to; requests itself hides only ``Authorization``."""
+    """Never sends the key to another host after a redirect; requests itself removes only ``Authorization``."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         before, after = response.request.url or "", prepared_request.url or ""
@@ -91,12 +92,12 @@ class _Session(requests.Session):
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]
 
     def merge_environment_settings(self, url: Any, *arguments: Any) -> Any:
-        """The environment's proxies do not know this machine's own addresses."""
+        """Ignore the environment's proxies for loopback addresses, which they cannot reach."""
         with self._without_proxies(url):
             return super().merge_environment_settings(url, *arguments)
 
     def rebuild_proxies(self, prepared_request: requests.PreparedRequest, proxies: Any) -> Any:
-        """Likewise, where a redirect leads."""
+        """Ignore the environment's proxies where a redirect leads to a loopback address."""
         with self._without_proxies(prepared_request.url):
             return super().rebuild_proxies(prepared_request, proxies)  # type: ignore[no-untyped-call]
 
@@ -110,10 +111,10 @@ class _Session(requests.Session):
 
 
 class AtelierClient:
-    """One server of Atelier, or of one of its models alone. Not to be shared between threads.
+    """A client of one server: Atelier, or a single model. Threads must not share it.
 
-    ``api_key`` is that of ``ATELIER_API_KEY`` unless it is given. ``language`` is that of the management's messages:
-    by default the one of this user's locale, else English; an empty one leaves it to the server.
+    The default of ``api_key`` is ``ATELIER_API_KEY``. ``language`` is the language of the management's messages. Its
+    default is this user's locale, else English; an empty string leaves the choice to the server.
     """
 
     def __init__(
@@ -129,11 +130,11 @@ class AtelierClient:
         self.timeout = timeout
         self.retries = retries
         self.last_status: int | None = None
-        """The HTTP status of the last answer: 202 says of a change that it is still under way."""
+        """The HTTP status of the last answer; 202 means that a change is still under way."""
         self._session = _Session()
         key = os.environ.get("ATELIER_API_KEY", "") if api_key is None else api_key
-        given = {"X-API-Key": _sendable(key), "Accept-Language": own_language() if language is None else language}
-        self._session.headers.update({name: value for name, value in given.items() if value})
+        headers = {"X-API-Key": _sendable(key), "Accept-Language": own_language() if language is None else language}
+        self._session.headers.update({name: value for name, value in headers.items() if value})
 
     def __enter__(self) -> AtelierClient:
         return self
@@ -142,95 +143,96 @@ class AtelierClient:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._session.close()
 
     def health(self) -> Answer:
-        """Whether every model is loaded and answers; raises AtelierError with status 503 where one does not."""
+        """The health of all models. Raises AtelierError with status 503 if a model is not loaded or does not answer."""
         return self.call("GET", "/health")
 
     def classify(self, image: Image, *, lang: str = "fr") -> Answer:
-        """What a satellite image shows."""
+        """Classify what a satellite image shows."""
         return self.call("POST", "/classify", json={**_source(image), "lang": lang})
 
     def classify_batch(self, images: Sequence[Image], *, lang: str = "fr") -> list[Answer]:
-        """What up to 32 satellite images show: an answer or an ``error`` each."""
+        """Classify up to 32 satellite images; each has an answer or an ``error``."""
         return _results(
-            self.call("POST", "/classify/batch", json=[_source(one) for one in images], params={"lang": lang})
+            self.call("POST", "/classify/batch", json=[_source(image) for image in images], params={"lang": lang})
         )
 
     def embed(self, image: Image) -> list[float]:
-        """512 numbers of length one."""
+        """Embed an image as a unit vector of 512 numbers."""
         embedding: list[float] = self.call("POST", "/embed", json=_source(image))["embedding"]
         return embedding
 
     def embed_batch(self, images: Sequence[Image]) -> list[Answer]:
-        """Vectors of up to 32 images: an ``embedding`` or an ``error`` each."""
-        return _results(self.call("POST", "/embed/batch", json=[_source(one) for one in images]))
+        """Embed up to 32 images; each has an ``embedding`` or an ``error``."""
+        return _results(self.call("POST", "/embed/batch", json=[_source(image) for image in images]))
 
     def summarize_text(self, text: str, *, max_length: int = 128, temperature: float = 0.7) -> Answer:
-        """A summary of at most ``max_length`` tokens."""
+        """Summarize a text in at most ``max_length`` tokens."""
         return self.call("POST", "/summarize/text", json={"text": text, **_options(max_length, temperature)})
 
     def summarize_file(self, path: str | PathLike[str], *, max_length: int = 128, temperature: float = 0.7) -> Answer:
-        """A summary of a text, Markdown, HTML, PDF or DOCX file."""
+        """Summarize a text, Markdown, HTML, PDF or DOCX file."""
         return self._upload("file", path, _options(max_length, temperature))
 
     def summarize_image(self, path: str | PathLike[str], *, max_length: int = 128, temperature: float = 0.7) -> Answer:
-        """A summary of what is written on a picture."""
+        """Summarize the text in a picture."""
         return self._upload("image", path, _options(max_length, temperature))
 
     def batch_summarize(self, texts: Sequence[str], *, max_length: int = 128, temperature: float = 0.7) -> Answer:
-        """Summaries of up to 10 texts: a ``summary`` or an ``error`` each, in ``results``."""
+        """Summarize up to 10 texts; each entry of ``results`` has a ``summary`` or an ``error``."""
         return self.call("POST", "/batch/summarize", json={"texts": list(texts), **_options(max_length, temperature)})
 
     def diagnose(self, symptoms: str | Sequence[str], *, patient: Answer | None = None, **parameters: Any) -> Answer:
-        """Syndromes of Chinese medicine for symptoms, a list or running text; ``top_k`` and ``lang`` are parameters."""
+        """Name Chinese medicine's syndromes for symptoms, a list or free text. Parameters: ``top_k`` and ``lang``."""
         return self._patient("/diagnose", symptoms, patient, parameters)
 
     def treat(self, symptoms: str | Sequence[str], *, patient: Answer | None = None, **parameters: Any) -> Answer:
-        """Herbs and formulae of Chinese medicine for symptoms; ``patient`` is what ``patient_info`` may hold."""
+        """Suggest Chinese medicine's herbs and formulae for symptoms; ``patient`` becomes ``patient_info``."""
         return self._patient("/treat", symptoms, patient, parameters)
 
     def _patient(self, path: str, symptoms: str | Sequence[str], patient: Answer | None, parameters: Answer) -> Answer:
-        told = {"text": symptoms} if isinstance(symptoms, str) else {"symptoms": list(symptoms)}
+        body = {"text": symptoms} if isinstance(symptoms, str) else {"symptoms": list(symptoms)}
         more = {"patient_info": patient, "parameters": parameters or None}
-        return self.call("POST", path, json=told | {name: value for name, value in more.items() if value is not None})
+        return self.call("POST", path, json=body | {name: value for name, value in more.items() if value is not None})
 
     def infer(self, items: Sequence[Answer], *, model: str | None = None) -> list[Answer]:
-        """The model contract: each item is ``{"input_data": {...}, "parameters": {...}}``; a result for each.
+        """Call a model by the common contract: items ``{"input_data": {...}, "parameters": {...}}``, a result for each.
 
-        ``model`` is wanted where the server has several.
+        ``model`` is required if the server has several models.
         """
         body = {"requests": list(items)} | ({} if model is None else {"model": model})
         results: list[Answer] = _json(self.request("POST", "/infer", json=body))
         return results
 
-    # The management's models. ``wait`` are seconds to wait for a change's outcome, at most 600; else it goes on alone.
+    # The management. ``wait`` is the number of seconds to wait for a change's outcome, at most 600. Without it, the
+    # change continues in the background.
 
     def deploy(self, config: Answer, *, wait: float | None = None, idempotency_key: str | None = None) -> Answer:
-        """Deploys a model. Like ``scale`` and ``update`` it is done once, however often it is sent under one key.
+        """Deploy a model. Requests with the same idempotency key deploy it once, as with ``scale`` and ``update``.
 
-        Each call has a key of its own unless it is given one.
+        By default, each call has a new key.
         """
         return self._change("POST", f"{MODELS}/deploy", {"config": config}, wait, idempotency_key)
 
     def update(
         self, model_id: str, config: Answer, *, wait: float | None = None, idempotency_key: str | None = None
     ) -> Answer:
-        """Replaces a model's replicas by ones of another version or configuration; what is left out stays."""
+        """Replace a model's replicas by replicas of another version or configuration; omitted fields stay."""
         return self._change("PUT", _path(model_id), {"config": config}, wait, idempotency_key)
 
     def scale(
         self, model_id: str, replicas: int, *, wait: float | None = None, idempotency_key: str | None = None
     ) -> Answer:
-        """Runs so many replicas; 0 stops the model."""
+        """Set the number of replicas; 0 stops the model."""
         return self._change("POST", _path(model_id, "scale"), {"replicas": replicas}, wait, idempotency_key)
 
     def delete(self, model_id: str, *, force: bool = False, wait: float | None = None) -> Answer:
-        """Deletes a model; with ``force`` without waiting for what is in flight.
+        """Delete a model; with ``force`` without waiting for requests in flight.
 
-        It is not sent again once it may have arrived: meanwhile another model may have been deployed under this id.
+        A request that may have arrived is not sent again: another model may have this id by then.
         """
         params = {**({"force": "true"} if force else {}), **_waiting(wait)}
         seconds = self._seconds(wait)
@@ -239,21 +241,21 @@ class AtelierClient:
     def models(
         self, status: str | None = None, model_type: str | None = None, limit: int = 50, offset: int = 0
     ) -> list[Answer]:
-        """One page of the models, the oldest first."""
+        """A page of the models, the oldest first."""
         params = {"status": status, "model_type": model_type, "limit": limit, "offset": offset}
-        found: list[Answer] = _json(self.request("GET", MODELS, params=params))
-        return found
+        page: list[Answer] = _json(self.request("GET", MODELS, params=params))
+        return page
 
     def all_models(self, status: str | None = None, model_type: str | None = None) -> Iterator[Answer]:
         """Every model, page by page."""
-        offset, page = 0, self.models(status, model_type, PAGE)
+        offset, page = 0, self.models(status, model_type, PAGE_SIZE)
         while page:
             yield from page
             offset += len(page)
-            page = self.models(status, model_type, PAGE, offset) if len(page) == PAGE else []
+            page = self.models(status, model_type, PAGE_SIZE, offset) if len(page) == PAGE_SIZE else []
 
     def status(self, model_id: str) -> Answer:
-        """All that is known of a model: its replicas, what they use, and why one failed."""
+        """Everything known about a model: its configuration, its replicas, their usage, and reasons of failures."""
         return self.call("GET", _path(model_id, "status"))
 
     def logs(self, model_id: str, tail: int = 100) -> Answer:
@@ -261,9 +263,9 @@ class AtelierClient:
         return self.call("GET", _path(model_id, "logs"), params={"tail": tail})
 
     def events(self, model_id: str, limit: int = 100) -> list[Answer]:
-        """Who changed what; the model may be deleted already."""
-        found: list[Answer] = _json(self.request("GET", _path(model_id, "events"), params={"limit": limit}))
-        return found
+        """Who changed what, also of a deleted model."""
+        events: list[Answer] = _json(self.request("GET", _path(model_id, "events"), params={"limit": limit}))
+        return events
 
     def infer_model(
         self,
@@ -274,30 +276,30 @@ class AtelierClient:
         timeout: int = 30,
         priority: str = "normal",
     ) -> Answer:
-        """What a model says of one input, within ``timeout`` seconds, its turn among others included."""
+        """Call a model with one input. ``timeout`` in seconds includes the time in the queue."""
         body = {"input_data": input_data, "parameters": parameters or {}, "timeout": timeout, "priority": priority}
         return self.call("POST", _path(model_id, "inference"), json=body, timeout=self._seconds(timeout))
 
     def infer_batch(
         self, model_id: str, requests: Sequence[Answer], *, timeout: int = 30, priority: str = "normal"
     ) -> list[Answer]:
-        """What a model says of up to 64 items as in ``infer``: an answer each, some with an ``error``."""
+        """Call a model with up to 64 items as in ``infer``; failed items have an ``error``."""
         body = {"requests": list(requests), "timeout": timeout, "priority": priority}
         path = _path(model_id, "batch_inference")
         answers: list[Answer] = _json(self.request("POST", path, json=body, timeout=self._seconds(timeout)))
         return answers
 
     def platform_health(self) -> Answer:
-        """Whether the management works; raises AtelierError with status 503 where it does not."""
+        """The health of the management. Raises AtelierError with status 503 if it is unhealthy."""
         return self.call("GET", "/api/v1/health")
 
     def call(self, method: str, path: str, **arguments: Any) -> Answer:
-        """Any endpoint whose answer is a JSON object; ``arguments`` are those of requests."""
+        """Call any endpoint whose answer is a JSON object; ``arguments`` go to ``requests``."""
         answer: Answer = _json(self.request(method, path, **arguments))
         return answer
 
     def request(self, method: str, path: str, **arguments: Any) -> requests.Response:
-        """The answer with its headers. Raises AtelierError for every status from 400 on."""
+        """Send a request and return the response. Raises AtelierError for a status of 400 or more."""
         response = self.send(method, path, **arguments)
         if response.status_code >= requests.codes.bad_request:
             raise _refusal(response)
@@ -306,9 +308,9 @@ class AtelierClient:
     def send(
         self, method: str, path: str, *, timeout: float | None = None, again: bool = True, **arguments: Any
     ) -> requests.Response:
-        """The answer, whatever its status. A request whose connection was lost is sent again; no other is.
+        """Send a request and return the response, whatever its status. Only a lost connection is tried again.
 
-        ``timeout`` replaces the client's. Without ``again`` it is sent again only where no connection was made at all.
+        ``timeout`` replaces the client's. With ``again=False``, only a connection that was never made is tried again.
         """
         try:
             check_address(self.base_url)
@@ -325,19 +327,21 @@ class AtelierClient:
                 raise AtelierTimeout(f"{self.base_url} did not answer in time", code="CLIENT_TIMEOUT") from error
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
                 if _was_late(error):
-                    raise AtelierTimeout(f"{self.base_url} broke off in mid-answer", code="CLIENT_TIMEOUT") from error
+                    raise AtelierTimeout(
+                        f"{self.base_url} stopped in the middle of its answer", code="CLIENT_TIMEOUT"
+                    ) from error
                 if number + 1 == tries or not (again or _was_refused(error)):
                     raise AtelierUnreachable(f"{self.base_url} cannot be reached", code="UNREACHABLE") from error
-                time.sleep(FIRST_PAUSE * 2**number)
+                time.sleep(FIRST_PAUSE_SECONDS * 2**number)
             except requests.RequestException as error:
                 raise AtelierError(f"the request cannot be sent: {error}", code="CLIENT_ERROR") from error
         raise AssertionError("every try returns or raises")
 
     def _change(self, method: str, path: str, body: Answer, wait: float | None, key: str | None) -> Answer:
-        """Sends a change under a key; one that is still running, after a lost connection, is asked for again."""
+        """Send a change with an idempotency key. After a lost connection, repeat it until the first request is done."""
         headers = {"Idempotency-Key": key or uuid4().hex}
         arguments = {"json": body, "headers": headers, "params": _waiting(wait), "timeout": self._seconds(wait)}
-        deadline = time.monotonic() + (wait or 0) + SPARE_SECONDS
+        deadline = time.monotonic() + (wait or 0) + MARGIN_SECONDS
         while True:
             try:
                 return self.call(method, path, **arguments)
@@ -346,23 +350,23 @@ class AtelierClient:
                     raise
                 time.sleep(error.retry_after or 1)
 
-    def _seconds(self, given: float | None) -> float:
-        """How long to wait for an answer that the server may take so long for."""
-        return max(self.timeout, (given or 0) + SPARE_SECONDS) if given else self.timeout
+    def _seconds(self, wait: float | None) -> float:
+        """Seconds to wait for an answer for which the server may take ``wait`` seconds."""
+        return max(self.timeout, (wait or 0) + MARGIN_SECONDS) if wait else self.timeout
 
     def _upload(self, field: str, path: str | PathLike[str], options: Answer) -> Answer:
         return self.call("POST", f"/summarize/{field}", files={field: _file(path)}, data=options)
 
 
 class DeepSynthSummarizerClient:
-    """The summarization document's client: as there, an error's JSON is returned like any other answer."""
+    """The client of the summarization document, where errors are returned as JSON and not raised."""
 
     def __init__(self, base_url: str = "http://localhost:5000") -> None:
         self.base_url = base_url.rstrip("/")
         self._client = AtelierClient(self.base_url)
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._client.close()
 
     def summarize_text(self, text: str, max_length: int = 128, temperature: float = 0.7) -> Answer:
@@ -398,19 +402,19 @@ def is_loopback(url: str) -> bool:
 
 
 def check_address(base_url: str) -> None:
-    """Raises ValueError for what is not the http(s) URL of a server."""
+    """Raise ValueError for anything but the http(s) URL of a server."""
     try:
         parts = urlsplit(base_url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         hint = "" if "://" in base_url or not base_url else f"; did you mean http://{base_url}?"
         raise ValueError(f"{base_url!r} is not a server's address: begin it with http:// or https://{hint}")
 
 
 def own_language() -> str:
-    """An Accept-Language header for this user's locale, as POSIX's variables give it; else English."""
+    """An Accept-Language header for this user's locale from the POSIX variables, else English."""
     chosen = next((os.environ[name] for name in LOCALES if os.environ.get(name)), "")
     tag = chosen.split(":")[0].split(".")[0].split("@")[0].replace("_", "-")
     if not re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", tag) or tag.upper() == "POSIX":
@@ -423,7 +427,7 @@ def _options(max_length: int, temperature: float) -> Answer:
 
 
 def _file(path: str | PathLike[str]) -> tuple[str, bytes]:
-    # Read whole, so that a lost connection can be tried again from its beginning.
+    # Read into memory, so that a retry can send it again from the beginning.
     return Path(path).name, Path(path).read_bytes()
 
 
@@ -449,7 +453,7 @@ def _json(response: requests.Response) -> Any:
 
 def _path(model_id: str, what: str = "") -> str:
     if model_id in ("", ".", ".."):
-        raise ValueError("a model's id is required")  # such a path would be another one
+        raise ValueError("a model's id is required")  # these would change the path itself
     return f"{MODELS}/{quote(model_id, safe='')}" + (f"/{what}" if what else "")
 
 
@@ -458,7 +462,7 @@ def _waiting(wait: float | None) -> Answer:
 
 
 def _sendable(key: str) -> str:
-    """The key as a header may carry it. Raises ValueError, which must not show it."""
+    """The key as a header value. Raises ValueError, whose message must not contain the key."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise ValueError("the API key has characters that no header can carry")
@@ -466,29 +470,29 @@ def _sendable(key: str) -> str:
 
 
 def _was_refused(error: requests.RequestException) -> bool:
-    """Whether no connection was made, so that nothing of the request can have arrived."""
+    """Whether no connection was made, so nothing of the request has arrived."""
     reason = error.args[0] if error.args else None
     return isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError)
 
 
 def _was_late(error: requests.RequestException) -> bool:
-    """Whether the answer's body stopped coming, which requests reports as a lost connection."""
+    """Whether reading the answer's body timed out, which requests reports as a lost connection."""
     return bool(error.args) and isinstance(error.args[0], ReadTimeoutError)
 
 
 def _refusal(response: requests.Response) -> AtelierError:
     try:
-        told = response.json()
+        body = response.json()
     except requests.JSONDecodeError:
-        told = {}
-    told = told if isinstance(told, dict) else {}
-    # The management tells an object, the models' own endpoints a message and a code beside it.
-    inner = told["error"] if isinstance(told.get("error"), dict) else {**told, "message": told.get("error")}
-    details = inner.get("details")
+        body = {}
+    body = body if isinstance(body, dict) else {}
+    # In the management's answers, ``error`` is an object; in those of models, a message with a code beside it.
+    error = body["error"] if isinstance(body.get("error"), dict) else {**body, "message": body.get("error")}
+    details = error.get("details")
     after = response.headers.get("Retry-After", "")
     return AtelierError(
-        str(inner.get("message") or response.reason),
-        code=str(inner.get("code", "UNKNOWN")),
+        str(error.get("message") or response.reason),
+        code=str(error.get("code", "UNKNOWN")),
         status=response.status_code,
         request_id=response.headers.get("X-Request-ID"),
         details=details if isinstance(details, dict) else {},

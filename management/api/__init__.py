@@ -1,6 +1,6 @@
-"""What may be asked over HTTP, and what is answered? Requests become domain values here, and errors messages."""
+"""Which HTTP requests does the management accept, and how does it answer? Here bodies become domain values."""
 
 from typing import Final
 
 PREFIX: Final = "/api/v1"
-"""The path that all routes of the API begin with."""
+"""Prefix of the paths of all routes."""

@@ -1,4 +1,4 @@
-"""The API as an application, and as a section of a server's paths."""
+"""The API as a FastAPI application, and as a section of a server's paths."""
 
 from __future__ import annotations
 
@@ -32,23 +32,25 @@ from web.edge.middleware import Limits, Section
 
 MIB: Final = 1024 * 1024
 CONTROL_BYTES: Final = MIB
-"""Bytes of a body that changes or asks for something."""
+"""Longest body in bytes, except for inference."""
 INFERENCE_BYTES: Final = 24 * MIB
+"""Longest body of one inference in bytes."""
 BATCH_BYTES: Final = 64 * MIB
+"""Longest body of a batch in bytes."""
 BODY_SECONDS: Final = 60.0
 """Seconds for a body to arrive."""
-SPARE_SECONDS: Final = 30.0
-"""Seconds beyond the longest wait of a caller, so that the API's own deadlines pass first."""
+REQUEST_MARGIN_SECONDS: Final = 30.0
+"""Seconds of a request beyond a caller's longest wait, so that the API's own deadlines pass first."""
 OPEN: Final = frozenset({f"{PREFIX}/{path}" for path in ("health", "docs", "openapi.json")})
 """Paths that need no key."""
 
 
 class Parts(Protocol):
-    """What the API needs of the management."""
+    """The parts of the management that the API uses."""
 
     @property
     def settings(self) -> Settings:
-        """Every setting."""
+        """The management's settings."""
 
     @property
     def store(self) -> Store:
@@ -56,15 +58,15 @@ class Parts(Protocol):
 
     @property
     def commands(self) -> DeploymentCommands:
-        """Changes of the desired state."""
+        """The commands that change the desired state."""
 
     @property
     def deployments(self) -> Deployments:
-        """What may be deployed, and how changes turn out."""
+        """The checks of images, the commits of changes, and their outcomes."""
 
     @property
     def gateway(self) -> Gateway:
-        """The way to the models."""
+        """The gateway, which calls the models."""
 
     @property
     def metrics(self) -> Metrics:
@@ -72,38 +74,39 @@ class Parts(Protocol):
 
     @property
     def keyring(self) -> KeyCache:
-        """The API keys."""
+        """The cache of the API keys."""
 
     @property
     def failures(self) -> FailedLoginLimiter:
-        """Failed logins by address."""
+        """The limiter of failed logins, by address."""
 
     async def start(self) -> None:
-        """Begins to manage."""
+        """Start managing the models."""
 
     async def close(self) -> None:
-        """Ends what ``start`` began."""
+        """Stop everything that ``start`` started."""
 
     async def health(self) -> dict[str, Any]:
-        """Whether the management works."""
+        """The management's health."""
 
     async def logs(self, deployment: Deployment, replicas: list[Replica], lines: int) -> dict[str, list[str]]:
-        """The last lines of each replica, by its id."""
+        """The last lines of each replica's log, by the replica's id."""
 
 
 def section(parts: Parts, *, beside_models: bool) -> Section:
-    """The API as a part of a server's paths; ``beside_models`` is whether the server has models of its own."""
-    door = Authenticator(parts.keyring, parts.failures, role_for_api(OPEN, f"{PREFIX}/static/"))
+    """The API as a section of a server's paths; ``beside_models`` says whether the server also serves models itself."""
+    authenticator = Authenticator(parts.keyring, parts.failures, role_for_api(OPEN, f"{PREFIX}/static/"))
 
     def count(scope: Scope, status: int, seconds: float) -> None:
         parts.metrics.requests.count(scope, status, seconds)
 
     formatter = ApiErrorFormatter(lambda: parts.settings.language)
-    return Section(PREFIX, application(parts, beside_models=beside_models), _limits, formatter, door, count)
+    api = application(parts, beside_models=beside_models)
+    return Section(PREFIX, api, _limits, formatter, authenticator, count)
 
 
 def application(parts: Parts, *, beside_models: bool) -> FastAPI:
-    """The API's routes. Its lifespan starts and closes the management; no part is used before."""
+    """The API's routes. The lifespan starts and closes the management; no route uses a part before that."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -143,7 +146,7 @@ def _router(parts: Parts) -> APIRouter:
 
 
 def _add_documentation(app: FastAPI, *, beside_models: bool) -> None:
-    """Adds Swagger UI, from the files that BentoML brings: nothing comes from the internet."""
+    """Add Swagger UI from BentoML's files, so that nothing comes from the internet."""
     spec = find_spec("bentoml")
     if spec is None or not spec.submodule_search_locations:
         return
@@ -162,6 +165,6 @@ def _add_documentation(app: FastAPI, *, beside_models: bool) -> None:
 
 
 def _limits(path: str) -> Limits:
-    """Inference takes pictures; everything else is small."""
+    """Limits of a path: bodies of inference can contain pictures, all others are small."""
     size = {"inference": INFERENCE_BYTES, "batch_inference": BATCH_BYTES}.get(path.rsplit("/", 1)[-1], CONTROL_BYTES)
-    return Limits(body_bytes=size, request_seconds=LONGEST_TIMEOUT + SPARE_SECONDS, body_seconds=BODY_SECONDS)
+    return Limits(body_bytes=size, request_seconds=LONGEST_TIMEOUT + REQUEST_MARGIN_SECONDS, body_seconds=BODY_SECONDS)

@@ -1,4 +1,4 @@
-"""Both bounds of a field, from its model's JSON schema: pydantic's own error names only the one that was crossed."""
+"""Both bounds of a field, from its model's JSON schema: pydantic's error names only the violated bound."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _MOST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProp
 
 
 def of_field(model: type[BaseModel], location: Iterable[int | str]) -> tuple[float | None, float | None]:
-    """The least and the most that a field takes; None where it has no such bound."""
+    """The lower and the upper bound of a field; None for a bound that it does not have."""
     schema = _schema(model)
     nodes: list[Mapping[str, Any]] = [schema]
     for part in location:
         nodes = [inner for node in nodes for inner in _inside(schema, node, part)]
-    found = [each for node in nodes for each in _variants(schema, node)]
-    return _first(found, _LEAST), _first(found, _MOST)
+    variants = [variant for node in nodes for variant in _variants(schema, node)]
+    return _first(variants, _LEAST), _first(variants, _MOST)
 
 
 @cache
@@ -28,7 +28,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _variants(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The node itself, what it refers to, and each of its alternatives."""
+    """The node itself, the target of its reference, and each of its alternatives."""
     yield node
     reference = str(node.get("$ref", "")).rpartition("/")[2]
     for inner in (schema.get("$defs", {}).get(reference), *node.get("anyOf", ()), *node.get("allOf", ())):
@@ -37,8 +37,8 @@ def _variants(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Ma
 
 
 def _inside(schema: Mapping[str, Any], node: Mapping[str, Any], part: int | str) -> Iterator[Mapping[str, Any]]:
-    for each in _variants(schema, node):
-        inner = each.get("items") if isinstance(part, int) else each.get("properties", {}).get(part)
+    for variant in _variants(schema, node):
+        inner = variant.get("items") if isinstance(part, int) else variant.get("properties", {}).get(part)
         if isinstance(inner, Mapping):
             yield inner
 

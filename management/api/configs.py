@@ -1,4 +1,4 @@
-"""Bodies of requests as domain values: what the commands take."""
+"""Request bodies as domain values, for the deployment commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def config_of(body: ConfigBody) -> ModelConfig:
 
 
 def change_of(body: ChangedConfigBody) -> ConfigChange:
-    """The change of a model that is there. A field that is null is as good as left out."""
+    """The change of an existing model. A null field counts as omitted."""
     return ConfigChange(
         version=body.version,
         docker_image=body.docker_image,

@@ -23,7 +23,7 @@ from web.answers import JSONAnswer
 
 
 class DeploymentRoutes:
-    """Each handler parses, commits one change, and waits for its outcome if asked to."""
+    """Each handler parses the request, commits one change, and waits for the outcome if the request says so."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class DeploymentRoutes:
         self._context: Final = {schemas.ALLOWED: allowed_environment}
 
     def add_to(self, router: APIRouter) -> None:
-        """Adds the routes, with their documentation."""
+        """Add the routes with their documentation."""
         router.add_api_route(
             "/models/deploy",
             self.deploy,
@@ -110,7 +110,7 @@ class DeploymentRoutes:
         return reply.response()
 
     async def delete(self, request: Request) -> JSONAnswer:
-        """Delete a model. Twice is harmless, so an Idempotency-Key is not read."""
+        """Delete a model. Repeating it is harmless, so no Idempotency-Key is read."""
         model_id = model_id_of(request)
         given = query(request, schemas.DeleteQuery)
         actor = _actor(request)
@@ -126,7 +126,7 @@ class DeploymentRoutes:
 
 
 def _actor(request: Request) -> str:
-    """The name of the request's key, for events."""
+    """The name of the request's API key, which events show as their actor."""
     key: Key = request.scope["state"]["key"]
     return key.name
 

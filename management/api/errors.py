@@ -1,4 +1,4 @@
-"""How the API answers: results as JSON, errors in the document's shape and the caller's language."""
+"""Errors as the API answers them: in the document's JSON shape and in the caller's language."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from web.answers import JSONAnswer, timestamp
 from web.error_shape import ErrorResponse
 from web.json import strict_json
 
-EDGES_CODES: Final = {"INVALID_INPUT": InvalidRequest.code}
-"""The outermost layer's codes that have another name here."""
+EDGE_CODES: Final = {"INVALID_INPUT": InvalidRequest.code}
+"""Codes of the outermost layer, each with its name in this API."""
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
-    """The document's shape of an error."""
+    """The body of an error in the document's shape."""
     return {
         "status": "error",
         "error": {"code": code, "message": message, "details": dict(details)},
@@ -33,25 +33,25 @@ def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str,
 
 
 def of_error(error: ManagementError, spoken: Language) -> tuple[int, dict[str, Any]]:
-    """Status and body."""
+    """HTTP status and body of an error."""
     message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.wording or error.code, spoken)
     details = error.details
     if isinstance(error, InvalidRequest) and error.problems:
-        worded = [messages.problem(one.field, one.kind, spoken, **one.values) for one in error.problems]
-        details = {**details, "problems": worded}
+        problems = [messages.problem(item.field, item.kind, spoken, **item.values) for item in error.problems]
+        details = {**details, "problems": problems}
     return error.status, error_body(error.code, message, details)
 
 
 class ApiErrorFormatter:
-    """What the outermost layer refuses, in the API's words."""
+    """Formats the refusals of the outermost layer like the API's own errors."""
 
     def __init__(self, default: Callable[[], Language]) -> None:
         """``default`` is the language of requests that name none."""
         self._default = default
 
     def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
-        """The body."""
-        code = EDGES_CODES.get(response.code, response.code)
+        """The body of a refusal."""
+        code = EDGE_CODES.get(response.code, response.code)
         accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"), None)
         spoken = language_of(accept, self._default())
         known = code if code in messages.ERRORS else "INTERNAL_ERROR"
@@ -59,7 +59,7 @@ class ApiErrorFormatter:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Gives the application's errors their shape."""
+    """Make the application answer all errors in the document's shape."""
     app.add_exception_handler(ManagementError, _answer_error)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(Exception, _answer_failure)
@@ -73,12 +73,12 @@ def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _answer_failure(request: Request, _: Exception) -> Response:
-    """Nothing is told of it but that it happened; the log has it."""
+    """An unexpected error: the answer says only that it happened, and the log has the details."""
     return _answer_error(request, ManagementError())
 
 
 def _answer_http(request: Request, error: Exception) -> Response:
-    """What the framework raises: an unknown path, or a method that a path does not have."""
+    """An error that the framework raises: an unknown path, or a method that the path does not have."""
     error = cast("HTTPException", error)
     answer = _answer_error(request, MethodNotAllowed() if error.status_code == 405 else RouteNotFound())
     answer.headers.update(error.headers or {})
@@ -88,12 +88,12 @@ def _answer_http(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods of every route that has the path; the framework names those of the first one only."""
+    """The methods of every route with this path; the framework names only those of the first route."""
     routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # a mount matches any method
     return [method for method in METHODS if any(_has(route, request.scope, method) for route in routes)]
 
 
 def _has(route: BaseRoute, scope: Scope, method: str) -> bool:
-    """HEAD is answered wherever GET is."""
-    asked = "GET" if method == "HEAD" else method
-    return route.matches({**scope, "method": asked})[0] is Match.FULL
+    """Whether a route answers the method; HEAD is answered wherever GET is."""
+    matched = "GET" if method == "HEAD" else method
+    return route.matches({**scope, "method": matched})[0] is Match.FULL

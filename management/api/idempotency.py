@@ -1,4 +1,4 @@
-"""Each mutation is made once for its Idempotency-Key: the reply is recorded with the change, then replayed."""
+"""Each Idempotency-Key makes its change once: the reply is recorded in the change's transaction, then replayed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from management.store import Session, Store
 from web.answers import JSONAnswer
 
 WAIT_MARGIN_SECONDS: Final = 5.0
-"""Seconds beyond a request's wait after which its recorded reply stands, also where its server died."""
+"""Seconds after a request's longest wait from which its recorded reply counts as final, even if its server died."""
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
 
 Body = dict[str, Any]
@@ -33,17 +33,18 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """A caller's key, and the digest of the request that came with it."""
+    """A caller's key, and the digest of its request."""
 
     owner: str
     """The id of the API key."""
     key: str
     request: str
+    """SHA-256 of method, path and body, in hexadecimal."""
 
 
 @dataclass
 class Reply:
-    """The reply to one mutation: recorded where the request has a key, and the recorded one on a replay."""
+    """The reply to one change. With a key it is recorded, and on a replay it is the recorded one."""
 
     _deployments: Deployments
     _key: IdempotencyKey | None
@@ -59,7 +60,7 @@ class Reply:
         *,
         deleting: str | None = None,
     ) -> Deployment:
-        """Makes the change and records its reply (202) in one transaction. A replay ends the block around it."""
+        """Make the change and record its reply (202) in one transaction. A replay leaves the surrounding block."""
 
         def write(session: Session) -> Deployment:
             self._begin(session)
@@ -76,44 +77,44 @@ class Reply:
         return deployment
 
     def done(self, body: Body) -> None:
-        """The outcome is known: 200."""
+        """Reply 200 with the outcome."""
         self.status, self.body = 200, body
 
     def response(self) -> JSONAnswer:
-        """The HTTP response, marked where it is a replay."""
+        """The HTTP response; a header marks a replay."""
         headers = {"Idempotency-Replayed": "true"} if self.replayed else {}
         return JSONAnswer(self.body, status_code=self.status, headers=headers)
 
     def _begin(self, session: Session) -> None:
-        """Raises _ReplayError, KeyReused or RequestRunning where the key was seen before."""
+        """Record the key. Raises _ReplayError, KeyReused or RequestRunning if it was used before."""
         if self._key is None:
             return
-        before = session.idempotency_keys.begin(self._key.owner, self._key.key, self._key.request, now())
-        if before is None:
+        earlier = session.idempotency_keys.begin(self._key.owner, self._key.key, self._key.request, now())
+        if earlier is None:
             return
-        if before.request != self._key.request:
+        if earlier.request != self._key.request:
             raise KeyReused
-        if before.running:
+        if earlier.running:
             raise RequestRunning(retry_after=1)
-        raise _ReplayError(before.status, before.body)
+        raise _ReplayError(earlier.status, earlier.body)
 
 
 class Idempotency:
-    """Reads and records Idempotency-Keys."""
+    """Creates the reply of each change, with or without an Idempotency-Key."""
 
     def __init__(self, store: Store, deployments: Deployments) -> None:
         self._store, self._deployments = store, deployments
 
     @asynccontextmanager
     async def once(self, request: Request, wait: float | None) -> AsyncIterator[Reply]:
-        """The reply to one mutation. A deployment that fails becomes the reply; other errors are raised."""
+        """The reply to one change. A failed deployment becomes the reply; other errors are raised."""
         key = await _key_of(request)
         async with self._replying(request, key, wait or 0.0) as reply:
             yield reply
 
     @asynccontextmanager
     async def always(self, request: Request, wait: float | None) -> AsyncIterator[Reply]:
-        """As ``once``, for a mutation that is harmless when repeated: no key is read."""
+        """As ``once``, for a change that is harmless when repeated: no key is read."""
         async with self._replying(request, None, wait or 0.0) as reply:
             yield reply
 
@@ -132,7 +133,9 @@ class Idempotency:
             raise
         finally:
             if key is not None and wait and reply.status and not reply.replayed:
-                await asyncio.shield(self._record(key, reply))  # also when the caller left: the key is in use no more
+                await asyncio.shield(
+                    self._record(key, reply)
+                )  # shielded: a disconnected caller's key must not stay in use
 
     async def _record(self, key: IdempotencyKey, reply: Reply) -> None:
         await self._store.write(
@@ -140,7 +143,7 @@ class Idempotency:
         )
 
     async def _record_refusal(self, request: Request, key: IdempotencyKey | None, error: ManagementError) -> None:
-        """Records the refusal for the same request. What passes by itself may be tried again, and is not recorded."""
+        """Record a refusal for retries with this key. Temporary ones can be retried, so they are not recorded."""
         lasting = error.status < 500 and error.retry_after is None and not isinstance(error, KeyReused)
         if key is None or not lasting:
             return
@@ -154,7 +157,7 @@ class Idempotency:
 
 
 class _ReplayError(Exception):
-    """The key's request was made before; its reply is given again."""
+    """The key was used for the same request before; its recorded reply is the answer."""
 
     def __init__(self, status: int, body: Body) -> None:
         super().__init__()
@@ -162,7 +165,7 @@ class _ReplayError(Exception):
 
 
 def _deadline(wait: float) -> datetime | None:
-    """When a request that waits so many seconds is answered at the latest; None without a wait."""
+    """The latest time at which a request with this wait is answered; None without a wait."""
     return now() + timedelta(seconds=wait + WAIT_MARGIN_SECONDS) if wait else None
 
 
@@ -174,6 +177,6 @@ async def _key_of(request: Request) -> IdempotencyKey | None:
     if len(given) > 1 or not _KEY.match(given[0]):
         raise InvalidRequest(Problem("Idempotency-Key", "header"))
     owner: Key = request.scope["state"]["key"]
-    # Without the query: how long a request waits may differ.
+    # The query is left out of the digest, because a retry may wait for another number of seconds.
     content = f"{request.scope['method']} {request.scope['path']}\n".encode() + await request.body()
     return IdempotencyKey(owner.id, given[0], hashlib.sha256(content).hexdigest())

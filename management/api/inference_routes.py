@@ -1,4 +1,4 @@
-"""Routes that call a model: one input, or a batch."""
+"""Routes that call a model with one input or with a batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class InferenceRoutes:
         self._gateway = gateway
 
     def add_to(self, router: APIRouter) -> None:
-        """Adds the routes, with their documentation."""
+        """Add the routes with their documentation."""
         router.add_api_route(
             "/models/{model_id}/inference",
             self.infer,
@@ -42,23 +42,23 @@ class InferenceRoutes:
         )
 
     async def infer(self, request: Request) -> Response:
-        """One input of a model."""
+        """Call a model with one input."""
         model_id = model_id_of(request)
         started = time.perf_counter()
         given = await body(request, schemas.InferenceBody, most=MOST_ELEMENTS)
         item = {"input_data": given.input_data, "parameters": given.parameters}
-        (result,) = await while_awaited(self._gateway.infer(model_id, [item], await _terms(request, given)))
+        (result,) = await while_awaited(self._gateway.infer(model_id, [item], await _options(request, given)))
         if (error := result.get("error")) is not None:
             raise ItemRefused(code_of(error.get("code")), message_of(error.get("message")))
         return await large_answer(_answer(_request_id(request), model_id, result, started))
 
     async def infer_batch(self, request: Request) -> Response:
-        """Several inputs of a model, with an error of its own for each."""
+        """Call a model with several inputs; each has an output or an error."""
         model_id = model_id_of(request)
         started = time.perf_counter()
         given = await body(request, schemas.BatchBody, most=MOST_ELEMENTS)
         items = [{"input_data": item.input_data, "parameters": item.parameters} for item in given.requests]
-        results = await while_awaited(self._gateway.infer(model_id, items, await _terms(request, given)))
+        results = await while_awaited(self._gateway.infer(model_id, items, await _options(request, given)))
         request_id = _request_id(request)
         return await large_answer(
             [
@@ -68,8 +68,8 @@ class InferenceRoutes:
         )
 
 
-async def _terms(request: Request, given: schemas.InferenceBody | schemas.BatchBody) -> InferenceOptions:
-    size = len(await request.body())  # the bytes that came, whatever the headers said
+async def _options(request: Request, given: schemas.InferenceBody | schemas.BatchBody) -> InferenceOptions:
+    size = len(await request.body())  # the received bytes, not the Content-Length
     return InferenceOptions(PRIORITIES[given.priority], given.timeout, _request_id(request), size)
 
 

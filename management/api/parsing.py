@@ -1,4 +1,4 @@
-"""Requests into bodies and parameters; whatever is wrong with them is said at once, field by field."""
+"""Requests into bodies and parameters. One error reports all problems, field by field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from management.errors import InvalidRequest, Problem, UnsupportedMediaType
 from web.json import strict_json, work
 from web.json.strict_json import InvalidJSON
 
-MOST_PROBLEMS: Final = 50
+MAX_PROBLEMS: Final = 50
+"""Problems that one error reports."""
 
 Model = TypeVar("Model", bound=BaseModel)
 Context = Mapping[str, Any]
@@ -31,9 +32,9 @@ async def body(
     context: Context = NO_CONTEXT,
     most: int = strict_json.MAX_ELEMENTS,
 ) -> Model:
-    """Parse the JSON body, of at most ``most`` elements; ``context`` is what the model's validators see.
+    """Parse the JSON body, of at most ``most`` elements; ``context`` is passed to the model's validators.
 
-    Raises UnsupportedMediaType, InvalidRequest for what is no JSON, ``error`` for wrong fields.
+    Raises UnsupportedMediaType, InvalidRequest for invalid JSON, and ``error`` for invalid fields.
     """
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
@@ -42,26 +43,28 @@ async def body(
         value = await work.loads(data, most)
     except InvalidJSON as wrong:
         raise InvalidRequest(Problem("", "json", {"expected": wrong.message})) from None
-    checked = partial(_validated, value, model, error, context)
-    return checked() if len(data) < work.LARGE_BYTES else await asyncio.to_thread(checked)
+    validate = partial(_validated, value, model, error, context)
+    return validate() if len(data) < work.LARGE_BYTES else await asyncio.to_thread(validate)
 
 
 def query(request: Request, model: type[Model]) -> Model:
-    """The query parameters. Raises InvalidRequest."""
+    """Parse the query parameters. Raises InvalidRequest."""
     given: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
-        given[key] = value if key not in given else [given[key], value]  # twice is never right, and is said so
+        given[key] = (
+            value if key not in given else [given[key], value]
+        )  # no model accepts a list, so a repeated parameter is a problem
     return _validated(given, model, InvalidRequest)
 
 
 def model_id_of(request: Request) -> str:
-    """The path's model id. A parameter of the handler would make FastAPI describe a 422 that never occurs."""
+    """The path's model id. As a handler's parameter, FastAPI would document a 422 answer that never occurs."""
     model_id: str = request.path_params["model_id"]
     return model_id
 
 
 def language(request: Request) -> Language:
-    """The language of the answer; the application's own where the request names none."""
+    """The language of the answer: the request's, or the application's default."""
     app = request.scope.get("app")
     default = messages.DEFAULT if app is None else getattr(app.state, "language", messages.DEFAULT)
     return language_of(request.headers.get("accept-language"), default)
@@ -76,21 +79,21 @@ def _validated(
     try:
         return model.model_validate(value, context=dict(context))
     except ValidationError as wrong:
-        found = wrong.errors(include_url=False, include_input=False)
-        raise error(*list(_problems(found, model))[:MOST_PROBLEMS]) from None
+        details = wrong.errors(include_url=False, include_input=False)
+        raise error(*list(_problems(details, model))[:MAX_PROBLEMS]) from None
 
 
-def _problems(found: list[ErrorDetails], model: type[BaseModel]) -> Iterator[Problem]:
-    for one in found:
-        field = ".".join(str(part) for part in one["loc"] if part != "[key]")
-        kind, values = _said(one["type"], one.get("ctx", {}))
+def _problems(details: list[ErrorDetails], model: type[BaseModel]) -> Iterator[Problem]:
+    for detail in details:
+        field = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+        kind, values = _kind_and_values(detail["type"], detail.get("ctx", {}))
         if kind in ("range", "length"):
-            values = {"expected": _within(model, one)}
-        yield Problem(_cleaned(field), kind, values)
+            values = {"expected": _bounds(model, detail)}
+        yield Problem(_printable(field), kind, values)
 
 
-def _cleaned(field: str) -> str:
-    """A field's name as it may be shown: it can be anything that a caller wrote."""
+def _printable(field: str) -> str:
+    """A field's name that is safe to show: callers may send any text as a name."""
     return "".join(letter if letter.isprintable() else "?" for letter in field[:200])
 
 
@@ -103,8 +106,8 @@ _KINDS: Final = {
 }
 
 
-def _said(kind: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """pydantic's kind of problem as one of ours, and the values of its text."""
+def _kind_and_values(kind: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The API's code for pydantic's kind of problem, and the values of its text."""
     if kind in messages.PROBLEMS:
         return kind, context
     if kind in _KINDS:
@@ -116,9 +119,9 @@ def _said(kind: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return "type", {"expected": kind.removesuffix("_type").removesuffix("_parsing").replace("_", " ")}
 
 
-def _within(model: type[BaseModel], wrong: ErrorDetails) -> str:
+def _bounds(model: type[BaseModel], detail: ErrorDetails) -> str:
     """Both bounds of a field, as ``0..64``; a side without a bound stays empty."""
-    least, most = bounds.of_field(model, wrong["loc"])
-    if least is None and wrong["type"].endswith(("too_short", "too_long")):
+    least, most = bounds.of_field(model, detail["loc"])
+    if least is None and detail["type"].endswith(("too_short", "too_long")):
         least = 0
     return f"{'' if least is None else f'{least:.15g}'}..{'' if most is None else f'{most:.15g}'}"

@@ -1,4 +1,4 @@
-"""The bodies and query parameters of the API, as pydantic reads them and as OpenAPI shows them."""
+"""The bodies and query parameters of the API, for pydantic to validate and for OpenAPI to describe."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from management.domain import environment_names, quantities
-from management.domain.bento_tag import (
-    tag_of,
-)
+from management.domain.bento_tag import tag_of
 from management.domain.model_types import Framework, ModelType
 from management.domain.records import LONGEST_TIMEOUT, Scaling, Status
 
 MODEL_ID: Final = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
-MOST_REPLICAS: Final = 64
-MOST_VARIABLES: Final = 64
-LONGEST_VALUE: Final = 4096  # bytes
-MOST_ITEMS: Final = 64
-DEFAULT_TIMEOUT: Final = 30  # seconds
+MAX_REPLICAS: Final = 64
+MAX_VARIABLES: Final = 64
+"""Environment variables of one model."""
+MAX_VALUE_BYTES: Final = 4096
+"""Bytes of an environment variable's value in UTF-8."""
+MAX_ITEMS: Final = 64
+"""Items of one batch."""
+DEFAULT_TIMEOUT_SECONDS: Final = 30
 ALLOWED: Final = "allowed_environment"
-"""Key of the validation context: patterns of environment names that the operator allows."""
+"""Key of the validation context for the patterns of environment names that the operator allows."""
 
 _WHOLE: Final = "-?[0-9]{1,18}"
 _DECIMAL: Final = r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?"
@@ -44,25 +45,27 @@ def _quantity(parse: Any, example: str) -> AfterValidator:
         try:
             parse(text)
         except ValueError:
-            raise PydanticCustomError("quantity", "no quantity", {"expected": example}) from None
+            raise PydanticCustomError("quantity", "not a quantity", {"expected": example}) from None
         return text
 
     return AfterValidator(check)
 
 
 def _enough_memory(text: str) -> str:
-    meant = quantities.too_little_memory(text)
-    if meant is not None:
-        raise PydanticCustomError("memory", "too little", {"expected": meant})
+    suggestion = quantities.too_little_memory(text)
+    if suggestion is not None:
+        raise PydanticCustomError("memory", "too little", {"expected": suggestion})
     return text
 
 
 def _image(text: str) -> str:
-    """Check an image's name; the backend checks whether the image exists."""
+    """Check the form of an image's name; the backend checks whether the image exists."""
     try:
         tag_of(text)
     except ValueError:
-        raise PydanticCustomError("image", "no image", {"expected": "atelier/tcm-diagnosis:2.0.0"}) from None
+        raise PydanticCustomError(
+            "image", "not an image with its version", {"expected": "atelier/tcm-diagnosis:2.0.0"}
+        ) from None
     return text
 
 
@@ -73,23 +76,23 @@ def _printable(text: str) -> str:
 
 
 def _variable_name(name: str, info: ValidationInfo) -> str:
-    """The context holds the operator's patterns, under ``ALLOWED``."""
+    """Check that a model may set the variable; the validation context has the operator's patterns under ``ALLOWED``."""
     if not environment_names.allowed(name, (info.context or {}).get(ALLOWED, ())):
         raise PydanticCustomError("variable", "not allowed")
     return name
 
 
 def _changed_variables(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """A variable that is null is removed, which any name allows: it may have been set by an earlier version."""
+    """Check the variables that are set. Null removes any variable, because an earlier version may have allowed it."""
     removed = {name for name, value in given.items() if value is None} if isinstance(given, dict) else set()
-    gone = dict.fromkeys(name for name in removed if isinstance(name, str) and environment_names.is_written_well(name))
-    if len(gone) > MOST_VARIABLES or not gone:
+    nulls = dict.fromkeys(name for name in removed if isinstance(name, str) and environment_names.is_written_well(name))
+    if len(nulls) > MAX_VARIABLES or not nulls:
         return check(given)
-    return {**check({name: value for name, value in given.items() if name not in gone}), **gone}
+    return {**check({name: value for name, value in given.items() if name not in nulls}), **nulls}
 
 
 def _variable_value(value: str) -> str:
-    if len(value.encode()) > LONGEST_VALUE or any(one in value for one in "\0\n\r"):
+    if len(value.encode()) > MAX_VALUE_BYTES or any(letter in value for letter in "\0\n\r"):
         raise PydanticCustomError("control", "bad value")
     return value
 
@@ -102,19 +105,19 @@ def _ordered(scaling: Any) -> Any:
 
 
 def _written(form: str, expected: str) -> BeforeValidator:
-    """Query parameters are text, and pydantic reads more kinds of text than are meant: ``1_0``, ``yes``, `` 5``."""
+    """Accept only text of this form as a query parameter. pydantic alone also accepts ``1_0``, ``yes`` and `` 5``."""
     pattern = re.compile(rf"(?:{form})\Z", re.ASCII)
 
     def check(value: Any) -> Any:
         if isinstance(value, str) and not pattern.match(value):
-            raise PydanticCustomError("type", "not written plainly", {"expected": expected})
+            raise PydanticCustomError("type", "not in the expected form", {"expected": expected})
         return value
 
     return BeforeValidator(check)
 
 
 class Body(BaseModel):
-    """Base of all bodies: exact types and no unknown fields."""
+    """Base of all bodies: strict types, and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -131,31 +134,31 @@ Memory = Annotated[
     AfterValidator(_enough_memory),
 ]
 Gpus = Annotated[str, StringConstraints(max_length=32), _quantity(quantities.gpus, "1")]
-Replicas = Annotated[int, Field(ge=0, le=MOST_REPLICAS)]
+Replicas = Annotated[int, Field(ge=0, le=MAX_REPLICAS)]
 Utilization = Annotated[int, Field(ge=1, le=100)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 VariableValue = Annotated[str, AfterValidator(_variable_value)]
-Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=MOST_VARIABLES)]
+Variables = Annotated[dict[VariableName, VariableValue], Field(max_length=MAX_VARIABLES)]
 ChangedVariables = Annotated[
     dict[VariableName, VariableValue | None],
     WrapValidator(_changed_variables),
-    Field(max_length=MOST_VARIABLES),
+    Field(max_length=MAX_VARIABLES),
 ]
 Priority = Literal["low", "normal", "high"]
-Timeout = Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT, description="Seconds, waiting included.")]
+Timeout = Annotated[int, Field(ge=1, le=LONGEST_TIMEOUT, description="Seconds, including the time in the queue.")]
 
 
-# The bounds stand before the form, else they are missing in the API's description.
+# The bounds come before the form: after it they would be missing in the OpenAPI document.
 Limit = Annotated[int, Field(ge=1, le=500), _written(_WHOLE, "int")]
 Offset = Annotated[int, Field(ge=0, le=1_000_000_000), _written(_WHOLE, "int")]
 Lines = Annotated[int, Field(ge=1, le=10_000), _written(_WHOLE, "int")]
 Events = Annotated[int, Field(ge=1, le=1000), _written(_WHOLE, "int")]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_TIMEOUT, allow_inf_nan=False), _written(_DECIMAL, "float")]
-Truth = Annotated[bool, _written("true|false", "bool")]
+Flag = Annotated[bool, _written("true|false", "bool")]
 
 
 class ResourcesBody(Body):
-    """Kubernetes quantities, for each replica."""
+    """Resources of each replica, as Kubernetes quantities."""
 
     cpu: Cpu = "500m"
     memory: Memory = "512Mi"
@@ -163,7 +166,7 @@ class ResourcesBody(Body):
 
 
 class ScalingBody(Body):
-    """Between how many replicas, and at which use of the CPU in percent."""
+    """Bounds for the number of replicas, and the CPU utilization in percent that autoscaling aims at."""
 
     min_replicas: Replicas = Scaling.min_replicas
     max_replicas: Replicas = Scaling.max_replicas
@@ -191,7 +194,7 @@ class DeployBody(Body):
 
 
 class ChangedResourcesBody(Body):
-    """Fields that are left out stay."""
+    """A change of a model's resources; omitted fields stay as they are."""
 
     cpu: Cpu | None = None
     memory: Memory | None = None
@@ -199,7 +202,7 @@ class ChangedResourcesBody(Body):
 
 
 class ChangedScalingBody(Body):
-    """Fields that are left out stay."""
+    """A change of a model's scaling; omitted fields stay as they are."""
 
     min_replicas: Replicas | None = None
     max_replicas: Replicas | None = None
@@ -207,7 +210,7 @@ class ChangedScalingBody(Body):
 
 
 class ChangedConfigBody(Body):
-    """Fields that are left out stay; an environment variable that is null is removed."""
+    """A change of a model; omitted fields stay as they are, and a null environment variable is removed."""
 
     version: Version | None = None
     docker_image: Image | None = None
@@ -229,7 +232,7 @@ class ScaleBody(Body):
 
 
 class ItemBody(Body):
-    """One input of a model, and its parameters."""
+    """One input of a model with its parameters."""
 
     input_data: dict[str, Any]
     parameters: dict[str, Any] = Field(default_factory=dict)
@@ -238,31 +241,31 @@ class ItemBody(Body):
 class InferenceBody(ItemBody):
     """``POST /models/{model_id}/inference``."""
 
-    timeout: Timeout = DEFAULT_TIMEOUT
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS
     priority: Priority = "normal"
 
 
 class BatchBody(Body):
     """``POST /models/{model_id}/batch_inference``."""
 
-    requests: Annotated[list[ItemBody], Field(min_length=1, max_length=MOST_ITEMS)]
-    timeout: Timeout = DEFAULT_TIMEOUT
+    requests: Annotated[list[ItemBody], Field(min_length=1, max_length=MAX_ITEMS)]
+    timeout: Timeout = DEFAULT_TIMEOUT_SECONDS
     priority: Priority = "normal"
 
 
 class Query(BaseModel):
-    """Base of all query parameters: they come as text, and unknown ones are refused."""
+    """Base of all query parameters: text is converted, and unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ListQuery(Query):
-    """Which models are listed."""
+    """Filters and page of the list of models."""
 
     status: Status | None = Field(None, description="Only models of this status.")
     model_type: ModelType | None = Field(None, description="Only models of this type.")
-    limit: Limit = Field(50, description="Most models in the answer.")
-    offset: Offset = Field(0, description="How many are skipped.")
+    limit: Limit = Field(50, description="Maximum number of models in the answer.")
+    offset: Offset = Field(0, description="Number of models to skip.")
 
 
 class WaitQuery(Query):
@@ -272,18 +275,18 @@ class WaitQuery(Query):
 
 
 class DeleteQuery(WaitQuery):
-    """How a model is deleted."""
+    """How to delete a model, and whether the answer waits for the outcome."""
 
-    force: Truth = Field(default=False, description="Without waiting for what is in flight.")
+    force: Flag = Field(default=False, description="Do not wait for requests in flight.")
 
 
 class LogsQuery(Query):
-    """How much of a log."""
+    """How many lines of each log to return."""
 
     tail: Lines = Field(100, description="Last lines of each replica.")
 
 
 class EventsQuery(Query):
-    """How many events."""
+    """How many events to return."""
 
-    limit: Events = Field(100, description="The newest so many.")
+    limit: Events = Field(100, description="Number of newest events.")

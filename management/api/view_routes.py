@@ -1,4 +1,4 @@
-"""Routes that show something: models, their status, logs and events, health and metrics."""
+"""Routes that read: the list of models, a model's status, logs and events, health and metrics."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from management.store import Session, Store
 from web.answers import JSONAnswer
 
 ReadLogs = Callable[[Deployment, list[Replica], int], Awaitable[dict[str, list[str]]]]
-"""The last lines of each replica, by its id."""
+"""The last lines of each replica's log, by the replica's id."""
 Health = Callable[[], Awaitable[dict[str, Any]]]
+"""The body of the health answer."""
 
 
 class ViewRoutes:
-    """Each handler reads the store once and shows what it found."""
+    """Each handler reads the store at most once and answers with the result."""
 
     def __init__(self, store: Store, logs: ReadLogs, health: Health, metrics: Metrics, public_url: str) -> None:
         self._store, self._logs, self._health, self._metrics = store, logs, health, metrics
         self._url = public_url.rstrip("/") + PREFIX
 
     def add_to(self, router: APIRouter) -> None:
-        """Adds the routes, with their documentation."""
+        """Add the routes with their documentation."""
         router.add_api_route(
             "/models",
             self.models,
@@ -69,7 +70,7 @@ class ViewRoutes:
         router.add_api_route("/metrics", self.metrics, methods=["GET"], **openapi.metrics("metrics"))
 
     async def models(self, request: Request) -> JSONAnswer:
-        """A page of the models."""
+        """A page of the models, with links to its neighbours."""
         given = query(request, schemas.ListQuery)
 
         def read(session: Session) -> tuple[list[dict[str, Any]], int]:
@@ -81,12 +82,12 @@ class ViewRoutes:
         return JSONAnswer(listed, headers={"X-Total-Count": str(total), **_links(request, given, total)})
 
     async def status(self, request: Request) -> JSONAnswer:
-        """All that is known of one model."""
+        """Everything known about one model."""
         deployment, replicas = await self._deployment(request)
         return JSONAnswer(views.status(deployment, replicas, self._url, language(request)))
 
     async def health(self) -> JSONAnswer:
-        """Whether the management works."""
+        """The management's health, with status 503 where it is unhealthy."""
         health = await self._health()
         return JSONAnswer(health, status_code=503 if health["status"] == "unhealthy" else 200)
 
@@ -135,7 +136,7 @@ def _by_deployment(replicas: Sequence[Replica]) -> dict[str, list[Replica]]:
 
 
 def _links(request: Request, given: schemas.ListQuery, total: int) -> dict[str, str]:
-    """RFC 8288, relative to this server: nothing is made of the Host header."""
+    """Links to the next and previous page (RFC 8288), relative, so that the Host header has no effect on them."""
     filters = "".join(
         f"&{name}={value}" for name in ("status", "model_type") if (value := request.query_params.get(name)) is not None
     )

@@ -1,4 +1,4 @@
-"""Records as the API shows them."""
+"""Records as JSON objects of the API."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from management.domain.clock import shown
 from management.domain.records import Deployment, Event, Replica, ReplicaState, Status, status_of
 
 MASK: Final = "******"
+"""Shown instead of the values of environment variables."""
 
 
 def listed(deployment: Deployment, replicas: Sequence[Replica]) -> dict[str, Any]:
-    """An entry of the list."""
+    """A model as an entry of the list."""
     config = deployment.target.config
     return {
         "model_id": deployment.model_id,
@@ -29,16 +30,16 @@ def listed(deployment: Deployment, replicas: Sequence[Replica]) -> dict[str, Any
 
 
 def status(deployment: Deployment, replicas: Sequence[Replica], url: str, language: Language) -> dict[str, Any]:
-    """The whole of what is known of a model; ``url`` is where the API is reached."""
+    """Everything known about a model; ``url`` is the API's public URL."""
     config = deployment.target.config
-    alive = [one for one in replicas if one.state.alive]
+    alive = [replica for replica in replicas if replica.state.alive]
     models = f"{url.rstrip('/')}/models/{deployment.model_id}"
     return {
         **listed(deployment, replicas),
         "replicas": {
             "desired": 0 if deployment.deletion else deployment.replicas,
             "current": len(alive),
-            "ready": sum(one.state is ReplicaState.READY for one in alive),
+            "ready": sum(replica.state is ReplicaState.READY for replica in alive),
         },
         "endpoints": [
             {"type": "inference", "url": f"{models}/inference"},
@@ -55,54 +56,55 @@ def status(deployment: Deployment, replicas: Sequence[Replica], url: str, langua
             "scaling_config": vars(config.scaling),
             "environment_variables": dict.fromkeys(config.environment_variables, MASK),
         },
-        "replica_details": [_replica(one) for one in replicas],
+        "replica_details": [_replica(replica) for replica in replicas],
     }
 
 
 def usage(replicas: Iterable[Replica]) -> dict[str, str]:
-    """What these replicas use together, measured; GPUs are those they have for themselves."""
-    found = list(replicas)
+    """The measured usage of these replicas together; GPUs are the ones reserved for them."""
+    measured = list(replicas)
     return {
-        "cpu": quantities.shown_cpu(sum(one.cpu_millicores for one in found)),
-        "memory": quantities.shown_memory(sum(one.memory_bytes for one in found)),
-        "gpu": str(sum(len(one.gpus) for one in found)),
+        "cpu": quantities.shown_cpu(sum(replica.cpu_millicores for replica in measured)),
+        "memory": quantities.shown_memory(sum(replica.memory_bytes for replica in measured)),
+        "gpu": str(sum(len(replica.gpus) for replica in measured)),
     }
 
 
-def event(one: Event) -> dict[str, Any]:
-    """An event."""
+def event(record: Event) -> dict[str, Any]:
+    """An event as an entry of a model's history."""
     return {
-        "timestamp": shown(one.at),
-        "actor": one.actor,
-        "action": one.action,
-        "deployment_id": one.deployment_id,
-        "details": dict(one.details),
+        "timestamp": shown(record.at),
+        "actor": record.actor,
+        "action": record.action,
+        "deployment_id": record.deployment_id,
+        "details": dict(record.details),
     }
 
 
-def _replica(one: Replica) -> dict[str, Any]:
+def _replica(replica: Replica) -> dict[str, Any]:
     return {
-        "replica_id": one.id,
-        "state": one.state.value,
-        "revision": one.revision.number,
-        "version": one.revision.config.version,
-        "created_at": shown(one.created_at),
-        "ready_at": None if one.ready_at is None else shown(one.ready_at),
-        "gpus": list(one.gpus),
-        "resource_usage": usage([one]) if one.state.alive else None,
-        "reason": one.reason or None,
+        "replica_id": replica.id,
+        "state": replica.state.value,
+        "revision": replica.revision.number,
+        "version": replica.revision.config.version,
+        "created_at": shown(replica.created_at),
+        "ready_at": None if replica.ready_at is None else shown(replica.ready_at),
+        "gpus": list(replica.gpus),
+        "resource_usage": usage([replica]) if replica.state.alive else None,
+        "reason": replica.reason or None,
     }
 
 
 def _message(deployment: Deployment, replicas: Sequence[Replica], language: Language) -> str:
-    ready = sum(one.state is ReplicaState.READY for one in replicas)
-    old = [one for one in replicas if one.state.alive and one.revision.number != deployment.target.number]
+    ready = sum(replica.state is ReplicaState.READY for replica in replicas)
+    target = deployment.target.number
+    outdated = [replica for replica in replicas if replica.state.alive and replica.revision.number != target]
     key = {
         Status.STOPPED: "removed" if deployment.deletion else "dormant" if deployment.scaled_to_zero else "stopped",
         Status.FAILED: "gave_up",
         Status.PENDING: "retrying" if deployment.reason else "starting",
         Status.RUNNING: "rolling"
-        if old
+        if outdated
         else "retrying"
         if ready < deployment.replicas and deployment.reason
         else "ready",

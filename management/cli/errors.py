@@ -1,14 +1,15 @@
-"""Failures, as people read them: what, why, and what to do; on stderr."""
+"""Failures of commands, and how they are shown on stderr: what failed, why, and what to do."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import click
 from rich.console import Console
 
 from client import AtelierError
 from management.api import messages
-from management.cli.common import COMMAND, aside, clean
+from management.cli._terminal import COMMAND, aside, clean
 from management.errors import ManagementError
 
 HINTS: Final = {
@@ -27,14 +28,27 @@ HINTS: Final = {
     "UNKNOWN": "check --url: this is not Atelier's management API",
     "NO_JSON": "check --url: this is not Atelier's management API",
 }
-_ASIDE: Final = ("problems", "log", "model_id")
+_SHOWN_APART: Final = ("problems", "log", "model_id")
+"""Keys of an error's details that are not shown as ``name: value``."""
 
 
-def tell(error: AtelierError) -> None:
-    """An error of the API, or of the way to it."""
+class Failed(click.ClickException):
+    """The operation failed; the message says why."""
+
+    exit_code = 1
+
+
+class WrongSetting(Failed):
+    """A setting or an argument is invalid, so the operation did not begin."""
+
+    exit_code = 2
+
+
+def show_api_error(error: AtelierError) -> None:
+    """Print an error of the API, or of the connection to it."""
     console = aside()
-    known = ", ".join(one for one in (error.code, f"HTTP {error.status}" if error.status else "") if one)
-    _headline(console, f"{clean(error.message)} ({known})")
+    identifiers = ", ".join(part for part in (error.code, f"HTTP {error.status}" if error.status else "") if part)
+    _headline(console, f"{clean(error.message)} ({identifiers})")
     for line in _reasons(error.details):
         console.print(f"  {line}")
     if error.retry_after is not None:
@@ -43,8 +57,8 @@ def tell(error: AtelierError) -> None:
         console.print(f"hint: {hint.format(model_id=clean(error.details.get('model_id', 'MODEL_ID')))}", style="cyan")
 
 
-def tell_store(error: ManagementError) -> None:
-    """An error of the database, where a command uses it itself."""
+def show_store_error(error: ManagementError) -> None:
+    """Print an error of the database, for commands that use it without the server."""
     console = aside()
     _headline(console, f"{messages.text(messages.ERRORS, error.wording or error.code, 'en')} ({error.code})")
     console.print("hint: ATELIER_HOME and ATELIER_DATABASE_URL set where it is", style="cyan")
@@ -56,14 +70,14 @@ def _headline(console: Console, text: str) -> None:
 
 
 def _reasons(details: dict[str, Any]) -> list[str]:
-    """Problems field by field, other details by name, and the log's end."""
+    """The problems field by field, then the other details by name, then the last lines of the log."""
     problems = details.get("problems")
-    told = [_problem(one) for one in (problems if isinstance(problems, list) else []) if isinstance(one, dict)]
-    told += [f"{clean(name)}: {clean(value)}" for name, value in details.items() if name not in _ASIDE and value]
+    lines = [_problem(item) for item in (problems if isinstance(problems, list) else []) if isinstance(item, dict)]
+    lines += [f"{clean(name)}: {clean(value)}" for name, value in details.items() if name not in _SHOWN_APART and value]
     log = details.get("log")
-    return told + [f"| {clean(line)}" for line in (log if isinstance(log, list) else [])]
+    return lines + [f"| {clean(line)}" for line in (log if isinstance(log, list) else [])]
 
 
-def _problem(one: dict[str, Any]) -> str:
-    field, message = clean(one.get("field", "")), clean(one.get("message", one))
+def _problem(problem: dict[str, Any]) -> str:
+    field, message = clean(problem.get("field", "")), clean(problem.get("message", problem))
     return f"{field}: {message}" if field else message

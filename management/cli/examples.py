@@ -1,4 +1,4 @@
-"""What a model of each type is asked with: an example to copy, and a file as its input."""
+"""Inputs of models by type: an example to copy, and a file turned into an input."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Final
 PICTURE_TYPES: Final = ("image_classification", "image_embedding")
 TEXT_TYPES: Final = ("tcm_diagnosis", "treatment")
 DOCUMENTS: Final = "summarization"
-_PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURE_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of JPEG, PNG, GIF, BMP, TIFF and BigTIFF files."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """How a model may be called: the arguments of ``infer``, and the same as a request's body for a shell."""
+    """How to call a model: the arguments of ``infer``, and the same input as a request body quoted for a shell."""
 
     arguments: str
     body: str
 
 
 def example(model_type: str) -> Example:
-    """One of the type; of a model whose input is not known, a frame for it."""
+    """An example for the type; for a type without a known input, a skeleton to fill in."""
     if model_type in PICTURE_TYPES:
         return Example(
             "--file picture.jpg", '"{\\"input_data\\": {\\"image\\": \\"$(base64 < picture.jpg | tr -d \'\\n\')\\"}}"'
         )
-    given = json.dumps(_INPUTS.get(model_type, {"key": "value"}), ensure_ascii=False)
-    return Example(f"'{given}'", f"'{{\"input_data\": {given}}}'")
+    text = json.dumps(_INPUTS.get(model_type, {"key": "value"}), ensure_ascii=False)
+    return Example(f"'{text}'", f"'{{\"input_data\": {text}}}'")
 
 
 _INPUTS: Final[dict[str, dict[str, Any]]] = {
@@ -41,9 +41,9 @@ _INPUTS: Final[dict[str, dict[str, Any]]] = {
 
 
 def input_of(file: Path, model_type: str) -> dict[str, Any]:
-    """A file as the ``input_data`` of a model of that type: JSON as it is, pictures and documents as base64.
+    """A file as the ``input_data`` of a model of that type: JSON unchanged, pictures and documents as base64.
 
-    Raises OSError, and ValueError for a text or JSON that is not UTF-8 or no object.
+    Raises OSError for an unreadable file, and ValueError for text that is not UTF-8 or JSON that is not an object.
     """
     data = file.read_bytes()
     if file.suffix.lower() == ".json":
@@ -56,14 +56,14 @@ def input_of(file: Path, model_type: str) -> dict[str, Any]:
 
 
 def _object(data: bytes) -> dict[str, Any]:
-    told = json.loads(data.decode("utf-8-sig"))
-    if not isinstance(told, dict):
+    content = json.loads(data.decode("utf-8-sig"))
+    if not isinstance(content, dict):
         raise ValueError("its JSON is not an object")
-    return told
+    return content
 
 
 def _is_picture(data: bytes) -> bool:
-    return data.startswith(_PICTURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
+    return data.startswith(_PICTURE_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP")
 
 
 def _is_text(data: bytes) -> bool:

@@ -1,7 +1,7 @@
-"""The commands together, and what a failure of each says and ends with.
+"""The command line: its commands, and the message and exit status of each failure.
 
-Exit status: 0 done; 1 refused, failed, or warned of; 2 called wrongly; 3 no server answers, or it is not healthy; 130
-stopped by Ctrl-C, where that is not how a command is meant to end.
+Exit status: 0 success; 1 refused, failed, or warnings; 2 wrong usage; 3 the server does not answer or is not healthy;
+130 stopped by Ctrl-C, unless Ctrl-C is the normal end of the command.
 """
 
 from __future__ import annotations
@@ -14,16 +14,24 @@ import click
 
 from client import AtelierError, AtelierTimeout, AtelierUnreachable
 from management.cli import errors
-from management.cli.bentos.making import build, image
-from management.cli.common import COMMAND, find_home, remote
-from management.cli.models.changes import delete, deploy, scale, update
+from management.cli._options import find_home, remote
+from management.cli._terminal import COMMAND
+from management.cli.bentos.build import build
+from management.cli.bentos.image import image
+from management.cli.models.delete import delete
+from management.cli.models.deploy import deploy
+from management.cli.models.events import events
 from management.cli.models.infer import infer
+from management.cli.models.listing import models
 from management.cli.models.logs import logs
-from management.cli.models.views import events, models, status
+from management.cli.models.scale import scale
+from management.cli.models.status import status
+from management.cli.models.update import update
 from management.cli.monitoring.monitor import monitor
-from management.cli.server.backups import backup, restore
+from management.cli.server.backup import backup
 from management.cli.server.check import check
 from management.cli.server.keys import keys
+from management.cli.server.restore import restore
 from management.cli.server.serve import serve
 from management.errors import ManagementError
 from web.terminal import accept_every_text
@@ -35,10 +43,10 @@ STOPPED: Final = 130
 
 
 class Commands(click.Group):
-    """Ends with the exit status that the failure has."""
+    """Shows failures on stderr and turns them into exit statuses."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs a command and exits."""
+        """Run a command and exit with its status."""
         accept_every_text()
         find_home()
         try:
@@ -49,18 +57,18 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             code = STOPPED
         except AtelierError as error:
-            errors.tell(error)
+            errors.show_api_error(error)
             code = _status(error)
         except ManagementError as error:
-            errors.tell_store(error)
+            errors.show_store_error(error)
             code = FAILED
-        except BrokenPipeError:  # whoever reads has read enough
+        except BrokenPipeError:  # the reader of stdout has closed it, as head does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = FAILED
         sys.exit(code if isinstance(code, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of a model's life."""
+        """The commands in the order of a model's life, not of the alphabet."""
         return list(self.commands)
 
 
@@ -70,17 +78,17 @@ def _status(error: AtelierError) -> int:
     return WRONG if error.code == "CLIENT_ERROR" else FAILED
 
 
-def _as_written(command: click.Command) -> None:
-    """Says in click's way which lines of the help stay as they are: what a raw docstring cannot hold."""
+def _prepare_help(command: click.Command) -> None:
+    """Make the escaped block marks of raw docstrings click's own, and name the command as the user called it."""
     command.help = (command.help or "").replace("\\b", "\b").replace("python -m management", COMMAND)
     for inner in command.commands.values() if isinstance(command, click.Group) else ():
-        _as_written(inner)
+        _prepare_help(inner)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @remote
 def main() -> None:
-    r"""Deploys, calls, scales, updates and deletes models.
+    r"""Deploy, call, scale, update and delete models.
 
     \b
     python -m management serve
@@ -88,8 +96,8 @@ def main() -> None:
     python -m management deploy model.yaml
     python -m management infer tcm_diagnosis_v2 '{"symptoms": ["头痛", "乏力"]}'
 
-    The key is that of --key-file, else that of ATELIER_API_KEY, else the one that the first start left in
-    ATELIER_HOME/admin.key, which is sent only to the running server of ATELIER_HOME. Options may stand before or after
+    The API key comes from --key-file, else from ATELIER_API_KEY, else from ATELIER_HOME/admin.key, which the server's
+    first start stores; that key is sent only to the running server of ATELIER_HOME. Options may stand before or after
     the command.
     """
 
@@ -114,4 +122,4 @@ for command in (
     restore,
 ):
     main.add_command(command)
-_as_written(main)
+_prepare_help(main)

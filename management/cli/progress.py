@@ -1,4 +1,4 @@
-"""A change that is waited for: the request in a thread of its own, and beside it how far the model has come."""
+"""Making a change and waiting for it: the request runs in a thread while this one shows the model's progress."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from typing import Any, Final
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from client import AtelierClient, AtelierError
-from management.cli.common import COMMAND, Failed, Terms, aside, clean
+from management.cli._options import ClientOptions
+from management.cli._terminal import COMMAND, aside, clean
+from management.cli.errors import Failed
 
-LOOK_SECONDS: Final = 0.5
-HEALTH_LOOKS: Final = 4
-"""Looks at a model for each look at the server's health."""
-PATIENCE: Final = 5
-"""Looks at the health in a row that may find the backend away, before a change is waited for no more: 10 s."""
-UNDER_WAY: Final = 202
+POLL_INTERVAL_SECONDS: Final = 0.5
+"""Seconds between two polls of a model's status."""
+POLLS_PER_HEALTH_CHECK: Final = 4
+"""Status polls between two checks of the server's health."""
+MAX_FAULTS: Final = 5
+"""Health checks in a row that may find the backend unavailable before the command stops waiting: 10 s."""
+ACCEPTED: Final = 202
+"""HTTP status of a change that is still under way."""
 
 Change = Callable[[AtelierClient], dict[str, Any]]
 
 
 @dataclass
 class _Request:
-    """The change while it is made."""
+    """A change in a thread of its own, with its answer or its error once it has ended."""
 
-    terms: Terms
+    options: ClientOptions
     change: Change
     ended: threading.Event = field(default_factory=threading.Event)
     answer: dict[str, Any] = field(default_factory=dict)
@@ -35,92 +39,93 @@ class _Request:
 
     def run(self) -> None:
         try:
-            with self.terms.client() as client:
+            with self.options.client() as client:
                 self.answer = self.change(client)
                 self.status = client.last_status
-        except BaseException as error:  # raised again where it is waited for
+        except BaseException as error:  # make_change raises it again in the main thread
             self.error = error
         finally:
             self.ended.set()
 
 
-def carried_out(terms: Terms, change: Change, model_id: str, wait: float | None) -> dict[str, Any]:
-    """The API's answer to a change. Raises AtelierError, and Failed when it is not done in time."""
+def make_change(options: ClientOptions, change: Change, model_id: str, wait: float | None) -> dict[str, Any]:
+    """Make a change and return the API's answer. Raises AtelierError, and Failed if it is not done in time."""
     if not wait:
-        with terms.client() as client:
+        with options.client() as client:
             return change(client)
-    request = _Request(terms, change)
-    # A daemon: whoever presses Ctrl-C does not wait for the answer, and the change goes on without us.
+    request = _Request(options, change)
+    # A daemon thread: after Ctrl-C the command ends at once, and the server continues the change.
     threading.Thread(target=request.run, daemon=True).start()
-    _follow(terms, model_id, request)
+    _show_progress(options, model_id, request)
     if request.error is not None:
         raise request.error
-    if request.status == UNDER_WAY:
+    if request.status == ACCEPTED:
         raise Failed(f"not done after {wait:g} s; it goes on: {COMMAND} status {model_id}")
     return request.answer
 
 
-def _follow(terms: Terms, model_id: str, request: _Request) -> None:
-    """Shows the model's replicas and message until the request is answered."""
+def _show_progress(options: ClientOptions, model_id: str, request: _Request) -> None:
+    """Show the model's replicas and message until the request ends. Raises Failed if the backend stays away."""
     console = aside()
-    silent = terms.as_json or not console.is_terminal
+    silent = options.as_json or not console.is_terminal
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn())
     with (
         Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=silent) as progress,
-        terms.client() as client,
+        options.client() as client,
     ):
-        task, said = progress.add_task(model_id, total=None), ""
+        task, shown = progress.add_task(model_id, total=None), ""
         watch = _BackendWatch(client)
-        while not request.ended.wait(LOOK_SECONDS):
-            if watch.is_given_up():
+        while not request.ended.wait(POLL_INTERVAL_SECONDS):
+            if watch.has_failed():
                 raise Failed(f"{watch.fault}; the change goes on when it does: {COMMAND} status {model_id}")
-            seen = _seen(client, model_id)
+            state = _state(client, model_id)
             if watch.fault is not None:
-                seen = f"waiting: {watch.fault}", *(seen or ("", 0, 0))[1:]
-            if seen is None:
+                state = f"waiting: {watch.fault}", *(state or ("", 0, 0))[1:]
+            if state is None:
                 continue
-            message, ready, desired = seen
+            message, ready, desired = state
             progress.update(task, description=f"{model_id}: {message}", completed=ready, total=max(desired, ready, 1))
-            if silent and not terms.as_json and message != said:
+            if silent and not options.as_json and message != shown:
                 console.print(f"{model_id}: {message}")
-                said = message
+                shown = message
 
 
 @dataclass
 class _BackendWatch:
-    """Whether what runs the models answers, looked at now and then while a change is waited for."""
+    """Checks every few polls whether the backend that runs the models answers."""
 
     client: AtelierClient
     fault: str | None = None
-    looks: int = 0
-    in_vain: int = 0
+    polls: int = 0
+    faults_in_a_row: int = 0
 
-    def is_given_up(self) -> bool:
-        """Looks when it is time; true where the backend has been away too long."""
-        if self.looks % HEALTH_LOOKS == 0:
-            self.fault = self._look()
-            self.in_vain = 0 if self.fault is None else self.in_vain + 1
-        self.looks += 1
-        return self.in_vain > PATIENCE
+    def has_failed(self) -> bool:
+        """Count a poll and check the health if it is due; true once the backend has been away too long."""
+        if self.polls % POLLS_PER_HEALTH_CHECK == 0:
+            self.fault = self._check_health()
+            self.faults_in_a_row = 0 if self.fault is None else self.faults_in_a_row + 1
+        self.polls += 1
+        return self.faults_in_a_row > MAX_FAULTS
 
-    def _look(self) -> str | None:
+    def _check_health(self) -> str | None:
         try:
             return backend_fault(self.client.send("GET", "/api/v1/health").json())
-        except (AtelierError, ValueError):  # no more than that it is not known
+        except (AtelierError, ValueError):  # an unknown health is not a fault of the backend
             return None
 
 
 def backend_fault(health: Any) -> str | None:
-    """Why no model can be started, by what the management says of its health; None where one can."""
+    """Why no model can start, by the body of the management's health answer; None where models can start."""
     if isinstance(health, dict) and health.get("backend_state") == "unavailable":
         return f"the backend {clean(health.get('backend', ''))} does not answer"
     return None
 
 
-def _seen(client: AtelierClient, model_id: str) -> tuple[str, int, int] | None:
+def _state(client: AtelierClient, model_id: str) -> tuple[str, int, int] | None:
+    """Message, ready replicas and desired replicas; None for a model that does not exist."""
     try:
         status = client.status(model_id)
-    except AtelierError:  # not there yet, or not any more
+    except AtelierError:  # not deployed yet, or already deleted
         return None
     replicas = status.get("replicas", {})
     return clean(status.get("message", "")), int(replicas.get("ready", 0)), int(replicas.get("desired", 0))

@@ -1,6 +1,6 @@
-"""The examples of the API's OpenAPI document: bodies, and what they are answered.
+"""The examples of the OpenAPI document: bodies and their answers.
 
-None of them holds a null: FastAPI would leave its field out, and the rest would not be what the schema says.
+No example contains null: FastAPI would omit the field, and the example would no longer match its schema.
 """
 
 from __future__ import annotations

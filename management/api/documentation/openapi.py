@@ -1,7 +1,7 @@
 """OpenAPI descriptions of the routes: bodies from the schemas, answers with examples, every error with its code.
 
-FastAPI is told all of it, path parameters and security too: it reads no request here, and would describe answers of
-its own that never occur.
+FastAPI gets all of them explicitly, path parameters and security too. It does not parse the requests itself, and would
+document answers that never occur.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEYS: Final = [
     Security(APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)),
     Security(HTTPBearer(scheme_name="bearer", auto_error=False)),
 ]
-"""Either one. The door has judged it long before; these only say so."""
+"""The two ways to send an API key, for the document only: the authenticator has checked it before any route."""
 
 
 class _LateBody(ManagementError):
@@ -37,7 +37,7 @@ class _LateBody(ManagementError):
 
 
 _EDGE: Final = (errors.InvalidRequest, errors.PayloadTooLarge, errors.UnsupportedMediaType)
-"""What any request can be told, were it for a body or a Content-Length that nobody asked for."""
+"""Errors of any request, for example for a body or a Content-Length that its route does not expect."""
 _ALWAYS: Final = (
     *_EDGE,
     errors.Unauthorized,
@@ -74,7 +74,7 @@ _IDEMPOTENCY: Final = {
     "in": "header",
     "required": False,
     "schema": {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
-    "description": "The same key and body give the first answer again, for 24 hours.",
+    "description": "A repeated request with the same key and body gets the first answer, for 24 hours.",
 }
 _LANGUAGE: Final = {
     "name": "Accept-Language",
@@ -88,7 +88,7 @@ _NAMED: Final = {
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
-    "description": "Letters, digits, dots, underscores and hyphens, 64 at most; others are replaced by an id of ours.",
+    "description": "At most 64 letters, digits, dots, underscores and hyphens; another id is replaced by a new one.",
 }
 _QUANTITY: Final = r"[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
 _REFINED: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -97,19 +97,19 @@ _REFINED: Final[Mapping[str, Mapping[str, Any]]] = {
     "nvidia.com/gpu": {"pattern": f"^{_QUANTITY}", "description": "A whole number.", "examples": ["1"]},
     "name": {"description": "Without control characters."},
     "docker_image": {
-        "description": "Its last part names a Bento, in an exact version; `latest` is none.",
+        "description": "Its last part names a Bento with its exact version; `latest` is not a version.",
         "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
     },
     "environment_variables": {
-        "description": "Values of 4096 bytes at most, on one line. Names that a library reads are refused.",
+        "description": "Values of at most 4096 bytes, on one line. Names that a library reads are refused.",
         "propertyNames": {"pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
     },
 }
-"""By field: what the schemas check in code."""
+"""Descriptions and patterns by field, for rules that the schemas check in code."""
 
 
 def change(name: str, summary: str, body: type[BaseModel] | None, answer: type[BaseModel]) -> dict[str, Any]:
-    """A route that changes a wish, with a body or, to delete, with none."""
+    """A route that changes the desired state; deleting has no body."""
     possible = [*_ALWAYS, errors.DeploymentFailed, *(_CHANGES if body is not None else ())]
     possible.append(errors.ModelAlreadyExists if body is schemas.DeployBody else errors.ModelNotFound)
     parameters = [*_queries(schemas.WaitQuery if body is not None else schemas.DeleteQuery)]
@@ -117,7 +117,7 @@ def change(name: str, summary: str, body: type[BaseModel] | None, answer: type[B
     if body is not None:
         parameters.append(_IDEMPOTENCY)
         extra = _request_body(body)
-    replayed = {"Idempotency-Replayed": _header("`true` where this is the answer to an earlier request.")}
+    replayed = {"Idempotency-Replayed": _header("`true` if this is the recorded answer to an earlier request.")}
     responses = {
         200: _json("It is done.", answer, _EXAMPLES[answer], replayed),
         202: _json("It is under way.", answer, _EXAMPLES[answer], replayed),
@@ -129,11 +129,11 @@ def change(name: str, summary: str, body: type[BaseModel] | None, answer: type[B
 
 
 def view(name: str, summary: str, answer: Any, example: Any, query: type[BaseModel] | None = None) -> dict[str, Any]:
-    """A route that shows something."""
+    """A route that reads."""
     listing = query is schemas.ListQuery
     possible = [*_ALWAYS, *([] if listing else [errors.ModelNotFound])]
     headers = {"Link": _header("The next and the previous page (RFC 8288)."), "X-Total-Count": _TOTAL}
-    shown = _json("What is known.", answer, example, headers if listing else {})
+    shown = _json("The current state.", answer, example, headers if listing else {})
     parameters = _on_model(_queries(query) if query else [], not listing)
     return _route(name, summary, "models", {200: shown, **_errors(possible)}, parameters, {})
 
@@ -141,29 +141,29 @@ def view(name: str, summary: str, answer: Any, example: Any, query: type[BaseMod
 def inference(name: str, summary: str, body: type[BaseModel], *, batch: bool) -> dict[str, Any]:
     """A route that calls a model."""
     answer: Any = list[answers.BatchItem] if batch else answers.InferenceAnswer
-    said = _json("What the model says.", answer, examples.INFERRED_BATCH if batch else examples.INFERRED)
-    responses = {200: said, **_errors([*_ALWAYS, *_CALLS])}
+    output = _json("The model's output.", answer, examples.INFERRED_BATCH if batch else examples.INFERRED)
+    responses = {200: output, **_errors([*_ALWAYS, *_CALLS])}
     return _route(name, summary, "inference", responses, _on_model([], True), _request_body(body))
 
 
 def health(name: str) -> dict[str, Any]:
-    """The management's health; it needs no key."""
+    """The route of the management's health, which needs no key."""
     responses = {
-        200: _json("It works.", answers.HealthAnswer, examples.HEALTHY),
-        503: _json("It does not.", answers.UnhealthyAnswer, examples.UNHEALTHY),
+        200: _json("The management works.", answers.HealthAnswer, examples.HEALTHY),
+        503: _json("The database is unavailable.", answers.UnhealthyAnswer, examples.UNHEALTHY),
         **_errors(_EDGE),
     }
-    summary = "Database, lease, backend, and how many models are ready of those wanted"
+    summary = "Database, lease, backend, and how many of the wanted models are ready"
     return _route(name, summary, "health", responses, [], {"security": []}) | {"dependencies": []}
 
 
 def metrics(name: str) -> dict[str, Any]:
-    """What Prometheus reads; its text is not JSON."""
-    shown = _json("Of this worker, and of what is recorded.", None, None)
-    del shown["model"]
-    shown["content"] = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
+    """The route of the metrics, whose answer is text for Prometheus, not JSON."""
+    described = _json("Metrics of this worker and of the recorded state.", None, None)
+    del described["model"]
+    described["content"] = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
     summary = "Requests, queues, replicas and rejections, for Prometheus"
-    return _route(name, summary, "metrics", {200: shown, **_errors(_ALWAYS)}, [], {}) | {"response_class": Response}
+    return _route(name, summary, "metrics", {200: described, **_errors(_ALWAYS)}, [], {}) | {"response_class": Response}
 
 
 def _route(  # noqa: PLR0913, PLR0917
@@ -204,7 +204,7 @@ def _header(description: str, kind: str = "string") -> dict[str, Any]:
     return {"description": description, "schema": {"type": kind}}
 
 
-_TOTAL: Final = _header("How many there are, on all pages.", "integer") | {"required": True}
+_TOTAL: Final = _header("Number of models on all pages.", "integer") | {"required": True}
 _ERROR_HEADERS: Final[Mapping[int, dict[str, Any]]] = {
     401: {"WWW-Authenticate": _header("How to send a key.") | {"required": True}},
     409: {"Retry-After": _header("Seconds, where a later try may be answered.", "integer")},
@@ -214,22 +214,22 @@ _ERROR_HEADERS: Final[Mapping[int, dict[str, Any]]] = {
 
 
 def _errors(kinds: Iterable[type[ManagementError]]) -> dict[int | str, dict[str, Any]]:
-    """By status; every code is an example."""
+    """The errors by HTTP status; each code has an example."""
     by_status: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
-        told = text(ERRORS, kind.code, "en") if kind.code in ERRORS else (kind.__doc__ or "").strip()
-        found = by_status.setdefault(
-            kind.status, _json(told, answers.ErrorAnswer, None, _ERROR_HEADERS.get(kind.status))
+        message = text(ERRORS, kind.code, "en") if kind.code in ERRORS else (kind.__doc__ or "").strip()
+        response = by_status.setdefault(
+            kind.status, _json(message, answers.ErrorAnswer, None, _ERROR_HEADERS.get(kind.status))
         )
-        content = found["content"]["application/json"]
+        content = response["content"]["application/json"]
         content.pop("example", None)
-        body = {**error_body(kind.code, told, {}), "timestamp": examples.INSTANT}
+        body = {**error_body(kind.code, message, {}), "timestamp": examples.INSTANT}
         content.setdefault("examples", {})[kind.code] = {"value": body}
     return by_status
 
 
 def _json(description: str, model: Any, example: Any, headers: dict[str, Any] | None = None) -> dict[str, Any]:
-    named = {"X-Request-ID": _header("The request's id, in the logs as well.") | {"required": True}}
+    named = {"X-Request-ID": _header("The request's id, which the logs show too.") | {"required": True}}
     return {
         "description": description,
         "model": model,
@@ -246,23 +246,23 @@ def _request_body(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _refined(schema: Any) -> Any:
-    """With what the schemas check in code."""
+    """The schema with the rules that the schemas check in code."""
     if isinstance(schema, list):
-        return [_refined(one) for one in schema]
+        return [_refined(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {key: _refined(value) for key, value in schema.items()}
-    for name, field in told.get("properties", {}).items():
+    refined = {key: _refined(value) for key, value in schema.items()}
+    for name, field in refined.get("properties", {}).items():
         if name in _REFINED:
-            strings = (one for one in field.get("anyOf", [field]) if one.get("type") != "null")
+            strings = (choice for choice in field.get("anyOf", [field]) if choice.get("type") != "null")
             next(strings).update(_REFINED[name])
-    return told
+    return refined
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema without references: FastAPI would not carry their targets along."""
+    """The schema with its references replaced by their targets, which FastAPI would not copy into the document."""
     if isinstance(schema, list):
-        return [_inlined(one, definitions) for one in schema]
+        return [_inlined(item, definitions) for item in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
@@ -280,16 +280,16 @@ def _queries(model: type[BaseModel]) -> list[dict[str, Any]]:
             "name": name,
             "in": "query",
             "required": False,
-            "description": told.get("description", ""),
-            "schema": _without_null(_inlined(told, definitions)),
+            "description": field.get("description", ""),
+            "schema": _without_null(_inlined(field, definitions)),
         }
-        for name, told in schema["properties"].items()
+        for name, field in schema["properties"].items()
     ]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter is left out, never null."""
-    choices = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
+    """The schema without null: a query parameter can be omitted, but not null."""
+    choices = [choice for choice in schema.get("anyOf", []) if choice.get("type") != "null"]
     if len(choices) != 1:
         return schema
     return {**{key: value for key, value in schema.items() if key not in ("anyOf", "default")}, **choices[0]}

@@ -1,4 +1,4 @@
-"""What the API answers, as models: for its OpenAPI document alone, which carries them as named schemas."""
+"""The API's answers as models. Only the OpenAPI document uses them, as named schemas."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Answer(BaseModel):
-    """What all answers have in common: no field but those that stand here."""
+    """Base of all answers: no fields except the declared ones."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class ErrorBody(Answer):
-    """What went wrong: a code and details for programs, a message in the caller's language for people."""
+    """An error: a code and details for programs, and a message in the caller's language."""
 
     code: Code
     message: Annotated[str, Field(description="In Chinese, French or English by Accept-Language.")]
@@ -48,14 +48,14 @@ class ErrorAnswer(Answer):
 
 
 class DeploymentAnswer(Answer):
-    """What a deployment or an update is, or will be."""
+    """The outcome of a deployment or an update, or a notice that it is under way."""
 
     deployment_id: Id
     message: str
 
 
 class ScaleAnswer(Answer):
-    """From how many replicas to how many."""
+    """The current and the target number of replicas."""
 
     message: str
     current_replicas: Count
@@ -63,7 +63,7 @@ class ScaleAnswer(Answer):
 
 
 class DeleteAnswer(Answer):
-    """It is gone, or will be."""
+    """The outcome of a deletion, or a notice that it is under way."""
 
     message: str
 
@@ -81,7 +81,7 @@ class ListedModel(Answer):
 
 
 class Replicas(Answer):
-    """How many are wished, how many run, and how many of those serve."""
+    """The desired number of replicas, how many run, and how many of those are ready."""
 
     desired: Count
     current: Count
@@ -89,14 +89,14 @@ class Replicas(Answer):
 
 
 class Endpoint(Answer):
-    """Where a model is called."""
+    """A URL that calls the model."""
 
     type: Literal["inference", "batch_inference"]
     url: str
 
 
 class Usage(Answer):
-    """Measured, as Kubernetes quantities."""
+    """Measured usage, as Kubernetes quantities."""
 
     cpu: Annotated[str, Field(pattern=r"^[0-9]+m$")]
     memory: Annotated[str, Field(pattern=r"^[0-9]+Mi$")]
@@ -104,7 +104,7 @@ class Usage(Answer):
 
 
 class ShownConfig(Answer):
-    """The config of the wanted revision; values of environment variables are masked."""
+    """The configuration of the target revision, with masked values of environment variables."""
 
     framework: Framework
     docker_image: str
@@ -114,7 +114,7 @@ class ShownConfig(Answer):
 
 
 class ShownReplica(Answer):
-    """One replica."""
+    """A replica in the status of its model."""
 
     replica_id: Id
     state: ReplicaState
@@ -128,7 +128,7 @@ class ShownReplica(Answer):
 
 
 class StatusAnswer(ListedModel):
-    """The whole of what is known of a model."""
+    """Everything known about a model."""
 
     replicas: Replicas
     endpoints: list[Endpoint]
@@ -141,7 +141,7 @@ class StatusAnswer(ListedModel):
 
 
 class ReplicaLog(Answer):
-    """The last lines that one replica wrote."""
+    """The last lines of one replica's log."""
 
     replica_id: Id
     state: ReplicaState
@@ -149,14 +149,14 @@ class ReplicaLog(Answer):
 
 
 class LogsAnswer(Answer):
-    """The last lines of every replica."""
+    """The last lines of every replica's log."""
 
     model_id: ModelId
     replicas: list[ReplicaLog]
 
 
 class ShownEvent(Answer):
-    """Who changed what, when."""
+    """A change of a model: who made it, and when."""
 
     timestamp: Instant
     actor: Annotated[str, Field(description="A key's name, or `supervisor`.")]
@@ -166,7 +166,7 @@ class ShownEvent(Answer):
 
 
 class InferenceAnswer(Answer):
-    """What the model says."""
+    """The model's output for one input."""
 
     request_id: RequestId
     model_id: ModelId
@@ -177,14 +177,14 @@ class InferenceAnswer(Answer):
 
 
 class ItemError(Answer):
-    """Why the model has no output for an item."""
+    """The reason why an item has no output."""
 
     code: Code
     message: str
 
 
 class BatchItem(Answer):
-    """What the model says of one item; where it has no output, `error` says why."""
+    """The model's output for one item of a batch; without an output, `error` gives the reason."""
 
     request_id: RequestId
     model_id: ModelId
@@ -192,18 +192,18 @@ class BatchItem(Answer):
     confidence: float | None
     processing_time: Annotated[float, Field(ge=0, description="Seconds.")]
     timestamp: Instant
-    error: Annotated[ItemError, Field(default=None, description="Only where it failed.")]
+    error: Annotated[ItemError, Field(default=None, description="Only if the item failed.")]
 
 
 class Models(Answer):
-    """How many models are ready of those that are wanted."""
+    """The number of models that should run, and how many of them are ready."""
 
     wanted: Count
     ready: Count
 
 
 class HealthAnswer(Answer):
-    """How the platform is."""
+    """The health of the management."""
 
     status: Literal["healthy", "degraded"]
     database: Literal["ok"]
@@ -215,7 +215,7 @@ class HealthAnswer(Answer):
 
 
 class UnhealthyAnswer(Answer):
-    """The platform without its database."""
+    """The health of the management while its database is unavailable."""
 
     status: Literal["unhealthy"]
     database: Literal["unavailable"]

@@ -1,1 +1,1 @@
-"""Which commands make Bentos and images?"""
+"""Which commands make Bentos and container images?"""

@@ -1,4 +1,4 @@
-"""The command ``infer``: one input, or a batch of them, to a model."""
+"""The command ``infer``: call a model with one input, or with a batch of inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from management.cli.common import Failed, Terms, as_json, out, remote, show_json, terms
+from management.cli._options import ClientOptions, as_json, client_options, remote
+from management.cli._terminal import out, show_json
+from management.cli.errors import Failed
 from management.cli.examples import input_of
 from management.domain.records import LONGEST_TIMEOUT
 
@@ -22,7 +24,7 @@ from management.domain.records import LONGEST_TIMEOUT
     "files",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     multiple=True,
-    help="A picture, a document, a text or JSON instead of DATA, put into the input as the model's type needs it.",
+    help="A picture, document, text or JSON file instead of DATA, converted to the input of the model's type.",
 )
 @click.option("--parameters", metavar="JSON", help="Parameters of the model: JSON, or @FILE.")
 @click.option("--timeout", type=click.IntRange(1, LONGEST_TIMEOUT), default=30, show_default=True, help="Seconds.")
@@ -38,9 +40,9 @@ def infer(
     batch: bool,
     **options: Any,
 ) -> None:
-    r"""Call a model with an input: JSON, @FILE with JSON in it, or - for stdin, which is also read where none is given.
+    r"""Call a model with an input: JSON, @FILE with JSON in it, or - for stdin, which is also the default.
 
-    --file takes a picture, a document or a text as it is; given several times, they are a batch.
+    --file takes a picture, a document or a text as it is; several --file options make a batch.
 
     \b
     python -m management infer satellite --file field.jpg --parameters '{"lang": "en"}'
@@ -49,20 +51,20 @@ def infer(
     """
     if files and data is not None:
         raise click.UsageError("give DATA or --file, not both")
-    asked = terms()
-    several = _of_files(asked, model_id, files) if files else []
-    batch = batch or len(several) > 1
-    given = (several if batch else several[0]) if several else _parsed(data, "JSON|@FILE|-")
+    server = client_options()
+    inputs = _inputs_of(server, model_id, files) if files else []
+    batch = batch or len(inputs) > 1
+    given = (inputs if batch else inputs[0]) if inputs else _parsed(data, "JSON|@FILE|-")
     common = {} if parameters is None else _object(_parsed(parameters, "--parameters"), "--parameters")
-    with asked.client() as client:
+    with server.client() as client:
         if batch:
             _show_batch(client.infer_batch(model_id, _items(given, common), **options))
         else:
             _show(client.infer_model(model_id, _object(given, "the input"), common, **options))
 
 
-def _of_files(asked: Terms, model_id: str, files: tuple[Path, ...]) -> list[dict[str, Any]]:
-    with asked.client() as client:
+def _inputs_of(options: ClientOptions, model_id: str, files: tuple[Path, ...]) -> list[dict[str, Any]]:
+    with options.client() as client:
         model_type = str(client.status(model_id).get("model_type", ""))
     try:
         return [input_of(file, model_type) for file in files]
@@ -95,11 +97,11 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 def _items(given: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(given, list):
         raise click.UsageError("a batch is a JSON list")
-    return [_item(_object(one, "each item"), parameters) for one in given]
+    return [_item(_object(item, "each item"), parameters) for item in given]
 
 
-def _item(one: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    return {"parameters": parameters, **(one if "input_data" in one else {"input_data": one})}
+def _item(given: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"parameters": parameters, **(given if "input_data" in given else {"input_data": given})}
 
 
 def _show(answer: Any) -> None:
@@ -111,6 +113,6 @@ def _show(answer: Any) -> None:
 
 def _show_batch(answers: list[dict[str, Any]]) -> None:
     _show(answers)
-    failed = sum("error" in one for one in answers)
+    failed = sum("error" in answer for answer in answers)
     if failed:
         raise Failed(f"{failed} of {len(answers)} items failed")

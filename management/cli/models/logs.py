@@ -1,4 +1,4 @@
-"""The command ``logs``: the last lines of a model's replicas, and those that they write meanwhile."""
+"""The command ``logs``: the last lines of a model's replicas, and with ``--follow`` the lines that come after them."""
 
 from __future__ import annotations
 
@@ -9,47 +9,52 @@ from typing import Any, Final
 
 import click
 
-from management.cli.common import as_json, clean, out, remote, show_json, terms
+from management.cli._options import as_json, client_options, remote
+from management.cli._terminal import clean, out, show_json
 
-LOOK_SECONDS: Final = 1.0
-WINDOW: Final = 1000
-"""Lines of each replica that are asked for at each look: more than are written between two of them."""
-SHORT: Final = 8  # letters of a replica's id that tell it from others
+POLL_INTERVAL_SECONDS: Final = 1.0
+"""Seconds between two requests of ``--follow``."""
+FOLLOW_LINES: Final = 1000
+"""Lines of each replica in every request of ``--follow``: more than a replica writes between two requests."""
+SHORT_ID_LENGTH: Final = 8
+"""Letters of a replica's id at the beginning of its lines."""
 
 
 @click.command()
 @click.argument("model_id")
-@click.option("-f", "--follow", is_flag=True, help="Show what is written from now on, until Ctrl-C.")
-@click.option("--tail", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Last lines of each.")
+@click.option("-f", "--follow", is_flag=True, help="Show new lines until Ctrl-C.")
+@click.option(
+    "--tail", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Last lines of each replica."
+)
 @remote
 def logs(model_id: str, *, follow: bool, tail: int) -> None:
-    r"""Show what a model's replicas wrote; where there are several, each line begins with its replica's id.
+    r"""Show the log lines of a model's replicas; with several replicas, each line begins with the replica's id.
 
     \b
     python -m management logs tcm_v2 -f --tail 20
     """
     if follow and as_json():
         raise click.UsageError("--follow and --json do not go together")
-    with terms().client() as client:
-        told = client.logs(model_id, tail)
+    with client_options().client() as client:
+        answer = client.logs(model_id, tail)
         if as_json():
-            show_json(told)
+            show_json(answer)
             return
-        _show(told["replicas"], {})
+        _show(answer["replicas"], {})
         if follow:
-            with suppress(KeyboardInterrupt):  # it is how one ends it
-                seen = _lines(told["replicas"])
+            with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end of --follow
+                shown = _lines(answer["replicas"])
                 while True:
-                    time.sleep(LOOK_SECONDS)
-                    told = client.logs(model_id, max(WINDOW, tail))
-                    _show(told["replicas"], seen)
-                    seen |= _lines(told["replicas"])
+                    time.sleep(POLL_INTERVAL_SECONDS)
+                    answer = client.logs(model_id, max(FOLLOW_LINES, tail))
+                    _show(answer["replicas"], shown)
+                    shown |= _lines(answer["replicas"])
 
 
 def fresh(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """The lines of ``now`` that were not in ``before``; both are the end of one log, at two moments.
+    """The lines of ``now`` that were not in ``before``; both are the end of the same log, at two moments.
 
-    The last line of before may have been half written, and is shown again when it was.
+    The last line of ``before`` may be incomplete; if it has grown since, it is among the result.
     """
     for start in range(len(before)):
         rest = before[start:]
@@ -60,7 +65,7 @@ def fresh(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
 
 
 def _after(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """The same where more is looked at now than before: what was seen stands somewhere within."""
+    """As ``fresh``, where ``now`` has more lines and contains all of ``before``."""
     for start in range(len(now) - len(before), 0, -1):
         if before and list(now[start : start + len(before)]) == list(before):
             return now[start + len(before) :]
@@ -68,14 +73,15 @@ def _after(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
 
 
 def _lines(replicas: list[dict[str, Any]]) -> dict[str, list[str]]:
-    return {one["replica_id"]: one["lines"] for one in replicas}
+    return {replica["replica_id"]: replica["lines"] for replica in replicas}
 
 
-def _show(replicas: list[dict[str, Any]], seen: dict[str, list[str]]) -> None:
+def _show(replicas: list[dict[str, Any]], shown: dict[str, list[str]]) -> None:
+    """Print the lines of each replica that were not shown before."""
     console = out()
-    several = len(replicas) > 1 or len(seen.keys() | _lines(replicas).keys()) > 1
-    for one in replicas:
-        before = seen.get(one["replica_id"], [])
-        for line in fresh(before, one["lines"]) if before else one["lines"]:
-            console.print(f"{one['replica_id'][:SHORT]} " if several else "", style="cyan", end="")
+    several = len(replicas) > 1 or len(shown.keys() | _lines(replicas).keys()) > 1
+    for replica in replicas:
+        before = shown.get(replica["replica_id"], [])
+        for line in fresh(before, replica["lines"]) if before else replica["lines"]:
+            console.print(f"{replica['replica_id'][:SHORT_ID_LENGTH]} " if several else "", style="cyan", end="")
             console.print(clean(line), soft_wrap=True)

@@ -1,1 +1,1 @@
-"""What is the machine busy with, and how do its models fare?"""
+"""How busy is this machine, and how do the models perform?"""

@@ -1,4 +1,4 @@
-"""What this machine is busy with: CPU, memory, disk and GPUs."""
+"""How busy this machine is: CPU, memory, disk and GPUs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from web.answers import timestamp
 
 GIB: Final = 1024**3
 MIB: Final = 1024**2
-FIRST_SECONDS: Final = 1.0
-"""Over which the CPU is measured at the first look; later ones say what it did since the last."""
+FIRST_INTERVAL_SECONDS: Final = 1.0
+"""Seconds of the first CPU measurement; later ones cover the time since the measurement before."""
 
 
 class Machine:
-    """This one, which need not be the one that serves."""
+    """The machine of this command, which may be another than the server's."""
 
     def __init__(self) -> None:
-        self._looked = False
+        self._measured = False
 
     def look(self) -> dict[str, Any]:
-        """Percentages from 0 to 100, GiB, for GPUs MiB and degrees Celsius."""
-        cpu_percent = psutil.cpu_percent(None if self._looked else FIRST_SECONDS)
-        self._looked = True
+        """Measure: percentages from 0 to 100, GiB; MiB and degrees Celsius for GPUs."""
+        cpu_percent = psutil.cpu_percent(None if self._measured else FIRST_INTERVAL_SECONDS)
+        self._measured = True
         memory, disk = psutil.virtual_memory(), psutil.disk_usage("/")
         return {
             "timestamp": timestamp(),
@@ -39,7 +39,7 @@ class Machine:
 
 
 def gpus() -> list[dict[str, Any]]:
-    """Each GPU, with None for what its driver does not tell; no GPU where there is no driver, or no nvidia-ml-py."""
+    """Each GPU, with None for values its driver does not report; empty without a driver or without nvidia-ml-py."""
     try:
         import pynvml
     except ImportError:
@@ -57,14 +57,15 @@ def gpus() -> list[dict[str, Any]]:
 def _gpu(nvml: Any, index: int) -> dict[str, Any]:
     gpu = nvml.nvmlDeviceGetHandleByIndex(index)
 
-    def told(ask: Callable[..., Any], *more: Any) -> Any:
+    def value(query: Callable[..., Any], *arguments: Any) -> Any:
         try:
-            return ask(gpu, *more)
-        except nvml.NVMLError:  # a part of a GPU has no load of its own, some have no memory of their own
+            return query(gpu, *arguments)
+        except nvml.NVMLError:  # a MIG instance reports no load, and GPUs that share the system's memory no memory
             return None
 
     name, use, memory = (
-        told(ask) for ask in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUtilizationRates, nvml.nvmlDeviceGetMemoryInfo)
+        value(query)
+        for query in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUtilizationRates, nvml.nvmlDeviceGetMemoryInfo)
     )
     return {
         "id": index,
@@ -72,5 +73,5 @@ def _gpu(nvml: Any, index: int) -> dict[str, Any]:
         "load": None if use is None else float(use.gpu),
         "memory_used": None if memory is None else round(memory.used / MIB, 1),
         "memory_total": None if memory is None else round(memory.total / MIB, 1),
-        "temperature": told(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
+        "temperature": value(nvml.nvmlDeviceGetTemperature, nvml.NVML_TEMPERATURE_GPU),
     }

@@ -1,4 +1,4 @@
-"""The command ``monitor``: the machine, the API's health and the models, again and again, for people or machines."""
+"""The command ``monitor``: the machine, the API's health and the models at intervals, for people or programs."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ import requests
 from rich.live import Live
 
 from client import AtelierClient, AtelierError
-from management.cli.common import Terms, json_text, out, remote, terms
-from management.cli.models.views import show
+from management.cli._options import ClientOptions, client_options, remote
+from management.cli._terminal import json_text, out, show
 from management.cli.monitoring.machine import Machine
 from management.cli.monitoring.traffic import Traffic
 from management.cli.monitoring.view import view
 from management.cli.progress import backend_fault
 
-HEALTH_SECONDS: Final = 10.0
-"""That the API may take to say how it is."""
+HEALTH_TIMEOUT_SECONDS: Final = 10.0
+"""Seconds for the API to report its health or its metrics."""
 WARNED: Final = 1
+"""Exit status with warnings alone."""
 UNHEALTHY: Final = 3
-"""As for a server that does not answer."""
+"""Exit status with errors, the same as for a server that does not answer."""
 HIDDEN: Final = (401, 403, 404)
-"""Statuses for callers without a key, and of a model that is served alone: models are not shown, nothing is wrong."""
+"""HTTP statuses without an alert: the caller has no key, or the server is a single model without the management."""
 
-Look = dict[str, Any]
+Observation = dict[str, Any]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Percentages; more is warned of."""
+    """Percentages above which there is a warning."""
 
     cpu: float
     memory: float
@@ -43,25 +44,25 @@ class Thresholds:
 
 @dataclass
 class Monitor:
-    """What is looked at, with what was seen the last time."""
+    """Observes the machine, the API and the models, and keeps the counters of the observation before."""
 
-    terms: Terms
+    options: ClientOptions
     thresholds: Thresholds
     machine: Machine = field(default_factory=Machine)
     traffic: Traffic = field(default_factory=Traffic)
 
-    def look(self) -> Look:
-        """All of it, and what of it is a reason to worry."""
+    def look(self) -> Observation:
+        """One observation, with its alerts."""
         system = self.machine.look()
-        with self.terms.client() as client:
+        with self.options.client() as client:
             api = health(client)
             models = self._models(client) if api["status"] != "error" else {"models": None}
-        seen = {"system": system, "api": api, **models}
-        return {**seen, "alerts": alerts(seen, self.thresholds)}
+        observed = {"system": system, "api": api, **models}
+        return {**observed, "alerts": alerts(observed, self.thresholds)}
 
-    def _models(self, client: AtelierClient) -> Look:
+    def _models(self, client: AtelierClient) -> Observation:
         try:
-            answer = client.send("GET", "/api/v1/metrics", timeout=HEALTH_SECONDS)
+            answer = client.send("GET", "/api/v1/metrics", timeout=HEALTH_TIMEOUT_SECONDS)
             if answer.status_code in HIDDEN:
                 return {"models": None}
             answer.raise_for_status()
@@ -70,16 +71,16 @@ class Monitor:
             return {"models": None, "models_error": "the management does not report its models"}
 
 
-def health(client: AtelierClient) -> Look:
-    """Whether the API is well, by its own word; an ``error`` is that it does not answer."""
+def health(client: AtelierClient) -> Observation:
+    """The health that the API reports about itself; the status ``error`` means that it does not answer."""
     try:
-        answer = client.send("GET", "/health", timeout=HEALTH_SECONDS)
+        answer = client.send("GET", "/health", timeout=HEALTH_TIMEOUT_SECONDS)
     except AtelierError as error:
         return {"status": "error", "error": error.message, "response_time": None, "status_code": None}
     fault = _fault(answer)
-    ill = answer.status_code != requests.codes.ok or fault is not None
+    unhealthy = answer.status_code != requests.codes.ok or fault is not None
     return {
-        "status": "unhealthy" if ill else "healthy",
+        "status": "unhealthy" if unhealthy else "healthy",
         "response_time": round(answer.elapsed.total_seconds(), 6),
         "status_code": answer.status_code,
         **({} if fault is None else {"error": fault}),
@@ -87,44 +88,44 @@ def health(client: AtelierClient) -> Look:
 
 
 def _fault(answer: requests.Response) -> str | None:
-    """What keeps the management from starting models, though it answers: by itself, or beside a front door's models."""
+    """Why the management cannot start models although it answers; the front door reports it under ``management``."""
     try:
-        told = answer.json()
+        body = answer.json()
     except requests.JSONDecodeError:
         return None
-    management = told.get("management", told) if isinstance(told, dict) else None
+    management = body.get("management", body) if isinstance(body, dict) else None
     return backend_fault(management)
 
 
-def alerts(seen: Look, thresholds: Thresholds) -> list[dict[str, str]]:
-    """What is a reason to worry, as ``warning`` or ``error``."""
-    system, api = seen["system"], seen["api"]
-    told = []
+def alerts(observed: Observation, thresholds: Thresholds) -> list[dict[str, str]]:
+    """The alerts of an observation, each a ``warning`` or an ``error``."""
+    system, api = observed["system"], observed["api"]
+    result = []
     if system["cpu_percent"] > thresholds.cpu:
-        told.append(_alert("warning", f"High CPU usage: {system['cpu_percent']:.1f}%"))
+        result.append(_alert("warning", f"High CPU usage: {system['cpu_percent']:.1f}%"))
     if system["memory_percent"] > thresholds.memory:
-        told.append(_alert("warning", f"High memory usage: {system['memory_percent']:.1f}%"))
+        result.append(_alert("warning", f"High memory usage: {system['memory_percent']:.1f}%"))
     for gpu in system["gpu_metrics"]:
         if (gpu["load"] or 0) > thresholds.gpu:
-            told.append(_alert("warning", f"High GPU load: {gpu['load']:.1f}% on {gpu['name']}"))
-    for model in seen["models"] or ():
+            result.append(_alert("warning", f"High GPU load: {gpu['load']:.1f}% on {gpu['name']}"))
+    for model in observed["models"] or ():
         if model["status"] == "failed":
-            told.append(_alert("warning", f"Model failed: {model['model_id']}"))
-    if "models_error" in seen:
-        told.append(_alert("warning", f"Models unknown: {seen['models_error']}"))
+            result.append(_alert("warning", f"Model failed: {model['model_id']}"))
+    if "models_error" in observed:
+        result.append(_alert("warning", f"Models unknown: {observed['models_error']}"))
     if api["status"] != "healthy":
-        why = api.get("error") or f"HTTP {api['status_code']}"
-        told.append(_alert("error", f"API {api['status']}: {why}"))
-    return told
+        reason = api.get("error") or f"HTTP {api['status_code']}"
+        result.append(_alert("error", f"API {api['status']}: {reason}"))
+    return result
 
 
 def _alert(level: str, message: str) -> dict[str, str]:
     return {"level": level, "message": message}
 
 
-def exit_status(seen: Look) -> int:
-    """0 is well, 1 is warned of, 3 is an API that is not healthy or does not answer."""
-    levels = {one["level"] for one in seen["alerts"]}
+def exit_status(observed: Observation) -> int:
+    """0 without alerts, 1 with warnings, 3 where the API is not healthy or does not answer."""
+    levels = {alert["level"] for alert in observed["alerts"]}
     return UNHEALTHY if "error" in levels else WARNED if levels else 0
 
 
@@ -136,7 +137,7 @@ def _percent(name: str, default: float, about: str) -> Callable[[Decorated], Dec
         default=default,
         show_default=True,
         metavar="PERCENT",
-        help=f"Warn where {about} is used more.",
+        help=f"Warn if {about} is used more than this.",
     )
 
 
@@ -161,35 +162,35 @@ def monitor(*, interval: float, once: bool, **percent: float) -> None:
     python -m management monitor --api-url http://localhost:5000 --interval 5
     python -m management monitor --once --json
 
-    The server may be the front door, the management, or one model alone: --api-url is --url under another name, and
-    http://localhost:8080 where neither is given. Models are shown where there is a key that may look. --json prints
-    an object a line. It ends with Ctrl-C, or with --once, whose exit status is 0 where all is well, 1 where there are
-    warnings, 2 where it is called wrongly, 3 where the API is not healthy or does not answer.
+    The server is the front door, the management, or a single model; --api-url is another name of --url, and the default
+    is http://localhost:8080. Models are shown if the API key allows it. --json prints one object per line. The command
+    ends with Ctrl-C, or after one check with --once. The exit status of --once is 0 without alerts, 1 with warnings, 2
+    for wrong usage, and 3 if the API is not healthy or does not answer.
     """
-    asked = terms()
-    watched = Monitor(asked, Thresholds(**percent))
+    options = client_options()
+    observer = Monitor(options, Thresholds(**percent))
     if once:
-        seen = watched.look()
-        _print(seen, asked)
-        click.get_current_context().exit(exit_status(seen))
-    with suppress(KeyboardInterrupt):  # it is how one ends it
-        _watch(watched, asked, interval)
+        observed = observer.look()
+        _print(observed, options)
+        click.get_current_context().exit(exit_status(observed))
+    with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end
+        _watch(observer, options, interval)
 
 
-def _watch(watched: Monitor, asked: Terms, interval: float) -> None:
+def _watch(observer: Monitor, options: ClientOptions, interval: float) -> None:
     console = out()
-    if asked.as_json or not console.is_terminal:
+    if options.as_json or not console.is_terminal:
         while True:
-            _print(watched.look(), asked)
+            _print(observer.look(), options)
             time.sleep(interval)
-    with Live(view(None, asked.url), console=console, auto_refresh=False) as live:
+    with Live(view(None, options.url), console=console, auto_refresh=False) as live:
         while True:
-            live.update(view(watched.look(), asked.url), refresh=True)
+            live.update(view(observer.look(), options.url), refresh=True)
             time.sleep(interval)
 
 
-def _print(seen: Look, asked: Terms) -> None:
-    if asked.as_json:
-        click.echo(json_text(seen))
+def _print(observed: Observation, options: ClientOptions) -> None:
+    if options.as_json:
+        click.echo(json_text(observed))
         return
-    show(out(), view(seen, asked.url))
+    show(out(), view(observed, options.url))

@@ -1,4 +1,4 @@
-"""What ``monitor`` has seen, as people look at it."""
+"""An observation of ``monitor`` as tables for a terminal."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from management.cli.common import cell
-from management.cli.models.views import STYLES, table
+from management.cli._terminal import STYLES, cell, table
 
-BAR: Final = 24
+BAR_WIDTH: Final = 24
+"""Characters of a bar that shows a percentage."""
 MIB_IN_GIB: Final = 1024
 LEVELS: Final = {"warning": "yellow", "error": "bold red"}
 HEALTH: Final = {"healthy": "green", "unhealthy": "bold red", "error": "bold red"}
 
 
-def view(seen: Mapping[str, Any] | None, url: str) -> Group:
-    """The machine, the API, the models, and what is a reason to worry; nothing was seen before the first look."""
-    if seen is None:
-        return Group(cell(f"{url}: looking"))
-    parts: list[RenderableType] = [_api(seen, url), Text(""), _machine(seen["system"])]
-    if seen["models"] is not None:
-        parts += [Text(""), _models(seen["models"])]
-    if seen["alerts"]:
+def view(observed: Mapping[str, Any] | None, url: str) -> Group:
+    """The API, the machine, the models and the alerts; None is shown as a check that is still running."""
+    if observed is None:
+        return Group(cell(f"{url}: checking"))
+    parts: list[RenderableType] = [_api(observed, url), Text(""), _machine(observed["system"])]
+    if observed["models"] is not None:
+        parts += [Text(""), _models(observed["models"])]
+    if observed["alerts"]:
         parts += [
             Text(""),
-            *(cell(f"{one['level']}: {one['message']}", LEVELS[one["level"]]) for one in seen["alerts"]),
+            *(cell(f"{alert['level']}: {alert['message']}", LEVELS[alert["level"]]) for alert in observed["alerts"]),
         ]
     return Group(*parts)
 
 
-def _api(seen: Mapping[str, Any], url: str) -> Text:
-    api = seen["api"]
+def _api(observed: Mapping[str, Any], url: str) -> Text:
+    api = observed["api"]
     took = "" if api["response_time"] is None else f" in {1000 * api['response_time']:.0f} ms"
     state = cell(f"{api['status']}{took}", HEALTH[api["status"]])
-    return Text("  ").join([cell(url, "bold"), state, cell(seen["system"]["timestamp"], "dim")])
+    return Text("  ").join([cell(url, "bold"), state, cell(observed["system"]["timestamp"], "dim")])
 
 
 def _machine(system: Mapping[str, Any]) -> Table:
@@ -62,29 +62,29 @@ def _gpu(gpu: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _add(grid: Table, name: str, percent: float | None, more: str) -> None:
-    bar = ProgressBar(100, percent or 0, BAR, complete_style="cyan", finished_style="cyan")
+    bar = ProgressBar(100, percent or 0, BAR_WIDTH, complete_style="cyan", finished_style="cyan")
     grid.add_row(Text(name, style="bold"), bar, cell(None if percent is None else f"{percent:.0f} %"), Text(more))
 
 
 def _models(models: Iterable[Mapping[str, Any]]) -> Table:
-    made = table("MODEL", "STATUS", "READY", "QUEUE", "BUSY", "PER S", "MEAN", "P99", "FAILED", "REJECTED")
-    for column in made.columns[1:]:
-        column.no_wrap = True  # a narrow terminal folds long names, and no numbers
-    for one in models:
-        replicas, latency = one["replicas"], one["latency"]
-        rate = one["requests_per_second"]
-        made.add_row(
-            cell(one["model_id"]),
-            cell(one["status"], STYLES.get(one["status"] or "", "")),
+    rows = table("MODEL", "STATUS", "READY", "QUEUE", "BUSY", "PER S", "MEAN", "P99", "FAILED", "REJECTED")
+    for column in rows.columns[1:]:
+        column.no_wrap = True  # a narrow terminal folds long names but no numbers
+    for model in models:
+        replicas, latency = model["replicas"], model["latency"]
+        rate = model["requests_per_second"]
+        rows.add_row(
+            cell(model["model_id"]),
+            cell(model["status"], STYLES.get(model["status"] or "", "")),
             cell(f"{replicas['ready']}/{replicas['desired']}"),
-            cell(one["waiting"], "yellow" if one["waiting"] else ""),
-            cell(f"{one['in_flight']}/{one['places']}"),
+            cell(model["waiting"], "yellow" if model["waiting"] else ""),
+            cell(f"{model['in_flight']}/{model['places']}"),
             cell(None if rate is None else f"{rate:.1f}"),
             *(cell(None if value is None else _seconds(value)) for value in (latency["mean"], latency["p99"])),
-            cell(one["failed"], "bold red" if one["failed"] else ""),
-            cell(one["rejected"], "yellow" if one["rejected"] else ""),
+            cell(model["failed"], "bold red" if model["failed"] else ""),
+            cell(model["rejected"], "yellow" if model["rejected"] else ""),
         )
-    return made
+    return rows
 
 
 def _seconds(value: float) -> str:

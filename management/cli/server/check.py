@@ -1,29 +1,30 @@
-"""The command ``check``: whether a server could start here with these settings."""
+"""The command ``check``: whether a server can start here with these settings."""
 
 from __future__ import annotations
 
 import click
 
-from management.cli.common import WrongSetting, known_settings
+from management.cli._options import known_settings
+from management.cli.errors import WrongSetting
 
 
 @click.command()
-@click.option("--quiet", is_flag=True, help="Say nothing where all is well.")
+@click.option("--quiet", is_flag=True, help="Print nothing if a server can start.")
 def check(*, quiet: bool) -> None:
     r"""Check home, database and backend without starting anything; exit status 2 where a server cannot start.
 
     \b
     python -m management check
     """
-    refuse_unfit()
+    require_fit()
     if not quiet:
         click.echo("A server can start with these settings.")
 
 
-def refuse_unfit() -> None:
-    """Raises WrongSetting where a server could not start."""
+def require_fit() -> None:
+    """Raise WrongSetting where a server cannot start."""
     from management.preflight import obstacles
 
-    found = obstacles(known_settings())
-    if found:
-        raise WrongSetting("; ".join(found))
+    reasons = obstacles(known_settings())
+    if reasons:
+        raise WrongSetting("; ".join(reasons))

@@ -1,4 +1,4 @@
-"""The commands ``keys``: on the database of ATELIER_HOME itself, which needs no key from users who may write there."""
+"""The commands ``keys``: on the database of ATELIER_HOME, so users who can write there need no API key."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from management.cli.common import COMMAND, Failed, as_json, cell, clean, json_option, known_settings, out, show_json
-from management.cli.models.views import show, table
+from management.cli._options import as_json, json_option, known_settings
+from management.cli._terminal import COMMAND, cell, clean, out, show, show_json, table
+from management.cli.errors import Failed
 from management.domain.clock import now, shown
 from management.domain.keys import Key, Role, make
 
@@ -36,53 +37,53 @@ def keys() -> None:
 
 @keys.command()
 @click.argument("name")
-@click.option("--role", type=click.Choice([one.value for one in Role]), required=True, help="What it may do.")
-@click.option("--expires", metavar="30d", help="Lifetime in m(inutes), h(ours), d(ays) or w(eeks); default: for ever.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), required=True, help="What the key allows.")
+@click.option("--expires", metavar="30d", help="Lifetime in m(inutes), h(ours), d(ays) or w(eeks); default: unlimited.")
 @json_option
 def create(name: str, role: str, expires: str | None) -> None:
-    r"""Create a key and show it once. A viewer reads, an operator also calls models, an admin may do everything.
+    r"""Create a key and show it once. A viewer reads, an operator also calls models, an admin does everything.
 
     \b
     python -m management keys create shop --role operator --expires 30d
     """
     if not name.isprintable() or not 1 <= len(name) <= 100:
         raise click.BadParameter("a name has 1 to 100 printable characters", param_hint="NAME")
-    made = make(name, Role(role), now(), _end(expires))
+    created = make(name, Role(role), now(), _end(expires))
     with _store() as store, store.writing() as session:
-        session.keys.add(made.key)
+        session.keys.add(created.key)
     if as_json():
-        show_json({**_shown(made.key), "key": made.text})
+        show_json({**_shown(created.key), "key": created.text})
         return
-    click.echo(f"Key {made.key.id} for {clean(name)}, {role}; it is not shown again:", err=True)
-    click.echo(made.text)
+    click.echo(f"Key {created.key.id} for {clean(name)}, {role}; it is not shown again:", err=True)
+    click.echo(created.text)
 
 
 @keys.command("list")
 @json_option
 def listed() -> None:
-    r"""List the keys, revoked and expired ones included; their secrets are stored nowhere.
+    r"""List the keys, including revoked and expired ones; their secrets are stored nowhere.
 
     \b
     python -m management keys list
     """
     with _store() as store, store.reading() as session:
-        found = [_shown(one) for one in session.keys.all()]
+        entries = [_shown(key) for key in session.keys.all()]
     if as_json():
-        show_json(found)
+        show_json(entries)
         return
-    made = table("ID", "NAME", "ROLE", "STATE", "CREATED", "LAST USED", "EXPIRES")
-    for one in found:
-        style = "" if one["state"] == "valid" else "dim"
+    rows = table("ID", "NAME", "ROLE", "STATE", "CREATED", "LAST USED", "EXPIRES")
+    for entry in entries:
+        style = "" if entry["state"] == "valid" else "dim"
         fields = ("id", "name", "role", "state", "created_at", "last_used_at", "expires_at")
-        made.add_row(*(cell(one[name], style) for name in fields))
-    show(out(), made)
+        rows.add_row(*(cell(entry[name], style) for name in fields))
+    show(out(), rows)
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
 @json_option
 def revoke(key_id: str) -> None:
-    r"""Revoke the key of this ID, for ever.
+    r"""Revoke the key with this ID permanently.
 
     \b
     python -m management keys revoke 4k1v9x0q2m7z
@@ -98,7 +99,7 @@ def revoke(key_id: str) -> None:
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    """The database, brought to this version."""
+    """The database, migrated to this version's schema."""
     from management.store import Store
 
     store = Store(known_settings().database)
@@ -121,5 +122,5 @@ def _end(expires: str | None) -> datetime | None:
 def _shown(key: Key) -> dict[str, Any]:
     times = {name: getattr(key, name) for name in ("created_at", "last_used_at", "expires_at", "revoked_at")}
     state = "revoked" if key.revoked_at else "valid" if key.valid(now()) else "expired"
-    told = {"id": key.id, "name": key.name, "role": key.role.value, "state": state}
-    return told | {name: None if at is None else shown(at) for name, at in times.items()}
+    fields = {"id": key.id, "name": key.name, "role": key.role.value, "state": state}
+    return fields | {name: None if time is None else shown(time) for name, time in times.items()}

@@ -1,4 +1,4 @@
-"""The command ``serve``: the management alone, on this machine."""
+"""The command ``serve``: the management API alone, on this machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Final
 
 import click
 
-from management.cli.common import COMMAND, Failed
-from management.cli.server.check import refuse_unfit
+from management.cli._terminal import COMMAND
+from management.cli.errors import Failed
+from management.cli.server.check import require_fit
 from web.server import ports
 
-START_SECONDS: Final = 60.0
+ANNOUNCEMENT_TIMEOUT_SECONDS: Final = 60.0
+"""Seconds for the server to answer, after which no announcement is printed."""
 ANNOUNCEMENT: Final = """
 The model management answers on {url}   (documentation: {url}/docs, stop with Ctrl-C)
 
@@ -25,16 +27,16 @@ The model management answers on {url}   (documentation: {url}/docs, stop with Ct
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="TCP port.")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that answer.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of worker processes.")
 def serve(host: str, port: int, workers: int) -> None:
-    r"""Serve the management API alone, until Ctrl-C; the models that are deployed run with it.
+    r"""Serve the management API alone, until Ctrl-C; the deployed models run with it.
 
     \b
     ATELIER_API_KEY=your-api-key python -m management serve --port 8080
     """
     url = f"http://{ports.reached(host)}:{port}"
     _refuse_used_port(host, port)
-    refuse_unfit()
+    require_fit()
     os.environ.setdefault("ATELIER_PUBLIC_URL", url)
     threading.Thread(target=_announce, args=(ports.reached(host), port, url), daemon=True).start()
     from management import server
@@ -47,8 +49,8 @@ def serve(host: str, port: int, workers: int) -> None:
 
 
 def _announce(host: str, port: int, url: str) -> None:
-    """Says where it answers, once it does."""
-    deadline = time.monotonic() + START_SECONDS
+    """Print the address and what to do next, once the server answers."""
+    deadline = time.monotonic() + ANNOUNCEMENT_TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)
         if ports.answers(host, port):

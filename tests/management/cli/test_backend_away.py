@@ -57,7 +57,7 @@ class Slow(BaseHTTPRequestHandler):
 def url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     monkeypatch.setenv("ATELIER_HOME", str(tmp_path))
     settings.cache_clear()
-    monkeypatch.setattr(progress, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "POLL_INTERVAL_SECONDS", 0.01)
     monkeypatch.setattr(Slow, "health", AWAY)
     monkeypatch.setattr(Slow, "front", False)
     Slow.ended.clear()
@@ -88,11 +88,11 @@ def test_a_backend_that_comes_back_lets_the_deployment_be_waited_for(url: str, m
 
     def look(watch: Any) -> str | None:
         looks.append(1)
-        if len(looks) == progress.PATIENCE:
+        if len(looks) == progress.MAX_FAULTS:
             Slow.ended.set()
-        return "the backend docker does not answer" if len(looks) < progress.PATIENCE else None
+        return "the backend docker does not answer" if len(looks) < progress.MAX_FAULTS else None
 
-    monkeypatch.setattr(progress._BackendWatch, "_look", look)
+    monkeypatch.setattr(progress._BackendWatch, "_check_health", look)
     done = deploy(url)
     assert done.exit_code == 0, done.stderr
     assert "Model m is deployed" in done.stdout

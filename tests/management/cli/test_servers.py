@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from client import AtelierClient
-from management.cli import common
+from management.cli import _options
 from management.cli.main import main
 from management.settings import settings
 from tests.e2e.test_client import OK, scripted
@@ -356,10 +356,10 @@ def test_a_home_in_the_present_folder_that_another_user_made_is_not_taken_up(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ATELIER_HOME", raising=False)
     Path(".atelier").mkdir()
-    common.find_home()
+    _options.find_home()
     assert "ATELIER_HOME" not in os.environ
     os.chown(".atelier", 65534, 65534)
-    common.find_home()
+    _options.find_home()
     assert os.environ.pop("ATELIER_HOME") == str(ROOT / ".atelier")
 
 

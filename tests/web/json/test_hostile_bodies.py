@@ -170,7 +170,7 @@ async def test_a_request_weighs_in_the_queue_what_came_of_it() -> None:
     sender = Client([b'{"input_data": {', b'"a": "', b"x" * 5000, b'"}}'])
     request = Request({"type": "http", "headers": [], "state": {"request_id": "1"}}, sender.receive)
     body = await request.body()
-    terms = await inference_routes._terms(request, schemas.InferenceBody.model_validate_json(body))
+    terms = await inference_routes._options(request, schemas.InferenceBody.model_validate_json(body))
     assert terms.size == len(body) > 5000
 
 
