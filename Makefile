@@ -30,22 +30,18 @@ COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --gen
 SERVED := --extra client --extra docker --extra documents --extra management --extra vision
 LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help checked settled serve models bentos images unit test up down slow containers faults soak bench check format lock docs deploy-files train figures clean
+.PHONY: help checked serve models bentos images unit test up down slow containers faults soak bench check format lock docs deploy-files train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-# A part alone deploys nothing, and needs no Bentos.
-serve: checked settled models $(if $(filter service:Atelier,$(SERVICE)),bentos) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that, MODELS=satellite,embedding leaves others out)
-	@ATELIER_MODELS=$(MODELS) $(BIN)/python -m runners.launch $(SERVICE) --host $(HOST) --port $(PORT)
+serve: checked $(RUNTIME) ## Serve every model on http://127.0.0.1:8080 (HOST= and PORT= change that, MODELS=satellite,embedding leaves others out)
+	@ln -sf ../../bin/atelier $(BIN)/atelier
+	@ATELIER_MODELS=$(MODELS) $(BIN)/python -m serve $(SERVICE) --host $(HOST) --port $(PORT)
 
 # Before anything is installed or built.
 checked:
 	@$(PYTHON) bin/check_serve.py "$(HOST)" "$(PORT)" "$(MODEL_PATH)" "$(MODELS)"
-
-settled: $(RUNTIME) # a part alone has no management to check
-	@ln -sf ../../bin/atelier $(BIN)/atelier
-	@$(if $(filter service:Atelier,$(SERVICE)),$(BIN)/python -m management check --quiet,:)
 
 models: $(RUNTIME) ## Put the models into the BentoML store
 	@$(BIN)/python -m runners.artifacts

@@ -11,15 +11,16 @@ stands beside the models, below ``/api/v1`` of ``Atelier``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import bentoml
 from _bentoml_sdk import Service  # its public alias is typed as a decorator only
 from fastapi import FastAPI
 
 from management.api import PREFIX
-from management.platform import Platform
 from runners import registry
 from runners.registry import Model
 from runners.serving.application import application
@@ -27,12 +28,30 @@ from runners.serving.service import EdgedService, configuration
 from runners.settings import settings
 from web.edge.middleware import Authenticate, Section
 
+if TYPE_CHECKING:
+    from management.platform import Platform
+
 PORT: Final = 8080
 OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz"})
 """Paths that need no key where the models' endpoints do."""
 
-_platform = Platform(beside_models=True)  # opens and starts nothing before the front door's own process serves
-_served: Final = tuple(registry.model(name) for name in settings().models)
+WORKER_SERVICE: Final = "ATELIER_WORKER_SERVICE"
+"""Variable in which ``runners.serving.worker`` names the one service that its process serves."""
+
+
+@cache
+def _platform() -> Platform:
+    """The management API: imported in the front door's own process alone, where it opens nothing before it serves."""
+    from management.platform import Platform
+
+    return Platform(beside_models=True)
+
+
+def _served() -> tuple[Model, ...]:
+    """Return the models to load: all in the front door and in the arbiter, its own alone in a model's process."""
+    rows = tuple(registry.model(name) for name in settings().models)
+    own = registry.of_service(os.environ.get(WORKER_SERVICE, ""))
+    return (own,) if own in rows else rows
 
 
 def __getattr__(name: str) -> Service[Any]:
@@ -51,18 +70,18 @@ class ManagedService(EdgedService):
         return application(
             "Atelier",
             "AI models packaged as BentoML services, behind one self-hosted API.",
-            {row.name: row.mounted(row.name) for row in _served},
-            beside={"management": _platform.about},
+            {row.name: row.mounted(row.name) for row in _served()},
+            beside={"management": _platform().about},
             managed_at=PREFIX,
         )
 
     def sections(self) -> Sequence[Section]:
         """The management API."""
-        return (_platform.section(),)
+        return (_platform().section(),)
 
     def authenticator(self) -> Authenticate | None:
         """The management's keys where the settings ask for them; else the models' own key, if there is one."""
-        return _platform.door_for_models(OPEN) or super().authenticator()
+        return _platform().door_for_models(OPEN) or super().authenticator()
 
 
 def _depends_on(rows: Sequence[Model]) -> Callable[[type], type]:
@@ -77,6 +96,6 @@ def _depends_on(rows: Sequence[Model]) -> Callable[[type], type]:
 
 
 @bentoml.service(name="Atelier", **configuration(PORT, ManagedService))
-@_depends_on(_served)
+@_depends_on(_served())
 class Atelier:
     """The chosen models on one port; decodes nothing and loads no network itself."""

@@ -36,9 +36,10 @@ from management.settings import Settings
 from runners.artifacts import publish
 from tests.deploy.nginx_server import Nginx, nginx
 from tests.doubles.earlier_replica import earlier_replica
-from tests.support import docker_engine, figures, promises, sharing, sorting
+from tests.support import docker_engine
 from tests.support.calls import quick
 from tests.support.management_servers import Management, copied_echo
+from tests.support.running import figures, promises, sharing, sorting
 from tests.support.servers import Server, serving
 
 SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -114,14 +114,14 @@ def _only_writer() -> Iterator[None]:
         yield
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line that the module docstring shows."""
     parser = argparse.ArgumentParser(prog="python -m runners.artifacts", description="The models in the BentoML store.")
     commands = parser.add_subparsers(dest="command", metavar="{publish,embedding}")
     commands.add_parser("publish", help="put the shipped models into the store (the default)")
     embedding = commands.add_parser("embedding", help="change the network that embeds")
     embedding.add_argument("trunk", choices=sorted(store.EMBEDDINGS), help="imagenet is downloaded from torchvision")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     try:
         tags = [choose_embedding(arguments.trunk)] if arguments.command == "embedding" else publish()
     except OSError as error:

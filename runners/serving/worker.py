@@ -19,6 +19,8 @@ import uvicorn
 from _bentoml_impl.worker.service import main as serve
 
 PULSE: Final = "ATELIER_PULSE"
+SERVICE: Final = "ATELIER_WORKER_SERVICE"
+"""Variable that names the service of this process, so that its code need not load the others."""
 BEAT: Final = struct.Struct("<i")
 TICKS_PER_BEAT: Final = 10
 """Ticks of uvicorn's main loop between two heartbeats; there are ten per second."""
@@ -57,12 +59,17 @@ def keep_only(socket_fd: int) -> None:
                 os.close(number)
 
 
+def _option(name: str) -> str:
+    return sys.argv[sys.argv.index(name) + 1]
+
+
 def main() -> None:
     """Serve until stopped."""
     parent, Beating.pulse = map(int, os.environ.pop(PULSE).split(":"))
     end_with(parent)
     os.set_inheritable(Beating.pulse, False)  # child processes must not send heartbeats
-    keep_only(int(sys.argv[sys.argv.index("--fd") + 1]))
+    keep_only(int(_option("--fd")))
+    os.environ[SERVICE] = _option("--service-name")
     uvicorn.Server = Beating  # type: ignore[misc]
     sys.path.insert(0, os.getcwd())  # as ``python -m`` does
     serve()

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tests.deploy.deployment import Deployment, deployment, health, load
 from tests.deploy.nginx_server import DEPLOY
 from tests.support.docker_engine import docker, inspected
-from tests.support.figures import Figure
+from tests.support.running.figures import Figure
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.docker

@@ -23,8 +23,8 @@ from management.packaging.build import ROOT, build
 from tests.conftest import encoded
 from tests.support import docker_engine
 from tests.support.docker_engine import Container, container, docker, inspected
-from tests.support.figures import SLACK, Figure
 from tests.support.management_servers import echo_config
+from tests.support.running.figures import SLACK, Figure
 
 pytestmark = pytest.mark.docker
 

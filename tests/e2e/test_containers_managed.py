@@ -20,9 +20,9 @@ from tests.doubles.engine_switch import EngineSwitch
 from tests.support.calls import deploy, infer, status, until
 from tests.support.chains.chain import chain
 from tests.support.docker_engine import docker
-from tests.support.figures import Figure
 from tests.support.load import Ask, callers
 from tests.support.management_servers import echo_config, managing
+from tests.support.running.figures import Figure
 from tests.support.victims import details, ready
 
 pytestmark = pytest.mark.docker

@@ -23,8 +23,8 @@ import pytest
 from management.faults.failpoints import EXIT, NAMES
 from tests.support.calls import infer, until
 from tests.support.chains.chain import Chain, ControlPlane, Wish, chain, change
-from tests.support.figures import SLACK, Figure
 from tests.support.load import Traffic, rate
+from tests.support.running.figures import SLACK, Figure
 from tests.support.victims import processes
 
 pytestmark = pytest.mark.slow

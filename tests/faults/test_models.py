@@ -16,8 +16,8 @@ import httpx
 import pytest
 
 from tests.support.calls import Load, deploy, infer, status, until
-from tests.support.figures import SLACK, Figure
 from tests.support.management_servers import Management, echo_config, managing
+from tests.support.running.figures import SLACK, Figure
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.slow

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from tests.support.calls import deploy, infer, until
-from tests.support.figures import JUDGED, SLACK, Figure
 from tests.support.load import Answer, Ask, callers, percentile, rate
 from tests.support.management_servers import managing
+from tests.support.running.figures import JUDGED, SLACK, Figure
 from tests.support.victims import ready
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.support.calls import hosts, infer, status, until
-from tests.support.figures import Figure
 from tests.support.management_servers import Management, echo_config
+from tests.support.running.figures import Figure
 
 pytestmark = pytest.mark.slow
 

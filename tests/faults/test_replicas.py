@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from tests.support.calls import deploy, status, until
-from tests.support.figures import JUDGED, SLACK, Figure
 from tests.support.load import Ask, callers, rate
 from tests.support.management_servers import Management, managing
+from tests.support.running.figures import JUDGED, SLACK, Figure
 from tests.support.victims import details, kill_one, pid_of, ready
 
 pytestmark = pytest.mark.slow

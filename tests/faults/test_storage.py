@@ -20,8 +20,8 @@ import pytest
 from management.backends.replica.environment import MARKER
 from tests.inputs.small_disk import fill, small_disk
 from tests.support.calls import Load, deploy, hosts, infer, status, until
-from tests.support.figures import SLACK, Figure
 from tests.support.management_servers import Management, echo_config, managing
+from tests.support.running.figures import SLACK, Figure
 
 pytestmark = pytest.mark.slow
 

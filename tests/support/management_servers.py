@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.running.sharing import made_once
 from tests.support.servers import ROOT, free_port
-from tests.support.sharing import made_once
 
 KEY = "your-api-key"
 ECHO = ROOT / "tests" / "bentos" / "echo"

@@ -25,7 +25,7 @@ from management.backends.replica.files import KEEPER
 from tests.doubles.launchers import launch, until
 from tests.doubles.management import settings
 from tests.inputs.small_disk import fill, small_disk
-from tests.support.figures import Figure
+from tests.support.running.figures import Figure
 
 pytestmark = pytest.mark.server
 

@@ -165,12 +165,12 @@ def test_the_time_in_which_a_replica_could_not_be_looked_at_is_none_of_its_silen
     clock = Steady()
     sightings = ProbeHistory(0.5, clock)
     one = recorded(ReplicaState.READY)
-    sightings.record(one, silent=True)
+    sightings.record(one, unresponsive=True)
     clock.at = 29.0
     sightings.record_unknown(one.id)
     assert sightings.health()[one.id].failures_in_a_row == 1
     clock.at = 31.0
-    sightings.record(one, silent=True)
+    sightings.record(one, unresponsive=True)
     assert sightings.health()[one.id].seconds_unresponsive == 2.0
 
 

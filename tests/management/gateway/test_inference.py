@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from tests.support.calls import deploy, infer, until
-from tests.support.figures import SLACK
 from tests.support.management_servers import Management, echo_config, managing
 from tests.support.metrics import occupied
+from tests.support.running.figures import SLACK
 
 
 def test_a_request_has_its_timeout_and_waiting_counts(api: httpx.Client) -> None:

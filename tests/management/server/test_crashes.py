@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from tests.support.calls import deploy, hosts, infer, quick, status, until
-from tests.support.figures import SLACK
 from tests.support.management_servers import Management, built, echo_config
+from tests.support.running.figures import SLACK
 from tests.support.servers import ROOT
 
 

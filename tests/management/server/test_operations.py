@@ -13,8 +13,8 @@ from management.domain.clock import now
 from management.domain.keys import Role
 from management.store import Store
 from tests.support.calls import deploy, infer, quick, until
-from tests.support.figures import SLACK
 from tests.support.management_servers import Management, managing
+from tests.support.running.figures import SLACK
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from management.control.engines.engine_plan import (
 from management.control.evaluation import MarkFailed, RemoveRecord, RollBack
 from management.domain.records import TRANSITIONS, Deletion, Deployment, Replica, ReplicaState, Scaling
 from tests.doubles.management import deployment, replica, revision
-from tests.support.small_states import every_state, some
+from tests.support.running.small_states import every_state, some
 
 HERE = "https://echo.example"
 NOW = 1000.0

@@ -15,7 +15,7 @@ from management.domain.records import Deletion, ReplicaState, Status, status_of
 from tests.doubles.engine import EngineStage, FailingEngine, FakeEngine, ForgetfulEngine, PickyEngine
 from tests.doubles.management import revision
 from tests.doubles.stage import Death, HandClock
-from tests.support.small_states import every_step
+from tests.support.running.small_states import every_step
 
 HELD = 2e9
 """A Unix time that the tests do not come to."""

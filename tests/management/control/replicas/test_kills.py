@@ -12,7 +12,7 @@ from management.control.replicas import probes
 from management.domain.records import Deletion
 from tests.doubles.management import SlowLauncher, revision
 from tests.doubles.stage import Death, Stage
-from tests.support.small_states import every_step
+from tests.support.running.small_states import every_step
 
 SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
     "deploy": ({"replicas": 2}, 0, 1, 2),

@@ -34,7 +34,7 @@ from management.domain.records import (
     Revision,
 )
 from tests.doubles.management import AT, deployment, replica, revision, settings
-from tests.support.small_states import every_state, some
+from tests.support.running.small_states import every_state, some
 
 NOW = AT.timestamp()
 ATTEMPTS = 3

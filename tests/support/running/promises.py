@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tests.support import sorting
+from tests.support.running import sorting
 
 _running: Final[list[pytest.Item]] = []
 
@@ -30,7 +30,9 @@ def kept(item: pytest.Item) -> Iterator[None]:
 def check_collection(config: pytest.Config) -> None:
     """Raises UsageError where torch was imported for nothing."""
     if "torch" in sys.modules and not sorting.wants_torch(config):
-        raise pytest.UsageError("torch was imported to collect tests that do not need it: see tests/support/sorting.py")
+        raise pytest.UsageError(
+            "torch was imported to collect tests that need none: see tests/support/running/sorting.py"
+        )
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
