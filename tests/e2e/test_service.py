@@ -176,6 +176,7 @@ def test_loopback_is_not_downloaded_from(atelier: Server) -> None:
             assert (answer.status_code, answer.json()["code"]) == (403, "URL_REFUSED"), url
 
 
+@pytest.mark.alone
 def test_a_frozen_model_makes_health_say_so_within_a_second(atelier: Server) -> None:
     model = atelier.model_process("Embedding")
     with atelier.client() as client:

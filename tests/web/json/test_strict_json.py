@@ -123,9 +123,9 @@ def test_an_image_of_20_megabytes_is_read_about_as_quickly_as_python_reads_it() 
 
 
 def _seconds(call: Any, data: bytes) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     call(data)
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, [-math.inf], {"a": "\ud83d"}])
