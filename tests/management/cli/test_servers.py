@@ -275,7 +275,7 @@ def test_an_interrupted_restore_is_said_before_a_server_starts(home: Path) -> No
 
 @pytest.mark.server
 def test_make_refuses_wrong_arguments_before_it_installs_anything(tmp_path: Path) -> None:
-    for name in ("Makefile", "bin"):
+    for name in ("Makefile", "bin", "runners"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
