@@ -77,6 +77,7 @@ def test_its_weights_are_shipped(row: Model) -> None:
     assert all(store.SHIPPED[tag].is_file() for tag in row.tags)
 
 
+@pytest.mark.server
 def test_an_application_is_built_only_where_it_is_served() -> None:
     check = (
         "import gc, service\n"
@@ -92,6 +93,7 @@ def test_an_application_is_built_only_where_it_is_served() -> None:
     assert done.stdout.splitlines() == ["[]", "[]", "['Atelier', 'Atelier: model management']"]
 
 
+@pytest.mark.server
 def test_the_registry_needs_no_library() -> None:
     command = [sys.executable, "-S", "-c", "from runners import registry; print(len(registry.MODELS))"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -162,6 +162,7 @@ def state(target: Settings) -> dict[str, bytes]:
     return {name: file.read_bytes() for name, file in (here | stores).items()}
 
 
+@pytest.mark.server
 def test_a_killed_restore_loses_nothing_and_no_server_starts_until_it_is_run_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_killed_restore_loses_nothing_and_no_server_starts_until_it_is_run_aga
         assert state(target) == {**OLD, OTHER: b"old"}
 
 
+@pytest.mark.server
 def test_what_a_killed_restore_had_unpacked_is_removed_by_the_next_one(target: Settings) -> None:
     assert kill_restores([target], whole(NEW)) == [True]
     assert [file.read_bytes() for file in target.bentoml_home.rglob("model.yaml")] == [b"new"]

@@ -37,6 +37,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.server
 def test_second_start_of_a_model_alone_says_starting_and_imports_no_bentoml(store: Path) -> None:
     assert presence.complete()
     done = python(PREPARE)
@@ -94,6 +95,7 @@ def test_every_bento_that_cannot_be_built_is_named(store: Path, monkeypatch: pyt
     assert ended.value.code == "first:1.0.0 cannot be built\nsecond:1.0.0 cannot be built"
 
 
+@pytest.mark.server
 def test_unfit_management_ends_the_start_with_status_2() -> None:
     done = python("import serve; serve.prepare(True)", ATELIER_DATABASE_URL="oracle://here/there")
     assert done.returncode == 2
@@ -101,5 +103,6 @@ def test_unfit_management_ends_the_start_with_status_2() -> None:
     assert "ATELIER_DATABASE_URL" in done.stderr
 
 
+@pytest.mark.server
 def test_process_of_a_model_loads_no_management_and_no_other_model() -> None:
     assert python(LOADED, ATELIER_WORKER_SERVICE="Diagnosis").returncode == 0
