@@ -17,10 +17,10 @@ from typing import Final
 from benchmarks.load import machine, pictures, texts
 from benchmarks.load.asking import Load, asked
 from benchmarks.load.load import multipart
-from benchmarks.load.running import NotStarted, Probe, Running, running
 from benchmarks.serving import stores
 from benchmarks.serving.comparing import COMPARED_CLIENTS, Failure, Sample
 from benchmarks.serving.contenders import CONTENDERS, CONTENT_TYPES, LIMIT, LONG, PICTURES, SUMMARIZE, Contender
+from benchmarks.serving.running import NotStarted, Probe, Running, running
 from tests.support.servers import ROOT
 
 LONG_CLIENTS: Final = (1, 8)

@@ -6,7 +6,7 @@ import re
 from enum import Enum
 from typing import Final
 
-from runners.documents.text import mail_headers
+from runners.documents import mail_headers
 from runners.errors import InvalidDocument, UnsupportedMediaType
 
 ACCEPTED: Final = (

@@ -22,10 +22,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.load import pictures, running, texts
+from benchmarks.load import pictures, texts
 from benchmarks.load.load import Ask, Outcome, load, multipart, percentile, request
 from benchmarks.load.machine import finite
-from benchmarks.serving import table
+from benchmarks.serving import running, table
 from benchmarks.serving.comparing import Failure, Goal, Sample, Spread, goals, rows
 from benchmarks.serving.contenders import ATELIER, CONTENDERS, LIMIT, Contender
 

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeAlias
 from runners.documents import letters
 from runners.documents.document import Document
 from runners.documents.html import html
+from runners.documents.mail_headers import MBOX
 from runners.documents.text import plain
-from runners.documents.text.mail_headers import MBOX
 from runners.errors import InvalidDocument
 
 Part: TypeAlias = "Message[Any, Any]"
