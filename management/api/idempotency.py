@@ -65,7 +65,7 @@ class Reply:
         def write(session: Session) -> Deployment:
             self._begin(session)
             deployment = change(session)
-            failpoints.reach("wish.written")
+            failpoints.reach("change.written")
             body = accepted(session, deployment)
             if self._key is not None:
                 session.idempotency_keys.record(self._key.owner, self._key.key, 202, body, _deadline(self._wait))
@@ -133,9 +133,8 @@ class Idempotency:
             raise
         finally:
             if key is not None and wait and reply.status and not reply.replayed:
-                await asyncio.shield(
-                    self._record(key, reply)
-                )  # shielded: a disconnected caller's key must not stay in use
+                # Shielded, because the key of a caller that disconnected must not stay in use.
+                await asyncio.shield(self._record(key, reply))
 
     async def _record(self, key: IdempotencyKey, reply: Reply) -> None:
         await self._store.write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from management.backends.base import ImageRefused, Images
 from management.control.change_feed import ChangeFeed
@@ -14,7 +14,8 @@ from management.errors import DeploymentFailed, InvalidModelConfig, Problem, Sto
 from management.faults import failpoints
 from management.store import Session, Store
 
-IMAGE_FIELD = "config.docker_image"
+IMAGE_FIELD: Final = "config.docker_image"
+"""The field of a problem with an image."""
 
 T = TypeVar("T")
 MakeSpace = Callable[[str], AsyncIterator[None]]
@@ -60,7 +61,7 @@ class Deployments:
         Where a full disk refuses the deletion of the model ``deleting``, tries again after each step that freed space.
         """
         result = await self._write(change, deleting)
-        failpoints.reach("wish.committed")
+        failpoints.reach("change.committed")
         self._wake()
         return result
 

@@ -61,13 +61,14 @@ class LeaderLoop(ABC):
 
     async def step(self) -> float:
         """Takes a turn if this worker leads and a turn is due. Returns the seconds until the next step."""
+        if self._awake.is_set():
+            self._awake.clear()  # also where this step fails: the next one comes after a pause, not at once
+            self._turn_at = 0.0
         try:
             if not await self.acquire_lease():
-                self._awake.clear()
                 return self._renew_seconds
             await self.each_step()
-            if self._awake.is_set() or self._clock.steady() >= self._turn_at:
-                self._awake.clear()
+            if self._clock.steady() >= self._turn_at:
                 busy = await self.take_turn()
                 self._database.end()
                 self._backend.end()

@@ -9,18 +9,18 @@ import os
 from typing import Final
 
 NAMES: Final = (
-    "wish.written",  # inside the transaction, before its commit
-    "wish.committed",  # before the supervisor is notified
+    "change.written",  # inside the transaction, before its commit
+    "change.committed",  # before the supervisor is notified
     "lease.taken",
     "start.recorded",  # nothing runs yet
     "start.spawned",  # it runs without a recorded process id; a container is created and does not run
     "start.launched",
-    "look.seen",  # a change was observed and is not recorded
-    "look.recorded",
+    "turn.observed",  # a change was observed and is not recorded
+    "turn.recorded",
     "drain.recorded",
     "stop.begun",
     "stop.done",  # it is gone and still recorded
-    "erase.recorded",  # the deployment is deleted, its files are not
+    "removal.recorded",  # the deployment is deleted, its files are not
 )
 EXIT: Final = 70
 """Exit status of a process that ends at a failpoint."""

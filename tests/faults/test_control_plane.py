@@ -44,23 +44,23 @@ Scene = tuple[str, int, int, tuple[str, ...]]
 SCENES: Final[Sequence[Scene]] = (
     (
         *("deploy", 0, 2),
-        ("start.recorded", "start.launched", "look.recorded", "wish.committed", "start.spawned", "look.seen"),
+        ("start.recorded", "start.launched", "turn.recorded", "change.committed", "start.spawned", "turn.observed"),
     ),
     (
         *("update", 2, 2),
-        ("wish.committed", "start.spawned", "drain.recorded", "start.recorded", "look.recorded", "stop.done"),
+        ("change.committed", "start.spawned", "drain.recorded", "start.recorded", "turn.recorded", "stop.done"),
     ),
     (
         *("scale up", 2, 3),
-        ("wish.written", "look.seen", "start.launched", "lease.taken", "start.spawned", "start.recorded"),
+        ("change.written", "turn.observed", "start.launched", "lease.taken", "start.spawned", "start.recorded"),
     ),
     (
         *("scale down", 3, 2),
-        ("stop.begun", "drain.recorded", "lease.taken", "stop.done", "look.seen", "wish.written"),
+        ("stop.begun", "drain.recorded", "lease.taken", "stop.done", "turn.observed", "change.written"),
     ),
     (
         *("delete", 2, 0),
-        ("erase.recorded", "stop.done", "wish.committed", "stop.begun", "erase.recorded", "look.recorded"),
+        ("removal.recorded", "stop.done", "change.committed", "stop.begun", "removal.recorded", "turn.recorded"),
     ),
 )
 """The change, the replicas before and after it, and failpoints on its way: three alone, three beside another server."""

@@ -160,7 +160,7 @@ class Supervisor(LeaderLoop):
                 await self._journal.change_deployment(deployment, evaluation.marked_failed, "given_up")
             case RemoveRecord():
                 await self._journal.remove_deployment(deployment)
-                failpoints.reach("erase.recorded")
+                failpoints.reach("removal.recorded")
                 for replica in replicas:
                     await self._launcher.remove_files(replica.id)
 
@@ -187,9 +187,9 @@ class Supervisor(LeaderLoop):
         failed = [transition.replica.id for transition in evaluated.transitions if transition.failed]
         gone = [transition.replica.id for transition in evaluated.transitions if transition.state is ReplicaState.GONE]
         tails = {replica_id: await self._launcher.log(replica_id, LOG_TAIL_LINES) for replica_id in failed}
-        failpoints.reach("look.seen")
+        failpoints.reach("turn.observed")
         forgotten = await self._journal.apply(deployment, evaluated, tails)
-        failpoints.reach("look.recorded")
+        failpoints.reach("turn.recorded")
         for replica_id in failed:
             self._stop_in_background(replica_id, 0.0)  # what is left of its processes
         for replica_id in gone:
@@ -245,9 +245,7 @@ class Supervisor(LeaderLoop):
         """
         await self._prober.close()
         await self._usage.close()
-        with suppress(
-            StoreUnavailable
-        ):  # replicas that still run are adopted, or stopped as orphans, at the next start
+        with suppress(StoreUnavailable):  # the next start adopts replicas that still run, or stops them as orphans
             if stop_replicas and await self._wait_for_lease():
                 for replica_id in await self._journal.forget_replicas():
                     self._stop_in_background(replica_id, min(SHUTDOWN_GRACE_SECONDS, self._settings.stop_seconds))

@@ -352,6 +352,17 @@ async def test_while_the_backend_does_not_answer_nothing_is_concluded_and_afterw
     assert await stage.honest()
 
 
+async def test_a_wake_while_the_backend_is_away_is_one_attempt(staged: Callable[..., Stage]) -> None:
+    launcher = AwayLauncher()
+    stage = staged(launcher)
+    await serving(stage, 1)
+    await stage.supervisor.lease_taken()  # so that the next step asks the backend before its turn
+    launcher.away = True
+    stage.supervisor.wake()
+    assert await stage.step() >= BACKEND_RETRY_SECONDS
+    assert not stage.supervisor._awake.is_set(), "the loop would not pause before it tries again"
+
+
 async def test_a_server_that_ends_while_its_backend_is_away_gives_its_lease_back(staged: Callable[..., Stage]) -> None:
     launcher = AwayLauncher()
     stage = staged(launcher)
