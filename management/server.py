@@ -39,8 +39,8 @@ BACKLOG: Final = 128
 PATHS: Final = frozenset({"/", "/health"})
 """Paths of the server itself, beside those of the API."""
 
-HTTPProtocol = type("OurProtocol", (Connection, AutoHTTPProtocol), limits(HEADER_TIMEOUT_SECONDS))
-"""uvicorn's protocol with the limits of all connections. Each worker creates the class when it imports this module."""
+HTTPProtocol = type("HTTPProtocol", (Connection, AutoHTTPProtocol), limits(HEADER_TIMEOUT_SECONDS))
+"""uvicorn's protocol with the limits of all connections. Workers receive the class by this name."""
 
 
 def application() -> ASGIApp:

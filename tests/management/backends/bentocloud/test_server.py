@@ -218,7 +218,7 @@ def test_what_happens_there_is_followed(api: httpx.Client, cloud: LocalCloud) ->
     until(lambda: status(api)["status"] == "running")
     there.becomes("terminated")
     until(lambda: status(api)["status"] == "failed")
-    assert "did not create" in status(api)["message"]
+    assert "stopped on the platform" in status(api)["message"]
     there.counted = None
     scale(api, 2)
     assert status(api)["replicas"]["ready"] == 2
