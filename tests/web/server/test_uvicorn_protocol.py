@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from typing import Any
 
 import pytest
 
+from management.server import HTTPProtocol
 from web.server import uvicorn_protocol
 from web.server.uvicorn_protocol import Connection, configure_connections
 
@@ -28,3 +30,7 @@ def test_a_uvicorn_that_keeps_its_protocol_elsewhere_is_named_in_the_log(
     with caplog.at_level(logging.WARNING):
         configure_connections(60)
     assert "connections have no limits" in caplog.text
+
+
+def test_the_workers_of_a_server_can_be_sent_its_protocol() -> None:
+    assert pickle.loads(pickle.dumps(HTTPProtocol)) is HTTPProtocol
