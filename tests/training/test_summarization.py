@@ -63,7 +63,7 @@ def test_training_writes_a_ranker_that_explains_itself_and_is_measured(data: Pat
     facts = ranker.read(path).facts
     assert {"licence", "features", "normalisation", "config", "data", "figures"} <= facts.keys()
     assert facts["data"] == {"fr": 24, "en": 8}
-    done = run("summary_measures", "--data", str(data), "--weights", str(path), "--out", str(tmp_path))
+    done = run("summarization.measures", "--data", str(data), "--weights", str(path), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "summarization-figures.json").read_text("utf-8"))
     assert list(figures["articles"].values()) == [6, 0, 4]
@@ -92,7 +92,7 @@ def test_english_articles_are_trained_on_or_measured_on_and_never_both(data: Pat
     assert not parts[0] & parts[1]
 
 
-@pytest.mark.parametrize("module", ["summarization", "summary_measures"])
+@pytest.mark.parametrize("module", ["summarization", "summarization.measures"])
 def test_missing_articles_are_named_with_where_to_get_them(module: str, data: Path, tmp_path: Path) -> None:
     weights = ("--weights", str(ROOT / "runners/weights/summarization-1.0.0.safetensors"))
     done = run(module, "--data", str(tmp_path), "--out", str(tmp_path), *(weights if "measures" in module else ()))
