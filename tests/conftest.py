@@ -121,8 +121,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Nothing was imported for tests that are left out."""
-    promises.check_collection(session.config)
+    """Before any test runs, whether all were collected as their marks promise."""
+    promises.check_collection(session)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

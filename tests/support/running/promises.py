@@ -1,4 +1,5 @@
-"""What the marks promise: a unit test starts no interpreter, and no torch is imported to collect what needs none."""
+"""What the marks promise: a unit test starts no interpreter, no torch is imported to collect what needs none, and the
+tests of one group run on one worker."""
 
 from __future__ import annotations
 
@@ -27,9 +28,11 @@ def kept(item: pytest.Item) -> Iterator[None]:
             _running.pop()
 
 
-def check_collection(config: pytest.Config) -> None:
-    """Raises UsageError where torch was imported for nothing."""
-    if "torch" in sys.modules and not sorting.wants_torch(config):
+def check_collection(session: pytest.Session) -> None:
+    """Raises UsageError where torch was imported for nothing, or where pytest-xdist ignores the groups."""
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("this pytest-xdist does not group tests under this pytest: see pyproject.toml")
+    if "torch" in sys.modules and not sorting.wants_torch(session.config):
         raise pytest.UsageError(
             "torch was imported to collect tests that need none: see tests/support/running/sorting.py"
         )
