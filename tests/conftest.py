@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -114,6 +115,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return sorting.is_ignored(collection_path, config) or None
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """The same short name in every process."""
+    return sorting.parameter_name(val)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What each test needs, before tests are selected by it."""
@@ -123,6 +129,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Before any test runs, whether all were collected as their marks promise."""
     promises.check_collection(session)
+    gc.freeze()  # each full collection would look through all modules and tests again, in some test's time
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -45,6 +45,10 @@ SERVER_FIXTURES: Final = frozenset(
     {*SHARED_SERVERS, "caller", "earlier", "echo_bentos", "own_echo_bentos", "echo_images", "front"}
     | {"atelier_image", "summarization_image", "tcm_image", "tcm_image_again"}
 )
+SIGNATURE_BYTES: Final = 8
+"""Bytes of a parameter that name it: formats differ in them, and in a ZIP archive the time comes after them."""
+MAX_NAME: Final = 50
+"""Characters of a text that name a parameter."""
 LONG_SECONDS: Final = 1500
 """Before a test that is known to be slow, or waits for an image, is taken for one that hangs."""
 
@@ -65,6 +69,15 @@ def _among(marks: set[str]) -> ExpressionMatcher:
         return name in marks
 
     return matches
+
+
+def parameter_name(value: object) -> str | None:
+    """A short name for a parameter. Workers must agree on it, and archives made at collection hold the time."""
+    if isinstance(value, bytes):
+        return ascii(value[:SIGNATURE_BYTES])[2:-1]
+    if isinstance(value, str) and len(value) > MAX_NAME:
+        return ascii(f"{value[:MAX_NAME]}...")[1:-1]
+    return None
 
 
 def sort(items: list[pytest.Item]) -> None:
