@@ -125,6 +125,7 @@ def test_another_file_than_the_promised_one_is_not_taken(online: torch.nn.Module
     assert publish.publish()[-1] == "embedding:satellite-1.0.0"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_store")
 def test_two_networks_after_a_kill_are_named_with_the_command_that_chooses() -> None:
     publish.choose_embedding("satellite")
@@ -143,6 +144,7 @@ def test_a_missing_model_is_named_with_what_puts_it_there() -> None:
         store.embedding_tag()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("offline")
 def test_writers_at_once_leave_one_whole_model(empty_store: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
@@ -159,6 +161,7 @@ def test_a_choice_that_an_older_version_stored_stays() -> None:
     assert [str(one.tag) for one in bentoml.models.list("embedding")] == ["embedding:satellite-1.0.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_store", "offline")
 def test_a_choice_that_an_older_version_stored_and_cannot_be_had_again_is_an_error() -> None:
     with bentoml.models.create("embedding:imagenet1k-v1") as model:
@@ -169,6 +172,7 @@ def test_a_choice_that_an_older_version_stored_and_cannot_be_had_again_is_an_err
     assert [str(one.tag) for one in bentoml.models.list("embedding")] == ["embedding:satellite-1.0.0"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_store", "offline")
 def test_a_store_that_holds_other_files_under_the_same_tags_is_filled_anew() -> None:
     for tag in ("satellite:1.0.0", "embedding:satellite-1.0.0"):
@@ -178,6 +182,7 @@ def test_a_store_that_holds_other_files_under_the_same_tags_is_filled_anew() -> 
     assert graphs.read(store.path("satellite:1.0.0")).facts["network"] == "ResNet18"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_store", "offline")
 @pytest.mark.parametrize("tag", [store.SATELLITE, store.DIAGNOSIS, store.TREATMENT])
 def test_an_onnx_model_is_published_once_as_it_is_shipped(tag: str) -> None:
@@ -191,6 +196,7 @@ def test_an_onnx_model_is_published_once_as_it_is_shipped(tag: str) -> None:
     assert [str(model.tag) for model in bentoml.models.list(tag.partition(":")[0])] == [tag]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("empty_store", "offline")
 @pytest.mark.parametrize("tag", [store.DIAGNOSIS, store.TREATMENT])
 def test_the_store_shows_what_an_onnx_model_says_of_itself(tag: str) -> None:

@@ -526,7 +526,7 @@ parameters = st.dictionaries(words, json_values, max_size=3) | st.fixed_dictiona
 
 
 @pytest.mark.parametrize("name", MODELS)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_json_holds_gets_one_answer_or_one_error(store: Path, name: str, data: st.DataObject) -> None:
     more = only_some[name]

@@ -10,9 +10,9 @@ import pytest
 
 T = TypeVar("T")
 
-STATE_STRIDE: Final = 11
+STATE_STRIDE: Final = 31
 """It divides no dimension of the states, so every value of each of them is met."""
-STEP_STRIDE: Final = 3
+STEP_STRIDE: Final = 7
 """Odd, so it meets what comes before a step and what comes after one."""
 
 

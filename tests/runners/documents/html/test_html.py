@@ -85,14 +85,14 @@ def test_references_make_no_character_that_no_text_may_have() -> None:
 
 @pytest.mark.parametrize("tag", ["div", "b", "p", "table", "ul", "nav", "span", "form", "font", "a", "svg", "select"])
 @pytest.mark.parametrize("end", ["", "</{tag}>"])
-def test_a_hundred_thousand_tags_in_one_another_are_harmless(tag: str, end: str) -> None:
-    with cpu_time.at_most(10):
-        html.read(f"<{tag}>" * 100_000 + "x" + end.format(tag=tag) * 100_000)
+def test_twenty_thousand_tags_in_one_another_are_harmless(tag: str, end: str) -> None:
+    with cpu_time.at_most(2):
+        html.read(f"<{tag}>" * 20_000 + "x" + end.format(tag=tag) * 20_000)
 
 
-@pytest.mark.parametrize("bad", ["<" * 500_000, "<!--" * 200_000, "<p " + "a=1 " * 200_000, "&" * 500_000, "<![CDATA["])
+@pytest.mark.parametrize("bad", ["<" * 100_000, "<!--" * 40_000, "<p " + "a=1 " * 40_000, "&" * 100_000, "<![CDATA["])
 def test_broken_pages_are_read_as_far_as_they_go(bad: str) -> None:
-    with cpu_time.at_most(10):
+    with cpu_time.at_most(2):
         html.read(bad)
 
 

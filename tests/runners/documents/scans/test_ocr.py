@@ -55,6 +55,7 @@ def test_a_column_is_read_with_its_accents(ocr: Ocr) -> None:
     assert ocr.read(page(column(PROSE))) == " ".join(PROSE)
 
 
+@pytest.mark.slow
 def test_columns_under_a_heading_are_read_one_after_another(ocr: Ocr) -> None:
     heading = ("Un long titre qui passe au-dessus des deux colonnes", 60, 10)
     image = page([heading, *column(PROSE, 40, 110), *column(OTHER, 510, 110)], (980, 340))
@@ -67,11 +68,13 @@ def test_a_receipt_is_read_row_by_row(ocr: Ocr) -> None:
     assert ocr.read(page(texts)).split("\n") == [" ".join(pair) for pair in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [90, 180, 270])
 def test_a_turned_page_is_read(ocr: Ocr, angle: int) -> None:
     assert ocr.read(page(column(OTHER)).rotate(angle, expand=True)) == " ".join(OTHER)
 
 
+@pytest.mark.slow
 def test_a_slanting_page_is_read(ocr: Ocr) -> None:
     assert ocr.read(page(column(OTHER)).rotate(4, fillcolor=PAPER, expand=True)) == " ".join(OTHER)
 
@@ -86,11 +89,13 @@ def test_nothing_is_read_on_an_empty_page(ocr: Ocr, paper: tuple[int, int, int])
     assert ocr.read(Image.new("RGB", (600, 800), paper)) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (7, 4000), (8, 8), (4000, 9), (16_000, 8), (31, 33)])
 def test_pictures_of_any_shape_do_no_harm(ocr: Ocr, size: tuple[int, int]) -> None:
     assert ocr.read(Image.linear_gradient("L").resize(size).convert("RGB")).isascii()
 
 
+@pytest.mark.slow
 def test_long_thin_pictures_are_read(ocr: Ocr) -> None:
     down = [(f"Item {row}", 20, 30 + 400 * row) for row in range(10, 20)]
     assert ocr.read(page(down, (200, 8000))).split() == " ".join(text for text, *_ in down).split()
@@ -98,6 +103,7 @@ def test_long_thin_pictures_are_read(ocr: Ocr) -> None:
     assert ocr.read(page(across, (8000, 200))).split() == " ".join(text for text, *_ in across).split()
 
 
+@pytest.mark.slow
 def test_a_large_picture_is_read_in_little_memory(ocr: Ocr) -> None:
     image = page([(text, 400, 500 + 300 * row) for row, text in enumerate(PROSE)], (5000, 5000), letters=180)
     before = psutil.Process().memory_info().rss
@@ -105,6 +111,7 @@ def test_a_large_picture_is_read_in_little_memory(ocr: Ocr) -> None:
     assert psutil.Process().memory_info().rss - before < 300e6
 
 
+@pytest.mark.slow
 def test_rules_of_asterisks_do_no_harm(ocr: Ocr) -> None:
     texts = [("*" * 40, 30, 30), ("Thank you for shopping here", 60, 80), ("*" * 40, 30, 130)]
     assert "Thank you for shopping here" in ocr.read(page(texts))
@@ -166,6 +173,7 @@ def _rows(text: str, width: int, font: ImageFont.FreeTypeFont) -> list[list[str]
     return rows
 
 
+@pytest.mark.slow
 def test_columns_of_a_newspaper_are_read_one_after_another(ocr: Ocr) -> None:
     assert ocr.read(newspaper(NEWS)).split("\n\n") == list(NEWS)
 
@@ -186,6 +194,7 @@ def speckled(image: Image.Image) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [dithered, speckled])
 def test_a_page_in_whose_dots_no_text_is_seen_is_looked_at_again(
     ocr: Ocr, spoil: Callable[[Image.Image], Image.Image], monkeypatch: pytest.MonkeyPatch
@@ -197,10 +206,12 @@ def test_a_page_in_whose_dots_no_text_is_seen_is_looked_at_again(
     assert len(ocr.read(image)) < 20
 
 
+@pytest.mark.slow
 def test_a_page_of_dots_of_which_half_is_seen_is_looked_at_again(ocr: Ocr) -> None:
     assert ocr.read(dithered(page(column(OTHER)), 0.6)) == " ".join(OTHER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "looks"),
     [
