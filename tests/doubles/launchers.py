@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from uuid import uuid4
 
 from management.backends.base import Launch, Launcher, Observation, Phase
+from management.backends.process.launcher import ProcessLauncher
 from management.domain.records import Resources
+from tests.doubles.management import settings
 
 READY_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 5.0
@@ -28,6 +31,12 @@ class Bench:
     """Another launcher over the same, as after a crash of the control plane."""
     kill: Callable[[str], None]
     """Ends a replica in the hardest way, behind the launcher's back."""
+
+
+def process_launcher(home: Path, **changes: Any) -> ProcessLauncher:
+    """The process backend's launcher over a home."""
+    told = settings(home, **changes)
+    return ProcessLauncher(told.storage, told.replicas)
 
 
 def launch(image: str = "tests/echo:1.0.0") -> Launch:
