@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from management.backends.base import Launch, Launcher, Observation, Phase
+from management.backends.base import Launch, Launcher, Observation, Phase, ReplicaInventory
 from management.backends.process.launcher import ProcessLauncher
 from management.domain.records import Resources
 from tests.doubles.management import settings
@@ -44,10 +44,10 @@ def launch(image: str = "tests/echo:1.0.0") -> Launch:
     return Launch(uuid4().hex, "echo", image, Resources(100, 2**27, 0), {"GREETING": "hello"})
 
 
-async def listed(launcher: Launcher, replica_id: str) -> None:
+async def listed(inventory: ReplicaInventory, replica_id: str) -> None:
     """Returns when it runs."""
     deadline = time.monotonic() + READY_SECONDS
-    while replica_id not in await launcher.list_running():
+    while replica_id not in await inventory.list_running():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
