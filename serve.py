@@ -49,8 +49,8 @@ def prepare(front_door: bool) -> None:
 def _checked_home() -> BentoHome:
     """Return where Bentos are kept. Ends where the management could not start; BentoML would try for ever."""
     from management import preflight
+    from management.configuration import settings
     from management.packaging.build import BentoHome
-    from management.settings import settings
 
     try:
         known = settings()
@@ -58,7 +58,7 @@ def _checked_home() -> BentoHome:
         checks.refuse(preflight.wrong_settings(error))
     if obstacles := preflight.obstacles(known):
         checks.refuse("; ".join(obstacles))
-    return BentoHome(known.bentoml_home)
+    return BentoHome(known.storage.bentoml_home)
 
 
 def _publish() -> None:

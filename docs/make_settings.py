@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from management.settings import Settings as ManagementSettings
+from management.configuration import Settings as ManagementSettings
 from runners.settings import MODELS
 from runners.settings import Settings as RunnerSettings
 from web.settings import Settings as WebSettings
@@ -40,19 +40,45 @@ def main() -> None:
 
 def page() -> str:
     """Return the page's Markdown."""
-    models, management, web = _table(RunnerSettings), _table(ManagementSettings), _table(WebSettings)
-    parts = (HEAD, MODELS_HEAD, *models, MANAGEMENT_HEAD, *management, WEB_HEAD, *web)
+    parts = [HEAD, MODELS_HEAD, *_table(RunnerSettings), MANAGEMENT_HEAD]
+    for group in groups(ManagementSettings):
+        parts += [f"\n### {_markdown(group.__doc__).rstrip('.')}", *_table(group)]
+    parts += [WEB_HEAD, *_table(WebSettings)]
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def groups(settings: type[BaseModel]) -> Iterator[type[BaseSettings]]:
+    """Yield the classes whose fields are variables: this one, or those of the groups in it."""
+    if issubclass(settings, BaseSettings):
+        if settings.model_fields:
+            yield settings
+        return
+    for field in settings.model_fields.values():
+        assert isinstance(field.annotation, type)  # noqa: S101
+        yield from groups(field.annotation)
 
 
 def _table(settings: type[BaseSettings]) -> Iterator[str]:
     yield "\n| variable | value | default | meaning |\n|---|---|---|---|"
-    prefix = settings.model_config["env_prefix"]
     for name, field in settings.model_fields.items():
         if name not in UNLISTED:
-            variable = field.validation_alias or f"{prefix}{name}".upper()
-            meaning = " ".join((field.description or "").replace("|", "\\|").replace("``", "`").split())
+            variable, meaning = _variable(settings, name, field), _markdown(field.description)
             yield f"| `{variable}` | {_kind(field.annotation)} | {_default(field)} | {meaning} |"
+
+
+def variables(settings: type[BaseModel]) -> Iterator[str]:
+    """Yield the environment variable of every setting."""
+    for group in groups(settings):
+        for name, field in group.model_fields.items():
+            yield _variable(group, name, field)
+
+
+def _variable(group: type[BaseSettings], name: str, field: FieldInfo) -> str:
+    return str(field.validation_alias or f"{group.model_config['env_prefix']}{name}".upper())
+
+
+def _markdown(docstring: str | None) -> str:
+    return " ".join((docstring or "").replace("|", "\\|").replace("``", "`").split())
 
 
 def _kind(annotation: Any) -> str:

@@ -16,6 +16,7 @@ from management.backends import machine, registry
 from management.backends.backend import Backend
 from management.backends.engine import Engine
 from management.backup.swap import interrupted
+from management.configuration import Settings, settings
 from management.control.activation import Activator
 from management.control.autoscaling.autoscaler import Autoscaler
 from management.control.change_feed import ChangeFeed
@@ -32,7 +33,7 @@ from management.faults.disk import Reserve
 from management.gateway.gateway import Gateway, GatewayHooks
 from management.gateway.load_reporter import REPORT_SECONDS, LoadReporter
 from management.metrics import Metrics
-from management.settings import Settings, settings
+from management.settings import ApiSettings
 from management.startup import every, opened
 from management.store import Session, Store
 from management.store.leases import Lease
@@ -67,10 +68,15 @@ class Platform:
         """The settings, read when they are first needed."""
         return self._read_settings()
 
+    @property
+    def api_settings(self) -> ApiSettings:
+        """The settings of the API."""
+        return self.settings.api
+
     @cached_property
     def store(self) -> Store:
         """The database."""
-        return Store(self.settings.database)
+        return Store(self.settings.storage.database)
 
     @cached_property
     def feed(self) -> ChangeFeed:
@@ -80,14 +86,17 @@ class Platform:
     @cached_property
     def backend(self) -> Backend:
         """Where models run."""
-        return registry.make(self.settings)
+        settings = self.settings
+        return registry.make(
+            settings.server.backend, settings.backend, settings.storage, settings.replicas, settings.capacity
+        )
 
     @cached_property
     def gateway(self) -> Gateway:
         """How requests reach the models' replicas."""
         activator = self.activator
         return Gateway(
-            self.settings,
+            self.settings.queue,
             GatewayHooks(
                 self.feed.refresh,
                 activator.activate,
@@ -111,33 +120,33 @@ class Platform:
     @cached_property
     def journal(self) -> Journal:
         """What the leader records."""
-        return Journal(self.store, self.commands.capacity, self.settings.lease_seconds)
+        return Journal(self.store, self.commands.capacity, self.settings.server.lease_seconds)
 
     @cached_property
     def metrics(self) -> Metrics:
         """The metrics for Prometheus."""
         counters, worker = self.journal.counters, self.reporter.worker
-        return Metrics(self.store, self.gateway.routes, counters, worker, self.settings.home)
+        return Metrics(self.store, self.gateway.routes, counters, worker, self.settings.storage.home)
 
     @cached_property
     def supervisor(self) -> Supervisor | Reconciler:
         """Makes the recorded state the desired one: by itself, or through an engine that keeps replicas."""
         driver = self.backend.driver
         if isinstance(driver, Engine):
-            return Reconciler(self.journal, driver, self.settings, self.feed.refresh)
-        min_free_memory = machine.least_memory(self.settings)
-        autoscaler = Autoscaler(self.journal, self.settings, machine.free_memory, min_free_memory)
-        return Supervisor(self.journal, driver, autoscaler, self.settings, self.feed.refresh)
+            return Reconciler(self.journal, driver, self.settings.replicas, self.feed.refresh)
+        min_free_memory = machine.least_memory(self.settings.capacity)
+        autoscaler = Autoscaler(self.journal, self.settings.autoscaling, machine.free_memory, min_free_memory)
+        return Supervisor(self.journal, driver, autoscaler, self.settings.replicas, self.feed.refresh)
 
     @cached_property
     def commands(self) -> DeploymentCommands:
         """Changes of the desired state."""
-        return DeploymentCommands(self.backend.capacity, self.settings.hold_seconds)
+        return DeploymentCommands(self.backend.capacity, self.settings.autoscaling.hold_seconds)
 
     @cached_property
     def failures(self) -> FailedLoginLimiter:
         """Counts logins that failed, in the API and at the models' endpoints."""
-        return FailedLoginLimiter(self.settings.failed_logins)
+        return FailedLoginLimiter(self.settings.access.failed_logins)
 
     @cached_property
     def deployments(self) -> Deployments:
@@ -147,30 +156,31 @@ class Platform:
     @cached_property
     def reserve(self) -> Reserve:
         """Disk space kept free for deletions on a full disk."""
-        return Reserve(self.settings.database_folder)
+        return Reserve(self.settings.storage.database_folder)
 
     async def start(self) -> None:
         """Opens the database and begins to supervise. While the database is unavailable, retries in the background.
 
         Raises RuntimeError where a restore was interrupted, and any error that a retry cannot mend.
         """
-        failpoints.arm(self.settings.failpoint)
-        if (reason := interrupted(self.settings.home)) is not None:
+        failpoints.arm(self.settings.server.failpoint)
+        if (reason := interrupted(self.settings.storage.home)) is not None:
             raise RuntimeError(reason)
-        if (retries := await opened(self.settings.home.absolute(), self._open)) is not None:
+        if (retries := await opened(self.settings.storage.home.absolute(), self._open)) is not None:
             self._tasks.append(retries)
 
     async def _open(self) -> None:
         """Creates the folder, the tables and the first key, reads the records, and begins to supervise."""
-        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.settings.home.chmod(0o700)  # it may have existed with another mode
+        home = self.settings.storage.home
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        home.chmod(0o700)  # it may have existed with another mode
         await asyncio.to_thread(self.reserve.give)
         await asyncio.to_thread(self.store.migrate)
-        await self.store.write(lambda session: first_key(session, self.settings))
+        await self.store.write(lambda session: first_key(session, self.settings.access.api_key, home))
         await self.feed.refresh()
         self._tasks += [
             asyncio.create_task(self.supervisor.run()),
-            asyncio.create_task(every(self.settings.refresh_seconds, self.feed.refresh)),
+            asyncio.create_task(every(self.settings.server.refresh_seconds, self.feed.refresh)),
             asyncio.create_task(every(REPORT_SECONDS, self.reporter.report)),
             asyncio.create_task(every(KEY_USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
             asyncio.create_task(every(RESERVE_SECONDS, lambda: asyncio.to_thread(self.reserve.keep))),
@@ -192,7 +202,7 @@ class Platform:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.activator.close()
-        await self.supervisor.close(stop_replicas=not self.settings.keep_replicas)
+        await self.supervisor.close(stop_replicas=not self.settings.server.keep_replicas)
         await self.gateway.close()
         await self.backend.close()
         with suppress(StoreUnavailable):
@@ -216,14 +226,14 @@ class Platform:
         try:
             lease, wanted, ready = await self.store.read(_health_records)
         except StoreUnavailable:
-            return {"status": "unhealthy", "database": "unavailable", "backend": self.settings.backend}
+            return {"status": "unhealthy", "database": "unavailable", "backend": self.settings.server.backend}
         held = lease is not None and lease.held_until > time.time()
         answers = await self.backend.answers()
         return {
             "status": "healthy" if held and answers and ready == wanted else "degraded",
             "database": "ok",
             "lease": "held" if held else "free",
-            "backend": self.settings.backend,
+            "backend": self.settings.server.backend,
             "backend_state": "ok" if answers else "unavailable",
             "models": {"wanted": wanted, "ready": ready},
         }
@@ -251,7 +261,7 @@ class Platform:
 
     def door_for_models(self, open_paths: frozenset[str]) -> Authenticator | None:
         """The authenticator of the models' own endpoints; None where the settings leave them open."""
-        if not self.settings.keys_for_models:
+        if not self.settings.access.keys_for_models:
             return None
         return Authenticator(self.keyring, self.failures, role_for_models(open_paths))
 

@@ -11,19 +11,18 @@ import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from management.backup.swap import interrupted
-from management.settings import Settings
+from management.configuration import Settings
+from management.settings import StorageSettings
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk, or a used up quota."""
 VERSIONS: Final = "alembic_version"
 """Table with the version that a database was migrated to."""
-LIBRARIES: Final = {"docker": "docker", "bentocloud": "bentoml"}
-"""Package that each backend needs."""
 
 
 def wrong_settings(error: ValidationError) -> str:
@@ -35,16 +34,25 @@ def _wrong(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
         message = problem["msg"].removeprefix("Value error, ")
         # A conflict of several settings has no location.
-        yield f"ATELIER_{str(problem['loc'][0]).upper()}: {message}" if problem["loc"] else message
+        yield f"{_variable(*problem['loc'])}: {message}" if problem["loc"] else message
+
+
+def _variable(*location: int | str) -> str:
+    """Return the environment variable of a field: the location names it after the groups that it is in."""
+    *groups, name = map(str, location)
+    group: Any = Settings
+    for part in groups:
+        group = group.model_fields[part].annotation
+    return f"{group.model_config.get('env_prefix', 'ATELIER_')}{name}".upper()
 
 
 def obstacles(settings: Settings) -> list[str]:
     """Return the reasons why a server with these settings cannot start. Nothing is changed."""
-    return [*_home(settings), *_database(settings), *_backend(settings)]
+    return [*_home(settings.storage), *_database(settings.storage), *_backend(settings)]
 
 
-def _home(settings: Settings) -> Iterator[str]:
-    home = settings.home.absolute()
+def _home(storage: StorageSettings) -> Iterator[str]:
+    home = storage.home.absolute()
     if (reason := interrupted(home)) is not None:
         yield reason
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
@@ -61,12 +69,12 @@ def _unwritable(folder: Path) -> str | None:
         return None if error.errno in FULL else error.strerror  # a server starts on a full disk and reports it
 
 
-def _database(settings: Settings) -> Iterator[str]:
+def _database(storage: StorageSettings) -> Iterator[str]:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
     try:
-        url = make_url(settings.database)
+        url = make_url(storage.database)
         if url.get_backend_name() not in ("sqlite", "postgresql"):
             yield f"ATELIER_DATABASE_URL: {url.drivername!r} is neither sqlite nor postgresql"
             return
@@ -111,6 +119,6 @@ def _newer(file: Path, versions: set[str]) -> Iterator[str]:
 
 
 def _backend(settings: Settings) -> Iterator[str]:
-    library = LIBRARIES.get(settings.backend)
+    library = settings.backend.library
     if library is not None and find_spec(library) is None:
-        yield f"ATELIER_BACKEND={settings.backend} needs the package {library}, which is not installed"
+        yield f"ATELIER_BACKEND={settings.server.backend} needs the package {library}, which is not installed"

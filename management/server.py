@@ -19,8 +19,8 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from management.api import PREFIX
 from management.api.application import CONTROL_BYTES
+from management.configuration import settings
 from management.platform import Platform
-from management.settings import settings
 from web.answers import JSONAnswer
 from web.edge.access_log import configure_access_log
 from web.edge.middleware import Edge, Limits
@@ -73,10 +73,10 @@ def serve(host: str, port: int, workers: int) -> None:
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # connections to callers, and to replicas
-    keep = settings().keep_replicas
+    keep = settings().server.keep_replicas
     if workers > 1:
         os.environ["ATELIER_KEEP_REPLICAS"] = "true"
-    with server_file.announced(settings().home, f"http://{ports.reached(host)}:{port}", port):
+    with server_file.announced(settings().storage.home, f"http://{ports.reached(host)}:{port}", port):
         uvicorn.run(
             APPLICATION,
             factory=True,

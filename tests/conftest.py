@@ -33,7 +33,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from management.settings import Settings
+from management.settings import StorageSettings
 from runners.artifacts import publish
 from tests.deploy.nginx_server import Nginx, nginx
 from tests.doubles.earlier_replica import earlier_replica
@@ -242,10 +242,10 @@ def earlier(short_home: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
     """Settings of folders that are not there yet."""
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
-    return Settings(home=tmp_path / "home")
+    return StorageSettings(home=tmp_path / "home")
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (64, 64)) -> Image.Image:

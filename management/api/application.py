@@ -25,7 +25,7 @@ from management.control.deployments import Deployments
 from management.domain.records import LONGEST_TIMEOUT, Deployment, Replica
 from management.gateway.gateway import Gateway
 from management.metrics import Metrics
-from management.settings import Settings
+from management.settings import ApiSettings
 from management.store import Store
 from web.documentation import documentation_page
 from web.edge.middleware import Limits, Section
@@ -49,8 +49,8 @@ class Parts(Protocol):
     """The parts of the management that the API uses."""
 
     @property
-    def settings(self) -> Settings:
-        """The management's settings."""
+    def api_settings(self) -> ApiSettings:
+        """The settings of the API."""
 
     @property
     def store(self) -> Store:
@@ -100,7 +100,7 @@ def section(parts: Parts, *, beside_models: bool) -> Section:
     def count(scope: Scope, status: int, seconds: float) -> None:
         parts.metrics.requests.count(scope, status, seconds)
 
-    formatter = ApiErrorFormatter(lambda: parts.settings.language)
+    formatter = ApiErrorFormatter(lambda: parts.api_settings.language)
     api = application(parts, beside_models=beside_models)
     return Section(PREFIX, api, _limits, formatter, authenticator, count)
 
@@ -110,7 +110,7 @@ def application(parts: Parts, *, beside_models: bool) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.language = parts.settings.language
+        app.state.language = parts.api_settings.language
         await parts.start()
         parts.metrics.requests.know(router.routes)
         try:
@@ -138,9 +138,9 @@ def application(parts: Parts, *, beside_models: bool) -> FastAPI:
 def _router(parts: Parts) -> APIRouter:
     router = APIRouter(prefix=PREFIX)
     idempotency = Idempotency(parts.store, parts.deployments)
-    allowed = parts.settings.allowed_environment
+    allowed = parts.api_settings.allowed_environment
     DeploymentRoutes(parts.commands, parts.deployments, idempotency, allowed).add_to(router)
-    ViewRoutes(parts.store, parts.logs, parts.health, parts.metrics, parts.settings.public_url).add_to(router)
+    ViewRoutes(parts.store, parts.logs, parts.health, parts.metrics, parts.api_settings.public_url).add_to(router)
     InferenceRoutes(parts.gateway).add_to(router)
     return router
 

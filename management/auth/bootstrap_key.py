@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
+
+from pydantic import SecretStr
 
 from management.auth.weak_keys import is_placeholder, is_weak
 from management.domain import keys
 from management.domain.clock import now
 from management.domain.keys import Key, Role
-from management.settings import Settings
 from management.store import Session
 
 CHOSEN: Final = "ATELIER_API_KEY"
@@ -31,17 +33,17 @@ FILE: Final = "admin.key"
 logger = logging.getLogger(__name__)
 
 
-def first_key(session: Session, settings: Settings) -> None:
+def first_key(session: Session, api_key: SecretStr | None, home: Path) -> None:
     """Make sure that there is an admin key. Raises ValueError for a chosen key that no header can carry.
 
     A weak key is valid only while it is set: the next start without it deletes it.
     """
-    chosen = keys.chosen(settings.api_key.get_secret_value(), CHOSEN, now()) if settings.api_key else None
+    chosen = keys.chosen(api_key.get_secret_value(), CHOSEN, now()) if api_key else None
     _forget_weak(session, chosen)
-    if settings.api_key is not None and chosen is not None:
-        _keep_chosen(session, chosen, weak=is_weak(settings.api_key.get_secret_value()))
+    if api_key is not None and chosen is not None:
+        _keep_chosen(session, chosen, weak=is_weak(api_key.get_secret_value()))
     elif not any(key.role is Role.ADMIN and key.valid(now()) for key in session.keys.all()):
-        _make_first(session, settings)
+        _make_first(session, home)
 
 
 def _forget_weak(session: Session, chosen: Key | None) -> None:
@@ -68,10 +70,10 @@ def _keep_chosen(session: Session, chosen: Key, *, weak: bool) -> None:
         logger.warning("the key in %s was revoked and stays revoked", CHOSEN)
 
 
-def _make_first(session: Session, settings: Settings) -> None:
+def _make_first(session: Session, home: Path) -> None:
     new_key = keys.make(FIRST, Role.ADMIN, now())
     session.keys.add(new_key.key)
-    file = settings.home.absolute() / FILE
+    file = home.absolute() / FILE
     file.unlink(missing_ok=True)
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(handle, "w", encoding="ascii") as out:

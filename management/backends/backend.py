@@ -1,13 +1,25 @@
-"""A backend: its images, its driver, its capacity, and what requests to its replicas need."""
+"""A backend: its settings, its images, its driver, its capacity, and what requests to its replicas need."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from management.backends.base import Headers, Images, Launcher, no_headers
 from management.backends.engine import Engine
 from management.domain.capacity import Capacity
+from management.settings import SettingsGroup
+
+
+class BackendSettings(SettingsGroup):
+    """The settings that one backend alone reads; this class is for a backend without any."""
+
+    library: ClassVar[str | None] = None
+    """Package that the backend needs."""
+
+    def check(self) -> None:
+        """Raise ValueError for settings that the backend cannot run with. Only the chosen backend is checked."""
 
 
 async def _always() -> bool:

@@ -1,4 +1,8 @@
-"""The interface of every launcher: start, observe and stop single replicas for the supervisor."""
+"""The interface of every launcher, for the supervisor.
+
+It has three parts: what starts and stops replicas, what lists them, and what measures them. A caller receives the part
+that it uses.
+"""
 
 from __future__ import annotations
 
@@ -104,18 +108,14 @@ class Images(ABC):
         return None
 
 
-class Launcher(ABC):
-    """Starts, observes and stops replicas. All state is in the running replicas and on disk, none in this object.
-
-    A control plane that is killed at any instant finds its replicas under the same ids after a restart.
-    """
+class ReplicaLauncher(ABC):
+    """Starts, observes and stops single replicas."""
 
     @abstractmethod
     async def start(self, launch: Launch) -> None:
         """Begin to start the replica and return at once; a second call has no further effect.
 
-        Raises LaunchRefused when the start cannot begin. Raises BackendUnavailable, as every other method may,
-        when the outcome is unknown: the caller concludes nothing from it and tries again.
+        Raises LaunchRefused when the start cannot begin.
         """
 
     @abstractmethod
@@ -132,9 +132,9 @@ class Launcher(ABC):
         At return no process of it runs. A replica that is gone is not an error.
         """
 
-    @abstractmethod
-    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
-        """Return the usage of these replicas by id, measured in one pass; replicas that are gone are left out."""
+
+class ReplicaInventory(ABC):
+    """Lists what exists of all replicas, with or without a record, and removes what is left of one."""
 
     @abstractmethod
     async def list_running(self) -> list[str]:
@@ -145,9 +145,26 @@ class Launcher(ABC):
         """Return the ids of all replicas that have anything on disk, running or not."""
 
     @abstractmethod
+    async def remove_files(self, replica_id: str) -> None:
+        """Remove what an ended replica left on disk. A replica that is gone is not an error."""
+
+
+class ReplicaTelemetry(ABC):
+    """Tells what replicas use, and what they wrote."""
+
+    @abstractmethod
+    async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
+        """Return the usage of these replicas by id, measured in one pass; replicas that are gone are left out."""
+
+    @abstractmethod
     async def log(self, replica_id: str, lines: int) -> list[str]:
         """Return the last lines that the replica wrote, also after its end; empty once its files are gone."""
 
-    @abstractmethod
-    async def remove_files(self, replica_id: str) -> None:
-        """Remove what an ended replica left on disk. A replica that is gone is not an error."""
+
+class Launcher(ReplicaLauncher, ReplicaInventory, ReplicaTelemetry):
+    """What a backend of single replicas does. All state is in the running replicas and on disk, none in this object.
+
+    A control plane that is killed at any instant finds its replicas under the same ids after a restart.
+    Every method raises BackendUnavailable when the outcome is unknown: the caller concludes nothing from it and tries
+    again.
+    """

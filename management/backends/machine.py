@@ -12,7 +12,7 @@ from machine.devices import cores, gpus
 from management.domain import quantities
 from management.domain.capacity import Capacity
 from management.domain.records import Resources
-from management.settings import Settings
+from management.settings import CapacitySettings
 
 UNLIMITED: Final = 2**62
 """Capacity that no deployment reaches, in any unit."""
@@ -20,7 +20,7 @@ _CGROUP: Final = Path("/sys/fs/cgroup")
 _CGROUP_MEMORY: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def capacity(settings: Settings) -> Capacity:
+def capacity(settings: CapacitySettings) -> Capacity:
     """Return the machine's capacity; settings take precedence over what is detected."""
     cpus = settings.cpus if settings.cpus is not None else float(cores())
     memory = quantities.memory_bytes(settings.memory) if settings.memory else _memory()
@@ -33,7 +33,7 @@ def capacity(settings: Settings) -> Capacity:
     )
 
 
-def capacity_elsewhere(settings: Settings) -> Capacity:
+def capacity_elsewhere(settings: CapacitySettings) -> Capacity:
     """Return the capacity of a backend outside this machine: that of the settings, otherwise unlimited."""
     return Capacity(
         Resources(
@@ -57,7 +57,7 @@ def free_memory() -> int:
     return min(free, limit - used + cached)
 
 
-def least_memory(settings: Settings) -> int:
+def least_memory(settings: CapacitySettings) -> int:
     """Return the bytes that should stay free: the setting, or a twentieth of the memory."""
     return quantities.memory_bytes(settings.spare_memory) if settings.spare_memory else _memory() // 20
 

@@ -5,11 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from management.backends.backend import Backend
-from management.settings import Settings
+from pydantic import BaseModel, ConfigDict
+
+from management.backends.backend import Backend, BackendSettings
+from management.backends.bentocloud.settings import BentoCloudSettings
+from management.backends.docker.settings import DockerSettings
+from management.settings import READ, CapacitySettings, ReplicaSettings, StorageSettings
 
 
-def make(settings: Settings) -> Backend:
-    """Return the backend that ``settings.backend`` names."""
-    make_backend: Callable[[Settings], Backend] = import_module(f"management.backends.{settings.backend}.backend").make
-    return make_backend(settings)
+class Backends(BaseModel):
+    """The name of every backend, with the settings that it alone reads. A new backend is a folder and a line here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    process: BackendSettings = READ
+    docker: DockerSettings = READ
+    bentocloud: BentoCloudSettings = READ
+
+
+def make(
+    name: str, own: BackendSettings, storage: StorageSettings, replicas: ReplicaSettings, capacity: CapacitySettings
+) -> Backend:
+    """Return the backend of that name, with its ``own`` settings and those that all backends share."""
+    make_backend: Callable[..., Backend] = import_module(f"management.backends.{name}.backend").make
+    return make_backend(own, storage, replicas, capacity)

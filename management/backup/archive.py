@@ -33,7 +33,7 @@ from sqlalchemy.engine import make_url
 from management.auth.bootstrap_key import FILE
 from management.domain.clock import now, shown
 from management.packaging.build import LOCK
-from management.settings import Settings
+from management.settings import StorageSettings
 
 FORMAT: Final = 1
 """Version of the archive's format."""
@@ -80,18 +80,18 @@ class Contents:
         return len({tuple(path[2:4]) for path in parts if len(path) > 4})
 
 
-def database_file(settings: Settings) -> Path | None:
+def database_file(storage: StorageSettings) -> Path | None:
     """Return the file of an SQLite database; None for any other database."""
-    url = make_url(settings.database)
+    url = make_url(storage.database)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def back_up(settings: Settings, target: Path) -> Contents:
+def back_up(storage: StorageSettings, target: Path) -> Contents:
     """Write the archive to a file of mode 0600, atomically. Raises BackupError or OSError."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # of mode 0600
     try:
         with open(handle, "wb") as file:
-            contents = write(settings, file)
+            contents = write(storage, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
@@ -101,7 +101,7 @@ def back_up(settings: Settings, target: Path) -> Contents:
     return contents
 
 
-def write(settings: Settings, file: IO[bytes]) -> Contents:
+def write(storage: StorageSettings, file: IO[bytes]) -> Contents:
     """Write the archive to a stream, which may be a pipe. Raises BackupError or OSError."""
     contents = Contents(shown(now()))
     with (
@@ -109,26 +109,26 @@ def write(settings: Settings, file: IO[bytes]) -> Contents:
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         # The database first: the Bentos that it names are then in a store that is read later.
-        _add_state(archive, contents, settings)
-        with _unchanged(settings.bentoml_home):
+        _add_state(archive, contents, storage)
+        with _unchanged(storage.bentoml_home):
             for name in STORES:
-                _add_store(archive, contents, settings.bentoml_home / name, f"store/{name}")
+                _add_store(archive, contents, storage.bentoml_home / name, f"store/{name}")
         if not contents.files:
-            raise BackupError(f"nothing is kept in {settings.home} or {settings.bentoml_home}")
+            raise BackupError(f"nothing is kept in {storage.home} or {storage.bentoml_home}")
         description = {"format": FORMAT, "made_at": contents.made_at, "files": contents.files}
         manifest = json.dumps(description, ensure_ascii=True).encode()
         archive.addfile(_member(MANIFEST, len(manifest)), io.BytesIO(manifest))
     return contents
 
 
-def _add_state(archive: tarfile.TarFile, contents: Contents, settings: Settings) -> None:
-    database = database_file(settings)
+def _add_state(archive: tarfile.TarFile, contents: Contents, storage: StorageSettings) -> None:
+    database = database_file(storage)
     if database is not None and database.is_file():
         with tempfile.TemporaryDirectory(dir=database.parent, prefix=".backup-") as folder:
             copy = Path(folder) / "atelier.db"
             _copy_database(database, copy)
             _add(archive, contents, copy, DATABASE)
-    for name, file in ((KEY, settings.home / FILE), (INSTANCE, settings.home / INSTANCE_FILE)):
+    for name, file in ((KEY, storage.home / FILE), (INSTANCE, storage.home / INSTANCE_FILE)):
         if file.is_file():
             _add(archive, contents, file, name)
 

@@ -47,7 +47,7 @@ from management.backup.archive import (
 )
 from management.backup.swap import is_taken, swap
 from management.packaging.build import LOCK
-from management.settings import Settings
+from management.settings import StorageSettings
 
 STAGE: Final = ".restore-"
 """Prefix of the folders that an archive is unpacked into."""
@@ -73,21 +73,21 @@ class Restored:
     """Folders with the old state, the earliest first."""
 
 
-def restore(settings: Settings, file: IO[bytes], *, force: bool = False) -> Restored:
+def restore(storage: StorageSettings, file: IO[bytes], *, force: bool = False) -> Restored:
     """Restore the whole archive, or nothing. Raises BackupError or OSError.
 
     A home that is not empty is refused without ``force``; with it, the old state is set aside. No server may run on
     these folders.
     """
-    with _alone(settings.home / "restore.lock"), _alone(settings.bentoml_home / LOCK):
-        _refuse_while_served(settings)
-        if not force and (taken := [str(place) for place in _places(settings).values() if is_taken(place)]):
+    with _alone(storage.home / "restore.lock"), _alone(storage.bentoml_home / LOCK):
+        _refuse_while_served(storage)
+        if not force and (taken := [str(place) for place in _places(storage).values() if is_taken(place)]):
             raise BackupError(f"these exist already: {', '.join(taken)}; --force sets them aside")
-        with _stages(settings) as stages:
+        with _stages(storage) as stages:
             contents = _unpack(file, stages)
             _check_database(stages["state"] / "atelier.db", exists=DATABASE in contents.files)
-            parts = _parts(settings, stages, contents)
-            return Restored(contents, swap(settings.home, parts, _logs(settings, parts)))
+            parts = _parts(storage, stages, contents)
+            return Restored(contents, swap(storage.home, parts, _logs(storage, parts)))
 
 
 @contextmanager
@@ -102,20 +102,20 @@ def _alone(file: Path) -> Iterator[None]:
         yield
 
 
-def _places(settings: Settings) -> dict[str, Path]:
+def _places(storage: StorageSettings) -> dict[str, Path]:
     """Return the place of each part of an archive, by its name."""
-    stores = {f"store/{name}": settings.bentoml_home / name for name in STORES}
+    stores = {f"store/{name}": storage.bentoml_home / name for name in STORES}
     state = {
-        INSTANCE: settings.home / INSTANCE_FILE,
-        KEY: settings.home / FILE,
-        DATABASE: database_file(settings),
+        INSTANCE: storage.home / INSTANCE_FILE,
+        KEY: storage.home / FILE,
+        DATABASE: database_file(storage),
     }
     return stores | {name: place for name, place in state.items() if place is not None}
 
 
-def _refuse_while_served(settings: Settings) -> None:
+def _refuse_while_served(storage: StorageSettings) -> None:
     """Raise BackupError while a server runs: it renews its lease every second."""
-    database = database_file(settings)
+    database = database_file(storage)
     if database is None or not database.is_file():
         return
     try:
@@ -124,13 +124,13 @@ def _refuse_while_served(settings: Settings) -> None:
     except sqlite3.Error:
         return  # no server can use a database that cannot be read
     if held is not None and held > time.time():
-        raise BackupError(f"a server manages {settings.home}: stop it first")
+        raise BackupError(f"a server manages {storage.home}: stop it first")
 
 
 @contextmanager
-def _stages(settings: Settings) -> Iterator[dict[str, Path]]:
+def _stages(storage: StorageSettings) -> Iterator[dict[str, Path]]:
     """Make private folders on the file systems of the places, and remove those of a killed restore."""
-    parents = {"state": settings.home, "store": settings.bentoml_home}
+    parents = {"state": storage.home, "store": storage.bentoml_home}
     for leftover in {folder for parent in parents.values() for folder in parent.glob(f"{STAGE}*")}:
         shutil.rmtree(leftover)
     with ExitStack() as stack:
@@ -221,20 +221,20 @@ def _check_database(copy: Path, *, exists: bool) -> None:
         raise BackupError(f"the archive's database is of a newer version: {_shown(version)}")
 
 
-def _parts(settings: Settings, stages: dict[str, Path], contents: Contents) -> dict[Path, Path]:
+def _parts(storage: StorageSettings, stages: dict[str, Path], contents: Contents) -> dict[Path, Path]:
     """Return the unpacked parts of the archive, by the places that they belong in."""
-    if DATABASE in contents.files and database_file(settings) is None:
+    if DATABASE in contents.files and database_file(storage) is None:
         raise BackupError("the archive has an SQLite database, but ATELIER_DATABASE_URL names another kind")
     return {
         place.absolute(): stages[name.split("/")[0]] / name.split("/")[1]
-        for name, place in _places(settings).items()
+        for name, place in _places(storage).items()
         if any(file == name or file.startswith(f"{name}/") for file in contents.files)
     }
 
 
-def _logs(settings: Settings, parts: dict[Path, Path]) -> list[Path]:
+def _logs(storage: StorageSettings, parts: dict[Path, Path]) -> list[Path]:
     """Return the old database's logs, which SQLite would take for those of the new one."""
-    database = database_file(settings)
+    database = database_file(storage)
     if database is None or database.absolute() not in parts:
         return []
     return [database.with_name(database.name + end) for end in _LOG_SUFFIXES]

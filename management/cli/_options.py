@@ -18,7 +18,7 @@ from management.cli.errors import WrongSetting
 from web.server import server_file
 
 if TYPE_CHECKING:
-    from management.settings import Settings
+    from management.configuration import Settings
 
 URL: Final = "http://localhost:8080"
 """Address of the server where neither an option, the environment nor a running server gives one."""
@@ -125,7 +125,7 @@ def _url_and_key(meta: dict[str, Any]) -> tuple[str, str]:
     key = _given_key(meta)
     if url and (key or not is_loopback(url)):
         return url, key
-    server = server_file.running(known_settings().home)
+    server = server_file.running(known_settings().storage.home)
     if server is None:
         return url or URL, key
     if key or (url and not _is_at(url, server.port)):
@@ -159,15 +159,15 @@ def _first_key() -> str:
     from management.auth.bootstrap_key import FILE
 
     try:
-        return (known_settings().home / FILE).read_text(encoding="ascii").strip()
+        return (known_settings().storage.home / FILE).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
 
 
 def known_settings() -> Settings:
     """The settings. Raises WrongSetting without their values: one of them is a key."""
+    from management.configuration import settings
     from management.preflight import wrong_settings
-    from management.settings import settings
     from web.settings import settings as web_settings
 
     try:

@@ -35,7 +35,7 @@ class Journal:
     """Reads and writes the records for one leader. Writes raise LeaseLost and StoreUnavailable."""
 
     def __init__(self, store: Store, capacity: Capacity, lease_seconds: float, clock: Clock = SYSTEM) -> None:
-        self._store, self._capacity, self._lease_seconds, self.clock = store, capacity, lease_seconds, clock
+        self._store, self._capacity, self.lease_seconds, self.clock = store, capacity, lease_seconds, clock
         self._holder = uuid4().hex
         self._read: tuple[int, list[Deployment], list[Replica]] | None = None
         self.counters: defaultdict[str, ReplicaCounters] = defaultdict(ReplicaCounters)
@@ -44,7 +44,7 @@ class Journal:
     async def take_lease(self) -> bool:
         """Takes or renews the lease. True when this worker holds it."""
         return await self._store.write(
-            lambda session: session.leases.take(self._holder, self.clock.unix(), self._lease_seconds), counted=False
+            lambda session: session.leases.take(self._holder, self.clock.unix(), self.lease_seconds), counted=False
         )
 
     async def release_lease(self) -> None:
@@ -212,7 +212,7 @@ class Journal:
         def guarded(session: Session) -> T:
             if not session.leases.holds(self._holder, self.clock.unix()):
                 raise LeaseLost(retry_after=1)
-            session.leases.take(self._holder, self.clock.unix(), self._lease_seconds)  # so a long turn keeps it
+            session.leases.take(self._holder, self.clock.unix(), self.lease_seconds)  # so a long turn keeps it
             return work(session)
 
         return await self._store.write(guarded, counted=counted)

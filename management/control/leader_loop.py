@@ -26,11 +26,11 @@ class LeaderLoop(ABC):
     idle_seconds: float
     """Seconds between two turns while nothing is on its way."""
 
-    def __init__(self, journal: Journal, lease_seconds: float, logger: logging.Logger) -> None:
+    def __init__(self, journal: Journal, logger: logging.Logger) -> None:
         self.leads = False
         """Whether this worker holds the lease."""
         self._journal, self._clock, self._logger = journal, journal.clock, logger
-        self._renew_seconds = lease_seconds * RENEW_FRACTION
+        self._renew_seconds = journal.lease_seconds * RENEW_FRACTION
         self._renew_at = self._turn_at = 0.0
         self._awake = asyncio.Event()
         self._database, self._backend = Outage(logger, "the database"), Outage(logger, "the backend")

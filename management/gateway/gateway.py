@@ -39,7 +39,7 @@ from management.gateway.replica_client import (
     Result,
 )
 from management.gateway.route_table import Route, RouteTable
-from management.settings import Settings
+from management.settings import QueueSettings
 
 MAX_ITEMS_PER_CALL: Final = 32
 """Maximum items in one call to a replica: what every model of the contract takes."""
@@ -83,7 +83,7 @@ class GatewayHooks:
 class Gateway:
     """The way to every model's replicas from this process."""
 
-    def __init__(self, settings: Settings, hooks: GatewayHooks) -> None:
+    def __init__(self, settings: QueueSettings, hooks: GatewayHooks) -> None:
         self._hooks = hooks
         self._activating: set[asyncio.Task[None]] = set()
         limits = QueueLimits(settings.concurrency, settings.queue_size, settings.queue_bytes, settings.ageing_seconds)

@@ -132,8 +132,8 @@ class EngineStage(Stage):
         super().__init__(folder, **changes)
 
     def made(self) -> Any:
-        ledger = Journal(self.store, self.capacity, self.settings.lease_seconds, self.clock)
-        return Reconciler(ledger, self.engine, self.settings, nobody_listens)
+        ledger = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
+        return Reconciler(ledger, self.engine, self.settings.replicas, nobody_listens)
 
     async def succeed(self) -> None:
         self.engine.watch = lambda _: None

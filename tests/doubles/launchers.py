@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from uuid import uuid4
 
-from management.backends.base import Launch, Launcher, Observation, Phase
+from management.backends.base import Launch, Launcher, Observation, Phase, ReplicaInventory
+from management.backends.process.launcher import ProcessLauncher
 from management.domain.records import Resources
+from tests.doubles.management import settings
 
 READY_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 5.0
@@ -30,15 +33,21 @@ class Bench:
     """Ends a replica in the hardest way, behind the launcher's back."""
 
 
+def process_launcher(home: Path, **changes: Any) -> ProcessLauncher:
+    """The process backend's launcher over a home."""
+    told = settings(home, **changes)
+    return ProcessLauncher(told.storage, told.replicas)
+
+
 def launch(image: str = "tests/echo:1.0.0") -> Launch:
     """A launch with an id of its own."""
     return Launch(uuid4().hex, "echo", image, Resources(100, 2**27, 0), {"GREETING": "hello"})
 
 
-async def listed(launcher: Launcher, replica_id: str) -> None:
+async def listed(inventory: ReplicaInventory, replica_id: str) -> None:
     """Returns when it runs."""
     deadline = time.monotonic() + READY_SECONDS
-    while replica_id not in await launcher.list_running():
+    while replica_id not in await inventory.list_running():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 

@@ -10,6 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pydantic_settings import BaseSettings
+
 from management.backends.base import (
     Launch,
     Launcher,
@@ -18,9 +20,9 @@ from management.backends.base import (
     Phase,
     ReplicaUsage,
 )
+from management.configuration import Settings
 from management.domain.records import Deployment, ModelConfig, Replica, ReplicaState, Resources, Revision, Scaling
 from management.errors import BackendUnavailable
-from management.settings import Settings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 """The moment at which everything below was made."""
@@ -73,7 +75,23 @@ def settings(home: Path, **changes: Any) -> Settings:
         "idle_seconds": 1e12,
         "gpus": 0,
     }
-    return Settings(**(quick | changes))
+    return settings_of(**(quick | changes))
+
+
+def settings_of(**values: Any) -> Settings:
+    """The settings with these values, each named as its variable is."""
+    groups = _grouped(Settings, values)
+    assert not values, f"there is no such setting: {values}"
+    return Settings(**groups)
+
+
+def _grouped(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Takes the values of these groups out of all values."""
+    fields: dict[str, Any] = kind.model_fields
+    if not issubclass(kind, BaseSettings):
+        return {name: _grouped(field.annotation, values) for name, field in fields.items()}
+    prefix = str(kind.model_config["env_prefix"]).lower().removeprefix("atelier_")
+    return {name: values.pop(f"{prefix}{name}") for name in fields if f"{prefix}{name}" in values}
 
 
 class FakeLauncher(Launcher):

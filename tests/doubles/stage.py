@@ -88,9 +88,9 @@ class Stage:
         self.supervisor = self.made()
 
     def made(self) -> Supervisor:
-        ledger = Journal(self.store, self.capacity, self.settings.lease_seconds, self.clock)
-        autoscaler = Autoscaler(ledger, self.settings, lambda: self.free_memory, LEAST_MEMORY)
-        return Supervisor(ledger, self.launcher, autoscaler, self.settings, nobody_listens)
+        ledger = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
+        autoscaler = Autoscaler(ledger, self.settings.autoscaling, lambda: self.free_memory, LEAST_MEMORY)
+        return Supervisor(ledger, self.launcher, autoscaler, self.settings.replicas, nobody_listens)
 
     async def lead(self) -> None:
         """The lease is the supervisor's."""

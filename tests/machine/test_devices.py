@@ -40,7 +40,7 @@ def test_gpus_are_counted_as_cuda_counts_them(
         monkeypatch.setenv(VISIBLE_DEVICES, listed)
     assert gpus() == usable
     home = tmp_path / "home"
-    assert capacity(settings(home, gpus=None)).limit.gpus == usable
+    assert capacity(settings(home, gpus=None).capacity).limit.gpus == usable
 
 
 def test_listed_gpus_keep_their_names_and_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,10 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import SecretStr
 
+from management.backends.bentocloud.settings import BentoCloudSettings
 from management.backends.bentocloud.tokens import Token
 from management.errors import BackendUnavailable
-from management.settings import Settings
+from management.settings import StorageSettings
 
 WORKER_FILE: Final = Path(__file__).with_name("worker.py")
 PASSED_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "https_proxy")
@@ -48,11 +49,11 @@ class _Worker(NamedTuple):
 class CloudClient:
     """A pool of worker processes that call BentoCloud."""
 
-    def __init__(self, settings: Settings, token: Token) -> None:
+    def __init__(self, settings: BentoCloudSettings, storage: StorageSettings, token: Token) -> None:
         self._token = token
-        self._endpoint, self._cluster = settings.cloud_endpoint, settings.cloud_cluster
-        self._folder = settings.home.absolute() / "bentocloud"
-        self._bentoml_home = settings.bentoml_home
+        self._endpoint, self._cluster = settings.endpoint, settings.cluster
+        self._folder = storage.home.absolute() / "bentocloud"
+        self._bentoml_home = storage.bentoml_home
         self._idle: list[_Worker] = []
 
     async def ask(self, verb: str, seconds: float, /, **arguments: Any) -> Any:

@@ -16,6 +16,7 @@ from management.backends.base import Launch, LaunchRefused
 from management.backends.bentocloud.client import CloudClient, CloudNotFound, CloudRefused, unavailable
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
 from management.backends.bentocloud.mapping import CloudDeployment, configured, name_of
+from management.backends.bentocloud.settings import BentoCloudSettings
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import Engine, EnginePhase, EngineSpec, EngineStatus
 from management.backends.replica.environment import for_model
@@ -26,7 +27,7 @@ from management.domain.bento_tag import (
 from management.domain.capacity import shown
 from management.domain.records import Deployment, Replica, Resources
 from management.errors import BackendUnavailable
-from management.settings import Settings
+from management.settings import StorageSettings
 from management.urls import private
 
 CALL_SECONDS: Final = 30.0
@@ -59,10 +60,10 @@ class _Count:
 class BentoCloud(Engine):
     """The engine of the bentocloud backend."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: BentoCloudSettings, storage: StorageSettings, engine_seconds: float) -> None:
+        self._settings, self._home, self._engine_seconds = settings, storage.home, engine_seconds
         token, self._entry = tokens(settings)
-        self._client = CloudClient(settings, token)
+        self._client = CloudClient(settings, storage, token)
         self._types: tuple[float, list[InstanceType]] | None = None
         self._addresses: dict[tuple[str, str], str] = {}
         self._counts: dict[str, _Count] = {}
@@ -105,8 +106,8 @@ class BentoCloud(Engine):
             raise unavailable(str(error)) from None
 
     async def _instance_type(self, requested: Resources) -> str:
-        if self._settings.cloud_instance_type:
-            return self._settings.cloud_instance_type
+        if self._settings.instance_type:
+            return self._settings.instance_type
         now = time.monotonic()
         if self._types is None or now - self._types[0] > INSTANCE_TYPES_VALID_SECONDS:
             descriptions = await self._query("instance_types")
@@ -160,7 +161,7 @@ class BentoCloud(Engine):
             address = private(url)
         except ValueError:
             address = ""
-        if address.startswith("https://") or not self._settings.cloud_endpoint.startswith("https://"):
+        if address.startswith("https://") or not self._settings.endpoint.startswith("https://"):
             return address
         return ""
 
@@ -171,7 +172,7 @@ class BentoCloud(Engine):
         count, now = self._counts.get(deployment.name), time.monotonic()
         key = deployment.status, deployment.mark
         least = deployment.mark.least if deployment.mark else 0
-        valid_seconds = COUNT_EVERY_OBSERVATIONS * self._settings.engine_seconds
+        valid_seconds = COUNT_EVERY_OBSERVATIONS * self._engine_seconds
         valid = count is not None and count.key == key and now - count.counted_at < valid_seconds
         if count is None or not valid or (count.ready is not None and count.ready < least):
             count = self._counts[deployment.name] = _Count(key, now, await self._count_ready(deployment.name))
@@ -244,7 +245,7 @@ class BentoCloud(Engine):
     @cached_property
     def _instance(self) -> str:
         """Id of this control plane, which its deployments carry."""
-        return of_home(self._settings.home).id
+        return of_home(self._home).id
 
     async def _get(self, model_id: str) -> CloudDeployment | None:
         answer = await self._query("get", name_of(model_id))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from management.settings import Settings, token_in
+from management.backends.bentocloud.settings import BentoCloudSettings, token_in
 
 Version = tuple[int, int, int, int]
 """Inode, size, modification time and status change time: it differs once a file is written or replaced."""
@@ -41,10 +41,10 @@ class Token:
         return self._value
 
 
-def tokens(settings: Settings) -> tuple[Token, Token]:
+def tokens(settings: BentoCloudSettings) -> tuple[Token, Token]:
     """Return the token for API calls and the one for inferences: the same when the settings name only one."""
-    calls = Token(settings.cloud_token, settings.cloud_token_file)
-    given, file = settings.cloud_endpoint_token, settings.cloud_endpoint_token_file
+    calls = Token(settings.token, settings.token_file)
+    given, file = settings.endpoint_token, settings.endpoint_token_file
     return calls, calls if given is None and file is None else Token(given, file)
 
 

@@ -7,18 +7,21 @@ from management.backends.backend import Backend
 from management.backends.docker.client import DockerEngine
 from management.backends.docker.images import DockerImages
 from management.backends.docker.launcher import DockerLauncher
-from management.settings import Settings
+from management.backends.docker.settings import DockerSettings
+from management.settings import CapacitySettings, ReplicaSettings, StorageSettings
 
 
-def make(settings: Settings) -> Backend:
+def make(
+    settings: DockerSettings, storage: StorageSettings, replicas: ReplicaSettings, capacity: CapacitySettings
+) -> Backend:
     """Return the backend that runs replicas as containers of this machine's Docker Engine."""
-    engine = DockerEngine(settings.docker_socket)
-    launcher = DockerLauncher(engine, settings)
+    engine = DockerEngine(settings.socket)
+    launcher = DockerLauncher(engine, settings, replicas, storage.home)
     return Backend(
         name="docker",
         images=DockerImages(engine, settings),
         driver=launcher,
-        capacity=machine.capacity(settings),
+        capacity=machine.capacity(capacity),
         answers=engine.answers,
         headers=launcher.headers,
         close=engine.close,

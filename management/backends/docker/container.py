@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from management.backends.base import Launch, Observation, Phase
+from management.backends.docker.settings import DockerSettings
 from management.backends.replica.environment import device
 from management.domain.quantities import shown_memory
-from management.settings import Settings
 
 PORT: Final = 3000
 """Port inside the container."""
@@ -22,25 +22,25 @@ KILLED_STATUSES: Final = (137, 143)
 """Exit statuses of a process that SIGKILL or SIGTERM ended."""
 
 
-def limits(launch: Launch, cores: int, settings: Settings) -> dict[str, Any]:
+def limits(launch: Launch, cores: int, settings: DockerSettings, log_bytes: int) -> dict[str, Any]:
     """Return the container's limits on the host; its CPU limit is at most the machine's ``cores``."""
     resources = launch.resources
     gpus = [{"DeviceIDs": [device(gpu) for gpu in launch.gpus], "Capabilities": [["gpu"]]}] if launch.gpus else None
     millicores = max(MIN_MILLICORES, min(resources.cpu_millicores, cores * 1000))
     return {
-        "network_mode": settings.docker_network,
+        "network_mode": settings.network,
         "port_bindings": {PORT: ("127.0.0.1", None)},
         "nano_cpus": millicores * 1_000_000,
         "mem_limit": resources.memory_bytes,
         "memswap_limit": resources.memory_bytes,
-        "pids_limit": settings.docker_pids,
+        "pids_limit": settings.pids,
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "init": True,  # reaps orphaned processes and forwards signals
         "device_requests": gpus,
         "log_config": {
             "Type": "json-file",
-            "Config": {"max-size": str(settings.log_bytes // LOG_PARTS), "max-file": str(LOG_PARTS)},
+            "Config": {"max-size": str(log_bytes // LOG_PARTS), "max-file": str(LOG_PARTS)},
         },
     }
 

@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from management.backends.base import ImageRefused, Images
 from management.backends.docker.client import DockerEngine
-from management.settings import Settings
+from management.backends.docker.settings import DockerSettings
 
 BENTO_PATH: Final = "BENTO_PATH"
 """Environment variable in which an image of BentoML has the path of its Bento."""
@@ -22,9 +22,9 @@ ROOT_NAMES: Final = ("", "root")
 class DockerImages(Images):
     """Images that the engine has or may pull."""
 
-    def __init__(self, engine: DockerEngine, settings: Settings) -> None:
-        self._engine, self._pull = engine, settings.docker_pull == "missing"
-        self._allowed = [pattern.strip() for pattern in settings.docker_images.split(",") if pattern.strip()]
+    def __init__(self, engine: DockerEngine, settings: DockerSettings) -> None:
+        self._engine, self._pull = engine, settings.pull == "missing"
+        self._allowed = [pattern.strip() for pattern in settings.images.split(",") if pattern.strip()]
 
     @override
     async def check(self, image: str) -> None:

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Collection
 from contextlib import suppress
 from math import ceil
+from pathlib import Path
 from typing import Any, Final
 
 from typing_extensions import override
@@ -32,6 +33,7 @@ from management.backends.base import (
 from management.backends.docker.client import DockerEngine, DockerNotFound, DockerRefused
 from management.backends.docker.container import PORT, archive, ended, limits
 from management.backends.docker.images import UNFIT, bento_path, unfit
+from management.backends.docker.settings import DockerSettings
 from management.backends.replica import identity, probe
 from management.backends.replica.environment import MARKER, for_model
 from management.backends.replica.files import ARBITER, HOST, IN_CONTAINERS
@@ -39,7 +41,7 @@ from management.backends.replica.host import KEY_HEADER, key_of
 from management.domain.records import Replica
 from management.errors import BackendUnavailable
 from management.faults import failpoints
-from management.settings import Settings
+from management.settings import ReplicaSettings
 
 FOLDER: Final = "atelier"
 """Folder in the container's root with the replica host and its arguments."""
@@ -58,8 +60,9 @@ logger = logging.getLogger(__name__)
 class DockerLauncher(Launcher):
     """The launcher of the docker backend."""
 
-    def __init__(self, engine: DockerEngine, settings: Settings) -> None:
+    def __init__(self, engine: DockerEngine, settings: DockerSettings, replicas: ReplicaSettings, home: Path) -> None:
         self._engine, self._settings = engine, settings
+        self._stop_seconds, self._log_bytes = replicas.stop_seconds, replicas.log_bytes
         self._pulls: dict[str, asyncio.Task[None]] = {}
         """Running pulls by image; several replicas may wait for one."""
         self._waiting: dict[str, str] = {}
@@ -67,7 +70,7 @@ class DockerLauncher(Launcher):
         self._refusals: dict[str, str] = {}
         """Why a replica's image cannot be pulled, by replica id."""
         self._cores: int | None = None
-        self._instance = identity.of_home(settings.home)
+        self._instance = identity.of_home(home)
 
     @override
     async def start(self, launch: Launch) -> None:
@@ -91,7 +94,7 @@ class DockerLauncher(Launcher):
             raise LaunchRefused(f"the container cannot be started: {error}") from error
 
     async def _create(self, launch: Launch, name: str) -> None:
-        await self._engine.make_network(self._settings.docker_network)
+        await self._engine.make_network(self._settings.network)
         cores = await self._engine_cores()
 
         def work(client: Any) -> None:
@@ -103,7 +106,7 @@ class DockerLauncher(Launcher):
                 labels={INSTANCE: self._instance.id, REPLICA: launch.replica_id, MODEL: launch.model_id},
                 ports=[PORT],
                 healthcheck={"test": ["NONE"]},  # the image's own check uses another port
-                host_config=client.create_host_config(**limits(launch, cores, self._settings)),
+                host_config=client.create_host_config(**limits(launch, cores, self._settings, self._log_bytes)),
             )
 
         try:
@@ -119,7 +122,7 @@ class DockerLauncher(Launcher):
         if bento is None:
             raise _refused(launch, "image_foreign")
         arbiter = f"/{FOLDER}/{ARBITER.name}"
-        arguments = {"bento": bento, "arbiter": arbiter, "port": PORT, "stop_seconds": self._settings.stop_seconds}
+        arguments = {"bento": bento, "arbiter": arbiter, "port": PORT, "stop_seconds": self._stop_seconds}
         files = {
             **{file.name: file.read_bytes() for file in IN_CONTAINERS},
             "launch.json": json.dumps(arguments).encode(),
@@ -135,7 +138,7 @@ class DockerLauncher(Launcher):
         The pull goes on after a replica's time to start is over, so that a later replica finds the image.
         """
         image = launch.docker_image
-        if self._settings.docker_pull == "never":
+        if self._settings.pull == "never":
             raise LaunchRefused(f"the engine has no image {image}")
         self._waiting[launch.replica_id] = image
         if image not in self._pulls:
@@ -212,7 +215,7 @@ class DockerLauncher(Launcher):
     async def _kill(self, name: str) -> None:
         try:
             await self._engine.call(lambda client: client.kill(name))
-            seconds = ceil(self._settings.stop_seconds)
+            seconds = ceil(self._stop_seconds)
             await self._engine.call_patiently(lambda client: client.wait(name, timeout=seconds))
         except DockerRefused as error:
             if error.status != 409:  # the container does not run

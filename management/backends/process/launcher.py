@@ -42,7 +42,7 @@ from management.domain.bento_tag import (
 )
 from management.errors import BackendUnavailable
 from management.faults import exhaustion, failpoints
-from management.settings import Settings
+from management.settings import ReplicaSettings, StorageSettings
 
 REAP_SECONDS: Final = 2.0
 """Seconds within which a keeper whose replica's lock is free can be reaped."""
@@ -57,9 +57,9 @@ logger = logging.getLogger(__name__)
 class ProcessLauncher(Launcher):
     """The launcher of the process backend."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._home = settings.replicas
+    def __init__(self, storage: StorageSettings, replicas: ReplicaSettings) -> None:
+        self._home, self._bentoml_home = storage.replicas, storage.bentoml_home
+        self._stop_seconds, self._log_bytes = replicas.stop_seconds, replicas.log_bytes
         with suppress(OSError):  # the disk may be full; the next start makes the folder
             self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -91,7 +91,7 @@ class ProcessLauncher(Launcher):
             "bento": str(tag_of(launch.docker_image)),
             "arbiter": str(ARBITER),
             "lock_fd": lock,
-            "stop_seconds": self._settings.stop_seconds,
+            "stop_seconds": self._stop_seconds,
         }
         (folder / "launch.json").write_text(json.dumps(arguments))
         token = os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -119,7 +119,7 @@ class ProcessLauncher(Launcher):
         keeper = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", str(KEEPER)],
             cwd=folder,
-            env=environment(launch, folder, self._settings),
+            env=environment(launch, folder, self._bentoml_home),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -128,7 +128,7 @@ class ProcessLauncher(Launcher):
         )
         assert keeper.stdin is not None  # noqa: S101
         with keeper.stdin as stdin, suppress(BrokenPipeError):  # it has failed, and writes no process id
-            stdin.write(os.fsencode("\0".join((str(folder), str(self._settings.log_bytes), str(write_end), *host))))
+            stdin.write(os.fsencode("\0".join((str(folder), str(self._log_bytes), str(write_end), *host))))
         return keeper
 
     @override
@@ -187,7 +187,7 @@ class ProcessLauncher(Launcher):
             await self._until_dead(replica_id, grace_seconds)
         if replica_folder.alive(folder):
             replica_folder.send(folder, signal.SIGKILL)
-            await self._until_dead(replica_id, self._settings.stop_seconds)
+            await self._until_dead(replica_id, self._stop_seconds)
         await asyncio.to_thread(processes.sweep, replica_id, family)
         child = self._children.pop(replica_id, None)
         if child is not None:

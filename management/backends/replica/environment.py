@@ -10,7 +10,6 @@ from typing import Final
 from machine.devices import VISIBLE_DEVICES, listed_gpus
 from management.backends.base import Launch
 from management.domain.records import LONGEST_TIMEOUT
-from management.settings import Settings
 
 MARKER: Final = "ATELIER_REPLICA_ID"
 """Environment variable that marks a process, and all that it starts, with the replica's id."""
@@ -19,7 +18,7 @@ PASSED_VARIABLES: Final = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 """Variables of the control plane's environment that replicas inherit."""
 
 
-def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, str]:
+def environment(launch: Launch, folder: Path, bentoml_home: Path) -> dict[str, str]:
     """Return the environment of a replica on this machine.
 
     Only ``PASSED_VARIABLES`` come from the control plane's own environment, so that no secret of it reaches a model.
@@ -30,7 +29,7 @@ def environment(launch: Launch, folder: Path, settings: Settings) -> dict[str, s
         **for_model(launch),
         "HOME": str(folder),
         "TMPDIR": str(_made(folder / "tmp")),
-        "BENTOML_HOME": str(settings.bentoml_home),
+        "BENTOML_HOME": str(bentoml_home),
         VISIBLE_DEVICES: ",".join(device(gpu) for gpu in launch.gpus),
         MARKER: launch.replica_id,
     }

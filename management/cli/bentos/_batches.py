@@ -34,7 +34,8 @@ def select(names: tuple[str, ...], version: str | None) -> Selection:
 
     known = {recipe.name: recipe for recipe in recipes()}
     if unknown := [name for name in names if name not in known]:
-        hint = f"build a Bento of your own in its folder: BENTOML_HOME={known_settings().bentoml_home} bentoml build"
+        home = known_settings().storage.bentoml_home
+        hint = f"build a Bento of your own in its folder: BENTOML_HOME={home} bentoml build"
         raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(known)}; {hint}", param_hint="NAME")
     if version is not None:
         if not names:

@@ -37,7 +37,7 @@ def build(names: tuple[str, ...], version: str | None, *, listing: bool) -> None
     """
     from management.packaging.build import BentoHome, BuildError
 
-    store = BentoHome(known_settings().bentoml_home)
+    store = BentoHome(known_settings().storage.bentoml_home)
     try:
         selection = select(names, version)
         if listing:

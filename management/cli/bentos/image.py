@@ -40,7 +40,7 @@ def image(names: tuple[str, ...], version: str | None, *, again: bool) -> None:
     from management.packaging.build import BentoHome, BuildError
     from management.packaging.images import ImageError, require_engine
 
-    store = BentoHome(known_settings().bentoml_home)
+    store = BentoHome(known_settings().storage.bentoml_home)
     try:
         selection = select(names, version)
         require_engine()

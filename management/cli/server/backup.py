@@ -27,7 +27,8 @@ def backup(file: Path) -> None:
 
     try:
         streamed = file == STREAM
-        contents = write(known_settings(), sys.stdout.buffer) if streamed else back_up(known_settings(), file)
+        storage = known_settings().storage
+        contents = write(storage, sys.stdout.buffer) if streamed else back_up(storage, file)
     except (BackupError, OSError) as error:
         raise Failed(str(error)) from None
     show_summary("backed up", contents, to_stdout=not streamed)

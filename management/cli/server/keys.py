@@ -102,7 +102,7 @@ def _store() -> Iterator[Store]:
     """The database, migrated to this version's schema."""
     from management.store import Store
 
-    store = Store(known_settings().database)
+    store = Store(known_settings().storage.database)
     try:
         store.migrate()
         yield store

@@ -30,7 +30,7 @@ def restore(file: Path, *, force: bool) -> None:
 
     try:
         with sys.stdin.buffer if file == STREAM else file.open("rb") as archive:
-            restored = restore(known_settings(), archive, force=force)
+            restored = restore(known_settings().storage, archive, force=force)
     except (BackupError, OSError) as error:
         raise Failed(str(error)) from None
     show_summary("restored", restored.contents, to_stdout=True)

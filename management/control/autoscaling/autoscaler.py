@@ -20,7 +20,7 @@ from management.control.demand import TotalLoad, total_load
 from management.control.journal import Journal
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import StoreUnavailable
-from management.settings import Settings
+from management.settings import AutoscalingSettings
 
 SMOOTHED_SAMPLES: Final = 3
 """Number of measurements that are averaged."""
@@ -38,7 +38,7 @@ class Autoscaler:
     """Changes the desired state by the load, as a caller's request does; it starts and stops no replicas itself."""
 
     def __init__(
-        self, journal: Journal, settings: Settings, free_memory: Callable[[], int], min_free_memory: int
+        self, journal: Journal, settings: AutoscalingSettings, free_memory: Callable[[], int], min_free_memory: int
     ) -> None:
         """``free_memory`` gives the machine's free bytes; below ``min_free_memory`` an idle model is scaled to zero."""
         self._journal, self._settings = journal, settings

@@ -38,7 +38,7 @@ from management.control.leader_loop import LeaderLoop
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.gateway.load_reporter import REPORT_SECONDS
-from management.settings import Settings
+from management.settings import ReplicaSettings
 
 BUSY_FRACTION: Final = 0.2
 """Fraction of the time between two turns that passes while something is on its way."""
@@ -56,10 +56,10 @@ class Reconciler(LeaderLoop):
     """Gives specs to an engine that keeps replicas by itself, and records what the engine shows."""
 
     def __init__(
-        self, journal: Journal, engine: Engine, settings: Settings, recorded: Callable[[], Awaitable[None]]
+        self, journal: Journal, engine: Engine, settings: ReplicaSettings, recorded: Callable[[], Awaitable[None]]
     ) -> None:
         """``recorded`` is called after a turn that recorded something."""
-        super().__init__(journal, settings.lease_seconds, logger)
+        super().__init__(journal, logger)
         self.idle_seconds, self.busy_seconds = settings.engine_seconds, settings.engine_seconds * BUSY_FRACTION
         self._engine = engine
         self._settings, self._recorded = settings, recorded
@@ -123,7 +123,7 @@ class Reconciler(LeaderLoop):
         """Observes the engine, and renews the lease meanwhile: a slow engine may take longer than the lease lasts."""
         observing = asyncio.ensure_future(self._engine.observe())
         try:
-            while not (await asyncio.wait({observing}, timeout=self._settings.lease_seconds / 3))[0]:
+            while not (await asyncio.wait({observing}, timeout=self._journal.lease_seconds / 3))[0]:
                 if not await self._journal.take_lease():
                     raise LeaseLost(retry_after=1)
         finally:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from management.backends.base import Launcher, Observation, Phase
+from management.backends.base import Observation, Phase, ReplicaLauncher
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import Health, Replica, ReplicaState
 from management.errors import BackendUnavailable
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class ReplicaProber:
     """Probes the replicas for one supervisor."""
 
-    def __init__(self, launcher: Launcher, clock: Clock, answered: Callable[[], None]) -> None:
+    def __init__(self, launcher: ReplicaLauncher, clock: Clock, answered: Callable[[], None]) -> None:
         """``answered`` is called when a probe ends that no turn waits for."""
         self._launcher, self._answered = launcher, answered
         self.history = ProbeHistory(PROBE_INTERVAL_SECONDS, clock)

@@ -26,7 +26,7 @@ from management.control.replicas.usage import UsageSampler
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable
 from management.faults import failpoints
-from management.settings import Settings
+from management.settings import ReplicaSettings
 
 ORPHAN_INTERVAL_SECONDS: Final = 10.0
 """Seconds between two searches for replicas without a record."""
@@ -49,11 +49,11 @@ class Supervisor(LeaderLoop):
         journal: Journal,
         launcher: Launcher,
         autoscaler: Autoscaler,
-        settings: Settings,
+        settings: ReplicaSettings,
         recorded: Callable[[], Awaitable[None]],
     ) -> None:
         """``recorded`` is called after a turn that recorded something."""
-        super().__init__(journal, settings.lease_seconds, logger)
+        super().__init__(journal, logger)
         self._autoscaler = autoscaler
         self._launcher, self._settings, self._recorded = launcher, settings, recorded
         self._stopping: dict[str, asyncio.Task[None]] = {}
@@ -258,7 +258,7 @@ class Supervisor(LeaderLoop):
 
     async def _wait_for_lease(self) -> bool:
         """Takes the lease to stop the replicas, and waits for that of a worker that died a moment ago to expire."""
-        deadline = self._clock.steady() + self._settings.lease_seconds + 1.0
+        deadline = self._clock.steady() + self._journal.lease_seconds + 1.0
         while not await self._journal.take_lease():
             if self._clock.steady() > deadline:
                 return False

@@ -12,7 +12,7 @@ from management.control.evaluation import Evaluation, Transition
 from management.control.replicas.plan import MAX_PAUSE_SECONDS
 from management.domain.backoff import backoff
 from management.domain.records import Deployment, Health, Replica, ReplicaState, Revision
-from management.settings import Settings
+from management.settings import ReplicaSettings
 
 PROBES_TO_CHANGE_STATE: Final = 2
 """Probes in a row that a replica misses before it gets no more requests, or answers before it gets some again."""
@@ -27,7 +27,7 @@ class EvaluationContext:
     """What observations are evaluated against."""
 
     at: datetime
-    settings: Settings
+    settings: ReplicaSettings
     health: Mapping[str, Health] = field(default_factory=dict)
     """How replicas answer, by id."""
     stopping: frozenset[str] = frozenset()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from management.backends.base import Launcher, ReplicaUsage
+from management.backends.base import ReplicaTelemetry, ReplicaUsage
 from management.control.journal import Journal
 from management.control.replicas.probes import PROBE_WAIT_SECONDS
 from management.errors import BackendUnavailable
@@ -28,9 +28,11 @@ class UsageSample:
 class UsageSampler:
     """Measures usage for one supervisor. A backend that measures slowly does not delay its turns."""
 
-    def __init__(self, launcher: Launcher, journal: Journal, measured: Callable[[Mapping[str, int]], None]) -> None:
+    def __init__(
+        self, telemetry: ReplicaTelemetry, journal: Journal, measured: Callable[[Mapping[str, int]], None]
+    ) -> None:
         """``measured`` is called with the millicores, by id, of each replica that was measured twice."""
-        self._launcher, self._journal, self._measured = launcher, journal, measured
+        self._telemetry, self._journal, self._measured = telemetry, journal, measured
         self._last: dict[str, UsageSample] = {}
         self._measuring: asyncio.Task[None] | None = None
         self._due_at = 0.0
@@ -50,7 +52,7 @@ class UsageSampler:
                 done.result()
 
     async def _measure(self, at: float, replica_ids: Sequence[str]) -> None:
-        usage = await self._launcher.usage(replica_ids) if replica_ids else {}
+        usage = await self._telemetry.usage(replica_ids) if replica_ids else {}
         before, self._last = self._last, {key: UsageSample(at, used) for key, used in usage.items()}
         if used := rates(before, self._last):
             await self._journal.record_usage(used)

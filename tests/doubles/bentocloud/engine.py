@@ -14,10 +14,10 @@ import pytest_asyncio
 
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import EnginePhase, EngineSpec, EngineStatus
+from management.configuration import Settings
 from management.domain.records import Resources
-from management.settings import Settings
 from tests.doubles.bentocloud.server import TOKEN, LocalCloud, local_cloud
-from tests.doubles.management import revision
+from tests.doubles.management import revision, settings_of
 
 GIB = 2**30
 SMALL = Resources(500, GIB, 0)
@@ -36,12 +36,12 @@ def settings(cloud: LocalCloud, echo_bentos: Path, tmp_path_factory: pytest.Temp
         patch.setenv("BENTOML_HOME", str(echo_bentos))
         patch.setenv("SOMETHING_SECRET", "of-the-control-plane")
         home = tmp_path_factory.mktemp("home")
-        yield Settings(home=home, backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=cloud.url)
+        yield settings_of(home=home, backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=cloud.url)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(settings: Settings) -> AsyncIterator[BentoCloud]:
-    made = BentoCloud(settings)
+    made = bentocloud(settings)
     yield made
     await made.close()
 
@@ -53,6 +53,12 @@ async def engine(shared: BentoCloud, cloud: LocalCloud) -> BentoCloud:
     assert await shared.observe() == {}
     cloud.calls.clear()
     return shared
+
+
+def bentocloud(settings: Settings, **changes: Any) -> BentoCloud:
+    """An engine of these settings, its own changed so."""
+    own = settings.backends.bentocloud.model_copy(update=changes)
+    return BentoCloud(own, settings.storage, settings.replicas.engine_seconds)
 
 
 def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> EngineSpec:

@@ -12,7 +12,7 @@ from management.auth.bootstrap_key import CHOSEN, first_key
 from management.auth.weak_keys import PLACEHOLDERS, is_weak
 from management.domain import keys
 from management.domain.clock import now
-from management.settings import Settings
+from management.settings import AccessSettings
 from management.store import Store
 
 STRONG = "b7b4d0a95f6a4a61b5e2c9d3f08e1a77"
@@ -22,9 +22,9 @@ def start(home: Path, key: str | None) -> list[str]:
     """Names of the keys that open the server after a start with this key, the first admin key aside."""
     store = Store(f"sqlite:///{home / 'atelier.db'}")
     store.migrate()
-    values: dict[str, Any] = {"home": home, "api_key": key}
+    values: dict[str, Any] = {"api_key": key}
     with store.writing() as session:
-        first_key(session, Settings(**values))
+        first_key(session, AccessSettings(**values).api_key, home)
         valid = [one.name for one in session.keys.all() if one.valid(now()) and one.name != "first"]
     store.close()
     return valid

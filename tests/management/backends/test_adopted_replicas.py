@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from management.backends.base import Phase
-from management.backends.process.launcher import ProcessLauncher
 from management.gateway.replica_client import ReplicaClient
-from tests.doubles.launchers import until
-from tests.doubles.management import settings
+from tests.doubles.launchers import process_launcher, until
 
 
 async def test_a_replica_of_an_earlier_version_serves_on_and_is_ended_in_peace(short_home: Path, earlier: str) -> None:
-    launcher = ProcessLauncher(settings(short_home))
+    launcher = process_launcher(short_home)
     assert await launcher.list_running() == [earlier]
     look = await until(launcher, earlier, Phase.READY)
     client = ReplicaClient(look.address)

@@ -19,11 +19,12 @@ from management.backends.base import TAIL_BYTES, ImageRefused, Launch, LaunchRef
 from management.backends.docker.client import PING_SECONDS, DockerEngine
 from management.backends.docker.images import DockerImages
 from management.backends.docker.launcher import DockerLauncher
+from management.backends.docker.settings import DockerSettings
 from management.backends.replica.host import KEY_HEADER
+from management.configuration import Settings
 from management.domain.records import Resources
 from management.errors import BackendUnavailable
 from management.gateway.replica_client import ReplicaClient, ReplicaRefused
-from management.settings import Settings
 from tests.doubles.engine_switch import EngineSwitch
 from tests.doubles.launchers import CONTRACT, GRACE_SECONDS, Bench, begun, launch, until
 from tests.doubles.management import replica, settings
@@ -42,6 +43,15 @@ def wanted(**changes: Any) -> Launch:
     return replace(launch(), **{"resources": ROOM, **changes})
 
 
+def own(told: Settings, **changes: Any) -> DockerSettings:
+    """The backend's own settings, changed so."""
+    return told.backends.docker.model_copy(update=changes)
+
+
+def docker_launcher(engine: DockerEngine, told: Settings, **changes: Any) -> DockerLauncher:
+    return DockerLauncher(engine, own(told, **changes), told.replicas, told.storage.home)
+
+
 @pytest.fixture
 def told() -> Iterator[Settings]:
     folder = Path(tempfile.mkdtemp(prefix="at-"))
@@ -58,7 +68,7 @@ def collected() -> Iterator[None]:
 
 @pytest.fixture
 async def engine(echo_images: list[str], told: Settings) -> AsyncIterator[DockerEngine]:
-    one = DockerEngine(told.docker_socket)
+    one = DockerEngine(told.backends.docker.socket)
     yield one
     await one.close()
 
@@ -66,13 +76,13 @@ async def engine(echo_images: list[str], told: Settings) -> AsyncIterator[Docker
 @pytest.fixture
 async def bench(told: Settings, engine: DockerEngine) -> AsyncIterator[Bench]:
     """A launcher of containers; nothing that it started is left afterwards."""
-    launcher = DockerLauncher(engine, told)
+    launcher = docker_launcher(engine, told)
 
     def kill(replica_id: str) -> None:
         engine._call(lambda client: client.kill(name(replica_id)))
 
     loud = wanted(environment={"ECHO_FAIL": "1"})
-    yield Bench(launcher, wanted(), loud, lambda: DockerLauncher(engine, told), kill)
+    yield Bench(launcher, wanted(), loud, lambda: docker_launcher(engine, told), kill)
     for replica_id in await launcher.list_leftovers():
         await launcher.remove_files(replica_id)
 
@@ -219,7 +229,7 @@ async def test_the_containers_of_another_control_plane_are_not_ours(bench: Bench
     await begun(bench)
     folder = Path(tempfile.mkdtemp(prefix="at-"))
     try:
-        other = DockerLauncher(engine, settings(folder))
+        other = docker_launcher(engine, settings(folder))
         assert (await other.list_running(), await other.list_leftovers()) == ([], [])
         assert (await other.observe(bench.launch.replica_id)).phase is Phase.UNRESPONSIVE, (
             "it cannot prove that it is ours"
@@ -235,14 +245,14 @@ async def test_the_containers_of_another_control_plane_are_not_ours(bench: Bench
         ({}, "a-/b:1.0.0", "image_absent"),
         ({}, "a..b/c:1.0.0", "image_absent"),
         ({}, SLIM, "image_foreign"),
-        ({"docker_images": "atelier/*, suoke/*"}, "tests/echo:1.0.0", "image_elsewhere"),
-        ({"docker_images": ""}, "tests/echo:1.0.0", "image_elsewhere"),
+        ({"images": "atelier/*, suoke/*"}, "tests/echo:1.0.0", "image_elsewhere"),
+        ({"images": ""}, "tests/echo:1.0.0", "image_elsewhere"),
     ],
 )
 async def test_images_that_may_not_be_deployed_are_refused(
     changes: dict[str, Any], image: str, kind: str, engine: DockerEngine, told: Settings
 ) -> None:
-    images = DockerImages(engine, told.model_copy(update=changes))
+    images = DockerImages(engine, own(told, **changes))
     with pytest.raises(ImageRefused) as refused:
         await images.check(image)
     assert refused.value.kind == kind
@@ -251,7 +261,7 @@ async def test_images_that_may_not_be_deployed_are_refused(
 @pytest.mark.parametrize("user", ["root", "00", "0:1034"])
 async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngine, told: Settings) -> None:
     dockerfile = f"FROM tests/echo:1.0.0\nUSER {user}\n"
-    folder = told.home / "rooted"
+    folder = told.storage.home / "rooted"
     folder.mkdir()
     (folder / "Dockerfile").write_text(dockerfile)
     built = "tests/rooted:1.0.0"
@@ -260,7 +270,7 @@ async def test_images_that_run_as_root_are_refused(user: str, engine: DockerEngi
     )
     try:
         with pytest.raises(ImageRefused) as refused:
-            await DockerImages(engine, told).check(built)
+            await DockerImages(engine, told.backends.docker).check(built)
         assert refused.value.kind == "image_root"
     finally:
         await engine.call(lambda client: client.remove_image(built))
@@ -273,8 +283,8 @@ async def test_an_image_that_was_not_there_when_it_was_deployed_is_refused_when_
 
 
 async def test_images_of_the_engine_with_an_allowed_name_may_be_deployed(engine: DockerEngine, told: Settings) -> None:
-    await DockerImages(engine, told).check("tests/echo:1.0.0")
-    await DockerImages(engine, told.model_copy(update={"docker_images": "other/*,tests/*"})).check("tests/echo:2.0.0")
+    await DockerImages(engine, told.backends.docker).check("tests/echo:1.0.0")
+    await DockerImages(engine, own(told, images="other/*,tests/*")).check("tests/echo:2.0.0")
 
 
 async def test_what_is_not_in_the_engine_is_refused_unless_it_may_be_pulled(
@@ -282,10 +292,9 @@ async def test_what_is_not_in_the_engine_is_refused_unless_it_may_be_pulled(
 ) -> None:
     absent = wanted(docker_image="127.0.0.1:9/tests/none:1.0.0")  # where no registry listens
     with pytest.raises(LaunchRefused, match="has no image"):
-        await DockerLauncher(engine, told).start(absent)
-    pulling = told.model_copy(update={"docker_pull": "missing"})
-    await DockerImages(engine, pulling).check(absent.docker_image)
-    launcher = DockerLauncher(engine, pulling)
+        await docker_launcher(engine, told).start(absent)
+    await DockerImages(engine, own(told, pull="missing")).check(absent.docker_image)
+    launcher = docker_launcher(engine, told, pull="missing")
     await launcher.start(absent)
     assert (await launcher.observe(absent.replica_id)).phase is Phase.STARTING
     look = await until(launcher, absent.replica_id, Phase.EXITED)
@@ -295,7 +304,7 @@ async def test_what_is_not_in_the_engine_is_refused_unless_it_may_be_pulled(
 async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
     engine: DockerEngine, told: Settings, tmp_path: Path
 ) -> None:
-    launcher = DockerLauncher(engine, told.model_copy(update={"docker_pull": "missing"}))
+    launcher = docker_launcher(engine, told, pull="missing")
     with registry(tmp_path) as address, pushed(address, "tests/echo:1.0.0") as image:
         pulled, other = wanted(docker_image=image), wanted(docker_image=image)
         for one in (pulled, other):
@@ -310,9 +319,9 @@ async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
 
 
 async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Bench, told: Settings) -> None:
-    with EngineSwitch(told.home / "engine.sock", told.docker_socket) as switch:
+    with EngineSwitch(told.storage.home / "engine.sock", told.backends.docker.socket) as switch:
         engine = DockerEngine(switch.path)
-        launcher = DockerLauncher(engine, told)
+        launcher = docker_launcher(engine, told)
         await launcher.start(bench.launch)
         look = await until(launcher, bench.launch.replica_id, Phase.READY)
         switch.off()
@@ -323,7 +332,7 @@ async def test_an_engine_that_is_away_is_no_verdict_on_its_containers(bench: Ben
             launcher.stop(bench.launch.replica_id, GRACE_SECONDS),
             launcher.list_running(),
             launcher.log(bench.launch.replica_id, 5),
-            DockerImages(engine, told).check("tests/echo:1.0.0"),
+            DockerImages(engine, told.backends.docker).check("tests/echo:1.0.0"),
         ):
             with pytest.raises(BackendUnavailable):
                 await asked
@@ -344,14 +353,14 @@ async def test_an_engine_that_is_just_going_is_away(told: Settings) -> None:
     application.router.add_route("*", "/{path:.*}", going)
     runner = web.AppRunner(application)
     await runner.setup()
-    await web.UnixSite(runner, str(told.home / "going.sock")).start()
-    engine = DockerEngine(told.home / "going.sock")
+    await web.UnixSite(runner, str(told.storage.home / "going.sock")).start()
+    engine = DockerEngine(told.storage.home / "going.sock")
     try:
         assert not await engine.answers()
         with pytest.raises(BackendUnavailable):
-            await DockerImages(engine, told).check("tests/echo:1.0.0")
+            await DockerImages(engine, told.backends.docker).check("tests/echo:1.0.0")
         with pytest.raises(BackendUnavailable):
-            await DockerLauncher(engine, told).observe("any")
+            await docker_launcher(engine, told).observe("any")
     finally:
         await engine.close()
         await runner.cleanup()
@@ -370,10 +379,10 @@ async def test_an_engine_that_hangs_is_not_waited_for_for_ever(
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_unix_server(swallow, told.home / "hangs.sock")
+    server = await asyncio.start_unix_server(swallow, told.storage.home / "hangs.sock")
     async with server:
-        engine = DockerEngine(told.home / "hangs.sock")
+        engine = DockerEngine(told.storage.home / "hangs.sock")
         assert not await engine.answers()
         with pytest.raises(BackendUnavailable):
-            await DockerLauncher(engine, told).list_running()
+            await docker_launcher(engine, told).list_running()
         await engine.close()

@@ -10,21 +10,21 @@ import pytest
 
 from management.backends.docker.container import ended, limits
 from management.backends.docker.images import unfit
+from management.backends.docker.settings import DockerSettings
 from management.domain.records import Resources
 from tests.doubles.launchers import launch
-from tests.doubles.management import settings
 
 
 def test_gpus_are_those_that_the_server_itself_may_see(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-3")
-    (asked,) = limits(replace(launch(), gpus=(0, 1)), 8, settings(tmp_path))["device_requests"]
+    (asked,) = limits(replace(launch(), gpus=(0, 1)), 8, DockerSettings(), 4096)["device_requests"]
     assert asked["DeviceIDs"] == ["2", "GPU-3"]
 
 
 @pytest.mark.parametrize(("millicores", "nano"), [(1, 10_000_000), (1500, 1_500_000_000), (9000, 4_000_000_000)])
 def test_cpu_is_what_an_engine_of_four_cores_can_give(millicores: int, nano: int, tmp_path: Path) -> None:
     asked = replace(launch(), resources=Resources(millicores, 2**27, 0))
-    assert limits(asked, 4, settings(tmp_path))["nano_cpus"] == nano
+    assert limits(asked, 4, DockerSettings(), 4096)["nano_cpus"] == nano
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ from management.backends.process import launcher, replica_folder
 from management.backends.process.launcher import ProcessLauncher
 from management.backends.replica import keeper
 from management.backends.replica.files import KEEPER
-from tests.doubles.launchers import launch, until
-from tests.doubles.management import settings
+from tests.doubles.launchers import launch, process_launcher, until
 from tests.inputs.small_disk import fill, small_disk
 from tests.support.running.figures import Figure
 
@@ -221,7 +220,7 @@ async def starts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         host = folder / "host.py"
         host.write_text(code)
         monkeypatch.setattr(launcher, "HOST", host)
-        launchers.append(ProcessLauncher(settings(folder, log_bytes=LOG_BYTES, stop_seconds=1.0)))
+        launchers.append(process_launcher(folder, log_bytes=LOG_BYTES, stop_seconds=1.0))
         return launch(), launchers[-1]
 
     yield made
@@ -260,10 +259,10 @@ async def test_a_keeper_outlives_the_control_plane_and_another_one_reads_its_log
     wanted, launcher = starts(FLOOD + FOR_LONG)
     code = (
         "import asyncio, os, sys; from pathlib import Path\n"
-        "from management.backends.process import launcher as process; from tests.doubles.management import settings\n"
-        "from tests.doubles.launchers import Launch, Resources\n"
+        "from management.backends.process import launcher as process\n"
+        "from tests.doubles.launchers import Launch, Resources, process_launcher\n"
         "process.HOST = Path(sys.argv[1]) / 'host.py'\n"
-        f"launcher = process.ProcessLauncher(settings(Path(sys.argv[1]), log_bytes={LOG_BYTES}))\n"
+        f"launcher = process_launcher(Path(sys.argv[1]), log_bytes={LOG_BYTES})\n"
         "wanted = Launch(sys.argv[2], 'echo', 'tests/echo:1.0.0', Resources(100, 2**27, 0))\n"
         "asyncio.run(launcher.start(wanted)); os.kill(os.getpid(), 9)\n"
     )

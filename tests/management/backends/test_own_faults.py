@@ -17,8 +17,8 @@ from management.backends.base import Phase
 from management.backends.docker.client import DockerEngine
 from management.backends.docker.container import PORT
 from management.backends.docker.launcher import DockerLauncher
+from management.backends.docker.settings import DockerSettings
 from management.backends.process import replica_folder
-from management.backends.process.launcher import ProcessLauncher
 from management.backends.replica import probe
 from management.control.replicas.probes import (
     ProbeHistory,
@@ -28,9 +28,9 @@ from management.domain.records import ReplicaState
 from management.errors import BackendUnavailable
 from management.faults import exhaustion
 from management.gateway.replica_client import ReplicaBusy, ReplicaClient
-from tests.doubles.launchers import launch, until
+from management.settings import ReplicaSettings
+from tests.doubles.launchers import launch, process_launcher, until
 from tests.doubles.management import replica as recorded
-from tests.doubles.management import settings
 from tests.support.management_servers import managing
 
 SPARE = 64
@@ -64,7 +64,7 @@ def _another(taken: list[int]) -> bool:
 async def test_without_descriptors_nothing_is_known_of_a_replica_and_nothing_is_done_to_it(
     short_home: Path, earlier: str
 ) -> None:
-    launcher = ProcessLauncher(settings(short_home))
+    launcher = process_launcher(short_home)
     await until(launcher, earlier, Phase.READY)
     client = ReplicaClient(f"unix:{short_home}/replicas/{earlier}/http.sock")
     with exhausted():
@@ -83,7 +83,7 @@ async def test_without_descriptors_nothing_is_known_of_a_replica_and_nothing_is_
 
 @pytest.mark.server
 async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(short_home: Path) -> None:
-    launcher = ProcessLauncher(settings(short_home))
+    launcher = process_launcher(short_home)
     wanted = launch()
     (short_home / "replicas").mkdir(exist_ok=True)
     with exhausted(), pytest.raises(BackendUnavailable):
@@ -92,7 +92,7 @@ async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(shor
 
 
 async def test_without_descriptors_a_port_is_not_seen_either(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    launcher = DockerLauncher(DockerEngine(short_home / "docker.sock"), settings(short_home))
+    launcher = DockerLauncher(DockerEngine(short_home / "docker.sock"), DockerSettings(), ReplicaSettings(), short_home)
     container = {"NetworkSettings": {"Ports": {f"{PORT}/tcp": [{"HostPort": "9"}]}}}
     with exhausted():
         with pytest.raises(probe.NotObserved):
@@ -105,7 +105,7 @@ async def test_without_descriptors_a_port_is_not_seen_either(short_home: Path, m
 async def test_without_threads_nothing_is_known_either(
     short_home: Path, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher = ProcessLauncher(settings(short_home))
+    launcher = process_launcher(short_home)
     await until(launcher, earlier, Phase.READY)
 
     def refused(*_: object) -> None:
@@ -124,7 +124,7 @@ async def test_without_threads_nothing_is_known_either(
 async def test_a_process_that_was_held_up_itself_has_not_seen_whom_it_asked(
     short_home: Path, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launcher = ProcessLauncher(settings(short_home))
+    launcher = process_launcher(short_home)
     await until(launcher, earlier, Phase.READY)
     folder = short_home / "replicas" / earlier
     replica_folder.send(folder, signal.SIGSTOP)

@@ -18,10 +18,9 @@ import pytest
 from aiohttp import web
 
 from management.backends.base import TAIL_BYTES, LaunchRefused, Phase
-from management.backends.process.launcher import ProcessLauncher
 from management.gateway.replica_client import ReplicaClient
-from tests.doubles.launchers import CONTRACT, Bench, begun, launch, listed, until
-from tests.doubles.management import FakeLauncher, settings
+from tests.doubles.launchers import CONTRACT, Bench, begun, launch, listed, process_launcher, until
+from tests.doubles.management import FakeLauncher
 
 Clause = Callable[[Bench], Awaitable[None]]
 
@@ -38,13 +37,12 @@ def home(echo_bentos: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture
 async def bench(home: Path) -> AsyncIterator[Bench]:
     """A launcher of processes; nothing that it started runs afterwards."""
-    told = settings(home)
-    launcher = ProcessLauncher(told)
+    launcher = process_launcher(home)
 
     def kill(replica_id: str) -> None:
         os.kill(pid_of(home, replica_id), signal.SIGKILL)
 
-    yield Bench(launcher, launch(), launch("tests/echo:9.9.9"), lambda: ProcessLauncher(told), kill)
+    yield Bench(launcher, launch(), launch("tests/echo:9.9.9"), lambda: process_launcher(home), kill)
     for replica_id in await launcher.list_running():
         await launcher.stop(replica_id, 0.0)
     for child in launcher._children.values():
@@ -193,7 +191,7 @@ async def test_what_cannot_be_begun_is_refused(bench: Bench, home: Path) -> None
 
 
 async def test_a_replica_in_a_folder_with_a_long_name_is_reached(home: Path) -> None:
-    launcher = ProcessLauncher(settings(home / ("x" * 100)))
+    launcher = process_launcher(home / ("x" * 100))
     wanted = launch()
     await launcher.start(wanted)
     look = await until(launcher, wanted.replica_id, Phase.READY)

@@ -18,7 +18,8 @@ from management.backends.replica.identity import of_home
 from management.backup.archive import DATABASE, BackupError, back_up
 from management.backup.restore import restore
 from management.cli.main import main
-from management.settings import Settings, settings
+from management.configuration import settings
+from management.settings import StorageSettings
 from tests.support.archives import database, whole
 from tests.support.management_servers import echo_config, managing
 
@@ -75,7 +76,7 @@ def test_a_restore_gives_a_server_with_the_same_deployments_and_keys(
         assert answer.status_code == 200, answer.text
 
 
-def test_a_restored_server_knows_what_the_old_one_started(target: Settings, tmp_path: Path) -> None:
+def test_a_restored_server_knows_what_the_old_one_started(target: StorageSettings, tmp_path: Path) -> None:
     target.home.mkdir()
     old = of_home(target.home)
     back_up(target, tmp_path / "file.tar.gz")
@@ -91,14 +92,16 @@ def test_nothing_is_restored_while_a_server_runs(echo_bentos: Path, run: Callabl
     file = tmp_path / "file.tar.gz"
     file.write_bytes(whole({DATABASE: database()}))
     with managing(echo_bentos) as server:
-        here = Settings(home=server.home)
+        here = StorageSettings(home=server.home)
         with file.open("rb") as opened, pytest.raises(BackupError, match="stop it first"):
             restore(here, opened, force=True)
         with server.client() as api:
             assert api.get("/models").status_code == 200
 
 
-def test_a_database_that_is_written_to_is_copied_as_it_was_at_one_moment(target: Settings, tmp_path: Path) -> None:
+def test_a_database_that_is_written_to_is_copied_as_it_was_at_one_moment(
+    target: StorageSettings, tmp_path: Path
+) -> None:
     target.home.mkdir()
     connection = sqlite3.connect(target.home / "atelier.db", check_same_thread=False, isolation_level=None)
     connection.executescript(
@@ -137,7 +140,7 @@ def test_a_database_that_is_written_to_is_copied_as_it_was_at_one_moment(target:
         copy.close()
 
 
-def test_a_link_in_a_store_is_refused_and_leaves_no_half_archive(target: Settings, tmp_path: Path) -> None:
+def test_a_link_in_a_store_is_refused_and_leaves_no_half_archive(target: StorageSettings, tmp_path: Path) -> None:
     folder = target.bentoml_home / "models" / "weights" / "1.0.0"
     folder.mkdir(parents=True)
     (folder / "model.yaml").symlink_to("/etc/hostname")

@@ -19,13 +19,13 @@ from management.backup.restore import restore
 from management.backup.swap import JOURNAL, UNFINISHED, interrupted
 from management.packaging.build import LOCK
 from management.platform import Platform
-from management.settings import Settings
+from management.settings import StorageSettings
 from tests.doubles.management import settings
 from tests.support.archives import MODEL, Files, archive, database, manifest, member, whole
 from tests.support.servers import ROOT
 
 
-def left(target: Settings) -> list[str]:
+def left(target: StorageSettings) -> list[str]:
     """Every file of the folders, but for the locks and what was set aside."""
     roots = (target.home, target.bentoml_home)
     files = (file.relative_to(root) for root in roots for file in root.rglob("*") if file.is_file())
@@ -46,7 +46,7 @@ def put_back(folders: Iterable[Path]) -> None:
             file.rename(place)
 
 
-def test_a_restore_replaces_nothing_without_force_and_sets_it_aside_with_it(target: Settings) -> None:
+def test_a_restore_replaces_nothing_without_force_and_sets_it_aside_with_it(target: StorageSettings) -> None:
     files = {DATABASE: database(1), KEY: b"the new key\n", MODEL: b"new"}
     target.home.mkdir()
     (target.home / "admin.key").write_text("the old key\n")
@@ -68,7 +68,7 @@ def test_a_restore_replaces_nothing_without_force_and_sets_it_aside_with_it(targ
     assert state.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_restore_into_an_empty_home_sets_nothing_aside(target: Settings) -> None:
+def test_a_restore_into_an_empty_home_sets_nothing_aside(target: StorageSettings) -> None:
     (target.bentoml_home / "models").mkdir(parents=True)  # as BentoML makes it
     assert restore(target, io.BytesIO(whole({DATABASE: database(), MODEL: b"new"}))).set_aside == ()
     assert left(target) == ["atelier.db", "models/weights/1.0.0/model.yaml"]
@@ -76,7 +76,7 @@ def test_a_restore_into_an_empty_home_sets_nothing_aside(target: Settings) -> No
     assert not (target.home / UNFINISHED).exists()
 
 
-def test_the_log_of_a_database_that_is_gone_is_not_taken_for_that_of_the_restored_one(target: Settings) -> None:
+def test_the_log_of_a_database_that_is_gone_is_not_taken_for_that_of_the_restored_one(target: StorageSettings) -> None:
     target.home.mkdir()
     (target.home / "atelier.db-wal").write_bytes(b"of the old database")
     (folder,) = restore(target, io.BytesIO(whole({DATABASE: database()}))).set_aside
@@ -85,7 +85,7 @@ def test_the_log_of_a_database_that_is_gone_is_not_taken_for_that_of_the_restore
 
 
 def test_a_restore_that_cannot_be_finished_leaves_everything_as_it_was(
-    target: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: StorageSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = Path("/dev/shm") / tmp_path.name  # another file system, to which nothing can be renamed
     if not elsewhere.parent.is_dir() or elsewhere.parent.stat().st_dev == tmp_path.stat().st_dev:
@@ -108,7 +108,7 @@ import io, os, signal, sys
 from pathlib import Path
 
 from management.backup.restore import restore
-from management.settings import Settings
+from management.settings import StorageSettings
 
 new = sys.stdin.buffer.read()
 
@@ -125,14 +125,14 @@ def killed(home, renames):
             left[0] -= 1
     os.environ["BENTOML_HOME"] = str(home.parent / "bentoml")
     sys.addaudithook(hook)
-    restore(Settings(home=home), io.BytesIO(new), force=True)
+    restore(StorageSettings(home=home), io.BytesIO(new), force=True)
     os._exit(0)
 
 print(*(killed(Path(home), renames) for renames, home in enumerate(sys.argv[1:])))
 """
 
 
-def kill_restores(targets: Sequence[Settings], new: bytes) -> list[bool]:
+def kill_restores(targets: Sequence[StorageSettings], new: bytes) -> list[bool]:
     """Which restores were killed: the first one before any rename, the next one after one, and so on."""
     command = [sys.executable, "-c", KILLED, *(str(target.home) for target in targets)]
     done = subprocess.run(command, cwd=ROOT, input=new, check=True, timeout=60, capture_output=True)
@@ -144,18 +144,18 @@ OLD: Files = {DATABASE: database(5), INSTANCE: b"the old secret", KEY: b"the old
 NEW: Files = {DATABASE: database(), INSTANCE: b"the new secret", KEY: b"the new key", MODEL: b"new"}
 
 
-def filled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings of folders that hold the old state."""
+def filled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
+    """StorageSettings of folders that hold the old state."""
     monkeypatch.setenv("BENTOML_HOME", str(folder / "bentoml"))
     for name, content in {**OLD, OTHER: b"old"}.items():
         part, _, path = name.partition("/")
         file = folder / {"state": "home", "store": "bentoml"}[part] / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-    return Settings(home=folder / "home")
+    return StorageSettings(home=folder / "home")
 
 
-def state(target: Settings) -> dict[str, bytes]:
+def state(target: StorageSettings) -> dict[str, bytes]:
     """Every file but the locks and what was set aside, as an archive names those in the home."""
     here = {f"state/{name}": (target.home / name) for name in left(target) if "/" not in name}
     stores = {f"store/{name}": (target.bentoml_home / name) for name in left(target) if "/" in name}
@@ -180,7 +180,7 @@ def test_a_killed_restore_loses_nothing_and_no_server_starts_until_it_is_run_aga
 
 
 @pytest.mark.server
-def test_what_a_killed_restore_had_unpacked_is_removed_by_the_next_one(target: Settings) -> None:
+def test_what_a_killed_restore_had_unpacked_is_removed_by_the_next_one(target: StorageSettings) -> None:
     assert kill_restores([target], whole(NEW)) == [True]
     assert [file.read_bytes() for file in target.bentoml_home.rglob("model.yaml")] == [b"new"]
     restore(target, io.BytesIO(whole(NEW)))
@@ -188,7 +188,7 @@ def test_what_a_killed_restore_had_unpacked_is_removed_by_the_next_one(target: S
 
 
 def test_a_restore_that_version_0_1_0_left_unfinished_is_replaced_and_what_it_moved_away_stays(
-    target: Settings,
+    target: StorageSettings,
 ) -> None:
     target.home.mkdir()
     hidden = target.home / ".admin.key.0123456789abcdef"  # as it set the old key aside
@@ -203,7 +203,7 @@ def test_a_restore_that_version_0_1_0_left_unfinished_is_replaced_and_what_it_mo
     assert interrupted(target.home) is None
 
 
-def test_no_two_restores_run_at_once_and_none_beside_a_build(target: Settings) -> None:
+def test_no_two_restores_run_at_once_and_none_beside_a_build(target: StorageSettings) -> None:
     new = whole({DATABASE: database()})
     for folder, name in ((target.home, "restore.lock"), (target.bentoml_home, LOCK)):
         folder.mkdir(exist_ok=True)
@@ -261,7 +261,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("data", "why"), WRONG.values(), ids=WRONG.keys())
 def test_nothing_is_taken_from_an_archive_that_is_wrong(
-    target: Settings, tmp_path: Path, data: bytes, why: str
+    target: StorageSettings, tmp_path: Path, data: bytes, why: str
 ) -> None:
     with pytest.raises(BackupError, match=why):
         restore(target, io.BytesIO(data), force=True)
@@ -269,7 +269,7 @@ def test_nothing_is_taken_from_an_archive_that_is_wrong(
     assert not list(tmp_path.parent.glob("outside"))
 
 
-def test_a_database_that_is_damaged_is_not_restored(target: Settings) -> None:
+def test_a_database_that_is_damaged_is_not_restored(target: StorageSettings) -> None:
     sound = bytearray(database(5000))
     middle = len(sound) // 2
     sound[middle : middle + 2000] = b"\xff" * 2000

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 
 from management.cli import progress
 from management.cli.main import main
+from management.configuration import settings
 from management.faults.outage import Outage
-from management.settings import settings
 
 AWAY = {"status": "degraded", "backend": "docker", "backend_state": "unavailable"}
 WELL = {"status": "healthy", "backend": "docker", "backend_state": "ok"}

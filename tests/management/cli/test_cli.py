@@ -21,9 +21,9 @@ from click.testing import CliRunner, Result
 
 from management.cli.main import main
 from management.cli.models.logs import fresh
+from management.configuration import settings
 from management.packaging import build as building
 from management.packaging import images as imaging
-from management.settings import settings
 from tests.support.management_servers import KEY, Management, echo_config, managing
 from tests.support.servers import ROOT, free_port
 

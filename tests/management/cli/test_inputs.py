@@ -18,7 +18,7 @@ from management.backends.process.images import (
 )
 from management.cli.examples import example, input_of
 from management.cli.main import main
-from management.settings import settings
+from management.configuration import settings
 from tests.e2e.test_client import scripted
 
 ANSWER: dict[str, Any] = {

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from management.configuration import Settings
 from management.preflight import obstacles
-from management.settings import Settings
 from management.store import Store
+from tests.doubles.management import settings_of
 
 
 def migrated(home: Path) -> Settings:
     """Settings of a home whose database this version has made."""
-    settings = Settings(home=home)
-    store = Store(settings.database)
+    settings = settings_of(home=home)
+    store = Store(settings.storage.database)
     store.migrate()
     store.close()
     return settings

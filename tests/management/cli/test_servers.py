@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from client import AtelierClient
 from management.cli import _options
 from management.cli.main import main
-from management.settings import settings
+from management.configuration import settings
 from tests.e2e.test_client import OK, scripted
 from tests.support.management_servers import Management, managing
 from tests.support.servers import ROOT, free_port

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from docs.make_settings import variables
 from management.api import parsing, schemas
 from management.api.errors import of_error
+from management.configuration import Settings
 from management.domain.environment_names import allowed
 from management.errors import InvalidRequest
-from management.settings import Settings
+from management.settings import ApiSettings
 from runners.settings import Settings as RunnerSettings
 from tests.management.api.test_schemas import CONFIG, request
 
@@ -91,7 +93,7 @@ def test_names_of_a_models_own_are_allowed() -> None:
 
 
 def test_our_own_settings_are_refused_even_where_the_operator_allows_everything() -> None:
-    ours = {f"ATELIER_{name.upper()}" for name in (*Settings.model_fields, *RunnerSettings.model_fields)}
+    ours = {variable for settings in (Settings, RunnerSettings) for variable in variables(settings)}
     ours |= {"MODEL_PATH", "BENTOML_HOME", "BENTO_CLOUD_API_KEY", "PROMETHEUS_MULTIPROC_DIR", "PORT", "PATH", "HOME"}
     assert [name for name in ours if allowed(name, ["*"])] == []
 
@@ -111,7 +113,7 @@ async def test_the_setting_reaches_the_bodies_check() -> None:
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body), schemas.DeployBody)
     assert "ATELIER_ALLOWED_ENVIRONMENT" in str(of_error(caught.value, "en")[1])
-    context = {schemas.ALLOWED: Settings(allowed_environment="OMP_*").allowed_environment}
+    context = {schemas.ALLOWED: ApiSettings(allowed_environment="OMP_*").allowed_environment}
     found = await parsing.body(request(body), schemas.DeployBody, context=context)
     assert found.config.environment_variables == {"OMP_NUM_THREADS": "1"}
 
@@ -119,7 +121,7 @@ async def test_the_setting_reaches_the_bodies_check() -> None:
 @pytest.mark.parametrize("text", ["lower", "A B", "[A-Z]", "A;B"])
 def test_a_pattern_that_is_none_is_refused_at_the_start(text: str) -> None:
     with pytest.raises(ValidationError, match="capital letters"):
-        Settings(allowed_environment=text)
+        ApiSettings(allowed_environment=text)
 
 
 async def test_a_variable_of_an_earlier_version_can_be_removed() -> None:

@@ -40,7 +40,7 @@ class World:
             lambda deployment, replica_id, reason: self.ejected.append(replica_id),
             self._answers,
         )
-        self.gateway = Gateway(settings(folder), calls)
+        self.gateway = Gateway(settings(folder).queue, calls)
 
     async def nothing(self) -> None:
         """What takes no time."""

@@ -38,5 +38,5 @@ def test_any_other_text_is_refused_with_the_names_there_are(text: str, tmp_path:
 
 
 def test_none_is_armed_by_default(tmp_path: Path) -> None:
-    assert settings(tmp_path).failpoint is None
-    assert settings(tmp_path, failpoint="").failpoint is None
+    assert settings(tmp_path).server.failpoint is None
+    assert settings(tmp_path, failpoint="").server.failpoint is None

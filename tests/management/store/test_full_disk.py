@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from management.configuration import Settings
 from management.faults.disk import RESERVE_BYTES, Reserve
 from management.platform import Platform
-from management.settings import Settings
+from management.settings import StorageSettings
 from tests.doubles.management import settings
 from tests.inputs.small_disk import fill, small_disk
 from tests.support.calls import deploy, hosts, infer, until
@@ -60,9 +61,11 @@ def test_where_nothing_was_kept_for_it_the_models_own_files_make_room(echo_bento
             until(lambda: not hosts(server))
 
 
-async def test_a_deletion_ends_no_replica_where_the_database_is_away_for_another_reason(target: Settings) -> None:
+async def test_a_deletion_ends_no_replica_where_the_database_is_away_for_another_reason(
+    target: StorageSettings,
+) -> None:
     """A lock that lasts, or a slow disk, passes by itself; the model must go on if the deletion is not recorded."""
-    platform = Platform(lambda: target)
+    platform = Platform(lambda: Settings(storage=target))
     target.home.mkdir(parents=True)
     ended: list[str] = []
 
@@ -77,7 +80,7 @@ async def test_a_deletion_ends_no_replica_where_the_database_is_away_for_another
 
 def test_the_reserve_is_made_where_there_is_room_and_given_where_there_is_none() -> None:
     with small_disk("16m") as disk:
-        reserve = Reserve(settings(disk).database_folder)
+        reserve = Reserve(settings(disk).storage.database_folder)
         reserve.keep()
         assert (disk / "reserve").stat().st_blocks * 512 == RESERVE_BYTES
         assert not reserve.give(), "there is room"

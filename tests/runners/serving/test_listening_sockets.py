@@ -20,8 +20,7 @@ import pytest
 from management.backends.base import Phase
 from management.backends.process.launcher import ProcessLauncher
 from management.gateway.replica_client import ReplicaClient
-from tests.doubles.launchers import launch, until
-from tests.doubles.management import settings
+from tests.doubles.launchers import launch, process_launcher, until
 from tests.support.calls import deploy
 from tests.support.listening import Listening, is_private, listening, reached_by_nobody
 from tests.support.management_servers import Management, built, managing
@@ -55,7 +54,7 @@ async def launcher(duo: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     """Of replicas of two services; nothing of it runs afterwards."""
     monkeypatch.setenv("BENTOML_HOME", str(duo))
     home = Path(tempfile.mkdtemp(prefix="at-"))
-    starts = ProcessLauncher(settings(home))
+    starts = process_launcher(home)
     yield starts
     for replica_id in await starts.list_running():
         await starts.stop(replica_id, 5.0)

@@ -39,8 +39,7 @@ from management.control.commands import DeploymentCommands
 from management.domain.clock import now
 from management.domain.keys import Role, make
 from management.platform import Platform
-from management.settings import Settings
-from tests.doubles.management import FakeLauncher
+from tests.doubles.management import FakeLauncher, settings_of
 from tests.support.management_servers import KEY, echo_config
 from web.edge.middleware import Edge, Limits
 
@@ -72,11 +71,12 @@ class EchoPlatform(Platform):
 
     @cached_property
     def backend(self) -> Backend:
-        return replace(super().backend, images=BentoStore(self.settings.home), driver=EchoLauncher(self.address))
+        images = BentoStore(self.settings.storage.home)
+        return replace(super().backend, images=images, driver=EchoLauncher(self.address))
 
     @cached_property
     def commands(self) -> DeploymentCommands:
-        return DeploymentCommands(machine.capacity(self.settings))
+        return DeploymentCommands(machine.capacity(self.settings.capacity))
 
 
 @dataclass
@@ -180,7 +180,7 @@ async def _open(home: Path, changes: dict[str, Any]) -> Any:
     await web.UnixSite(runner, str(home / "echo.sock")).start()
     told: dict[str, Any] = {"home": home, "api_key": KEY, "failed_logins": 10**6, "cpus": 1, "memory": "1Gi", "gpus": 0}
     told |= changes
-    platform = EchoPlatform(lambda: Settings(**told))
+    platform = EchoPlatform(lambda: settings_of(**told))
     platform.address = f"unix:{home / 'echo.sock'}"
     limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
     app = Edge(Starlette(), name="fuzzed", routes=lambda _: False, limits=limits, sections=(platform.section(),))
@@ -193,7 +193,7 @@ async def _open(home: Path, changes: dict[str, Any]) -> Any:
     assert (await answers.get())["type"] == "lifespan.startup.complete"
     made = make("viewer", Role.VIEWER, now())
     await platform.store.write(lambda session: session.keys.add(made.key))
-    await asyncio.sleep(2 * platform.settings.refresh_seconds)
+    await asyncio.sleep(2 * platform.settings.server.refresh_seconds)
 
     async def close() -> None:
         await messages.put({"type": "lifespan.shutdown"})

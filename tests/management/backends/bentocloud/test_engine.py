@@ -15,10 +15,10 @@ from management.backends.bentocloud.engine import BentoCloud
 from management.backends.bentocloud.mapping import MARK, STANDINGS
 from management.backends.engine import EnginePhase
 from management.backends.replica.identity import of_home
+from management.configuration import Settings
 from management.domain.records import Resources
-from management.settings import Settings
 from tests.doubles.bentocloud import engine as bentocloud_engine
-from tests.doubles.bentocloud.engine import GIB, SECONDS, order, seen, serving
+from tests.doubles.bentocloud.engine import GIB, SECONDS, bentocloud, order, seen, serving
 from tests.doubles.bentocloud.server import TOKEN, LocalCloud
 from tests.doubles.management import deployment
 
@@ -92,7 +92,7 @@ async def test_the_models_of_a_bento_are_sent_with_it(
     await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", HEAVY], cwd=tmp_path, check=True, capture_output=True
     )
-    another = BentoCloud(settings)
+    another = bentocloud(settings)
     try:
         await serving(another, order(docker_image="tests/heavy:1.0.0"))
         await another.remove(await seen(another, EnginePhase.RUNNING), force=True)
@@ -202,8 +202,8 @@ async def test_what_no_instance_type_has_is_refused(engine: BentoCloud, cloud: L
 async def test_a_bento_that_is_nowhere_is_refused_and_no_module_of_its_name_is_imported(
     engine: BentoCloud, settings: Settings, tmp_path: Path
 ) -> None:
-    (settings.home / "bentocloud").mkdir(exist_ok=True)
-    trap = settings.home / "bentocloud" / "nobody.py"
+    (settings.storage.home / "bentocloud").mkdir(exist_ok=True)
+    trap = settings.storage.home / "bentocloud" / "nobody.py"
     trap.write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
     with pytest.raises(LaunchRefused, match=r"nobody:1\.0\.0 is neither"):
         await engine.apply(order(docker_image="tests/nobody:1.0.0"))
@@ -234,9 +234,9 @@ async def test_a_control_plane_that_starts_anew_finds_its_own(
     engine: BentoCloud, settings: Settings, cloud: LocalCloud
 ) -> None:
     await serving(engine, order(2))
-    other = BentoCloud(settings)
+    other = bentocloud(settings)
     try:
         assert (await other.observe())["d1"].mark == order(2).mark
     finally:
         await other.close()
-    assert of_home(settings.home).id in str(cloud.deployments["echo"].labels)
+    assert of_home(settings.storage.home).id in str(cloud.deployments["echo"].labels)

@@ -15,10 +15,10 @@ from management.backends.base import LaunchRefused
 from management.backends.bentocloud.client import WORKER_FILE
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import EnginePhase
+from management.configuration import Settings
 from management.errors import BackendUnavailable
-from management.settings import Settings
 from tests.doubles.bentocloud import engine as bentocloud_engine
-from tests.doubles.bentocloud.engine import SECONDS, callers, order, serving
+from tests.doubles.bentocloud.engine import SECONDS, bentocloud, callers, order, serving
 from tests.doubles.bentocloud.server import TOKEN, LocalCloud
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,7 +47,7 @@ async def test_a_token_that_the_cloud_does_not_know_is_named_as_the_reason(
     cloud: LocalCloud, settings: Settings
 ) -> None:
     cloud.reset()
-    stranger = BentoCloud(settings.model_copy(update={"cloud_token": SecretStr("a-token-of-nobody")}))
+    stranger = bentocloud(settings, token=SecretStr("a-token-of-nobody"))
     try:
         with pytest.raises(BackendUnavailable) as raised:
             await stranger.observe()

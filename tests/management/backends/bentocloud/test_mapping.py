@@ -12,9 +12,8 @@ from management.backends.bentocloud.mapping import MARK, STANDINGS, CloudDeploym
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import AppliedSpec, EngineSpec
 from management.domain.records import Resources
-from management.settings import Settings
 from tests.doubles.bentocloud.server import TOKEN
-from tests.doubles.management import revision
+from tests.doubles.management import revision, settings_of
 
 GIB = 2**30
 
@@ -29,13 +28,13 @@ def test_every_word_of_the_client_is_known() -> None:
     "endpoint", ["http://cloud.example", "ftp://127.0.0.1", "https://a:b@cloud.example", "https://"]
 )
 def test_the_token_is_not_sent_where_others_read_along(endpoint: str) -> None:
-    with pytest.raises(ValueError, match="cloud_endpoint"):
-        Settings(backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=endpoint)
+    with pytest.raises(ValueError, match=r"bentocloud\.endpoint"):
+        settings_of(backend="bentocloud", cloud_token=TOKEN, cloud_endpoint=endpoint)
 
 
 def test_without_a_token_there_is_no_such_backend() -> None:
     with pytest.raises(ValueError, match="ATELIER_CLOUD_TOKEN"):
-        Settings(backend="bentocloud")
+        settings_of(backend="bentocloud")
 
 
 def test_the_token_is_read_from_its_file_and_shown_nowhere(tmp_path: Path) -> None:
@@ -46,17 +45,17 @@ def test_the_token_is_read_from_its_file_and_shown_nowhere(tmp_path: Path) -> No
         else:
             file.unlink()
         with pytest.raises(ValueError, match=r"token|characters") as raised:
-            Settings(backend="bentocloud", cloud_token_file=file)
+            settings_of(backend="bentocloud", cloud_token_file=file)
         assert "lines" not in str(raised.value)
     with pytest.raises(ValueError, match="ATELIER_CLOUD_TOKEN") as raised:
-        Settings(backend="bentocloud", api_key="a-key-of-the-tests")
+        settings_of(backend="bentocloud", api_key="a-key-of-the-tests")
     assert "a-key" not in str(raised.value)
     file.write_text(f"{TOKEN}\n")
-    settings = Settings(backend="bentocloud", cloud_token_file=file)
-    assert [one.current().get_secret_value() for one in tokens(settings)] == [TOKEN, TOKEN]
+    settings = settings_of(backend="bentocloud", cloud_token_file=file)
+    assert [one.current().get_secret_value() for one in tokens(settings.backends.bentocloud)] == [TOKEN, TOKEN]
     assert TOKEN not in repr(settings)
     with pytest.raises(ValueError, match="elsewhere cannot be read"):
-        Settings(backend="bentocloud", cloud_token_file=file, cloud_endpoint_token_file=tmp_path / "elsewhere")
+        settings_of(backend="bentocloud", cloud_token_file=file, cloud_endpoint_token_file=tmp_path / "elsewhere")
 
 
 def test_names_are_dns_labels_and_different_for_different_models() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from management.backends.bentocloud.engine import BentoCloud
-from management.settings import Settings
+from management.configuration import Settings
 from tests.doubles.bentocloud import engine as bentocloud_engine
-from tests.doubles.bentocloud.engine import callers
+from tests.doubles.bentocloud.engine import bentocloud, callers
 from tests.doubles.bentocloud.server import TOKEN, LocalCloud
 from tests.doubles.management import replica
 
@@ -28,7 +29,8 @@ async def test_the_token_is_in_no_environment_and_no_argument(engine: BentoCloud
     for caller in callers():
         secretive(caller)
     assert callers()
-    assert not [file for file in settings.home.rglob("*") if file.is_file() and TOKEN in file.read_text("latin-1")]
+    files = settings.storage.home.rglob("*")
+    assert not [file for file in files if file.is_file() and TOKEN in file.read_text("latin-1")]
 
 
 def secretive(caller: psutil.Process) -> None:
@@ -45,7 +47,7 @@ async def test_the_token_goes_to_what_is_proven_by_a_certificate_or_lies_here(
     assert engine.headers(replica(address="https://echo.example")) == {"Authorization": f"Bearer {TOKEN}"}
     for address in ("unix:/tmp/http.sock", "http://echo.example", "https://user@echo.example", ""):
         assert engine.headers(replica(address=address)) == {}, address
-    abroad = BentoCloud(settings.model_copy(update={"cloud_endpoint": "https://cloud.example"}))
+    abroad = bentocloud(settings, endpoint="https://cloud.example")
     assert abroad.headers(replica(address="http://127.0.0.1:9/d/echo")) == {}, "the cloud is not on this machine"
 
 
@@ -64,7 +66,7 @@ async def filed(settings: Settings, cloud: LocalCloud, tmp_path: Path) -> AsyncI
     cloud.reset()
     file = tmp_path / "token"
     file.write_text(TOKEN)
-    made = BentoCloud(settings.model_copy(update={"cloud_token": None, "cloud_token_file": file}))
+    made = bentocloud(settings, token=None, token_file=file)
     yield made, file
     await made.close()
 
@@ -76,8 +78,8 @@ async def test_models_get_a_token_of_their_own_if_there_is_one(
     cloud.reset()
     file = tmp_path / "token"
     file.write_text(ELSE)
-    told = {"cloud_endpoint_token_file": file} if filed_too else {"cloud_endpoint_token": ELSE}
-    made = BentoCloud(Settings(**{**settings.model_dump(), **told}))
+    told = {"endpoint_token_file": file} if filed_too else {"endpoint_token": SecretStr(ELSE)}
+    made = bentocloud(settings, **told)
     try:
         assert said(made) == ELSE
         assert await made.observe() == {}, "the API gets the one that it knows"

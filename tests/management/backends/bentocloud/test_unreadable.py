@@ -10,10 +10,10 @@ import pytest
 
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import EnginePhase, EngineStatus
+from management.configuration import Settings
 from management.domain.records import Deletion
-from management.settings import Settings
 from tests.doubles.bentocloud import engine as bentocloud_engine
-from tests.doubles.bentocloud.engine import order, seen, serving
+from tests.doubles.bentocloud.engine import bentocloud, order, seen, serving
 from tests.doubles.bentocloud.server import LocalCloud
 from tests.doubles.engine import EngineStage, FailingEngine
 from tests.doubles.management import revision
@@ -54,7 +54,7 @@ async def test_one_whose_address_cannot_be_asked_hides_no_other_and_is_waited_fo
     cloud.deployments["echo"].becomes(word)
     found = (await engine.observe())["d1"]
     other = await anothers(engine)
-    anew = BentoCloud(settings)
+    anew = bentocloud(settings)
     try:
         cloud.fault, cloud.faulty = "500", re.compile("^/api/v2/deployments/echo$")
         unknown = replace(found, phase=EnginePhase.PENDING, address="", ready=None, reason="")
@@ -95,12 +95,12 @@ async def test_a_model_is_deleted_and_another_given_up_once_the_engine_can_be_re
     stage.wish("other", target=revision(2))
     for tries in range(1, 6):
         stage.reconciler.wake()
-        assert await stage.reconciler.step() < stage.settings.engine_seconds, "it looks again soon"
+        assert await stage.reconciler.step() < stage.settings.replicas.engine_seconds, "it looks again soon"
         assert engine.looks_in_vain == tries
         assert stage.found() is not None, "nobody knows whether it is gone"
         assert stage.standing() is EnginePhase.RUNNING
     engine.garbled = False
-    assert await stage.reconciler.step() < stage.settings.engine_seconds, "nobody has to wake it"
+    assert await stage.reconciler.step() < stage.settings.replicas.engine_seconds, "nobody has to wake it"
     await stage.until(lambda: stage.found() is None and stage.told("other").failed)
     assert engine.kept.keys() == {"other"}
     await stage.reconciler.close(stop_replicas=True)

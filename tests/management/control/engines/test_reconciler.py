@@ -90,7 +90,7 @@ async def test_an_engine_that_says_too_early_that_a_revision_runs_is_not_believe
     for _ in range(5):
         await stage.look()
     assert (stage.standing(), stage.ready()) == (EnginePhase.RUNNING, 0)
-    stage.clock.at += stage.settings.engine_seconds
+    stage.clock.at += stage.settings.replicas.engine_seconds
     await stage.until(lambda: stage.rests(1, 1))
     stage.wish(replicas=3, autoscaling_paused_until=HELD)
     await stage.until(lambda: stage.rests(3, 1))  # the same revision: nothing else can be meant
@@ -170,7 +170,7 @@ async def test_a_worker_without_the_lease_tells_nobody_anything(stage: EngineSta
     other.wake()
     pause = await other.step()
     assert not other.leads
-    assert pause == stage.settings.lease_seconds / 3
+    assert pause == stage.settings.server.lease_seconds / 3
     assert stage.engine.applied == []
     await other.close(stop_replicas=True)
 
@@ -188,12 +188,12 @@ async def test_looks_are_made_when_it_is_time_and_when_somebody_says_so(tmp_path
     looks: list[str] = []
     stage.engine.watch = lambda step: looks.append(step) if step == "before observe" else None
     await stage.step()
-    assert await stage.step() == stage.settings.engine_seconds
+    assert await stage.step() == stage.settings.replicas.engine_seconds
     assert len(looks) == 1
     stage.reconciler.probe_now("r")
     await stage.step()
     assert len(looks) == 2
-    stage.clock.at += stage.settings.engine_seconds
+    stage.clock.at += stage.settings.replicas.engine_seconds
     await stage.step()
     assert len(looks) == 3
     stage.store.close()

@@ -49,7 +49,7 @@ CROWDS = [
     if sum(state is SILENT for state, _ in kinds) <= 1  # more would double the time
 ]
 ROUNDS = 40
-QUICK = settings(Path("unused"))
+QUICK = settings(Path("unused")).replicas
 
 
 def planned(wish: Deployment, replicas: Sequence[Replica] = (), room: int = 9) -> list[Action]:

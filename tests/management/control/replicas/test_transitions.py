@@ -51,7 +51,7 @@ SETTINGS = settings(
     stop_seconds=5,
     retry_seconds=1,
     steady_seconds=30,
-)
+).replicas
 
 
 def context(seconds: float = 0.5, **changes: Any) -> EvaluationContext:
