@@ -90,10 +90,10 @@ def _store(tag: str, source: Path) -> None:
         from runners.artifacts import precision_check
 
         precision_check.check(source)
-    shown = {key: facts[key] for key in ("network", "weights", "licence")}
+    metadata = {key: facts[key] for key in ("network", "weights", "licence")}
     with suppress(NotFound):
         bentoml.models.delete(tag)
-    with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=shown) as model:
+    with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=metadata) as model:
         shutil.copyfile(source, store.file_in(model, tag))
 
 

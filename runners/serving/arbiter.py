@@ -216,12 +216,12 @@ def _sweep() -> None:
         with suppress(OSError):
             status = folder.stat()
             if status.st_uid == os.geteuid() and time.time() - status.st_mtime > LEFTOVER_AGE_SECONDS:
-                held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)
                 finally:
-                    os.close(held)
+                    os.close(descriptor)
 
 
 def _through_worker(arguments: list[str]) -> list[str]:

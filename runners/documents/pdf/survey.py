@@ -81,7 +81,7 @@ class Survey:
 
 def survey(page: pypdfium2.PdfPage, number: int) -> Survey:
     """Survey a page. Raises PayloadTooLarge, and InvalidDocument for a page without an area."""
-    pictures = pdf_pictures.found(page)
+    pictures = pdf_pictures.placed_pictures(page)
     with Layer(page) as layer:
         pieces = layer.pieces()
         drawn = [layer.is_drawn(piece) for piece in pieces]

@@ -28,11 +28,11 @@ def choose(  # noqa: PLR0913 - one argument per setting
     ``model_path`` is a folder or a hub name, ``font`` the font file of deepseek-ocr; ``precision`` and ``threads`` are
     those of ``loading.load``. Raises CheckpointError, a ValueError of one sentence.
     """
-    checkpoint = found(engine, model_path, trust_remote_code=trust_remote_code)
+    checkpoint = find_checkpoint(engine, model_path, trust_remote_code=trust_remote_code)
     return extractive() if checkpoint is None else _neural(checkpoint, precision, threads, font)
 
 
-def found(engine: str, model_path: str | None, *, trust_remote_code: bool = False) -> Checkpoint | None:
+def find_checkpoint(engine: str, model_path: str | None, *, trust_remote_code: bool = False) -> Checkpoint | None:
     """Return the checkpoint that ``choose`` would load, downloaded but not loaded. Raises CheckpointError."""
     _check(engine, model_path)
     if not model_path:
