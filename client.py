@@ -37,11 +37,11 @@ __all__ = ["AtelierClient", "AtelierError", "AtelierTimeout", "AtelierUnreachabl
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 310.0  # default timeout: reading and summarizing a long document takes less
-FIRST_PAUSE_SECONDS: Final = 0.2  # before the second try; each pause is twice the one before
-MARGIN_SECONDS: Final = 30.0  # of an answer beyond the time that the server may take
+FIRST_PAUSE_SECONDS: Final = 0.2  # pause before the second try; each further pause is twice as long
+MARGIN_SECONDS: Final = 30.0  # added to the timeout for an answer beyond the server's own time
 MODELS: Final = "/api/v1/models"
 LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first variable with a value counts
-PAGE_SIZE: Final = 500  # most models of one page of the list
+PAGE_SIZE: Final = 500  # models per page of the list, at most
 
 Image = str | PathLike[str] | bytes
 Answer = dict[str, Any]

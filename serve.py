@@ -1,9 +1,9 @@
-"""What ``make serve`` starts: checks, publishes models, builds Bentos and serves, in one process.
+"""The process of ``make serve``: checks, publishes models, builds Bentos and serves.
 
     python -m serve [SERVICE] [--host HOST] [--port PORT]
 
-The runners and the management do not import each other. Here they are composed, as in ``service``. What is in place
-already is recognized by its files, without BentoML: a second start has nothing to import but what it checks with.
+The runners and the management do not import each other. Here they are composed, as in ``service``. Finished
+steps are recognized by their files, without BentoML: a second start imports only what its checks need.
 """
 
 from __future__ import annotations

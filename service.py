@@ -50,8 +50,8 @@ def _platform() -> Platform:
 def _served() -> tuple[Model, ...]:
     """Return the models to load: all in the front door and in the arbiter, its own alone in a model's process."""
     rows = tuple(registry.model(name) for name in settings().models)
-    own = registry.of_service(os.environ.get(WORKER_SERVICE, ""))
-    return (own,) if own in rows else rows
+    row = registry.of_service(os.environ.get(WORKER_SERVICE, ""))
+    return (row,) if row in rows else rows
 
 
 def __getattr__(name: str) -> Service[Any]:
@@ -66,7 +66,7 @@ class ManagedService(EdgedService):
     """The front door's service: the models' endpoints, and the management API beside them."""
 
     def front(self) -> FastAPI:
-        """One application over every model that is served."""
+        """Return one application over all models that are served."""
         return application(
             "Atelier",
             "AI models packaged as BentoML services, behind one self-hosted API.",

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MOST_MODULES = 14
+MAX_MODULES = 14
 """Maximum number of modules in one folder."""
 PACKAGES = ("web", "management", "runners", "training", "benchmarks")
 
 
 def main() -> None:
-    """Print the figures and what is wrong; return the exit status."""
+    """Print the figures and the problems; exit with 1 if there are any."""
     files = [Path(line) for line in _git("ls-files", "--cached", "--others", "--exclude-standard", "*.py")]
     files = [file for file in files if (ROOT / file).is_file()]
     wrong = [*_full_folders(files), *_unasked_questions(files), *_repeated_names(files)]
@@ -33,10 +33,10 @@ def main() -> None:
 def _full_folders(files: list[Path]) -> Iterator[str]:
     counts = Counter(file.parent for file in files)
     fullest, most = counts.most_common(1)[0]
-    print(f"modules in the fullest folder: {most} ({fullest}), at most {MOST_MODULES}")
+    print(f"modules in the fullest folder: {most} ({fullest}), at most {MAX_MODULES}")
     for folder, count in counts.items():
-        if count > MOST_MODULES:
-            yield f"{folder} holds {count} modules: at most {MOST_MODULES}"
+        if count > MAX_MODULES:
+            yield f"{folder} holds {count} modules: at most {MAX_MODULES}"
 
 
 def _unasked_questions(files: list[Path]) -> Iterator[str]:

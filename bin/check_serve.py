@@ -14,7 +14,7 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Iterator  # noqa: UP035 - an older Python is told so by the next step, not by a traceback here
+from typing import Iterator  # noqa: UP035 - the next step, not a traceback here, reports an older Python
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from runners import registry
@@ -32,7 +32,7 @@ SILENT = (
 
 
 def problems(host: str, port: str, model_path: str, models: str = "") -> Iterator[str]:
-    """Yield what is wrong, one sentence each."""
+    """Yield a sentence for each problem of the settings."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -47,7 +47,7 @@ def problems(host: str, port: str, model_path: str, models: str = "") -> Iterato
 
 
 def _checkpoint(name: str) -> Iterator[str]:
-    """A folder must hold a checkpoint; a name of the hub is only known there."""
+    """Yield the problem of ``MODEL_PATH``, a folder with a checkpoint or a name on the Hugging Face Hub."""
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -64,7 +64,7 @@ def _missing(name: str) -> str | None:
     """Return why the hub does not deliver a checkpoint that is not cached; None where it may, or is not queried."""
     cache = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     downloaded = cache / "hub" / f"models--{name.replace('/', '--')}"
-    if any(os.environ.get(one) for one in SILENT) or downloaded.is_dir() or (cache / "token").exists():
+    if any(os.environ.get(variable) for variable in SILENT) or downloaded.is_dir() or (cache / "token").exists():
         return None
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     if not hub.startswith(("https://", "http://")):
@@ -81,6 +81,6 @@ def _missing(name: str) -> str | None:
 
 if __name__ == "__main__":
     found = list(problems(*sys.argv[1:5]))
-    for one in found:
-        sys.stderr.write(f"{one}\n")
+    for problem in found:
+        sys.stderr.write(f"{problem}\n")
     sys.exit(WRONG if found else 0)

@@ -34,11 +34,11 @@ def main() -> None:
     """Write every file."""
     for name in PARTS:
         path = ROOT / name
-        path.write_text(made(name, path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(generate(name, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def made(name: str, text: str) -> str:
-    """Return the file's text with its parts made from the rows. Raises ValueError where it does not have them all."""
+def generate(name: str, text: str) -> str:
+    """Return the file's text with its parts generated from the rows. Raises ValueError if parts are missing."""
     parts = PARTS[name]
     if sorted(found := [part["name"] for part in _PART.finditer(text)]) != sorted(parts):
         raise ValueError(f"{name} has the parts {found} instead of {sorted(parts)}")

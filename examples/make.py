@@ -1,6 +1,6 @@
 """Draws the example pictures: python examples/make.py.
 
-The satellite pictures are made of fractal noise, so that nobody's data is copied.
+The satellite pictures are made of fractal noise, so that they copy no data.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class Memory:
-    """A budget of bytes that requests share."""
+    """A budget of ``limit`` bytes that requests share."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self.taken = 0
 
     def lease(self) -> Lease:
@@ -52,7 +52,7 @@ class Lease:
             return False
         memory = self._memory
         small = self.held + size <= SMALL_REQUEST_BYTES
-        room = memory.most if small else memory.most - memory.most // RESERVE_DIVISOR
+        room = memory.limit if small else memory.limit - memory.limit // RESERVE_DIVISOR
         if memory.taken + size > room:
             return False
         memory.taken += size

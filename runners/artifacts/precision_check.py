@@ -14,23 +14,23 @@ from runners.engines.onnx_cpu import OnnxEngine
 from runners.errors import ModelUnavailable
 from runners.models.vision.transform import EvalTransform
 
-LEAST_COSINE: Final = 0.999
-"""Least cosine between the outputs of both engines."""
+MIN_COSINE: Final = 0.999
+"""Smallest accepted cosine between the outputs of both engines."""
 PICTURES: Final = 16
-"""Number of random pictures that both engines see."""
+"""Number of random pictures that both engines compute."""
 SQUARES_PER_SIDE: Final = 12
 """Random squares on each side of a picture: coarse like land, unlike noise."""
 
 
 def check(path: Path) -> float:
-    """Return the least cosine between both engines' outputs. Raises ModelUnavailable below ``LEAST_COSINE``."""
+    """Return the least cosine between both engines' outputs. Raises ModelUnavailable below ``MIN_COSINE``."""
     served = load.load(path)
     if served.precision == "float32":
         return 1.0
     exact = OnnxEngine(path, threads=1)
     pixels = _pictures(EvalTransform.from_dict(served.facts["transform"]))
     least = float(cosines(served(pixels), exact(pixels)).min())
-    if not least >= LEAST_COSINE:  # NaN is not
+    if not least >= MIN_COSINE:  # NaN is not
         raise ModelUnavailable(
             f"{served.name} in {served.precision} differs from float32 on this machine (cosine {least:.4f}); "
             "set ATELIER_PRECISION=float32"

@@ -52,7 +52,7 @@ def choose_embedding(trunk: store.Trunk) -> str:
 
 
 def _store_chosen_embedding() -> None:
-    """Store the network again that an older version stored in another form; without a single one, the default."""
+    """Replace the stored network, which may have an older form; store the default if there is not exactly one."""
     chosen: list[store.Trunk] = [trunk for trunk, tag in store.EMBEDDINGS.items() if tag in store.listed_embeddings()]
     if len(chosen) == 1:
         _store_embedding(chosen[0])
@@ -73,14 +73,15 @@ def _store_embedding(trunk: store.Trunk) -> None:
     from runners.models.vision import graphs
 
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / f"embedding{store.GRAPH}"
+        file = Path(folder) / f"embedding{store.GRAPH}"
         if trunk == "imagenet":
-            graphs.trunk(store.SHIPPED[store.SATELLITE], made, imagenet.FACTS, imagenet.download(Path(folder)))
+            graphs.trunk(store.SHIPPED[store.SATELLITE], file, imagenet.FACTS, imagenet.download(Path(folder)))
         else:
-            whole = _facts(store.SHIPPED[store.SATELLITE])
-            kept = {key: whole[key] for key in ("network", "licence", "transform")}
-            graphs.trunk(store.SHIPPED[store.SATELLITE], made, {**kept, "weights": f"the trunk of {store.SATELLITE}"})
-        _store(store.EMBEDDINGS[trunk], made)
+            source = _facts(store.SHIPPED[store.SATELLITE])
+            facts = {key: source[key] for key in ("network", "licence", "transform")}
+            facts["weights"] = f"the trunk of {store.SATELLITE}"
+            graphs.trunk(store.SHIPPED[store.SATELLITE], file, facts)
+        _store(store.EMBEDDINGS[trunk], file)
 
 
 def _store(tag: str, source: Path) -> None:
@@ -89,10 +90,10 @@ def _store(tag: str, source: Path) -> None:
         from runners.artifacts import precision_check
 
         precision_check.check(source)
-    shown = {key: facts[key] for key in ("network", "weights", "licence")}
+    metadata = {key: facts[key] for key in ("network", "weights", "licence")}
     with suppress(NotFound):
         bentoml.models.delete(tag)
-    with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=shown) as model:
+    with bentoml.models.create(tag, labels={"project": "atelier"}, metadata=metadata) as model:
         shutil.copyfile(source, store.file_in(model, tag))
 
 

@@ -43,7 +43,7 @@ ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
 
 # RTF and PostScript are text that means nothing to a reader; the other formats have a signature that plain text could
 # begin with, or a long one. Any other binary file is recognized by its control characters.
-OTHERS: Final = re.compile(
+OTHER_FORMATS: Final = re.compile(
     rb"\{\\rtf|%!PS|\x1f\x8b|BZh[1-9]|\xfd7zXZ|7z\xbc\xaf|Rar!\x1a|\x7fELF|MZ.\0|\xca\xfe\xba\xbe|\0asm"
     rb"|OggS\0|ID3[\2-\4]\0|fLaC\0|RIFF....(WAVE|AVI )|SQLite format 3\0|.{4}ftyp|II\+\0|MM\0\+|\xff\x0a|\0\0\0\x0cJXL",
     re.DOTALL,
@@ -81,8 +81,8 @@ PAGE: Final = re.compile(r"<(?:!DOCTYPE\s+html|html)\b", re.IGNORECASE)
 FRAGMENT: Final = re.compile(
     r"<(/?)(?:p|br|div|b|i|u|em|strong|a|ul|ol|li|h[1-6]|table|tr|td|span|font)(?:\s[^<>]{0,500})?(/?)>", re.IGNORECASE
 )
-LEAST_TAGS: Final = 3
-MOST_BETWEEN: Final = 400
+MIN_TAGS: Final = 3
+MAX_CHARACTERS_PER_TAG: Final = 400
 """Characters per tag in a fragment of a page."""
 
 
@@ -100,7 +100,7 @@ def of_bytes(data: bytes) -> Kind | None:
         return Kind.MAIL
     if data.startswith(OLE) and ENCRYPTED_PACKAGE in data:
         raise InvalidDocument(LOCKED)
-    if ZIP.match(data) or data.startswith(OLE) or OTHERS.match(data.lstrip(SPACE_OR_BOM)):
+    if ZIP.match(data) or data.startswith(OLE) or OTHER_FORMATS.match(data.lstrip(SPACE_OR_BOM)):
         raise UnsupportedMediaType(ACCEPTED)
     return None
 
@@ -127,7 +127,7 @@ def of_text(text: str, filename: str) -> Kind:
 def _is_fragment(start: str) -> bool:
     """Whether a text that begins with words continues like a part of a page."""
     tags = FRAGMENT.findall(start)
-    return len(tags) >= LEAST_TAGS and len(start) <= MOST_BETWEEN * len(tags) and any(map(any, tags))
+    return len(tags) >= MIN_TAGS and len(start) <= MAX_CHARACTERS_PER_TAG * len(tags) and any(map(any, tags))
 
 
 def _after_declarations(text: str) -> str:

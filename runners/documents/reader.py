@@ -20,7 +20,7 @@ from runners.images import files
 
 EMBEDDED: Final = re.compile(r"(data:image/[\w.+-]{1,40};base64,)[A-Za-z0-9+/=]+")
 """A picture embedded in Markdown, whose bytes are not text."""
-MOST_LINES: Final = 50_000
+MAX_MARKDOWN_LINES: Final = 50_000
 """Lines up to which Markdown is parsed, more than a book has: two characters a line cost ten times what prose does."""
 
 NOTHING_WRITTEN: Final = "no text was found in the document"
@@ -59,7 +59,7 @@ def _text(data: bytes, filename: str) -> Document:
 def _markdown(source: str) -> Document:
     """Check the length without embedded pictures, then parse; a text of too many lines is read as plain text."""
     text = letters.joined(plain.check_length(EMBEDDED.sub(r"\1", source)))
-    return markdown.read(text) if text.count("\n") <= MOST_LINES else Document(text, 1)
+    return markdown.read(text) if text.count("\n") <= MAX_MARKDOWN_LINES else Document(text, 1)
 
 
 def _cleaned(document: Document) -> Document:

@@ -66,8 +66,8 @@ def _read_twice(text: str) -> URL | None:
     host, port = second.hostname, second.port
     if url.scheme not in {"http", "https"} or not host or not url.raw_host:
         return None
-    again = URL.build(scheme=second.scheme, host=host, port=port)
-    if (url.scheme, url.raw_host, url.port) != (again.scheme, again.raw_host, again.port):
+    reparsed = URL.build(scheme=second.scheme, host=host, port=port)
+    if (url.scheme, url.raw_host, url.port) != (reparsed.scheme, reparsed.raw_host, reparsed.port):
         return None
     if (url.user, url.password) != (second.username or None, second.password or None):
         return None

@@ -17,7 +17,7 @@ from runners.http import openapi
 from runners.http.requests import many_images, one_image
 from runners.http.responses import batch_response
 from runners.images.pipeline import ImagePipeline
-from runners.models.vision.outputs import unit
+from runners.models.vision.outputs import l2_normalized
 from runners.serving import metrics
 from runners.serving.mounted import MountedModel
 from runners.serving.proxies import model_under
@@ -62,7 +62,7 @@ class EmbeddingModel:
 
     def compute(self, prepared: list[Pixels]) -> list[InferenceResult]:
         """Return a vector for each prepared picture, computed together."""
-        vectors = unit(self._engine(np.stack(prepared))).tolist()
+        vectors = l2_normalized(self._engine(np.stack(prepared))).tolist()
         return [InferenceResult(output_data={"embedding": vector, "model": self.tag}) for vector in vectors]
 
 

@@ -104,8 +104,8 @@ def json_body(example: dict[str, Any]) -> dict[str, Any]:
 
 def json_bodies(examples: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Describe a JSON body by several examples, by title."""
-    shown = {name: {"summary": name, "value": value} for name, value in examples.items()}
-    return _body({"application/json": {"schema": {"type": "object"}, "examples": shown}})
+    titled = {name: {"summary": name, "value": value} for name, value in examples.items()}
+    return _body({"application/json": {"schema": {"type": "object"}, "examples": titled}})
 
 
 def answers(example: Any, *more: type[RunnerError]) -> dict[int | str, dict[str, Any]]:

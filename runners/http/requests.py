@@ -113,10 +113,10 @@ def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | R
     return {**{key: value for key, value in input_data.items() if key != "url"}, "image": item}
 
 
-async def json_body(request: Request, most: int = strict_json.MAX_ELEMENTS) -> Any:
+async def json_body(request: Request, max_elements: int = strict_json.MAX_ELEMENTS) -> Any:
     """Return the body as strict JSON of at most ``most`` elements. Raises InvalidInput."""
     try:
-        return await work.loads(await request.body(), most)
+        return await work.loads(await request.body(), max_elements)
     except strict_json.InvalidJSON as error:
         raise InvalidInput(error.message) from None
 
@@ -175,12 +175,12 @@ async def _image(source: Source, downloader: Downloader, budget: ByteBudget) -> 
         return error
 
 
-async def _form(request: Request, name: str, most: int, parameters: frozenset[str]) -> Reading:
+async def _form(request: Request, name: str, max_files: int, parameters: frozenset[str]) -> Reading:
     async with multipart(request) as form:
-        return await _read_form(form, name, most, parameters)
+        return await _read_form(form, name, max_files, parameters)
 
 
-async def _read_form(form: FormData, name: str, most: int, parameters: frozenset[str]) -> Reading:
+async def _read_form(form: FormData, name: str, max_files: int, parameters: frozenset[str]) -> Reading:
     files = files_of(form, name)
     texts = {key: value for key, value in form.multi_items() if isinstance(value, str)}
     unknown = form.keys() - parameters - {name}
@@ -188,8 +188,8 @@ async def _read_form(form: FormData, name: str, most: int, parameters: frozenset
         raise InvalidInput(f'a file named "{name}" is missing{instead_of(form, name)}')
     if unknown:
         raise InvalidInput(f"unknown field: {', '.join(sorted(unknown))[:100]!r}; files are sent as {name!r}")
-    if len(files) > most:
-        raise InvalidInput(f"at most {most} files")
+    if len(files) > max_files:
+        raise InvalidInput(f"at most {max_files} files")
     return Reading([await file.read() for file in files], texts)
 
 

@@ -29,11 +29,11 @@ class _Parser(MultiPartParser):
 
     def on_headers_finished(self) -> None:
         """Add the plain file name to a part that has only the extended one."""
-        given = self._current_part.content_disposition or b""
-        extended = _EXTENDED.search(given) if b"*" in given else None
-        if extended and b"filename" not in parse_options_header(given)[1]:
+        disposition = self._current_part.content_disposition or b""
+        extended = _EXTENDED.search(disposition) if b"*" in disposition else None
+        if extended and b"filename" not in parse_options_header(disposition)[1]:
             name = _plain(*extended.groups())
-            self._current_part.content_disposition = given + b'; filename="' + name + b'"'
+            self._current_part.content_disposition = disposition + b'; filename="' + name + b'"'
         super().on_headers_finished()
 
 
@@ -74,8 +74,8 @@ def files_of(form: FormData, name: str) -> list[UploadFile]:
 
 def instead_of(form: FormData, name: str) -> str:
     """Return the end of an error message that names the fields with misplaced files; empty if there are none."""
-    others = {key for key, part in form.multi_items() if isinstance(part, UploadFile)} - {name}
-    return f"; send the file as {name!r}, not as {', '.join(sorted(others))[:100]!r}" if others else ""
+    misplaced = {key for key, part in form.multi_items() if isinstance(part, UploadFile)} - {name}
+    return f"; send the file as {name!r}, not as {', '.join(sorted(misplaced))[:100]!r}" if misplaced else ""
 
 
 def _check_boundary(request: Request) -> None:

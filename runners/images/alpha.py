@@ -8,18 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-LEAST_OPAQUE: Final = 0.05
-"""Least share of opaque pixels in a masked picture. Near infrared reaches its maximum in one pixel of a hundred."""
+MIN_OPAQUE_SHARE: Final = 0.05
+"""Smallest share of opaque pixels in a masked picture. Near infrared reaches its maximum in one pixel of a hundred."""
 
-LEAST_DECIDED: Final = 0.5
-"""Least share of pixels in a masked picture that are fully opaque or fully transparent."""
+MIN_DECIDED_SHARE: Final = 0.5
+"""Smallest share of pixels in a masked picture that are fully opaque or fully transparent."""
 
 
 def is_mask(alpha: NDArray[Any], coloured: NDArray[np.bool_]) -> bool:
     """Return whether a band is a mask. Black pixels do not count: borders are transparent anyway."""
-    judged = alpha[coloured] if coloured.any() else alpha
-    most = judged.max(initial=0)
-    return bool(most > 0) and _decided(float((judged == most).mean()), float((judged == 0).mean()))
+    values = alpha[coloured] if coloured.any() else alpha
+    opaque = values.max(initial=0)
+    return bool(opaque > 0) and _decided(float((values == opaque).mean()), float((values == 0).mean()))
 
 
 def of_tiff(image: Image.Image) -> bool:
@@ -37,4 +37,4 @@ def of_bmp(image: Image.Image) -> bool:
 
 
 def _decided(opaque: float, clear: float) -> bool:
-    return opaque >= LEAST_OPAQUE and opaque + clear >= LEAST_DECIDED
+    return opaque >= MIN_OPAQUE_SHARE and opaque + clear >= MIN_DECIDED_SHARE

@@ -1,4 +1,4 @@
-"""What would keep a server from starting, found before it is started: one sentence, and an exit status."""
+"""Checks before a server starts: a problem ends the process with one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 from pydantic import ValidationError
 
 from runners import registry
-from runners.models.summarizers.choice import found
+from runners.models.summarizers.choice import find_checkpoint
 from runners.models.summarizers.neural.checkpoints import CheckpointError
 from runners.settings import settings, wrong_settings
 from web.server import ports
@@ -22,7 +22,7 @@ FRONT_DOOR: Final = "service:Atelier"
 
 
 def refuse(sentence: str) -> NoReturn:
-    """End as a wrong call does."""
+    """Print the sentence and exit with ``WRONG``."""
     print(sentence, file=sys.stderr)
     sys.exit(WRONG)
 
@@ -40,7 +40,7 @@ def refuse_bad_settings(service: str) -> None:
     try:
         known, _ = settings(), outermost()
         if _loads_checkpoint(service, known.models):
-            found(known.summarizer, known.checkpoint, trust_remote_code=known.trust_remote_code)
+            find_checkpoint(known.summarizer, known.checkpoint, trust_remote_code=known.trust_remote_code)
     except CheckpointError as error:
         refuse(f"MODEL_PATH: {error}")
     except ValidationError as error:

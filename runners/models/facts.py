@@ -13,7 +13,7 @@ FACTS: Final = "facts"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read the facts. Raises OSError when there is no such file, KeyError when it has no facts."""
+    """Read the facts of a safetensors file. Raises OSError if there is no file, KeyError if it has no facts."""
     with safe_open(path, framework="np") as file:
         facts: dict[str, Any] = json.loads(file.metadata()[FACTS])
     return facts

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class OnnxFile:
-    """A loaded model. Raises OSError when there is no such file, KeyError when it has no facts."""
+    """A loaded model. Raises OSError if there is no file, KeyError if it has no facts."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         if not path.is_file():

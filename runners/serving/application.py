@@ -98,8 +98,8 @@ def _health_router(models: Mapping[str, MountedModel], beside: Mapping[str, Info
     async def health() -> JSONAnswer:
         parts = [model.proxy.info for model in models.values()] + list(beside.values())
         answers = await asyncio.gather(*map(_answers_soon, parts))
-        of_models, others = answers[: len(models)], answers[len(models) :]
-        health = _health(dict(zip(models, of_models, strict=True)), dict(zip(beside, others, strict=True)))
+        model_states, part_states = answers[: len(models)], answers[len(models) :]
+        health = _health(dict(zip(models, model_states, strict=True)), dict(zip(beside, part_states, strict=True)))
         return JSONAnswer(health, status_code=503 if None in answers else 200)
 
     return router

@@ -119,8 +119,8 @@ class Pulse:
             self._last = dict.fromkeys(self._last, now)
         silences = {pid: now - last for pid, last in self._last.items()}
         some_beat = any(seconds < 5 * CHECK_INTERVAL_SECONDS for seconds in silences.values())
-        most = HANG_SECONDS if some_beat else ALL_SILENT_SECONDS
-        return {pid: seconds for pid, seconds in silences.items() if seconds > most}
+        limit = HANG_SECONDS if some_beat else ALL_SILENT_SECONDS
+        return {pid: seconds for pid, seconds in silences.items() if seconds > limit}
 
     def _beats(self) -> set[int]:
         received = b""
@@ -216,12 +216,12 @@ def _sweep() -> None:
         with suppress(OSError):
             status = folder.stat()
             if status.st_uid == os.geteuid() and time.time() - status.st_mtime > LEFTOVER_AGE_SECONDS:
-                held = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(folder)
                 finally:
-                    os.close(held)
+                    os.close(descriptor)
 
 
 def _through_worker(arguments: list[str]) -> list[str]:
@@ -232,8 +232,8 @@ def _through_worker(arguments: list[str]) -> list[str]:
 
 def main() -> None:
     """Serve until stopped; the exit status is BentoML's."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the connections of all workers
+    hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))  # for the connections of all workers
     arguments = sys.argv[1:]
     if arguments[:1] == ["--door"]:
         Arbiter.door = arguments[1]

@@ -63,7 +63,7 @@ class Batcher(Generic[T, R]):
             task = loop.create_task(self._run(), context=Context())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
-        return await asyncio.gather(*(each.result for each in pending))
+        return await asyncio.gather(*(entry.result for entry in pending))
 
     async def _run(self) -> None:
         try:
@@ -84,15 +84,15 @@ class Batcher(Generic[T, R]):
         waited = time.perf_counter() - batch[0].since
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._threads, self._compute, [each.item for each in batch])
+            results = await loop.run_in_executor(self._threads, self._compute, [entry.item for entry in batch])
         except Exception as error:  # the callers get the model's exception, and the next batch runs
-            for each in batch:
-                if not each.result.done():
-                    each.result.set_exception(error)
+            for entry in batch:
+                if not entry.result.done():
+                    entry.result.set_exception(error)
             return
-        for each, result in zip(batch, results, strict=True):
-            if not each.result.done():
-                each.result.set_result(result)
+        for entry, result in zip(batch, results, strict=True):
+            if not entry.result.done():
+                entry.result.set_result(result)
         self._report(len(batch), waited)
 
     def _report(self, size: int, waited: float) -> None:

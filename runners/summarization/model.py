@@ -120,7 +120,7 @@ class SummarizationModel:
     def _result(self, source: DocumentSource, summary: Outcome) -> InferenceResult:
         if isinstance(summary, RunnerError):
             return InferenceResult(error=ItemError.of(summary))
-        original, ignores = len(source.task.text), self._summarizer.ignores
+        original, ignored = len(source.task.text), self._summarizer.ignored_parameters
         output = {
             "summary": summary,
             "original_length": original,
@@ -128,7 +128,7 @@ class SummarizationModel:
             "compression_ratio": ratio(original, len(summary)),
             **self.info(),
             "language": source.task.language,
-            **({"ignored_parameters": list(ignores)} if ignores else {}),
+            **({"ignored_parameters": list(ignored)} if ignored else {}),
             **({} if source.pages is None else {"pages": source.pages}),
         }
         return InferenceResult(output_data=output)

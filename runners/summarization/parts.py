@@ -29,12 +29,12 @@ async def summary(summarizer: Summarizer, task: Task, batches: Batches) -> Outco
         async with room:
             return await _summarized(batches, part)
 
-    for _ in range(passes.PASSES):
+    for _ in range(passes.MAX_PASSES):
         # In a thread: counting a million characters and drawing pages take seconds.
         parts = await asyncio.to_thread(summarizer.split, task)
         if len(parts) == 1:
             return await summarize(task)
-        joined = await asyncio.to_thread(summarizer.joined, task, await _all([summarize(part) for part in parts]))
+        joined = await asyncio.to_thread(summarizer.join, task, await _all([summarize(part) for part in parts]))
         if not isinstance(joined, Task):
             return joined
         task = joined

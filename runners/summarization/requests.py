@@ -14,7 +14,7 @@ from runners.errors import InvalidInput, PayloadTooLarge, RunnerError, Unsupport
 from runners.http.requests import json_body, media_type
 from runners.http.uploads import files_of, multipart
 from runners.limits import MAX_CHARACTERS
-from runners.models.summarizers.base import LONGEST_SUMMARY
+from runners.models.summarizers.base import MAX_SUMMARY_TOKENS
 
 MAX_TEXTS: Final = 10
 """Texts of the largest batch."""
@@ -152,8 +152,8 @@ def _refuse_unknown(names: set[str]) -> None:
 
 
 def _max_length(value: object) -> int:
-    if type(value) is not int or not 1 <= value <= LONGEST_SUMMARY:
-        raise InvalidInput(f"max_length must be a whole number from 1 to {LONGEST_SUMMARY}")
+    if type(value) is not int or not 1 <= value <= MAX_SUMMARY_TOKENS:
+        raise InvalidInput(f"max_length must be a whole number from 1 to {MAX_SUMMARY_TOKENS}")
     return value
 
 

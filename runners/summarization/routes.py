@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from runners.contract import InferenceRequest, InferenceResult, ModelProxy, infer_each
 from runners.download.client import Downloader
 from runners.http import openapi
-from runners.models.summarizers.base import LONGEST_SUMMARY
+from runners.models.summarizers.base import MAX_SUMMARY_TOKENS
 from runners.summarization.model import ratio
 from runners.summarization.requests import (
     MAX_TEMPERATURE,
@@ -39,7 +39,12 @@ EXAMPLE: Final = {
 EXAMPLE_INPUT: Final = {"text": "A text to summarize. It has a few sentences. Some of them matter more than others."}
 
 OPTIONS: Final = {
-    "max_length": {"type": "integer", "default": SummaryOptions().max_length, "minimum": 1, "maximum": LONGEST_SUMMARY},
+    "max_length": {
+        "type": "integer",
+        "default": SummaryOptions().max_length,
+        "minimum": 1,
+        "maximum": MAX_SUMMARY_TOKENS,
+    },
     "temperature": {
         "type": "number",
         "default": SummaryOptions().temperature,

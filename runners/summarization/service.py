@@ -64,7 +64,7 @@ class Summarization:
 
         summarizer, observe = _summarizer(), partial(metrics.batch, "Summarization")
         batches = Batcher(summarizer.summarize, MAX_ITEMS, observe)
-        long_batches = Batcher(summarizer.summarize, 1, observe) if summarizer.beside_others else None
+        long_batches = Batcher(summarizer.summarize, 1, observe) if summarizer.thread_safe else None
         self._readers = ReaderPool(settings().readers or None)
         self._readers.warm()
         self._model = SummarizationModel(summarizer, self._readers, batches, long_batches)

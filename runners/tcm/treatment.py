@@ -215,8 +215,8 @@ def _incompatible(names: Sequence[str]) -> list[dict[str, str]]:
             "first": pair.first,
             "second": pair.second,
             "rule": pair.rule,
-            "rule_en": pair.said.en,
-            "rule_fr": pair.said.fr,
+            "rule_en": pair.translations.en,
+            "rule_fr": pair.translations.fr,
         }
         for pair in materia.incompatible(names)
     ]

@@ -31,12 +31,12 @@ def sets_met(one: Lesson, pool: Pool, value: Value, count: int, draw: np.random.
     room = np.array([tokens(one.article.sentences[row]) for row in pool.rows])
     beam: Bools = np.zeros((1, len(pool.rows)), dtype=np.bool_)
     met = []
-    for _ in range(ranker.MOST if one.article.extract else 4):
+    for _ in range(ranker.MAX_SENTENCES if one.article.extract else 4):
         grown = ranker.grown(beam)
         fits = grown[grown @ room <= LIMIT]
         if not len(fits):
             break
-        beam = fits[np.argsort(-value(pool.features(fits), one.article.extract), kind="stable")[: ranker.BEAM]]
+        beam = fits[np.argsort(-value(pool.features(fits), one.article.extract), kind="stable")[: ranker.BEAM_WIDTH]]
         others = draw.choice(len(fits), min(len(fits), 10), replace=False)
         met += [beam, fits[others]]
     if not met:

@@ -28,7 +28,7 @@ class Choice:
     def likely(self, weights: Sequence[float]) -> Tensor:
         """The softmax over the candidates, [C], away from 0 and 1."""
         said = ranking.probabilities(self.numbers.numpy(), np.asarray(weights, dtype=np.float32))
-        return torch.from_numpy(said).clamp(ranking.LEAST, 1 - ranking.LEAST)
+        return torch.from_numpy(said).clamp(ranking.MIN_SHARE, 1 - ranking.MIN_SHARE)
 
 
 def among_options(evidence: Evidence, phrases: Sequence[str], case: Case) -> Choice:

@@ -156,8 +156,8 @@ class Edge:
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start and stop all applications together; each keeps its own lifespan state."""
         if self.sections:
-            others = ((section.app, {**scope, "state": self._states[section.prefix]}) for section in self.sections)
-            await lifespan.run([(self.app, scope), *others], receive, send)
+            sections = ((section.app, {**scope, "state": self._states[section.prefix]}) for section in self.sections)
+            await lifespan.run([(self.app, scope), *sections], receive, send)
         else:
             await self.app(scope, receive, send)
 

@@ -20,9 +20,9 @@ from web.json import structure
 MAX_DEPTH: Final = 64
 MAX_ELEMENTS: Final = 100_000
 """Default limit of arrays, objects, items and keys in one text: about 10 MB of objects."""
-_SMALLEST: Final = -(2**63)
-_LARGEST: Final = 2**64 - 1
-_LONGEST_INTEGER: Final = 20
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
+_MAX_INTEGER_CHARACTERS: Final = 20
 """Characters of the longest integer of 64 bits; CPython raises its own message beyond 4,300 digits."""
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -36,10 +36,10 @@ class InvalidJSON(ValueError):
         self.message = message
 
 
-def loads(data: bytes, most: int = MAX_ELEMENTS) -> Any:
-    """Return the value, of at most ``most`` elements. Raises InvalidJSON, whose message says what is wrong."""
+def loads(data: bytes, max_elements: int = MAX_ELEMENTS) -> Any:
+    """Return the value, of at most ``max_elements`` elements. Raises InvalidJSON, whose message names the problem."""
     text = _text(data)
-    elements(data, most)
+    elements(data, max_elements)
     try:
         value = _decoder.decode(text)
     except json.JSONDecodeError as exc:
@@ -54,14 +54,14 @@ def dumps(value: object) -> bytes:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def elements(data: bytes, most: int = MAX_ELEMENTS) -> int:
+def elements(data: bytes, max_elements: int = MAX_ELEMENTS) -> int:
     """Return an upper bound of the number of elements without decoding. Raises InvalidJSON above either limit."""
     try:
-        return structure.elements(data, depth=MAX_DEPTH, most=most)
+        return structure.elements(data, max_depth=MAX_DEPTH, max_elements=max_elements)
     except structure.TooDeepError:
         raise InvalidJSON(f"JSON nests deeper than {MAX_DEPTH} levels") from None
     except structure.TooManyError:
-        raise InvalidJSON(f"JSON has more than {most} elements") from None
+        raise InvalidJSON(f"JSON has more than {max_elements} elements") from None
 
 
 def dumps_in_steps(value: object) -> bytes:
@@ -102,7 +102,7 @@ def _repeated(pairs: list[tuple[str, Any]]) -> str:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _LONGEST_INTEGER or not _SMALLEST <= (value := int(digits)) <= _LARGEST:
+    if len(digits) > _MAX_INTEGER_CHARACTERS or not _MIN_INTEGER <= (value := int(digits)) <= _MAX_INTEGER:
         raise InvalidJSON("JSON holds an integer of more than 64 bits")
     return value
 

@@ -1,6 +1,6 @@
-"""How much structure a JSON text has, counted before decoding, because a few bytes can become many objects.
+"""Counts the elements of a JSON text before decoding, because a few bytes can become many objects.
 
-``[],`` has three bytes and becomes 72; a text of 60 MB becomes 4 GB. The text is scanned in pieces, so that other
+``[],`` has three bytes and becomes 72 bytes; a text of 60 MB becomes 4 GB. The text is scanned in pieces, so that other
 threads run in between, and only until a limit is exceeded.
 """
 
@@ -27,31 +27,29 @@ class TooManyError(ValueError):
     """The text has more elements than allowed."""
 
 
-def elements(data: bytes, *, depth: int, most: int) -> int:
+def elements(data: bytes, *, max_depth: int, max_elements: int) -> int:
     """Return an upper bound of arrays, objects, items and keys. Raises TooDeepError and TooManyError."""
     opened = upper = 0
     for start in range(0, len(data), PIECE_BYTES):
         end = start + PIECE_BYTES
         opened += data.count(b"[", start, end) + data.count(b"{", start, end)
         upper += data.count(b",", start, end) + data.count(b":", start, end)
-        if opened > depth or opened + upper > most:
-            return _Scan(depth, most).whole(data)
+        if opened > max_depth or opened + upper > max_elements:
+            return _Scan(max_depth, max_elements).count(data)
     return opened + upper
 
 
 class _Scan:
     """The exact count of the structure outside of strings."""
 
-    def __init__(self, depth: int, most: int) -> None:
-        self._deepest, self._most = depth, most
+    def __init__(self, max_depth: int, max_elements: int) -> None:
+        self._max_depth, self._max_elements = max_depth, max_elements
         self._inside = False
         self._depth = self._count = 0
 
-    def whole(self, data: bytes) -> int:
+    def count(self, data: bytes) -> int:
         start = 0
-        while (
-            start < len(data) and self._depth >= 0
-        ):  # below zero the text is malformed, and the decoder stops there as well
+        while start < len(data) and self._depth >= 0:  # below 0 the text is malformed, and the decoder stops there too
             end = _end_of_piece(data, start)
             self._piece(data[start:end])
             start = end
@@ -62,12 +60,12 @@ class _Scan:
         self._count += len(outside) - outside.count(b"]") - outside.count(b"}")
         brackets = outside.translate(None, b",:")
         for depth in accumulate(map(_STEPS.__getitem__, brackets), initial=self._depth):
-            if depth > self._deepest:
+            if depth > self._max_depth:
                 raise TooDeepError
             self._depth = depth
             if depth < 0:
                 break
-        if self._count > self._most:
+        if self._count > self._max_elements:
             raise TooManyError
 
     def _outside(self, piece: bytes) -> bytes:

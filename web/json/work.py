@@ -21,16 +21,16 @@ CHARACTERS_PER_ELEMENT: Final = 64
 _ATOMS: Final = frozenset({int, float, bool, type(None)})
 
 
-async def loads(data: bytes, most: int = strict_json.MAX_ELEMENTS) -> Any:
+async def loads(data: bytes, max_elements: int = strict_json.MAX_ELEMENTS) -> Any:
     """Return the value and charge its memory to the current request. Raises InvalidJSON."""
     if len(data) < LARGE_BYTES:
-        return strict_json.loads(data, most)
+        return strict_json.loads(data, max_elements)
     if len(data) < COUNTED_BYTES:
-        count = strict_json.elements(data, most)
+        count = strict_json.elements(data, max_elements)
     else:
-        count = await memory.in_thread(strict_json.elements, data, most)
+        count = await memory.in_thread(strict_json.elements, data, max_elements)
     memory.hold(count * ELEMENT_BYTES)
-    return await memory.in_thread(strict_json.loads, data, most)
+    return await memory.in_thread(strict_json.loads, data, max_elements)
 
 
 async def dumps(value: object) -> bytes:

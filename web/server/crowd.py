@@ -44,11 +44,11 @@ def raise_descriptors() -> None:
     if resource is None:
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS_PER_CONNECTION * MAX_CONNECTIONS + RESERVED_DESCRIPTORS
-    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    target = DESCRIPTORS_PER_CONNECTION * MAX_CONNECTIONS + RESERVED_DESCRIPTORS
+    target = target if hard == resource.RLIM_INFINITY else min(target, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 def bound() -> int:
@@ -64,9 +64,9 @@ def bound() -> int:
 
 @dataclass
 class Crowd:
-    """The admitted connections, oldest first, and their number per address."""
+    """The admitted connections, oldest first: at most ``limit``, and ``per_address`` from one address."""
 
-    most: int
+    limit: int
     per_address: int
     members: dict[Admission, str] = field(default_factory=dict)
     addresses: Counter[str] = field(default_factory=Counter)
@@ -75,7 +75,7 @@ class Crowd:
         """Return whether there is room for a connection from the address, after closing an idle one if necessary."""
         if self.addresses[address] >= self.per_address and not self._make_room(address):
             return False
-        return len(self.members) < self.most or self._make_room(None)
+        return len(self.members) < self.limit or self._make_room(None)
 
     def enter(self, connection: Admission, address: str) -> None:
         """Add an admitted connection."""

@@ -48,7 +48,7 @@ class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAn
         """Answer 503 and close; linger only while an eighth of the connections at most does."""
         crowd = self.crowd
         self.linger_seconds = REFUSED_LINGER_SECONDS
-        self.speaks_last = crowd is not None and len(self.lingering) < crowd.most // 8
+        self.speaks_last = crowd is not None and len(self.lingering) < crowd.limit // 8
         transport.write(OVERLOADED_RESPONSE)
         transport.close()
 
@@ -56,11 +56,11 @@ class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAn
 def limits(header_seconds: float, *, bounded: bool = True) -> dict[str, Any]:
     """Return the class attributes from the settings; not ``bounded`` if only the project's own front door connects."""
     raise_descriptors()
-    most = min(settings().connections or bound(), bound())  # the rest is for calls to models
+    limit = min(settings().connections or bound(), bound())  # the rest is for calls to models
     return {
         "header_seconds": header_seconds,
         "write_seconds": settings().write_seconds,
-        "crowd": Crowd(most, settings().connections_per_address or max(1, most * 3 // 4)) if bounded else None,
+        "crowd": Crowd(limit, settings().connections_per_address or max(1, limit * 3 // 4)) if bounded else None,
     }
 
 

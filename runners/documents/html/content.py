@@ -13,22 +13,22 @@ from typing import Final
 from runners.documents.html.blocks import Block, Blocks
 from runners.documents.html.roles import Role
 
-LEAST_WORDS: Final = 4
-LEAST_IDEOGRAPHS: Final = 9
+MIN_WORDS: Final = 4
+MIN_IDEOGRAPHS: Final = 9
 """Words, or characters of scripts without spaces, of the shortest sentence that counts as prose."""
-LONG: Final = 160
+LONG_TEXT: Final = 160
 """Characters from which a text counts as prose even without a full stop."""
-MOST_LINKED: Final = 0.6
+MAX_LINKED_SHARE: Final = 0.6
 """Share of linked characters above which a block is a link rather than text with links in it."""
-LITTLE: Final = 80
+LITTLE_PROSE: Final = 80
 """Characters of prose in the main part below which an element apart from it may be the content."""
-HARDLY_ANY: Final = 25
+MIN_UNLINKED: Final = 25
 """Characters below which the unlinked text is too short to stand for the page."""
-FAR_MORE: Final = 3
+CONTENT_FACTOR: Final = 3
 """Factor by which an element's prose must exceed that of the rest of the page to be the content."""
-SCANT: Final = 0.25
+MIN_PROSE_SHARE: Final = 0.25
 """Share of prose below which a page is of another kind: lists, verses, tables, code."""
-OPENINGS: Final = 8
+MAX_RECLASSIFIED: Final = 8
 """Elements that may be reclassified as content, one inside the other."""
 ANY_LEVEL: Final = 7
 """One more than the level of any heading."""
@@ -70,7 +70,7 @@ def chosen(page: Blocks) -> list[Block]:
         return _without_links(inside) or _without_links(page.blocks) or list(page.blocks)
     unlinked = [block for block in inside if not _is_link(block) and not RIGHTS.match(block.text)]
     prose, all_text = _weight(unlinked, is_prose), _weight(unlinked, bool)
-    if prose < SCANT * all_text:
+    if prose < MIN_PROSE_SHARE * all_text:
         return _with_something_under_each_heading(unlinked)
     around = _around_prose(page.parents, unlinked)
     within = [block for block in unlinked if around[block.node] or is_prose(block)]
@@ -80,10 +80,10 @@ def chosen(page: Blocks) -> list[Block]:
 def is_prose(block: Block) -> bool:
     """Whether the block has a sentence or is long, and is not a link."""
     text = block.text
-    if block.level or block.links > MOST_LINKED * len(text) or RIGHTS.match(text) or BACK_LINK.match(text):
+    if block.level or block.links > MAX_LINKED_SHARE * len(text) or RIGHTS.match(text) or BACK_LINK.match(text):
         return False
-    enough = len(text.split()) >= LEAST_WORDS or len(IDEOGRAPHS.findall(text)) >= LEAST_IDEOGRAPHS
-    return enough and (len(text) >= LONG or bool(SENTENCE_END.search(text)))
+    enough = len(text.split()) >= MIN_WORDS or len(IDEOGRAPHS.findall(text)) >= MIN_IDEOGRAPHS
+    return enough and (len(text) >= LONG_TEXT or bool(SENTENCE_END.search(text)))
 
 
 def joined(blocks: Sequence[Block]) -> str:
@@ -99,13 +99,13 @@ def _weight(blocks: Sequence[Block], counts: Callable[[Block], bool]) -> int:
 
 
 def _is_link(block: Block) -> bool:
-    return not block.level and block.links > MOST_LINKED * len(block.text)
+    return not block.level and block.links > MAX_LINKED_SHARE * len(block.text)
 
 
 def _without_links(blocks: Sequence[Block]) -> list[Block]:
     """Drop blocks that are links; empty where hardly any other text is left."""
     unlinked = [block for block in blocks if not _is_link(block)]
-    return unlinked if _weight(unlinked, bool) >= HARDLY_ANY else []
+    return unlinked if _weight(unlinked, bool) >= MIN_UNLINKED else []
 
 
 def _zones(page: Blocks) -> list[int]:
@@ -116,7 +116,7 @@ def _zones(page: Blocks) -> list[int]:
         text[block.node] += len(block.text) * (not _is_link(block))
     content: set[int] = set()
     zones = _marked(page, content)
-    for _ in range(OPENINGS):
+    for _ in range(MAX_RECLASSIFIED):
         held, around = _sums(zones, prose), _sums(zones, text).get(0, 0)
         outside = held.pop(0, 0)
         candidates = [zone for zone in held if _is_content(page.roles[zone], held[zone], outside, around)]
@@ -136,9 +136,9 @@ def _sums(zones: Sequence[int], values: Sequence[int]) -> dict[int, int]:
 
 def _is_content(role: Role, prose: int, outside: int, around: int) -> bool:
     """Whether a zone has far more prose than the rest of the page, or than its text where the rest has no prose."""
-    if prose <= FAR_MORE * outside or (outside == 0 and prose <= around):
+    if prose <= CONTENT_FACTOR * outside or (outside == 0 and prose <= around):
         return False
-    return role is Role.BESIDE or outside < LITTLE
+    return role is Role.BESIDE or outside < LITTLE_PROSE
 
 
 def _marked(page: Blocks, content: set[int]) -> list[int]:

@@ -19,11 +19,11 @@ DECLARED: Final = re.compile(
     rb"<(?:meta|\?xml)\b[^>]{0,300}?(?:charset|encoding)\s{0,9}=[\s\"']{0,9}([\w.:-]{1,40})", re.IGNORECASE
 )
 MAX_TITLE: Final = 300
-HARDLY_ANY: Final = 25
+MIN_OWN_TEXT: Final = 25
 """Characters below which a page shows nothing worth reading before its scripts have run."""
-MUCH: Final = 160
+MIN_SCRIPTLESS: Final = 160
 """Characters from which a page's text for browsers without scripts is more than a request to turn them on."""
-FULLER: Final = 2
+SEARCH_TEXT_FACTOR: Final = 2
 """Factor by which the text for search engines must exceed the page's own to be read instead."""
 DESCRIPTION: Final = re.compile(
     r"<meta\b(?=[^>]{0,500}?\b(?:name|property)\s?=\s?[\"']?(?:og:)?description\b)[^>]{0,500}?\bcontent\s?=\s?"
@@ -65,14 +65,14 @@ def title_of(page: Blocks) -> str | None:
 def _others(parts: markup_source.Source, rules: HidingRules, page: Blocks, text: str) -> Iterator[str]:
     """Yield texts to read instead of what the page shows, the best first; empty ones do not count."""
     article = _structured(parts.structured)
-    yield article if len(article) > FULLER * len(text) else ""
+    yield article if len(article) > SEARCH_TEXT_FACTOR * len(text) else ""
     if any(map(is_prose, page.blocks)):
         return
     unscripted = content.text_of(parse("\n".join(parts.unscripted), rules))
-    yield unscripted if len(unscripted) >= max(MUCH, len(text)) else ""
-    if len(text) < HARDLY_ANY:
+    yield unscripted if len(unscripted) >= max(MIN_SCRIPTLESS, len(text)) else ""
+    if len(text) < MIN_OWN_TEXT:
         hidden = content.text_of(parse(parts.page, rules, show_hidden=True))
-        yield hidden if not text or len(hidden) >= MUCH else ""
+        yield hidden if not text or len(hidden) >= MIN_SCRIPTLESS else ""
         described = DESCRIPTION.search(parts.page)
         yield _plain(described[1] or described[2]) if described and not text else ""
 

@@ -1,4 +1,4 @@
-"""What is an element of a page for? Its tag, its role and the words of its class are clues, and may be wrong."""
+"""Guesses the role of an element on a page from its tag, its role attribute and the words of its class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class Role(IntEnum):
-    """How likely it is that an element is not part of the content, in rising order."""
+    """The likely distance of an element from the page's content, in rising order."""
 
     CONTENT = 0
     BESIDE = 1

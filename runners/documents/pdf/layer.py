@@ -86,12 +86,12 @@ class Layer:
             if raw.FPDFText_IsHyphen(layer, index) != 1:
                 codes[index] = letters.UNKNOWN
         letters.mend(codes, self._tight, is_sideways=bool(self._frame[0] % 2))
-        found = (
+        pieces = (
             self._piece(codes, row, *span)
             for row, (start, end) in enumerate(lines.spans(codes))
             for span in self._parted(codes, start, end)
         )
-        return [piece for piece in found if piece]
+        return [piece for piece in pieces if piece]
 
     def font(self, piece: Piece) -> str:
         """Return the name of the font of the piece's first letter."""

@@ -24,24 +24,24 @@ from runners.documents.scans import layout
 Run = list[Piece]
 """Rows of one or more pieces, each below the one before it."""
 
-MOST_PIECES: Final = 400
+MAX_PIECES: Final = 400
 """Pieces of a page that are put in order: time grows with their square. A page of prose has fifty."""
-MOST_PAIRS: Final = 400
+MAX_PAIRS: Final = 400
 """Pairs of runs beside one another that are compared."""
-BACKWARDS: Final = 0.02
+MAX_BACKWARDS_SHARE: Final = 0.02
 """Share of a page's characters that may stand above the text they follow: formulas have some."""
-LEVEL: Final = 0.3
+ROW_TOLERANCE: Final = 0.3
 """Share of a line's height by which cells of one row may differ in height."""
 SAME_ROWS: Final = 0.8
 """Share of a column's cells that must be level with cells of the column beside it."""
 SOME_ROWS: Final = 0.5
-TURNS: Final = 3
+MAX_SWITCHES: Final = 3
 """Switches between two columns in the order of drawing; more mean lines drawn across both."""
-ROWS: Final = 3
+MIN_ROWS: Final = 3
 """Rows of several pieces from which a page may have columns that are drawn across."""
-FULL: Final = 0.85
+FULL_LINE_SHARE: Final = 0.85
 """Share of a column's width that a full line has."""
-PROSE: Final = 0.6
+PROSE_SHARE: Final = 0.6
 """Share of full lines in a column of prose."""
 PROSE_LETTERS: Final = 15
 WRAPPED_LETTERS: Final = 20
@@ -59,7 +59,7 @@ def lines(pieces: Sequence[Piece]) -> list[PdfLine]:
 
 
 def _rows(pieces: Sequence[Piece]) -> list[Run]:
-    if len(pieces) > MOST_PIECES:
+    if len(pieces) > MAX_PIECES:
         return list(_rows_of(pieces))
     runs = _merged(_sorted(_runs(pieces)))
     ordered = [piece for run in runs for piece in run]
@@ -133,7 +133,7 @@ def _sorted(runs: list[Run]) -> list[Run]:
     has_rows = np.array([len(run) > 2 for run in runs])
     beside = (np.minimum.outer(top, top) > np.maximum.outer(bottom, bottom)) & (right[:, None] <= left[None, :])
     later = np.tril(beside & has_rows[:, None] & has_rows[None, :])
-    for index, before in np.argwhere(later)[:MOST_PAIRS]:
+    for index, before in np.argwhere(later)[:MAX_PAIRS]:
         is_above[index, before] |= _is_left_column(runs[index], runs[before])
     np.fill_diagonal(is_above, False)
     is_above &= ~is_above.T
@@ -211,19 +211,19 @@ def _overlap(piece: Piece, other: Piece) -> bool:
 
 def _level_share(cells: Sequence[Piece], other_cells: Sequence[Piece]) -> float:
     heights = np.array([other.bottom for other in other_cells])
-    return sum(bool((abs(heights - cell.bottom) < LEVEL * cell.size).any()) for cell in cells) / len(cells)
+    return sum(bool((abs(heights - cell.bottom) < ROW_TOLERANCE * cell.size).any()) for cell in cells) / len(cells)
 
 
 def _is_prose(column: Sequence[Piece]) -> bool:
     """Whether lines begin within sentences, or most of them are long and full."""
     small = sum(piece.text[0].islower() for piece in column[1:])
-    if len(column) > 2 and small >= layout.WITHIN_SENTENCES * (len(column) - 1):
+    if len(column) > 2 and small >= layout.MIN_CONTINUED_SHARE * (len(column) - 1):
         return median(len(piece.text) for piece in column) >= PROSE_LETTERS
     left, right = min(piece.left for piece in column), max(piece.right for piece in column)
-    full = sum(piece.right - left >= FULL * (right - left) for piece in column)
+    full = sum(piece.right - left >= FULL_LINE_SHARE * (right - left) for piece in column)
     usual = median(len(piece.text) for piece in column)
     enough = _enough("".join(piece.text for piece in column))
-    return len(column) > 2 and usual >= enough and full >= PROSE * len(column)
+    return len(column) > 2 and usual >= enough and full >= PROSE_SHARE * len(column)
 
 
 def _enough(text: str) -> int:
@@ -242,14 +242,14 @@ def _goes_back(pieces: Sequence[Piece]) -> bool:
     later = np.triu(np.ones((len(pieces), len(pieces)), dtype=bool), 1)
     back = (overlap & higher & later).any(axis=0)
     lengths = np.array([len(piece.text) for piece in pieces])
-    return bool(lengths[back].sum() > max(BACKWARDS * lengths.sum(), 3))
+    return bool(lengths[back].sum() > max(MAX_BACKWARDS_SHARE * lengths.sum(), 3))
 
 
 def _crosses_columns(pieces: Sequence[Piece]) -> bool:
     """Whether lines of two columns of prose alternate."""
     beside = sum(_is_beside(piece, other) for other, piece in pairwise(pieces))
     long = sum(len(piece.text) >= _enough(piece.text) for piece in pieces)
-    if beside < ROWS or 2 * long < len(pieces):
+    if beside < MIN_ROWS or 2 * long < len(pieces):
         return False
     flat = [_flat(piece) for piece in pieces]
     gutter = layout.gutter(flat)
@@ -257,7 +257,7 @@ def _crosses_columns(pieces: Sequence[Piece]) -> bool:
         return False
     inside = [piece for piece, line in zip(pieces, flat, strict=True) if gutter.top < line.middle < gutter.bottom]
     sides = [piece.left >= gutter.x for piece in inside]
-    if sum(side != following for side, following in pairwise(sides)) <= TURNS:
+    if sum(side != following for side, following in pairwise(sides)) <= MAX_SWITCHES:
         return False
     return all(
         _is_prose([piece for piece, is_right in zip(inside, sides, strict=True) if is_right is side])

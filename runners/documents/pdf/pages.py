@@ -18,27 +18,27 @@ from runners.documents.pdf import forms, layer, order, pictures, reading, trust
 from runners.documents.pdf.layer import Piece
 from runners.documents.pdf.letters import Box
 from runners.documents.pdf.lines import PdfLine
-from runners.documents.pdf.survey import TEMPLATE, Survey
+from runners.documents.pdf.survey import TEMPLATE_PAGES, Survey
 from runners.documents.scans import layout
 from runners.documents.scans.pages import AsPictures, PageReader
 
-MAX_GARBAGE: Final = 0.3
+MAX_GARBAGE_SHARE: Final = 0.3
 """Share of meaningless characters above which a text is garbled; they come from fonts without a Unicode table."""
-SOME_GARBAGE: Final = 40
+MAX_GARBAGE_CHARACTERS: Final = 40
 """Meaningless characters above which a page is checked by OCR; symbols cause some of them."""
 STRIPS: Final = 2
 """Lines of a page, or of one font on it, that are compared with OCR."""
-MOST_STRIPS: Final = 100
+MAX_STRIPS: Final = 100
 """Lines of a document that may be compared and found right: each costs some tenths of a second."""
-PROVEN: Final = 2
+CONFIRMING_PAGES: Final = 2
 """Pages on which OCR must confirm a font before it is trusted on all pages."""
 STRIP_LETTERS: Final = 80
 """Letters of a line beyond which its length does not count when lines are picked for comparison."""
-MOST_EXTRAS: Final = 20
+MAX_EXTRA_PICTURES: Final = 20
 """Pictures of a document that are read in addition to the pages' own text."""
-ENOUGH: Final = 0.4
+MIN_OCR_SHARE: Final = 0.4
 """Share of a layer's letters that OCR must read to be better than it."""
-EVERY: Final = 5
+COMPARED_INTERVAL: Final = 5
 """Interval of pages whose hidden text is still compared once OCR has confirmed it."""
 HIDDEN, GARBLED = "hidden text", "garbled text"
 """Keys in place of a font's name; no font's name has a space."""
@@ -52,7 +52,7 @@ class Pages:
         self._has_ocr = not isinstance(reader, AsPictures)
         self._proven: Counter[str] = Counter()
         """Pages on which OCR confirmed a font; for hidden text, since the last page on which it did not."""
-        self._strips, self._extras = MOST_STRIPS, MOST_EXTRAS
+        self._strips, self._extras = MAX_STRIPS, MAX_EXTRA_PICTURES
         self._samples = _samples(surveys)
         self._stamps = _stamps(surveys)
         self._drawing: tuple[int, Image.Image] | None = None
@@ -102,7 +102,7 @@ class Pages:
         """Return visible pieces whose text is not what the page shows."""
         by_font: dict[str, list[Piece]] = defaultdict(list)
         for piece, font in self._doubted(page).items():
-            by_font[GARBLED if _garbage([piece]) > MAX_GARBAGE else font].append(piece)
+            by_font[GARBLED if _garbage([piece]) > MAX_GARBAGE_SHARE else font].append(piece)
         wrong: list[Piece] = []
         for font, pieces in by_font.items():
             if font == GARBLED or not self._agrees(page, pieces):
@@ -117,23 +117,26 @@ class Pages:
         for piece, font in zip(page.visible, page.fonts, strict=True):
             texts[font].append(piece.text)
         doubtful = {font for font, lines in texts.items() if self._is_doubtful(font, " ".join(lines))}
-        is_garbled = _garbage(page.visible) > MAX_GARBAGE or sum(piece.garbage for piece in page.visible) > SOME_GARBAGE
+        is_garbled = (
+            _garbage(page.visible) > MAX_GARBAGE_SHARE
+            or sum(piece.garbage for piece in page.visible) > MAX_GARBAGE_CHARACTERS
+        )
         return {
             piece: font
             for piece, font in zip(page.visible, page.fonts, strict=True)
-            if font in doubtful or (is_garbled and _garbage([piece]) > MAX_GARBAGE)
+            if font in doubtful or (is_garbled and _garbage([piece]) > MAX_GARBAGE_SHARE)
         }
 
     def _is_doubtful(self, font: str, text: str) -> bool:
-        if self._proven[font] >= PROVEN:
+        if self._proven[font] >= CONFIRMING_PAGES:
             return False
         is_strange = trust.is_strange(text)
         return is_strange or (is_strange is None and trust.is_strange(self._samples[font]) is True)
 
     def _is_trusted(self, page: Survey) -> bool:
         """Whether the hidden text is what the page shows; once confirmed, only some pages are compared."""
-        is_likely = self._proven[HIDDEN] >= PROVEN and not trust.is_strange(_all(page.hidden))
-        if is_likely and page.number % EVERY:
+        is_likely = self._proven[HIDDEN] >= CONFIRMING_PAGES and not trust.is_strange(_all(page.hidden))
+        if is_likely and page.number % COMPARED_INTERVAL:
             return True
         agrees = not reading.shows_nothing(page, self._drawn(page), page.hidden) and self._agrees(page, page.hidden)
         self._proven[HIDDEN] = self._proven[HIDDEN] + 1 if agrees else 0
@@ -211,7 +214,7 @@ def _samples(surveys: Sequence[Survey]) -> dict[str, str]:
 def _stamps(surveys: Sequence[Survey]) -> set[str]:
     """Return lines that repeat on several pages of a document."""
     counts = Counter(mark for page in surveys for mark in {_mark(piece) for piece in page.visible})
-    return {mark for mark, count in counts.items() if count >= max(TEMPLATE, len(surveys) / 2)}
+    return {mark for mark, count in counts.items() if count >= max(TEMPLATE_PAGES, len(surveys) / 2)}
 
 
 def _mark(piece: Piece) -> str:
@@ -239,6 +242,6 @@ def _garbage(pieces: Sequence[Piece]) -> float:
 def _is_better(read: str, doubted: Sequence[Piece]) -> bool:
     """Whether the OCR text is better than the layer that disagrees with it."""
     letters = sum(map(str.isalnum, read))
-    if _garbage(doubted) > MAX_GARBAGE:
+    if _garbage(doubted) > MAX_GARBAGE_SHARE:
         return letters > 0
-    return trust.is_language(read) is not False and letters >= ENOUGH * _letters(doubted)
+    return trust.is_language(read) is not False and letters >= MIN_OCR_SHARE * _letters(doubted)

@@ -50,7 +50,7 @@ class PlacedPicture(NamedTuple):
     handle: Any
 
 
-def found(page: pypdfium2.PdfPage) -> list[PlacedPicture]:
+def placed_pictures(page: pypdfium2.PdfPage) -> list[PlacedPicture]:
     """Return a page's pictures in order of drawing, clipped to the page."""
     frame = frame_of(page)
     width, height = page.get_size()

@@ -16,21 +16,21 @@ from runners.documents.pdf.survey import Survey
 from runners.documents.scans import layout
 from runners.documents.scans.pages import PageReader
 
-REDUCED: Final = 2
+REDUCTION: Final = 2
 """Factor by which a page's picture is reduced before edges are detected."""
-MOST_LOOKED_AT: Final = 20
+MAX_CHECKED_LINES: Final = 20
 """Lines of hidden text whose places are checked for ink."""
-EDGE: Final = 40
+MIN_EDGE: Final = 40
 """Difference in grey, of 255, between neighbouring pixels that is an edge."""
-LETTERED: Final = 0.001
+MIN_EDGE_SHARE: Final = 0.001
 """Share of pixels with an edge from which there may be letters: a line across a page has twice as many."""
-SAME: Final = 0.5
+SAME_LINE_OVERLAP: Final = 0.5
 """Share of a line's area from which an overlapping line is another reading of it."""
-EXTRA_WORDS: Final = 12
+MIN_EXTRA_WORDS: Final = 12
 """Words from which a picture beside text holds text; a chart has fewer, or shorter lines."""
-EXTRA_LINE: Final = 10
+MIN_EXTRA_LINE: Final = 10
 """Characters that the median line of such a picture must have."""
-EXTRA_SIGNS: Final = 4
+MIN_EXTRA_SIGNS: Final = 4
 """Characters that it must have in Chinese and Japanese."""
 
 
@@ -48,9 +48,9 @@ def block(reader: PageReader, page: Survey, image: Image.Image, box: Box) -> lis
 def _is_text(read: Sequence[layout.TextLine]) -> bool:
     text = " ".join(line.text for line in read)
     signs = len(trust.SIGN.findall(text))
-    if len(trust.WORD.findall(text)) + signs < EXTRA_WORDS:
+    if len(trust.WORD.findall(text)) + signs < MIN_EXTRA_WORDS:
         return False
-    return median(len(line.text) for line in read) >= (EXTRA_SIGNS if signs else EXTRA_LINE)
+    return median(len(line.text) for line in read) >= (MIN_EXTRA_SIGNS if signs else MIN_EXTRA_LINE)
 
 
 def _pixels(page: Survey, image: Image.Image, box: Box) -> Box:
@@ -71,21 +71,21 @@ def strip(page: Survey, image: Image.Image, piece: Piece) -> Image.Image:
 
 def shows_nothing(page: Survey, image: Image.Image, hidden: Sequence[Piece]) -> bool:
     """Whether the picture is blank where hidden text stands."""
-    return all(strip(page, image, piece).getcolors(1) is not None for piece in hidden[:MOST_LOOKED_AT])
+    return all(strip(page, image, piece).getcolors(1) is not None for piece in hidden[:MAX_CHECKED_LINES])
 
 
 def shows_more(page: Survey, image: Image.Image, box: Box, pieces: Sequence[Piece]) -> bool:
     """Whether the picture has edges beside the pieces, as letters do; a background has none."""
-    small = np.asarray(image.convert("L").reduce(REDUCED), dtype=np.int16)
-    edges = abs(np.diff(small, axis=1)) > EDGE
-    scale = image.height / page.height / REDUCED
+    small = np.asarray(image.convert("L").reduce(REDUCTION), dtype=np.int16)
+    edges = abs(np.diff(small, axis=1)) > MIN_EDGE
+    scale = image.height / page.height / REDUCTION
     inside = np.zeros_like(edges)
     inside[_slices(page, box, scale)] = True
     for piece in pieces:
         room = 0.5 * piece.size
         around = piece.left - room, piece.bottom - room, piece.right + room, piece.top + room
         inside[_slices(page, around, scale)] = False
-    return bool(edges[inside].mean() >= LETTERED) if inside.any() else False
+    return bool(edges[inside].mean() >= MIN_EDGE_SHARE) if inside.any() else False
 
 
 def _slices(page: Survey, box: Box, scale: float) -> tuple[slice, slice]:
@@ -101,10 +101,16 @@ def flat(page: Survey, image: Image.Image, piece: Piece) -> layout.TextLine:
 
 def together(read: Sequence[layout.TextLine], trusted: Sequence[layout.TextLine]) -> list[layout.TextLine]:
     """Merge OCR lines with trusted ones, each line once: OCR wins where the layer has only a part of a line."""
-    ocr_lines = [line for line in read if sum(_overlap(line, other) for other in trusted) < SAME * _area(line)]
+    ocr_lines = [
+        line for line in read if sum(_overlap(line, other) for other in trusted) < SAME_LINE_OVERLAP * _area(line)
+    ]
     return [
         *ocr_lines,
-        *(line for line in trusted if all(_overlap(line, other) < SAME * _area(line) for other in ocr_lines)),
+        *(
+            line
+            for line in trusted
+            if all(_overlap(line, other) < SAME_LINE_OVERLAP * _area(line) for other in ocr_lines)
+        ),
     ]
 
 

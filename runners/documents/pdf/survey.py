@@ -17,25 +17,25 @@ from runners.documents.pdf import pictures as pdf_pictures
 from runners.documents.pdf.layer import Layer, Piece
 from runners.documents.pdf.letters import Box
 
-LARGE: Final = 0.1
+LARGE_PICTURE_SHARE: Final = 0.1
 """Share of a page from which a picture may hold text."""
-MOST: Final = 0.5
+PAGE_PICTURES_SHARE: Final = 0.5
 """Share of a page from which its pictures are the page."""
-BARE: Final = 0.4
+BARE_SHARE: Final = 0.4
 """Share of a picture's height without text over it from which it is examined."""
-CROSSED: Final = 0.2
+CROSSED_SHARE: Final = 0.2
 """Share of a picture's width that text must cross for a band to count as covered."""
 BANDS: Final = 60
 """Horizontal bands that a picture is divided into."""
-COVERED: Final = 0.8
+COVERED_SHARE: Final = 0.8
 """Share of a line from which a picture drawn later hides it."""
-TEMPLATE: Final = 3
+TEMPLATE_PAGES: Final = 3
 """Pages with the same picture in the same place from which it is a background."""
-FEW_LETTERS: Final = 50
+STAMP_LETTERS: Final = 50
 """Letters below which a page's text is only a stamp, whatever its picture."""
-MOST_PRINTS: Final = 5
+MAX_COMPARED_PICTURES: Final = 5
 """Pictures of a page that are compared with those of other pages."""
-OUTLINED: Final = 200
+OUTLINED_LETTERS: Final = 200
 """Letters of a page below which it is searched for letters drawn as paths."""
 
 
@@ -66,22 +66,22 @@ class Survey:
     def bare(self, text: Sequence[Piece]) -> list[Box]:
         """Return large regions of pictures that the text does not cover."""
         regions = pdf_pictures.regions(self.pictures)
-        return [box for box in regions if self._share(box) >= LARGE and self._is_bare(box, text)]
+        return [box for box in regions if self._share(box) >= LARGE_PICTURE_SHARE and self._is_bare(box, text)]
 
     def is_most(self, boxes: Iterable[Box]) -> bool:
         """Whether the boxes cover most of the page."""
-        return sum(map(self._share, boxes)) >= MOST
+        return sum(map(self._share, boxes)) >= PAGE_PICTURES_SHARE
 
     def _share(self, box: Box) -> float:
         return pdf_pictures.area(box) / self.area
 
     def _is_bare(self, box: Box, text: Sequence[Piece]) -> bool:
-        return _uncovered(box, text) >= BARE
+        return _uncovered(box, text) >= BARE_SHARE
 
 
 def survey(page: pypdfium2.PdfPage, number: int) -> Survey:
     """Survey a page. Raises PayloadTooLarge, and InvalidDocument for a page without an area."""
-    pictures = pdf_pictures.found(page)
+    pictures = pdf_pictures.placed_pictures(page)
     with Layer(page) as layer:
         pieces = layer.pieces()
         drawn = [layer.is_drawn(piece) for piece in pieces]
@@ -94,9 +94,9 @@ def survey(page: pypdfium2.PdfPage, number: int) -> Survey:
     width, height = page.get_size()
     result = Survey(number, width, height, visible, hidden, forms.values(page), fonts)
     result.pictures = [picture.box for picture in pictures]
-    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * result.area]
-    result.prints = [pdf_pictures.print_of(picture) for picture in large[:MOST_PRINTS]]
-    if sum(len(piece.text) for piece in visible) < OUTLINED and not pictures:
+    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE_PICTURE_SHARE * result.area]
+    result.prints = [pdf_pictures.print_of(picture) for picture in large[:MAX_COMPARED_PICTURES]]
+    if sum(len(piece.text) for piece in visible) < OUTLINED_LETTERS and not pictures:
         result.outlines = pdf_pictures.outlines(page)
     result.is_blank = _is_blank(page, result)
     return result
@@ -106,8 +106,8 @@ def without_templates(pages: Sequence[Survey]) -> None:
     """Remove backgrounds that several pages with text share."""
     counts = Counter(mark for page in pages for mark in set(page.prints))
     for page in pages:
-        if sum(len(piece.text) for piece in page.visible) >= FEW_LETTERS:
-            shared = {mark[2:] for mark in page.prints if counts[mark] >= TEMPLATE}
+        if sum(len(piece.text) for piece in page.visible) >= STAMP_LETTERS:
+            shared = {mark[2:] for mark in page.prints if counts[mark] >= TEMPLATE_PAGES}
             page.pictures = [box for box in page.pictures if tuple(map(round, box)) not in shared]
 
 
@@ -115,7 +115,11 @@ def _covered(
     page: pypdfium2.PdfPage, layer: Layer, pieces: Sequence[Piece], pictures: Sequence[pdf_pictures.PlacedPicture]
 ) -> list[Piece]:
     """Return pieces that a picture drawn later covers."""
-    large = [picture for picture in pictures if pdf_pictures.area(picture.box) >= LARGE * np.prod(page.get_size())]
+    large = [
+        picture
+        for picture in pictures
+        if pdf_pictures.area(picture.box) >= LARGE_PICTURE_SHARE * np.prod(page.get_size())
+    ]
     if not large or not pieces:
         return []
     orders = pdf_pictures.orders(page)
@@ -124,7 +128,7 @@ def _covered(
 
 def _lies_under(piece: Piece, order: int, pictures: Sequence[pdf_pictures.PlacedPicture]) -> bool:
     box = piece.left, piece.bottom, piece.right, piece.top
-    enough = COVERED * pdf_pictures.area(box)
+    enough = COVERED_SHARE * pdf_pictures.area(box)
     return any(
         order < picture.order and pdf_pictures.area(pdf_pictures.shared(box, picture.box)) >= enough
         for picture in pictures
@@ -141,7 +145,7 @@ def _uncovered(box: Box, text: Sequence[Piece]) -> float:
         if across > 0:
             near = (edges[:-1] < piece.top + piece.size) & (edges[1:] > piece.bottom - piece.size)
             crossed[near] += across / (right - left)
-    return float((crossed < CROSSED).mean())
+    return float((crossed < CROSSED_SHARE).mean())
 
 
 def _is_blank(page: pypdfium2.PdfPage, result: Survey) -> bool:

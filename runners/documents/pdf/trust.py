@@ -46,19 +46,20 @@ SYLLABLES: Final = frozenset(
     "這個來說們為時學對過後還發當開會國のはにをたがでてとしれさいるからもりこなまついう이다는을의에가하고지로한은를기도리사어나인시서그"
 )
 """Commonest characters of languages without spaces between words, and of Korean."""
-ENOUGH_WORDS: Final = 8
+MIN_WORDS: Final = 8
 """Words of two letters or more from which a text can be judged."""
-ENOUGH_OTHERS: Final = 40
-"""Words in an alphabet that OCR does not read, where a doubt would not help."""
-ENOUGH_SIGNS: Final = 20
-COMMON: Final = 0.1
+MIN_UNREADABLE_WORDS: Final = 40
+"""The same in an alphabet that OCR does not read, where a doubt would not help."""
+MIN_SIGNS: Final = 20
+"""The same in characters of a script without spaces."""
+MIN_COMMON_SHARE: Final = 0.1
 """Share of common words, or characters, that a text has in any language."""
 
 WORD: Final = re.compile(r"[^\W\d_]{2,}")
 LATIN: Final = re.compile("[A-Za-z]")
 SIGN: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
-MANY: Final = 0.25
+CERTAIN_COMMON_SHARE: Final = 0.25
 """Share of common words that is not a coincidence; English news has 0.4."""
 _PAIRS: Final = (
     "es re on de en er in an le th he nt te is ou ti at it ar me la se ne st or ur ai et nd co ce al to ra ve ed ri"
@@ -66,26 +67,27 @@ _PAIRS: Final = (
 )
 PAIRS: Final = frozenset(_PAIRS.split())
 """The sixty commonest pairs of letters of English and French news, taken together."""
-FEWEST_PAIRS: Final = 0.28
+MIN_COMMON_PAIRS_SHARE: Final = 0.28
 """Share of a text's pairs of letters that are common ones: 0.32 to 0.54 in thirteen other languages, names and code,
 and less than 0.25 in 99 of 100 texts of which a random table took letters for others."""
-ENOUGH_PAIRS: Final = 40
+MIN_PAIRS: Final = 40
+"""Pairs of letters from which a text can be judged."""
 
-ALIKE: Final = 0.55
+MIN_SIMILARITY: Final = 0.55
 """Ratio of similarity from which two readings of one line are the same text."""
-MOST_COMPARED: Final = 300
+MAX_COMPARED_CHARACTERS: Final = 300
 """Characters of each reading that are compared: the time taken grows with their square."""
 
 
 def is_language(text: str) -> bool | None:
     """Whether the text reads like a language; None where it is too short to tell: names, figures, a heading."""
     signs = SIGN.findall(text)
-    if len(signs) >= ENOUGH_SIGNS:
-        return sum(sign in SYLLABLES for sign in signs) >= COMMON * len(signs)
+    if len(signs) >= MIN_SIGNS:
+        return sum(sign in SYLLABLES for sign in signs) >= MIN_COMMON_SHARE * len(signs)
     words = WORD.findall(text.lower())
-    if len(words) < (ENOUGH_WORDS if LATIN.search(text) else ENOUGH_OTHERS):
+    if len(words) < (MIN_WORDS if LATIN.search(text) else MIN_UNREADABLE_WORDS):
         return None
-    return sum(word in WORDS for word in words) >= COMMON * len(words)
+    return sum(word in WORDS for word in words) >= MIN_COMMON_SHARE * len(words)
 
 
 def is_strange(text: str) -> bool | None:
@@ -94,19 +96,19 @@ def is_strange(text: str) -> bool | None:
     words = WORD.findall("".join(letter for letter in decomposed if not unicodedata.combining(letter)))
     pairs = [word[place : place + 2] for word in words for place in range(len(word) - 1)]
     pairs = [pair for pair in pairs if pair.isascii()]
-    if len(pairs) < ENOUGH_PAIRS:
+    if len(pairs) < MIN_PAIRS:
         return None
-    is_odd = sum(pair in PAIRS for pair in pairs) < FEWEST_PAIRS * len(pairs)
-    return is_odd and sum(word in WORDS for word in words) < MANY * len(words)
+    is_odd = sum(pair in PAIRS for pair in pairs) < MIN_COMMON_PAIRS_SHARE * len(pairs)
+    return is_odd and sum(word in WORDS for word in words) < CERTAIN_COMMON_SHARE * len(words)
 
 
 def are_alike(pairs: Sequence[tuple[str, str]]) -> bool:
     """Whether two readings of some lines are the same, taken together."""
     first, second = (_plain("".join(pair[side] for pair in pairs)) for side in (0, 1))
-    return SequenceMatcher(None, first, second, autojunk=False).ratio() >= ALIKE
+    return SequenceMatcher(None, first, second, autojunk=False).ratio() >= MIN_SIMILARITY
 
 
 def _plain(text: str) -> str:
     """Reduce to lower-case letters without accents, and digits."""
     decomposed = normalized(text.lower(), "NFKD")
-    return "".join(filter(str.isalnum, decomposed))[:MOST_COMPARED]
+    return "".join(filter(str.isalnum, decomposed))[:MAX_COMPARED_CHARACTERS]

@@ -25,9 +25,9 @@ from runners.documents.pool.turns import CLOSED, Turns
 from runners.errors import ModelUnavailable, NoText, ReadingTimeout
 
 OCR: Final = "runners.documents.scans.ocr:Ocr"
-MOST_WORKERS: Final = 4
+MAX_WORKERS: Final = 4
 WARM_SECONDS: Final = 120.0
-LOOK_SECONDS: Final = 0.1
+CHECK_SECONDS: Final = 0.1
 """Seconds between checks of the CPU time of documents that are being read, while others wait."""
 
 TOO_SLOW: Final = "the document takes too long to read"
@@ -38,7 +38,7 @@ class ReaderPool:
     """Reading processes, one document each at a time. ``ocr`` is the class that reads pages, as ``module:class``."""
 
     def __init__(self, workers: int | None = None, *, ocr: str = OCR) -> None:
-        general = workers or min(MOST_WORKERS, max(1, cores() // 2))
+        general = workers or min(MAX_WORKERS, max(1, cores() // 2))
         threads = max(1, cores() // general)
         self._quick = ReaderProcess(ocr, threads)
         self._readers = [self._quick, *(ReaderProcess(ocr, threads) for _ in range(general))]
@@ -125,7 +125,7 @@ class ReaderPool:
         while self._turns.wait_until_contended():
             for job in self._turns.overdue():
                 job.set_aside()
-            self._end.wait(LOOK_SECONDS)
+            self._end.wait(CHECK_SECONDS)
 
 
 async def _answer(job: ReadJob) -> Document:

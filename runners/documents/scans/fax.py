@@ -51,9 +51,9 @@ FAX: Final = {2, 3, 4}
 SHORT, LONG, RATIONAL = 3, 4, 5
 MAX_STRIPS: Final = 20_000
 """Strips of one page: each is one row at least."""
-EVEN: Final = 1.1
+EVEN_RATIO: Final = 1.1
 """Ratio of horizontal to vertical resolution up to which a page is not scaled: a fax has half as many dots down."""
-MOST_UNEVEN: Final = 4.0
+MAX_RATIO: Final = 4.0
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def _unevenness(data: bytes, order: str, entries: Mapping[int, _Entry]) -> float
         return 1.0
     (across, by), (down, below) = (_numbers(data, order, entries[tag])[:2] for tag in (ACROSS, DOWN))
     ratio = across * below / (by * down) if by and down else 1.0
-    return ratio if EVEN < max(ratio, 1 / ratio if ratio else math.inf) <= MOST_UNEVEN else 1.0
+    return ratio if EVEN_RATIO < max(ratio, 1 / ratio if ratio else math.inf) <= MAX_RATIO else 1.0
 
 
 def _even(page: Image.Image, unevenness: float) -> Image.Image:

@@ -17,31 +17,31 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-NARROWEST: Final = 0.4
+MIN_GUTTER_WIDTH: Final = 0.4
 """Width of the narrowest gutter, in heights of its lines: half an em."""
-STRAIGHT: Final = 0.35
+MAX_OFFSET: Final = 0.35
 """Offset between the beginnings of a column's lines, at most, in heights of the line."""
-FEWEST_LINES: Final = 4
+MIN_LINES: Final = 4
 """Lines that a gutter must have beside it if it ends where its text ends."""
-MANY_LINES: Final = 9
+MIN_ADJOINED_LINES: Final = 9
 """Lines that a gutter must have if lines across it adjoin: white between words may align by chance."""
-ALIGNED: Final = 0.6
+MIN_ALIGNED_SHARE: Final = 0.6
 """Share of lines that must begin at the gutter itself; others are indented."""
-COLUMN_WIDTH: Final = 5.0
+MIN_COLUMN_WIDTH: Final = 5.0
 """Width of the narrowest column of prose, in heights of its lines: about twelve letters."""
-ADJOINING: Final = 1.6
+MAX_LINE_DISTANCE: Final = 1.6
 """Distance between consecutive lines of one text, at most, in heights of a line."""
 
-INK: Final = 0.06
+MIN_INK_SHARE: Final = 0.06
 """Share of a line's height from which a pixel column holds a letter."""
-RULE: Final = 0.9
+MIN_RULE_SHARE: Final = 0.9
 """Share of a line's height from which a pixel column may be a rule between columns."""
-RULE_WIDTH: Final = 0.2
+MAX_RULE_WIDTH: Final = 0.2
 """Width of the widest rule, in heights of the line."""
 
-CONTRAST: Final = 40
+MIN_CONTRAST: Final = 40
 """Difference in grey between ink and paper, of 255, below which a line is blank."""
-MOST_CANDIDATES: Final = 60
+MAX_CANDIDATES: Final = 60
 """Places that are examined for columns."""
 
 Span = tuple[float, float]
@@ -96,10 +96,13 @@ class _Gutter:
     def is_between_columns(self, below: Strip | None) -> bool:
         """Whether the gutter separates columns rather than words; ``below`` is the line that ends it."""
         is_within = _adjoin(self.above, self.first) or _adjoin(self.last, below)
-        return self.lines >= (MANY_LINES if is_within else FEWEST_LINES) and self.aligned >= ALIGNED * self.lines
+        return (
+            self.lines >= (MIN_ADJOINED_LINES if is_within else MIN_LINES)
+            and self.aligned >= MIN_ALIGNED_SHARE * self.lines
+        )
 
     def _begins_at(self, strip: Strip, x: float) -> bool:
-        return abs(x - self.x) <= STRAIGHT * strip.height
+        return abs(x - self.x) <= MAX_OFFSET * strip.height
 
     def _follow(self, strip: Strip, x: float) -> None:
         self.lines, self.first, self.last = self.lines + 1, self.first or strip, strip
@@ -108,7 +111,10 @@ class _Gutter:
 
     def _gap_of(self, strip: Strip) -> Span | None:
         for start, end in strip.gaps:
-            if min(end, self.x) - start >= 0.6 * NARROWEST * strip.height and end >= self.x - STRAIGHT * strip.height:
+            if (
+                min(end, self.x) - start >= 0.6 * MIN_GUTTER_WIDTH * strip.height
+                and end >= self.x - MAX_OFFSET * strip.height
+            ):
                 return start, end
         return None
 
@@ -149,18 +155,18 @@ def _parts_columns(cuts: Mapping[int, Span], strips: Sequence[Strip], earlier: M
         left = max([strip.left, *(edge for _, edge in gaps if edge < start)])
         right = min([strip.right, *(edge for edge, _ in gaps if edge > end)])
         sides.append(min(start - left, right - end) / strip.height)
-    return bool(sides) and median(sides) >= COLUMN_WIDTH
+    return bool(sides) and median(sides) >= MIN_COLUMN_WIDTH
 
 
 def _candidates(strips: Sequence[Strip]) -> list[float]:
     """Return places where enough lines, or parts of lines after white, begin; the most frequent first."""
     if not strips:
         return []
-    width = STRAIGHT * median(strip.height for strip in strips)
+    width = MAX_OFFSET * median(strip.height for strip in strips)
     beginnings = sorted(itertools.chain(*([strip.left, *(end for _, end in strip.gaps)] for strip in strips)))
     groups = _groups(beginnings, width)
-    largest = sorted((group for group in groups if len(group) >= FEWEST_LINES), key=len, reverse=True)
-    return [median(group) for group in largest[:MOST_CANDIDATES]]
+    largest = sorted((group for group in groups if len(group) >= MIN_LINES), key=len, reverse=True)
+    return [median(group) for group in largest[:MAX_CANDIDATES]]
 
 
 def _groups(values: Sequence[float], width: float) -> list[list[float]]:
@@ -190,7 +196,7 @@ def _adjoin(above: Strip | None, below: Strip | None) -> bool:
         return False
     height = max(above.height, below.height)
     is_level = abs(above.left - below.left) < height and abs(above.right - below.right) < 2 * height
-    return is_level and below.middle - above.middle < ADJOINING * height
+    return is_level and below.middle - above.middle < MAX_LINE_DISTANCE * height
 
 
 def _ink(line: Image.Image) -> tuple[Span, list[Span]]:
@@ -199,11 +205,11 @@ def _ink(line: Image.Image) -> tuple[Span, list[Span]]:
     dark = grey < _threshold(grey)
     ink: npt.NDArray[np.bool_] = dark if 2 * dark.sum() < dark.size else ~dark
     share = ink.mean(axis=0)
-    stretches = list(_runs((share < INK) | _rules(share >= RULE, RULE_WIDTH * line.height)))
+    stretches = list(_runs((share < MIN_INK_SHARE) | _rules(share >= MIN_RULE_SHARE, MAX_RULE_WIDTH * line.height)))
     if len(stretches) > 1:
         start = stretches[0][2] if stretches[0][0] else 0
         end = stretches[-1][1] if stretches[-1][0] else line.width
-        narrowest = NARROWEST * line.height
+        narrowest = MIN_GUTTER_WIDTH * line.height
         return (start, end), [
             (start, end) for is_white, start, end in stretches[1:-1] if is_white and end - start >= narrowest
         ]
@@ -213,7 +219,7 @@ def _ink(line: Image.Image) -> tuple[Span, list[Span]]:
 def _threshold(grey: npt.NDArray[np.int16]) -> float:
     """Return the grey between paper and ink; below every value where there is no ink."""
     darkest, lightest = np.percentile(grey, (1, 99))
-    return float(darkest + lightest) / 2 if lightest - darkest > CONTRAST else -1.0
+    return float(darkest + lightest) / 2 if lightest - darkest > MIN_CONTRAST else -1.0
 
 
 def _rules(full: npt.NDArray[np.bool_], widest: float) -> npt.NDArray[np.bool_]:

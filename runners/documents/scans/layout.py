@@ -18,11 +18,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-COLUMN_LINES: Final = 3  # fewest lines of a column
-PROSE_CHARACTERS: Final = 15  # of the median line in a column of prose
-PROSE_LETTERS: Final = 0.6  # share of letters in prose; the rest are digits and signs
-OWN_RHYTHM: Final = 0.5  # share of lines level with the text beside them below which a side note is separate
-WITHIN_SENTENCES: Final = 1 / 3  # share of a paragraph's rows after the first that begin with a small letter in prose
+MIN_COLUMN_LINES: Final = 3
+"""Lines of the shortest column."""
+MIN_PROSE_CHARACTERS: Final = 15
+"""Characters of the median line in a column of prose, at least."""
+MIN_LETTER_SHARE: Final = 0.6
+"""Share of letters in prose, at least; the rest are digits and signs."""
+MAX_LEVEL_SHARE: Final = 0.5
+"""Share of lines level with the text beside them below which a side note is separate."""
+MIN_CONTINUED_SHARE: Final = 1 / 3
+"""Share of a paragraph's rows after the first that begin with a small letter, at least, in prose."""
 
 BOUND_WORDS: Final = frozenset({"elle", "elles", "il", "ils", "je", "même", "mêmes", "nous", "vous"})
 """French words before which a hyphen at a line's end belongs to the word: rendez-vous, lui-même."""
@@ -150,26 +155,27 @@ def _gutters_at(lines: Sequence[TextLine], x: float, width: float) -> Iterator[G
     for line in lines:
         sides[line.left >= x][bisect(crossing, line.middle)] += 1
     for band, (top, bottom) in enumerate(pairwise((float("-inf"), *crossing, float("inf")))):
-        if min(sides[0][band], sides[1][band]) >= COLUMN_LINES:
+        if min(sides[0][band], sides[1][band]) >= MIN_COLUMN_LINES:
             yield Gutter(x, top, bottom)
 
 
 def _are_columns(left: Sequence[TextLine], right: Sequence[TextLine]) -> bool:
     fewer, longer = sorted((left, right), key=len)
-    if len(fewer) < COLUMN_LINES:
+    if len(fewer) < MIN_COLUMN_LINES:
         return False
     return (_is_prose(left) and _is_prose(right)) or (_is_prose(longer) and _has_its_own_rhythm(fewer, longer))
 
 
 def _is_prose(side: Sequence[TextLine]) -> bool:
     characters = "".join(line.text for line in side).replace(" ", "")
-    letters = sum(map(str.isalpha, characters))
-    return median(len(line.text) for line in side) >= PROSE_CHARACTERS and letters >= PROSE_LETTERS * len(characters)
+    if median(len(line.text) for line in side) < MIN_PROSE_CHARACTERS:
+        return False
+    return sum(map(str.isalpha, characters)) >= MIN_LETTER_SHARE * len(characters)
 
 
 def _has_its_own_rhythm(note: Sequence[TextLine], body: Sequence[TextLine]) -> bool:
     level_with = [any(abs(line.middle - other.middle) < 0.25 * other.height for other in body) for line in note]
-    return sum(level_with) < OWN_RHYTHM * len(note)
+    return sum(level_with) < MAX_LEVEL_SHARE * len(note)
 
 
 def rows(lines: Iterable[TextLine]) -> list[Row]:
@@ -236,7 +242,7 @@ def _written(paragraph: Sequence[Row]) -> str:
 
 def _flows(paragraph: Sequence[Row]) -> bool:
     """Whether enough rows begin with a small letter, within a sentence."""
-    return sum(row[0].text.strip()[0].islower() for row in paragraph[1:]) >= WITHIN_SENTENCES * (len(paragraph) - 1)
+    return sum(row[0].text.strip()[0].islower() for row in paragraph[1:]) >= MIN_CONTINUED_SHARE * (len(paragraph) - 1)
 
 
 def _across(row: Row) -> str:

@@ -21,23 +21,39 @@ from PIL import Image, ImageFilter
 from machine.devices import cores
 from runners.documents.scans import gutters, layout
 
-MAX_PIXELS: Final = 4_000_000  # of the picture that lines are cropped from: 200 dots an inch on A4
-DETECTION_PIXELS: Final = 1_100_000  # of the picture in which lines are detected: 105 dots an inch on A4
-DETECTION_STEP: Final = 32  # pixels: both sides of the detector's input are multiples
-LEGIBLE: Final = 8  # pixels: height of the smallest readable text
-LINE_HEIGHT: Final = 48  # pixels of the recogniser's input
-LINE_WIDTH: Final = 60 * LINE_HEIGHT  # pixels: longer lines are squeezed
-PIECE_MARGIN: Final = 0.15  # of a line's height, on both sides of a piece cut from a line
-SURE: Final = 0.5  # mean certainty of a line's characters from which the line is accepted
-UPRIGHT: Final = 0.8  # mean certainty of a page's letters below which it may be upside down
-FOREIGN: Final = 0.2  # share of Chinese or Japanese letters below which they are misread ornaments
+MAX_PIXELS: Final = 4_000_000
+"""Pixels of the picture from which lines are cropped: A4 at 200 dots per inch."""
+DETECTION_PIXELS: Final = 1_100_000
+"""Pixels of the picture in which lines are detected: A4 at 105 dots per inch."""
+DETECTION_STEP: Final = 32
+"""Pixels of which both sides of the detector's input are multiples."""
+MIN_TEXT_HEIGHT: Final = 8
+"""Pixels of the smallest readable text's height."""
+LINE_HEIGHT: Final = 48
+"""Pixels of the recogniser's input height."""
+LINE_WIDTH: Final = 60 * LINE_HEIGHT
+"""Pixels of the recogniser's largest input width; longer lines are squeezed."""
+PIECE_MARGIN: Final = 0.15
+"""Margin on both sides of a piece cut from a line, as a share of the line's height."""
+MIN_CERTAINTY: Final = 0.5
+"""Mean certainty of a line's characters from which the line is accepted."""
+UPRIGHT_CERTAINTY: Final = 0.8
+"""Mean certainty of a page's letters below which it may be upside down."""
+MIN_IDEOGRAPH_SHARE: Final = 0.2
+"""Share of Chinese or Japanese letters below which they are misread ornaments."""
 
-FEW_LETTERS: Final = 40  # letters below which a page may be dithered or speckled: the detector sees no text in dots
-NOISY: Final = 0.06  # share of dots in a page's pixels from which lines may be missing: up to 0.036 on receipts
-SOFTENING: Final = (1.5, 3.0)  # pixels: radii of the blurs with which such a page is read again, one after the other
-SAMPLE: Final = 1_000  # pixels: side of the square in the middle of a page in which dots are counted
-DOT: Final = 48  # of 255: least difference between a dot and its surroundings
-FLAT: Final = 24  # of 255: largest difference in grey on an empty page
+DITHERED_LETTERS: Final = 40
+"""Letters below which a page may be dithered or speckled: the detector sees no text in dots."""
+NOISY_SHARE: Final = 0.06
+"""Share of dots in a page's pixels from which lines may be missing; receipts have up to 0.036."""
+BLUR_RADII: Final = (1.5, 3.0)
+"""Radii in pixels of the blurs with which such a page is read again, one after the other."""
+SAMPLE_SIDE: Final = 1_000
+"""Pixels per side of the square in the middle of a page in which dots are counted."""
+MIN_DOT_CONTRAST: Final = 48
+"""Smallest difference in grey, of 255, between a dot and its surroundings."""
+MAX_EMPTY_CONTRAST: Final = 24
+"""Largest difference in grey, of 255, on an empty page."""
 
 IDEOGRAPHS: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
 
@@ -72,14 +88,14 @@ class Ocr:
 
     def lines(self, image: Image.Image) -> list[layout.TextLine]:
         """Return the pieces of text in no particular order."""
-        if min(image.size) < LEGIBLE:
+        if min(image.size) < MIN_TEXT_HEIGHT:
             return []
         page = _bounded(image, MAX_PIXELS)
         lines = self._sure_lines(page)
         for radius in _softening(page, lines):
             again = self._sure_lines(page.filter(ImageFilter.GaussianBlur(radius)))
-            lines = again if _certainty(again) >= UPRIGHT and _score(again) > _score(lines) else lines
-            if _letters(lines) >= FEW_LETTERS:
+            lines = again if _certainty(again) >= UPRIGHT_CERTAINTY and _score(again) > _score(lines) else lines
+            if _letters(lines) >= DITHERED_LETTERS:
                 break
         return _without_ornaments(lines)
 
@@ -88,15 +104,15 @@ class Ocr:
         if _lie_on_their_side(quads):
             page = page.transpose(Image.Transpose.ROTATE_90)
             quads = self._quads(page)
-        return [line for line in self._upright(page, quads) if line.certainty >= SURE]
+        return [line for line in self._upright(page, quads) if line.certainty >= MIN_CERTAINTY]
 
     def _upright(self, page: Image.Image, quads: Quads) -> list[FoundLine]:
         """Return the lines; if the page reads badly and reads well turned by 180 degrees, those of the turned page."""
         lines = self._found(page, quads)
-        if not lines or _certainty(lines) >= UPRIGHT:
+        if not lines or _certainty(lines) >= UPRIGHT_CERTAINTY:
             return lines
         turned = self._found(page.transpose(Image.Transpose.ROTATE_180), _turned(quads, page.size))
-        return turned if _certainty(turned) >= UPRIGHT else lines
+        return turned if _certainty(turned) >= UPRIGHT_CERTAINTY else lines
 
     def _found(self, page: Image.Image, quads: Quads) -> list[FoundLine]:
         boxes = layout.level(quads).tolist() if len(quads) else []
@@ -145,7 +161,7 @@ def _bounded(image: Image.Image, pixels: int) -> Image.Image:
     scale = math.sqrt(pixels / (image.width * image.height))
     if scale >= 1:
         return image
-    size = max(LEGIBLE, round(image.width * scale)), max(LEGIBLE, round(image.height * scale))
+    size = max(MIN_TEXT_HEIGHT, round(image.width * scale)), max(MIN_TEXT_HEIGHT, round(image.height * scale))
     return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
 
 
@@ -223,18 +239,20 @@ def _score(lines: Sequence[FoundLine]) -> float:
 
 def _softening(page: Image.Image, lines: Sequence[FoundLine]) -> Sequence[float]:
     """Return the blurs with which a page is read again until enough text is found."""
-    if _letters(lines) >= FEW_LETTERS:
-        return SOFTENING[:1] if _dots(page) >= NOISY else ()
+    if _letters(lines) >= DITHERED_LETTERS:
+        return BLUR_RADII[:1] if _dots(page) >= NOISY_SHARE else ()
     grey = np.asarray(page.convert("L"))
-    return SOFTENING if int(grey.max()) - int(grey.min()) > FLAT else ()
+    return BLUR_RADII if int(grey.max()) - int(grey.min()) > MAX_EMPTY_CONTRAST else ()
 
 
 def _dots(page: Image.Image) -> float:
     """Return the share of pixels in the middle of a page that differ from their surroundings."""
-    left, top = (max(0, (side - SAMPLE) // 2) for side in page.size)
-    middle = page.crop((left, top, min(page.width, left + SAMPLE), min(page.height, top + SAMPLE))).convert("L")
+    left, top = (max(0, (side - SAMPLE_SIDE) // 2) for side in page.size)
+    middle = page.crop((left, top, min(page.width, left + SAMPLE_SIDE), min(page.height, top + SAMPLE_SIDE))).convert(
+        "L"
+    )
     around = np.asarray(middle.filter(ImageFilter.MedianFilter(3)), dtype=np.int16)
-    return float((np.abs(np.asarray(middle, dtype=np.int16) - around) > DOT).mean())
+    return float((np.abs(np.asarray(middle, dtype=np.int16) - around) > MIN_DOT_CONTRAST).mean())
 
 
 def _certainty(lines: Sequence[FoundLine]) -> float:
@@ -247,6 +265,6 @@ def _certainty(lines: Sequence[FoundLine]) -> float:
 def _without_ornaments(lines: list[FoundLine]) -> list[layout.TextLine]:
     """Drop ideographs from a page in Latin letters: they are misread asterisks and rules."""
     text = "".join(line.text for line in lines)
-    if len(IDEOGRAPHS.findall(text)) < FOREIGN * sum(map(str.isalpha, text)):
+    if len(IDEOGRAPHS.findall(text)) < MIN_IDEOGRAPH_SHARE * sum(map(str.isalpha, text)):
         lines = [line._replace(text=IDEOGRAPHS.sub("", line.text).strip()) for line in lines]
     return [layout.TextLine(line.text, *line.box) for line in lines if line.text]

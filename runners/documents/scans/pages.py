@@ -14,7 +14,7 @@ from runners.limits import MAX_BYTES
 
 MAX_PICTURES: Final = 64 * 1024 * 1024
 """Bytes of one document's pages as PNG."""
-LONGEST_SIDE: Final = 3072
+MAX_SIDE: Final = 3072
 """Pixels of a picture's longer side: engines that read pictures reduce larger ones to it themselves."""
 
 
@@ -48,8 +48,8 @@ class AsPictures:
 
 
 def _small_png(image: Image.Image) -> bytes:
-    """Encode with at most ``LONGEST_SIDE`` pixels a side, and fewer where noise makes the file too large."""
-    scale = min(1.0, LONGEST_SIDE / max(image.size))
+    """Encode with at most ``MAX_SIDE`` pixels a side, and fewer where noise makes the file too large."""
+    scale = min(1.0, MAX_SIDE / max(image.size))
     while len(encoded := _png(image, scale)) > MAX_BYTES:
         scale *= 0.95 * math.sqrt(MAX_BYTES / len(encoded))
     return encoded

@@ -13,10 +13,10 @@ from typing import Final
 from charset_normalizer import from_bytes
 
 SAMPLE: Final = 64 * 1024
-CONVINCING: Final = 0.5
+CONVINCING_WEIGHT: Final = 0.5
 """Mean weight of a text's letters beyond ASCII from which a guess is accepted; 1 where all of them are common."""
 
-HOPELESS: Final = 0.25
+MIN_WEIGHT: Final = 0.25
 """Mean weight below which a text is in no known encoding."""
 
 LATIN: Final = "’‘“”„«»–—…°•€§·\u00a0"
@@ -113,10 +113,10 @@ def guess(data: bytes) -> str | None:
     sample = _sample(data)
     weights = {encoding: _weight(sample, encoding) for encoding in WEIGHTS}
     best = max(weights, key=lambda encoding: weights[encoding])  # the first of equals is the commonest
-    if weights[best] >= CONVINCING:
+    if weights[best] >= CONVINCING_WEIGHT:
         return best
     beyond_ascii = len(sample) - len(re.sub(rb"[\x80-\xff]+", b"", sample))
-    if weights[best] < HOPELESS and beyond_ascii > 0.1 * len(sample):
+    if weights[best] < MIN_WEIGHT and beyond_ascii > 0.1 * len(sample):
         return None
     match = from_bytes(sample, cp_isolation=list(WEIGHTS)).best()
     return match.encoding if match else "cp1252"

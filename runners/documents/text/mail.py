@@ -35,13 +35,13 @@ LONG_HEADER: Final = re.compile(
     rb"^content-(?:type|disposition|transfer-encoding):(?:[^\n]{%d}|[^\n]*\n(?:[ \t][^\n]*\n){100})" % MAX_HEADER,
     re.IGNORECASE | re.MULTILINE,
 )
-MUCH_MORE: Final = 2
+HTML_FACTOR: Final = 2
 """Factor by which the HTML's text must be longer than the plain text to be read instead."""
 SIGNATURE: Final = re.compile(r"^-- ?$.*\Z", re.MULTILINE | re.DOTALL)
 MAX_SIGNATURE: Final = 1_000
 QUOTED: Final = re.compile(r"^>.*\n?", re.MULTILINE)
 ATTRIBUTION: Final = re.compile(r"^[^\n>]{0,200}:[ \t]*\n+(?=>)", re.MULTILINE)
-MOSTLY: Final = 3
+QUOTED_FACTOR: Final = 3
 """Factor by which quoted text must exceed an answer's own to be read, too: the answer forwards it."""
 
 
@@ -111,7 +111,7 @@ def _better(alternatives: list[Document]) -> Document:
     """Return the first alternative, which is plain text, unless another is much longer."""
     best = Document("", 1)
     for document in alternatives:
-        if len(document.text) > MUCH_MORE * len(best.text):
+        if len(document.text) > HTML_FACTOR * len(best.text):
             best = document
     return best
 
@@ -151,6 +151,6 @@ def _own_words(text: str) -> str:
     if signature and len(signature[0]) <= MAX_SIGNATURE and text[: signature.start()].strip():
         text = text[: signature.start()]
     unquoted = QUOTED.sub("", ATTRIBUTION.sub("", text))
-    if unquoted.strip() and len(text) <= (MOSTLY + 1) * len(unquoted):
+    if unquoted.strip() and len(text) <= (QUOTED_FACTOR + 1) * len(unquoted):
         return unquoted
     return re.sub(r"^[> ]*> ?", "", text, flags=re.MULTILINE)

@@ -17,7 +17,7 @@ FRONT_MATTER: Final = re.compile(r"\A---[ \t]*\n(.{0,20000}?\n)??(?:---|\.\.\.)[
 TITLE: Final = re.compile(r"^title:(.+)$", re.MULTILINE)
 BREAKS: Final = {"softbreak": " ", "hardbreak": "\n"}
 MARKS: Final = "[]!*_|`~<"
-MOST_MARKS: Final = 20_000
+MAX_MARKS: Final = 20_000
 """Marks above which a source is read as plain text: unpaired ones take time that grows with their square."""
 MAX_NESTING: Final = 20
 """Depth of quotes and lists that is parsed: time grows with the square of the depth."""
@@ -25,7 +25,7 @@ MAX_NESTING: Final = 20
 
 def read(source: str) -> Document:
     """Read Markdown with or without front matter; where it has only code, the code is its text."""
-    if sum(map(source.count, MARKS)) > MOST_MARKS:
+    if sum(map(source.count, MARKS)) > MAX_MARKS:
         return Document(source, 1)
     matter = FRONT_MATTER.match(source)
     tokens = (

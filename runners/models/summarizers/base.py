@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from runners.errors import RunnerError
 
-LONGEST_SUMMARY = 4096
+MAX_SUMMARY_TOKENS = 4096
 """Tokens of the longest summary, as the engine counts them."""
 
 
@@ -18,7 +18,7 @@ class Task:
     """One text to summarize, or the pages of one document as pictures."""
 
     text: str
-    max_length: int  # tokens of the engine, 1 to LONGEST_SUMMARY
+    max_length: int  # tokens of the engine, 1 to MAX_SUMMARY_TOKENS
     temperature: float  # 0 to 2; 0 is greedy
     language: str  # ISO 639-1, or "und" where it cannot be determined
     title: str | None = None
@@ -29,15 +29,15 @@ class Summarizer(ABC):
     """One engine with its model loaded. The same task gives the same summary, in any batch."""
 
     engine: ClassVar[str]
-    """What callers see as ``engine``: "extractive", "seq2seq", "deepseek-ocr"."""
+    """The ``engine`` field of a response: "extractive", "seq2seq", "deepseek-ocr"."""
 
-    ignores: ClassVar[tuple[str, ...]] = ()
-    """Parameters without effect on this engine; every answer names them."""
+    ignored_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters without effect on this engine; every response names them."""
 
     reads_pictures: ClassVar[bool] = False
     """Whether the engine takes pages as pictures instead of their OCR text."""
 
-    beside_others: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = False
     """Whether ``summarize`` may run in several threads at once, so that no short text waits for a long one."""
 
     model: str
@@ -46,14 +46,14 @@ class Summarizer(ABC):
     def split(self, task: Task) -> list[Task]:
         """Split a task that is too long for one input into parts. Raises RunnerError.
 
-        Parts can be summarized in different batches, so that other tasks wait for one part of a long text at most.
+        Parts can be summarized in different batches, so that another task waits for one part of a long text at most.
         """
         return [task]
 
-    def joined(self, task: Task, said: Sequence[str | RunnerError]) -> str | RunnerError | Task:
-        """Combine the summaries of a task's parts to its summary, its error, or a shorter task to split again."""
-        (only,) = said
-        return only
+    def join(self, task: Task, outcomes: Sequence[str | RunnerError]) -> str | RunnerError | Task:
+        """Combine the outcomes of a task's parts to its summary, its error, or a shorter task to split again."""
+        (outcome,) = outcomes
+        return outcome
 
     @abstractmethod
     def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:

@@ -1,4 +1,4 @@
-"""Groups pieces into batches, and retries a batch that fails. Independent of any model."""
+"""Groups items of similar length into batches, and retries a batch that fails. Independent of any model."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from runners.models.summarizers.guard import unforeseen
 
 logger = logging.getLogger(__name__)
 
-ROWS: Final = 16
-"""Texts of one batch, at most."""
+MAX_ROWS: Final = 16
+"""Maximum number of texts in a batch."""
 
-TOKENS: Final = 16 * 1024
-"""Tokens of one batch, padding included, at most."""
+MAX_TOKENS: Final = 16 * 1024
+"""Maximum number of tokens in a batch, padding included."""
 
 T = TypeVar("T")
 
 
-def by_length(lengths: Sequence[int], rows: int = ROWS, tokens: int = TOKENS) -> list[list[int]]:
-    """Group indices, longest first: at most ``rows``, at most ``tokens`` padded, all over half as long as the longest.
+def by_length(lengths: Sequence[int], rows: int = MAX_ROWS, tokens: int = MAX_TOKENS) -> list[list[int]]:
+    """Group the indices of ``lengths``, longest first: at most ``rows``, and at most ``tokens`` with padding.
 
-    So padding is always less than half of the computation.
+    Items of a batch are more than half as long as its longest, so that padding is less than half of the computation.
     """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda position: -lengths[position]):
         longest = lengths[batches[-1][0]] if batches else 0
-        room = bool(batches) and len(batches[-1]) < rows and (len(batches[-1]) + 1) * longest <= tokens
-        if room and 2 * lengths[index] > longest:
+        fits = bool(batches) and len(batches[-1]) < rows and (len(batches[-1]) + 1) * longest <= tokens
+        if fits and 2 * lengths[index] > longest:
             batches[-1].append(index)
         else:
             batches.append([index])

@@ -1,4 +1,4 @@
-"""Chooses the engine: the requested one, or the checkpoint's; without a checkpoint, the extractive one."""
+"""Chooses the engine: the requested engine, or the checkpoint's; without a checkpoint, the extractive engine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def choose(  # noqa: PLR0913 - one argument per setting
     threads: int = 0,
     font: Path | None = None,
 ) -> Summarizer:
-    """Return the engine with its model loaded; ``auto`` is the checkpoint's, or ``extractive()`` without one.
+    """Return the engine with its model loaded; ``auto`` is the checkpoint's, or ``extractive()`` without a checkpoint.
 
-    ``model_path`` is a folder or a hub name, ``precision`` as in ``loading.load``, ``threads`` CPU threads (0: all
-    cores), ``font`` what deepseek-ocr draws texts with. Raises CheckpointError, a ValueError of one sentence.
+    ``model_path`` is a folder or a hub name, ``font`` the font file of deepseek-ocr; ``precision`` and ``threads`` are
+    those of ``loading.load``. Raises CheckpointError, a ValueError of one sentence.
     """
-    checkpoint = found(engine, model_path, trust_remote_code=trust_remote_code)
+    checkpoint = find_checkpoint(engine, model_path, trust_remote_code=trust_remote_code)
     return extractive() if checkpoint is None else _neural(checkpoint, precision, threads, font)
 
 
-def found(engine: str, model_path: str | None, *, trust_remote_code: bool = False) -> Checkpoint | None:
-    """Return the checkpoint that ``choose`` would load, downloaded but not loaded. Raises CheckpointError, too."""
+def find_checkpoint(engine: str, model_path: str | None, *, trust_remote_code: bool = False) -> Checkpoint | None:
+    """Return the checkpoint that ``choose`` would load, downloaded but not loaded. Raises CheckpointError."""
     _check(engine, model_path)
     if not model_path:
         return None

@@ -1,4 +1,4 @@
-"""The engine that needs no checkpoint: selects the sentences that summarize the text best, in order."""
+"""The engine without a checkpoint: selects the sentences that summarize a text best, in order."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from runners.models.text.sentences import paragraphs
 from runners.models.text.tokens import CJK, clean, cut, tokens
 
 BRIEF_LANGUAGES: Final = frozenset({"fr"})
-"""Languages whose training references are abstracts of a sentence or two; others get longer extracts."""
+"""Languages whose training references are abstracts of one or two sentences; other languages get longer extracts."""
 
-ALREADY_SHORT: Final = 40  # tokens up to which a text is its own summary
-HEADING: Final = 25  # tokens up to which a first paragraph without a full stop is a title
-WORTH: Final = 0.7  # share of the best sentence's score from which a shorter one replaces it
-RANKED: Final = 20_000  # sentences that are ranked; later ones are ignored
+SHORT_TEXT_TOKENS: Final = 40
+"""Tokens up to which a text is its own summary."""
+MAX_HEADING_TOKENS: Final = 25
+"""Tokens up to which a first paragraph without a full stop is the title."""
+MIN_SCORE_RATIO: Final = 0.7
+"""Share of the best sentence's score from which shorter sentences replace it."""
+MAX_SENTENCES: Final = 20_000
+"""Sentences of a text that are ranked; later ones are ignored."""
 _ENDS_SENTENCE = re.compile(r"[.!?。！？…:;,][\"'”’»›」』）)\]]*$")
 _ENDS_WITH_CJK = re.compile(rf"[{CJK}。！？、，；：”’」』）…]$")
 
@@ -32,20 +36,20 @@ class Extractive(Summarizer):
     """Ranks sentences with a small trained network on the CPU; does not load torch."""
 
     engine: ClassVar[str] = "extractive"
-    ignores: ClassVar[tuple[str, ...]] = ("temperature",)
-    beside_others: ClassVar[bool] = True
+    ignored_parameters: ClassVar[tuple[str, ...]] = ("temperature",)
+    thread_safe: ClassVar[bool] = True
 
     def __init__(self, weights: RankerWeights, model: str) -> None:
         self.model = model
         self._ranker = Ranker(weights)
 
     def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
-        """Summarize one task after the other; a text without a sentence is only cut to the limit."""
+        """Summarize one task after the other; a text without words is only cut to the limit."""
         return [guarded(partial(self._summary, task)) for task in tasks]
 
     def _summary(self, task: Task) -> str:
         text = " ".join(clean(task.text).split())
-        if tokens(text) <= min(ALREADY_SHORT, task.max_length):
+        if tokens(text) <= min(SHORT_TEXT_TOKENS, task.max_length):
             return text
         article = article_of(task)
         sizes = [tokens(sentence) for sentence in article.sentences]
@@ -54,32 +58,32 @@ class Extractive(Summarizer):
         scored = self._ranker.score(article)
         chosen = self._ranker.choose(scored, sizes, task.max_length)
         best = int(scored.scores.argmax())
-        # At a small limit, the beginning of the best sentence says more than a whole weaker one.
+        # At a small limit, the beginning of the best sentence is better than a complete weaker sentence.
         too_long = sizes[best] > task.max_length
-        if not chosen or (too_long and scored.scores[chosen].max() < WORTH * scored.scores[best]):
+        if not chosen or (too_long and scored.scores[chosen].max() < MIN_SCORE_RATIO * scored.scores[best]):
             return cut(article.sentences[best], task.max_length)
-        return joined([article.sentences[row] for row in chosen])
+        return join_sentences([article.sentences[row] for row in chosen])
 
 
 def article_of(task: Task) -> Article:
-    """Return a task's text prepared for ranking; a heading at its beginning is its title, if it has none."""
+    """Return a task's text prepared for ranking; without a title, a heading at its beginning becomes the title."""
     language = detect(task.text) if task.language == UNDETERMINED else task.language
-    blocks = paragraphs(without_lists(task.text), language, RANKED + 1)  # one more, as one may be the title
+    blocks = paragraphs(without_lists(task.text), language, MAX_SENTENCES + 1)  # one may be the title
     title = " ".join(clean(task.title or "").split())
     if len(blocks) > 1 and _is_heading(blocks[0]):
         title = title or blocks[0][0]
         blocks = blocks[1:]
     blocks = without_runs(blocks)
-    # Headers and footers of pages repeat: only a sentence's first occurrence counts.
+    # Page headers and footers repeat, so only the first occurrence of a sentence counts.
     placed = [(sentence, place == 0) for block in blocks for place, sentence in enumerate(block)]
     first = dict(reversed(placed))
     sentences = list(dict.fromkeys(sentence for sentence, _ in placed))
     openings = [first[sentence] for sentence in sentences]
-    return Article(sentences[:RANKED], openings[:RANKED], title, language not in BRIEF_LANGUAGES)
+    return Article(sentences[:MAX_SENTENCES], openings[:MAX_SENTENCES], title, language not in BRIEF_LANGUAGES)
 
 
-def joined(sentences: Sequence[str]) -> str:
-    """Join sentences by spaces, except after Chinese or Japanese."""
+def join_sentences(sentences: Sequence[str]) -> str:
+    """Return the sentences joined by spaces, except after Chinese or Japanese."""
     text = ""
     for sentence in sentences:
         text += sentence if not text or _ENDS_WITH_CJK.search(text) else f" {sentence}"
@@ -87,4 +91,4 @@ def joined(sentences: Sequence[str]) -> str:
 
 
 def _is_heading(block: list[str]) -> bool:
-    return len(block) == 1 and tokens(block[0]) <= HEADING and not _ENDS_SENTENCE.search(block[0])
+    return len(block) == 1 and tokens(block[0]) <= MAX_HEADING_TOKENS and not _ENDS_SENTENCE.search(block[0])

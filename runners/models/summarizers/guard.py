@@ -1,4 +1,4 @@
-"""Turns an unexpected failure into the error of its own task, so that others are served. Does not load torch."""
+"""Turns an unexpected exception into the error of its own task. Does not load torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ T = TypeVar("T")
 
 
 def guarded(work: Callable[[], T], texts: int = 1) -> T | RunnerError:
-    """Return the work's result or its error; ``texts`` is how many tasks share the work."""
+    """Return the work's result or its error; ``texts`` is the number of tasks that share the work."""
     try:
         return work()
     except RunnerError as error:
         return error
-    except Exception as error:  # a failure of one text must not affect the others
+    except Exception as error:  # an error of one text must not affect other texts
         return unforeseen(error, texts)
 
 
 def raising(work: Callable[[], T]) -> T:
-    """Return the work's result. Raises RunnerError only."""
+    """Return the work's result. Raises only RunnerError."""
     result = guarded(work)
     if isinstance(result, RunnerError):
         raise result
@@ -32,7 +32,7 @@ def raising(work: Callable[[], T]) -> T:
 
 
 def unforeseen(error: Exception, texts: int = 1) -> RunnerError:
-    """Return the error for the caller. The traceback is logged once, when the text at fault is alone."""
+    """Log an unexpected exception, with its traceback if it concerns a single text, and return the client's error."""
     if texts > 1:
         logger.warning("%d texts failed together and are tried separately: %r", texts, error)
     else:

@@ -1,9 +1,9 @@
 """Which sentences make the best summary together? A small trained ranker, in numpy.
 
-Three networks, each a few thousand numbers. The first says how likely a reference summary has a term, the second how
-good a sentence is on its own; the third says of a set of sentences what ROUGE to expect of it (as in Zhong et al.,
+Three networks, each with a few thousand weights. The first estimates the probability that a reference summary contains
+a term, the second how good a sentence is on its own, the third the ROUGE of a set of sentences (as in Zhong et al.,
 "Extractive Summarization as Text Matching", ACL 2020, but from features instead of a language model). A beam search
-over the best sentences ends where no further sentence is expected to help, so how much to say is learned too.
+over the best sentences ends where no further sentence is expected to help, so the length of a summary is learned too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ from safetensors import safe_open
 from runners.models import facts
 from runners.models.summarizers.ranker_features import SENTENCE_FEATURES, Article, Floats, Integers, Measured, measure
 
-POOL: Final = 14  # sentences that sets are made of
-BEAM: Final = 6
-MOST: Final = 8  # sentences of a summary
-REPEATED: Final = 0.75  # of the shorter sentence's terms, that the other has too
-ABSTRACT: Final = 35  # terms of a reference: news abstracts, and the extracts of the other corpus
-EXTRACT: Final = 150
+POOL_SIZE: Final = 14
+"""Best sentences of which the sets are formed."""
+BEAM_WIDTH: Final = 6
+"""Sets that each step of the beam search keeps."""
+MAX_SENTENCES: Final = 8
+"""Sentences of the longest summary."""
+MAX_OVERLAP: Final = 0.75
+"""Share of the shorter sentence's terms from which another sentence repeats it."""
+ABSTRACT_TERMS: Final = 35
+"""Typical terms of a reference in the corpora with abstracts."""
+EXTRACT_TERMS: Final = 150
+"""Typical terms of a reference in the corpus with extracts."""
 SET_FEATURES: Final = (
     *(f"mean {name}" for name in SENTENCE_FEATURES),
     "sentences",
@@ -56,21 +62,21 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class RankerWeights:
-    """The networks' tensors by name, and the facts about them."""
+    """The networks' tensors by name, and the file's metadata."""
 
     tensors: dict[str, Floats]
     facts: dict[str, Any]
 
 
 def read(path: Path) -> RankerWeights:
-    """Reads a ranker's file. Raises OSError when there is no such file, KeyError when it explains nothing."""
+    """Read a ranker's safetensors file. Raises OSError if there is no file, KeyError if it has no metadata."""
     with safe_open(path, framework="numpy") as file:
         tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118 - no mapping
     return RankerWeights(tensors, facts.read(path))
 
 
 class Network:
-    """Members of a few dense layers each, whose outputs are averaged; the inputs are normalised first."""
+    """An ensemble of small multilayer perceptrons, whose outputs are averaged; the inputs are normalised first."""
 
     def __init__(self, tensors: dict[str, Floats], name: str) -> None:
         self._mean, self._scale = tensors[f"{name}.mean"], tensors[f"{name}.scale"]
@@ -78,8 +84,8 @@ class Network:
         self._layers = [(tensors[f"{name}.weight.{layer}"], tensors[f"{name}.bias.{layer}"]) for layer in range(count)]
 
     def __call__(self, features: Floats) -> Floats:
-        """Features [N, F] -> one number each, [N]."""
-        # A text unlike all of the training's must not drive a network far out of what it knows.
+        """Features [N, F] -> outputs [N]."""
+        # Clipping keeps the features of an unusual text near the range of the training data.
         hidden = np.clip((features - self._mean) * self._scale, -6, 6)[None]
         for index, (weight, bias) in enumerate(self._layers):
             hidden = hidden @ weight + bias[:, None]
@@ -91,77 +97,77 @@ class Network:
 
 @dataclass(frozen=True)
 class Scored:
-    """A measured article with what the first two networks say of it."""
+    """A measured article with the outputs of the first two networks."""
 
     measured: Measured
-    expected: Floats  # [V], how likely a reference has the term
-    scores: Floats  # [N]
+    expected: Floats  # [V], the probability that a reference has the term
+    scores: Floats  # [N], of the sentences
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The K sentences that sets are made of, in document order."""
+    """The K sentences of which sets are formed, in document order."""
 
     scored: Scored
-    rows: Integers  # [K], sentences
-    has: Floats  # [K, terms of the pool], 1 where the sentence has the term
+    rows: Integers  # [K], indices of the sentences
+    has: Floats  # [K, terms of the pool], 1 if the sentence has the term
     expected: Floats  # [terms of the pool]
 
     def repeats(self, chosen: Bools) -> Bools:
-        """Which sets, [S, K] -> [S], hold two sentences of which one says little but what the other says."""
+        """Return whether each set repeats itself, [S, K] -> [S]: most terms of a sentence are also in another."""
         shared = self.has @ self.has.T
         shorter = np.minimum.outer(self.has.sum(axis=1), self.has.sum(axis=1))
-        alike = np.triu(shared > REPEATED * np.maximum(1, shorter), k=1).astype(np.float32)
+        alike = np.triu(shared > MAX_OVERLAP * np.maximum(1, shorter), k=1).astype(np.float32)
         member = chosen.astype(np.float32)
         return np.asarray(((member @ alike) * member).sum(axis=1) > 0)
 
     def features(self, chosen: Bools) -> Floats:
-        """What the third network sees of sets, [S, K] -> [S, len(SET_FEATURES)]; no set is empty."""
+        """Return the third network's input for sets that are not empty, [S, K] -> [S, len(SET_FEATURES)]."""
         measured = self.scored.measured
         member = chosen.astype(np.float32)
         lengths = np.maximum(1, measured.lengths[self.rows])
         terms = member @ lengths
         count = member.sum(axis=1)
-        met = np.minimum(1, member @ self.has)
-        expected = met @ self.expected
+        covered = np.minimum(1, member @ self.has)
+        expected = covered @ self.expected
         scores = self.scored.scores[self.rows]
-        whole = np.ones(len(chosen), dtype=np.float32)
+        ones = np.ones(len(chosen), dtype=np.float32)
         total = float(measured.lengths.sum())
         columns = (
             count,
             np.log(terms),
-            terms / ABSTRACT,
-            terms / EXTRACT,
+            terms / ABSTRACT_TERMS,
+            terms / EXTRACT_TERMS,
             terms / max(1.0, total),
             expected / 10,
             expected / terms,
-            2 * expected / (terms + ABSTRACT),
-            2 * expected / (terms + EXTRACT),
+            2 * expected / (terms + ABSTRACT_TERMS),
+            2 * expected / (terms + EXTRACT_TERMS),
             expected / max(1e-3, float(self.scored.expected.sum())),
-            met.sum(axis=1) / terms,
+            covered.sum(axis=1) / terms,
             np.where(chosen, scores, -np.inf).max(axis=1),
             member @ scores / count,
             np.where(chosen, scores, np.inf).min(axis=1),
             _neighbours(chosen, self.rows) / count,
             np.log1p(np.where(chosen, self.rows, np.iinfo(np.int64).max).min(axis=1)),
             np.log1p(np.where(chosen, self.rows, 0).max(axis=1)),
-            whole * np.log(len(measured.lengths)),
-            whole * np.log1p(total),
-            whole * measured.titled,
-            whole * measured.extract,
+            ones * np.log(len(measured.lengths)),
+            ones * np.log1p(total),
+            ones * measured.titled,
+            ones * measured.extract,
         )
         means = (member * lengths) @ measured.sentences[self.rows] / terms[:, None]
         return np.concatenate([means, np.stack(columns, axis=1)], axis=1).astype(np.float32)
 
 
 def _neighbours(chosen: Bools, rows: Integers) -> Integers:
-    """How many sentences of each set follow another of it in the text."""
+    """Return the number of sentences in each set that directly follow another of the set, [S, K] -> [S]."""
     adjacent = np.diff(rows) == 1
     return np.asarray((chosen[:, 1:] & chosen[:, :-1] & adjacent).sum(axis=1), dtype=np.int64)
 
 
 class Ranker:
-    """Chooses sentences. Numbers that training wrote, so the same article gives the same choice."""
+    """Chooses the sentences of a summary; the same article always gives the same choice."""
 
     def __init__(self, stored: RankerWeights) -> None:
         self._terms = Network(stored.tensors, "terms")
@@ -169,25 +175,25 @@ class Ranker:
         self._sets = Network(stored.tensors, "sets")
 
     def score(self, article: Article) -> Scored:
-        """Measures and scores an article of one sentence or more."""
+        """Measure and score an article of at least one sentence."""
         return scored(measure(article), self._terms, self._sentences)
 
     def choose(self, scored: Scored, sizes: Sequence[int], limit: int) -> list[int]:
-        """The sentences of the best set whose ``sizes`` (tokens of each sentence) sum to ``limit`` at most, in order.
+        """Return the indices of the best set of sentences whose ``sizes`` sum to at most ``limit``, both in tokens.
 
-        Empty where no sentence among the best is that short.
+        They are in document order; empty if every sentence of the pool is longer than the limit.
         """
         pool = pool_of(scored)
-        room = np.asarray(sizes, dtype=np.int64)[pool.rows]
+        pool_sizes = np.asarray(sizes, dtype=np.int64)[pool.rows]
         beam: Bools = np.zeros((1, len(pool.rows)), dtype=np.bool_)
         best, best_value = beam[0], -np.inf
-        for _ in range(min(MOST, len(pool.rows))):
+        for _ in range(min(MAX_SENTENCES, len(pool.rows))):
             larger = grown(beam)
-            larger = larger[(larger @ room <= limit) & ~pool.repeats(larger)]
+            larger = larger[(larger @ pool_sizes <= limit) & ~pool.repeats(larger)]
             if not len(larger):
                 break
             values = self._sets(pool.features(larger))
-            order = np.argsort(-values, kind="stable")[:BEAM]
+            order = np.argsort(-values, kind="stable")[:BEAM_WIDTH]
             beam = larger[order]
             if values[order[0]] <= best_value:
                 break
@@ -196,42 +202,42 @@ class Ranker:
 
 
 def grown(beam: Bools) -> Bools:
-    """Every set that has one sentence more than one of the beam, once each."""
+    """Return all sets with one sentence more than a set of the beam, without duplicates: [B, K] -> [S, K]."""
     more = beam[:, None, :] | np.eye(beam.shape[1], dtype=np.bool_)
     larger = more[~beam]
     return np.unique(larger, axis=0)
 
 
 def scored(measured: Measured, terms: Network, sentences: Network) -> Scored:
-    """What the first two networks say of a measured article."""
+    """Apply the first two networks to a measured article."""
     expected = probability(terms(measured.terms))
     return Scored(measured, expected, sentences(with_expected(measured, expected)))
 
 
 def probability(logits: Floats) -> Floats:
-    """The logistic function."""
+    """Return the logistic function of each number."""
     return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))), dtype=np.float32)
 
 
 def with_expected(measured: Measured, expected: Floats) -> Floats:
-    """What the second network sees of each sentence: its features, and what the first says of its terms."""
+    """Return the second network's input: each sentence's features, and those from ``expected`` [V] of its terms."""
     rows = len(measured.lengths)
     values = expected[measured.pair_term]
     total = np.bincount(measured.pair_sentence, values, rows)
     pairs = np.maximum(1, np.bincount(measured.pair_sentence, minlength=rows))
-    briefly = 2 * total / (measured.lengths + ABSTRACT)
+    expected_f1 = 2 * total / (measured.lengths + ABSTRACT_TERMS)
     share = total / max(1e-3, float(expected.sum()))
-    return np.column_stack([measured.sentences, total / pairs, briefly, share]).astype(np.float32)
+    return np.column_stack([measured.sentences, total / pairs, expected_f1, share]).astype(np.float32)
 
 
 def pool_of(scored: Scored) -> Pool:
-    """The best sentences on their own, the first two always among them."""
-    wanted = np.argsort(-scored.scores, kind="stable")[:POOL]
-    rows = np.union1d(wanted, np.arange(min(2, len(scored.scores))))
+    """Return the sentences that are best on their own, and always the first two."""
+    best = np.argsort(-scored.scores, kind="stable")[:POOL_SIZE]
+    rows = np.union1d(best, np.arange(min(2, len(scored.scores))))
     measured = scored.measured
     inside = np.isin(measured.pair_sentence, rows)
-    at = np.searchsorted(rows, measured.pair_sentence[inside])
+    pool_rows = np.searchsorted(rows, measured.pair_sentence[inside])
     terms, columns = np.unique(measured.pair_term[inside], return_inverse=True)
     has = np.zeros((len(rows), len(terms)), dtype=np.float32)
-    has[at, columns] = 1
+    has[pool_rows, columns] = 1
     return Pool(scored, rows.astype(np.int64), has, scored.expected[terms])

@@ -1,6 +1,6 @@
-"""What can be measured about the terms and the sentences of a text, whatever its language? Numbers only, no model.
+"""Features of the terms and sentences of a text in any language, computed without a model.
 
-A term is a lower-cased word, or one character of a script without spaces. Cost and memory are linear in the text.
+A term is a lower-cased word, or a character of a script without spaces. Cost and memory are linear in the text.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ _QUOTATION_MARK = re.compile(r"[\"“”„«»‹›「」『』]")
 
 @dataclass(frozen=True)
 class Article:
-    """A text as it is ranked: sentences in order, which of them begin a paragraph, and a title or "".
+    """A text prepared for ranking: its sentences in order, whether each begins a paragraph, and a title or "".
 
-    ``extract`` says which of the two habits of the training corpora is wanted: a long extract or a brief abstract.
+    ``extract`` selects the kind of the training corpora's references: a long extract or a brief abstract.
     """
 
     sentences: list[str]
@@ -83,44 +83,43 @@ class Article:
 
 @dataclass(frozen=True)
 class Measured:
-    """An article in numbers: N sentences, V different terms, P different pairs of both, sorted by sentence."""
+    """An article's features: N sentences, V different terms, P different pairs of both, sorted by sentence."""
 
     terms: Floats  # [V, len(TERM_FEATURES)]
     sentences: Floats  # [N, len(SENTENCE_FEATURES)]
-    lengths: Floats  # [N], terms
-    pair_sentence: Integers  # [P]
-    pair_term: Integers  # [P]
+    lengths: Floats  # [N], terms of each sentence
+    pair_sentence: Integers  # [P], index of the sentence
+    pair_term: Integers  # [P], index of the term
     vocabulary: dict[str, int]
     extract: bool
     titled: bool
 
 
 def terms_of(text: str) -> list[str]:
-    """The terms of a text in order, as they are written."""
+    """Return the terms of a text in order, as written."""
     return _TERM.findall(text)
 
 
 def measure(article: Article) -> Measured:
-    """Measures an article of one sentence or more."""
+    """Return the features of an article of at least one sentence."""
     words = [terms_of(sentence) for sentence in article.sentences]
     vocabulary: dict[str, int] = {}
-    flat = np.array(
-        [vocabulary.setdefault(word.lower(), len(vocabulary)) for one in words for word in one], dtype=np.int64
-    )
-    lengths = np.array([len(one) for one in words], dtype=np.int64)
+    flat = [word for sentence in words for word in sentence]
+    terms = np.array([vocabulary.setdefault(word.lower(), len(vocabulary)) for word in flat], dtype=np.int64)
+    lengths = np.array([len(sentence) for sentence in words], dtype=np.int64)
     place = np.repeat(np.arange(len(words)), lengths)
     size = max(1, len(vocabulary))
-    codes, counts = np.unique(place * size + flat, return_counts=True)
+    codes, counts = np.unique(place * size + terms, return_counts=True)
     grid = _Grid(codes // size, codes % size, counts.astype(np.float32), len(words), len(vocabulary))
     title = np.array([vocabulary[term] for term in {t.lower() for t in terms_of(article.title)} if term in vocabulary])
     title_terms = title.astype(np.int64)
     capitals = _capitals(words)
-    numbers = np.array([word[0].isdigit() for one in words for word in one], dtype=np.float32)
-    spelled = np.array([len(word) for one in words for word in one], dtype=np.float32)
-    flat_columns = _Columns(flat, place, capitals, numbers, spelled)
+    numbers = np.array([word[0].isdigit() for word in flat], dtype=np.float32)
+    letters = np.array([len(word) for word in flat], dtype=np.float32)
+    columns = _Columns(terms, place, capitals, numbers, letters)
     return Measured(
-        terms=_terms(article, grid, flat_columns, title_terms),
-        sentences=_sentences(article, grid, flat_columns, title_terms),
+        terms=_terms(article, grid, columns, title_terms),
+        sentences=_sentences(article, grid, columns, title_terms),
         lengths=lengths.astype(np.float32),
         pair_sentence=grid.sentence,
         pair_term=grid.term,
@@ -132,7 +131,7 @@ def measure(article: Article) -> Measured:
 
 @dataclass(frozen=True)
 class _Grid:
-    """How often each sentence has each of its terms: a sparse matrix of ``rows`` sentences and ``columns`` terms."""
+    """A sparse matrix of ``rows`` sentences and ``columns`` terms: the occurrences of each term in each sentence."""
 
     sentence: Integers
     term: Integers
@@ -141,17 +140,17 @@ class _Grid:
     columns: int
 
     def by_sentence(self, values: Floats) -> Floats:
-        """Sums, [rows], of a value for each pair."""
+        """Return the sum of each sentence's values, [pairs] -> [rows]."""
         return np.bincount(self.sentence, values, self.rows).astype(np.float32)
 
     def by_term(self, values: Floats) -> Floats:
-        """Sums, [columns], of a value for each pair."""
+        """Return the sum of each term's values, [pairs] -> [columns]."""
         return np.bincount(self.term, values, self.columns).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Every word of the text in order: its term, its sentence, and what is seen of it."""
+    """All words of the text in order: term, sentence, and whether it has a capital, is a number, and its length."""
 
     term: Integers
     sentence: Integers
@@ -160,11 +159,11 @@ class _Columns:
     letters: Floats
 
     def mean_of_terms(self, values: Floats, count: int) -> Floats:
-        """The mean of a value over a term's occurrences, [count]."""
+        """Return the mean of each term's values, [words] -> [count]."""
         return _mean(np.bincount(self.term, values, count), np.bincount(self.term, minlength=count))
 
     def mean_of_sentences(self, values: Floats, count: int) -> Floats:
-        """The mean of a value over a sentence's words, [count]."""
+        """Return the mean of each sentence's values, [words] -> [count]."""
         return _mean(np.bincount(self.sentence, values, count), np.bincount(self.sentence, minlength=count))
 
 
@@ -173,8 +172,8 @@ def _mean(sums: NDArray[Any], counts: NDArray[np.int64]) -> Floats:
 
 
 def _capitals(words: list[list[str]]) -> Floats:
-    """Which words begin with a capital; the first of a sentence says nothing."""
-    marks = [index > 0 and word[0].isupper() for one in words for index, word in enumerate(one)]
+    """Return 1 for each word that begins with a capital, except at the beginning of a sentence."""
+    marks = [index > 0 and word[0].isupper() for sentence in words for index, word in enumerate(sentence)]
     return np.array(marks, dtype=np.float32)
 
 
@@ -188,7 +187,7 @@ def _terms(article: Article, grid: _Grid, words: _Columns, title: Integers) -> F
         present[row, grid.term[grid.sentence == row]] = 1
     in_title = np.zeros(grid.columns, dtype=np.float32)
     in_title[title] = 1
-    whole = np.ones(grid.columns, dtype=np.float32)
+    ones = np.ones(grid.columns, dtype=np.float32)
     columns = (
         np.log1p(occurrences),
         occurrences / grid.rows,
@@ -201,9 +200,9 @@ def _terms(article: Article, grid: _Grid, words: _Columns, title: Integers) -> F
         words.mean_of_terms(words.capital, grid.columns),
         *present,
         in_title,
-        whole * np.log(grid.rows),
-        whole * bool(article.title),
-        whole * article.extract,
+        ones * np.log(grid.rows),
+        ones * bool(article.title),
+        ones * article.extract,
     )
     return np.stack(columns, axis=1).astype(np.float32)
 
@@ -245,22 +244,22 @@ def _sentences(article: Article, grid: _Grid, words: _Columns, title: Integers) 
 
 
 def _cosines(grid: _Grid) -> tuple[Floats, Floats, Floats]:
-    """Of each sentence with the whole text, the first sentence, and the one before, over tf·isf vectors.
+    """Return the cosines of each sentence with the text, the first and the previous sentence, over tf·isf vectors.
 
-    The first is centrality as a centroid measures it (Radev et al., "Centroid-based summarization of multiple
-    documents", 2004), which costs no matrix of all pairs as LexRank's does.
+    The first is the centroid's measure of centrality (Radev et al., "Centroid-based summarization of multiple
+    documents", 2004), which needs no matrix of all pairs, unlike LexRank.
     """
     spread = grid.by_term(np.ones_like(grid.count))
     weight = (np.log1p(grid.count) * np.log(1 + grid.rows / np.maximum(1, spread))[grid.term]).astype(np.float32)
     norm = np.sqrt(grid.by_sentence(weight**2))
     centre = grid.by_term(weight)
     beginning = np.zeros(grid.columns, dtype=np.float32)
-    own = grid.sentence == 0
-    beginning[grid.term[own]] = weight[own]
+    in_first = grid.sentence == 0
+    beginning[grid.term[in_first]] = weight[in_first]
     return (
         _cosine(grid.by_sentence(weight * centre[grid.term]), norm, float(np.linalg.norm(centre))),
         _cosine(grid.by_sentence(weight * beginning[grid.term]), norm, float(norm[0])),
-        _with_the_one_before(grid, weight, norm),
+        _with_previous(grid, weight, norm),
     )
 
 
@@ -268,18 +267,19 @@ def _cosine(products: Floats, norms: Floats, norm: float) -> Floats:
     return np.asarray(products / np.maximum(1e-6, norms * norm), dtype=np.float32)
 
 
-def _with_the_one_before(grid: _Grid, weight: Floats, norm: Floats) -> Floats:
-    keys = grid.sentence * max(1, grid.columns) + grid.term  # sorted, as np.unique made them
-    wanted = keys - max(1, grid.columns)
-    at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
-    found = np.where(keys[at] == wanted, weight[at], 0).astype(np.float32)
-    before = np.concatenate([np.zeros(1, dtype=np.float32), norm[:-1]])
-    return np.asarray(grid.by_sentence(weight * found) / np.maximum(1e-6, norm * before), dtype=np.float32)
+def _with_previous(grid: _Grid, weight: Floats, norm: Floats) -> Floats:
+    keys = grid.sentence * max(1, grid.columns) + grid.term  # sorted, because np.unique sorts
+    previous_keys = keys - max(1, grid.columns)
+    rows = np.minimum(np.searchsorted(keys, previous_keys), max(0, len(keys) - 1))
+    previous_weight = np.where(keys[rows] == previous_keys, weight[rows], 0).astype(np.float32)
+    previous_norm = np.concatenate([np.zeros(1, dtype=np.float32), norm[:-1]])
+    products = grid.by_sentence(weight * previous_weight)
+    return np.asarray(products / np.maximum(1e-6, norm * previous_norm), dtype=np.float32)
 
 
 def _marks(sentences: list[str]) -> tuple[list[float], ...]:
     quotes = [min(4, len(_QUOTATION_MARK.findall(sentence))) / 2 for sentence in sentences]
     opens = [float(bool(_QUOTATION_MARK.match(sentence))) for sentence in sentences]
-    asks = [float("?" in sentence or "!" in sentence or "？" in sentence) for sentence in sentences]
+    exclaims = [float("?" in sentence or "!" in sentence or "？" in sentence) for sentence in sentences]
     commas = [min(6, sentence.count(",") + sentence.count("，")) / 3 for sentence in sentences]
-    return quotes, opens, asks, commas
+    return quotes, opens, exclaims, commas

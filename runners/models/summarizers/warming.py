@@ -1,4 +1,4 @@
-"""Checks that an engine can summarize before its server is ready, with typical inputs."""
+"""Warms an engine up with typical inputs before its server is ready, and checks that it can summarize them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ TEXTS: Final = (
     "The tide comes in before noon. It goes out again in the evening. Nobody on the beach is surprised.",
     "The city council published a new plan for the old town. Citizens may object to it within three weeks.",
 )
-"""Texts longer than ``LENGTH``, of different lengths that still share a batch."""
+"""Texts longer than ``MAX_LENGTH``, of different lengths that still share a batch."""
 
 TEMPERATURES: Final = (0.0, 0.7)
-LENGTH: Final = 16  # tokens
+MAX_LENGTH: Final = 16
+"""Tokens of each summary."""
 
 
 def warm(summarizer: Summarizer) -> None:
-    """Summarize one text and two, greedily and sampled, so that kernels are built and failures show before a request.
+    """Summarize batches of one and two texts, greedily and sampled, so that kernels are built before the first request.
 
-    Raises CheckpointError, one sentence with the engine and its model.
+    Raises CheckpointError, one sentence that names the engine and its model.
     """
-    detect(TEXTS[0])  # loads its counts
-    tasks = [_drawable(summarizer, Task(text, LENGTH, 0.0, "en")) for text in TEXTS]
+    detect(TEXTS[0])  # loads its statistics
+    tasks = [_drawable(summarizer, Task(text, MAX_LENGTH, 0.0, "en")) for text in TEXTS]
     for temperature in TEMPERATURES:
         for count in (1, 2):
             _check(summarizer, [replace(task, temperature=temperature) for task in tasks[:count]])
@@ -43,7 +44,7 @@ def _check(summarizer: Summarizer, tasks: list[Task]) -> None:
 
 
 def _drawable(summarizer: Summarizer, task: Task) -> Task:
-    """Return the task, or a page where no font can draw it: without fonts, pictures can still be summarized."""
+    """Return the task, or a picture if no font can draw its text: without fonts, pictures can still be summarized."""
     if not summarizer.reads_pictures:
         return task
     try:
@@ -54,7 +55,7 @@ def _drawable(summarizer: Summarizer, task: Task) -> Task:
 
 
 def _page() -> bytes:
-    """Draw a white page with lines of black bars, which need no font."""
+    """Return a PNG of a white page with black bars for lines, which need no font."""
     from PIL import Image, ImageDraw
 
     page = Image.new("L", (620, 877), "white")

@@ -1,1 +1,1 @@
-"""What do Chinese medicine's textbooks say of these symptoms?"""
+"""Which syndromes and herbs do the textbooks of Chinese medicine name for a patient's symptoms?"""

@@ -1,4 +1,4 @@
-"""Diagnosis: a patient's phrases to elements and ranked syndromes, with what speaks for and against each."""
+"""Diagnosis: from a patient's phrases to elements and ranked syndromes, with the phrases for and against each."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from runners.models.tcm.features import Features, symptom_lexicon
 from runners.models.tcm.phrases import Phrase, phrases
 from runners.models.tcm.ranking import Ranking, fits, membership, shared
 
-TELLING: Final = 0.05
-"""Logits below which a symptom speaks neither for nor against a syndrome."""
+MIN_CONTRIBUTION: Final = 0.05
+"""Logits from which a symptom speaks for or against a syndrome."""
 
-LISTED: Final = 50  # likeliest syndromes that an answer has at most
+MAX_SYNDROMES: Final = 50
+"""Syndromes of a diagnosis: the most probable."""
 
 Candidate = tuple[str, tables.Syndrome | None]
-"""A syndrome's name and, where it has it, the catalogue's entry."""
+"""A syndrome's name, and its entry in the catalogue if there is one."""
 
 
 @dataclass(frozen=True)
 class Patient:
-    """What is known of a patient: texts or symptoms, and ``gender`` of male, female or None."""
+    """A patient: symptoms or other texts, ``gender`` of male, female or None, and names of ``candidates`` to rank."""
 
     texts: tuple[str, ...]
     gender: str | None = None
@@ -36,7 +37,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class ReadPhrase:
-    """How one phrase was read: the table's ``terms`` in it; ``known`` also where only its characters say something."""
+    """The table's ``terms`` in a phrase; it is ``known`` also if only its characters contribute to the evidence."""
 
     phrase: Phrase
     terms: tuple[tables.Symptom, ...]
@@ -45,7 +46,7 @@ class ReadPhrase:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A syndrome, how likely it is, and which phrases speak for and against it; 0 where its name cannot be read."""
+    """A syndrome, its probability (0 if its name is not understood), and the phrases that speak for and against it."""
 
     name: str
     entry: tables.Syndrome | None
@@ -57,7 +58,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """The result for one patient; without elements and syndromes where no phrase is known."""
+    """The result for one patient; without elements and syndromes if no phrase is known."""
 
     readings: tuple[ReadPhrase, ...]
     elements: tuple[tuple[tables.Element, float], ...] = ()
@@ -65,12 +66,12 @@ class Diagnosed:
 
     @property
     def known(self) -> bool:
-        """Whether the patient has a symptom of the table; characters alone say too little."""
+        """Whether the patient has a symptom of the table; characters alone are not enough."""
         return any(reading.terms and not reading.phrase.denied for reading in self.readings)
 
 
 class Diagnostician:
-    """The diagnosis model of one file."""
+    """The diagnosis model of a file."""
 
     def __init__(self, path: Path) -> None:
         stored = OnnxFile(path)
@@ -85,9 +86,9 @@ class Diagnostician:
     def __call__(self, patients: Sequence[Patient]) -> list[Diagnosed]:
         """Return diagnoses in the order of the patients."""
         readings = [self.read(patient.texts) for patient in patients]
-        known = [[one.phrase.text for one in each if one.known and not one.phrase.denied] for each in readings]
+        known = [_known_texts(phrases) for phrases in readings]
         evidence = self._differentiate(known, [patient.gender for patient in patients])
-        return [self._diagnosis(*each) for each in zip(patients, readings, known, evidence, strict=True)]
+        return [self._diagnosis(*row) for row in zip(patients, readings, known, evidence, strict=True)]
 
     def read(self, texts: Sequence[str]) -> tuple[ReadPhrase, ...]:
         """Split texts into phrases and look them up."""
@@ -103,37 +104,43 @@ class Diagnostician:
     ) -> Diagnosed:
         if not Diagnosed(readings).known:
             return Diagnosed(readings)
-        likely = zip(tables.elements(), evidence.probabilities.tolist(), strict=True)
-        elements = tuple(sorted(likely, key=lambda pair: -pair[1]))
-        candidates, member, likeliness = self._weighed(patient.candidates, readings, evidence)
+        pairs = zip(tables.elements(), evidence.probabilities.tolist(), strict=True)
+        elements = tuple(sorted(pairs, key=lambda pair: -pair[1]))
+        candidates, member, probabilities = self._weighed(patient.candidates, readings, evidence)
         syndromes = tuple(
-            _explained(candidates[row], float(likeliness[row]), member[row], texts, evidence)
-            for row in np.argsort(-likeliness, kind="stable")[:LISTED].tolist()
+            _explained(candidates[row], float(probabilities[row]), member[row], texts, evidence)
+            for row in np.argsort(-probabilities, kind="stable")[:MAX_SYNDROMES].tolist()
         )
         return Diagnosed(readings, elements, syndromes)
 
     def _weighed(
         self, names: Sequence[str], readings: tuple[ReadPhrase, ...], evidence: Evidence
     ) -> tuple[list[Candidate], Floats, Floats]:
-        """Return the given candidates, else the whole catalogue, with their elements and probabilities."""
+        """Return the named candidates, else the catalogue, with their membership [C, E] and probabilities [C]."""
         texts = [reading.phrase.text for reading in readings if not reading.phrase.denied]
         if names:
             candidates = [(name, naming.syndrome_of(name)) for name in names]
             member, ranking = membership([naming.elements_of(name) for name in names]), self._rankings["candidates"]
         else:
             candidates, member, ranking = self._catalogue, self._member, self._rankings["catalogue"]
-        likely = ranking(fits(evidence, member, shared([name for name, _ in candidates], texts)))
-        return candidates, member, np.where(member.any(axis=1), likely, np.float32(0))
+        probabilities = ranking(fits(evidence, member, shared([name for name, _ in candidates], texts)))
+        return candidates, member, np.where(member.any(axis=1), probabilities, np.float32(0))
 
 
-def _explained(candidate: Candidate, likely: float, member: Floats, texts: list[str], evidence: Evidence) -> Ranked:
-    moved = evidence.contributions @ member / max(1.0, float(member.sum()))
-    order = np.argsort(-np.abs(moved), kind="stable").tolist()
+def _known_texts(readings: tuple[ReadPhrase, ...]) -> list[str]:
+    return [reading.phrase.text for reading in readings if reading.known and not reading.phrase.denied]
+
+
+def _explained(
+    candidate: Candidate, probability: float, member: Floats, texts: list[str], evidence: Evidence
+) -> Ranked:
+    contributions = evidence.contributions @ member / max(1.0, float(member.sum()))
+    order = np.argsort(-np.abs(contributions), kind="stable").tolist()
     elements = tuple(element for element, has in zip(tables.elements(), member.tolist(), strict=True) if has)
     return Ranked(
         *candidate,
         elements,
-        likely,
-        tuple(texts[row] for row in order if moved[row] > TELLING),
-        tuple(texts[row] for row in order if moved[row] < -TELLING),
+        probability,
+        tuple(texts[row] for row in order if contributions[row] > MIN_CONTRIBUTION),
+        tuple(texts[row] for row in order if contributions[row] < -MIN_CONTRIBUTION),
     )

@@ -1,8 +1,8 @@
 """Syndrome-element differentiation (证素辨证): from symptoms to locations and natures of disease, as probabilities.
 
-After Zhu Wenfeng, "证素辨证学" (2008): every symptom adds to or takes from every element, and elements make syndromes.
-The sums here are of a logistic regression whose starting point is the knowledge table, so what each symptom
-contributed can be read off exactly.
+After Zhu Wenfeng, "证素辨证学" (2008): each symptom has a weight for or against each element, and syndromes consist of
+elements. The weights are those of a logistic regression that starts from the knowledge table, so that the contribution
+of each symptom is exact.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ Floats = NDArray[np.float32]
 
 IMPOSSIBLE: Final = {"male": ("胞宫",), "female": ("精室",)}
 """Locations that a patient of that gender does not have."""
-NEVER: Final = -12.0  # a logit
-AT_ONCE: Final = 256  # phrases; each takes some 20 kB while it is summed
+IMPOSSIBLE_LOGIT: Final = -12.0
+"""Logit of such a location."""
+MAX_BATCH_PHRASES: Final = 256
+"""Phrases in the network at a time; each takes some 20 kB while they are summed."""
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The evidence for one patient's E elements from P phrases.
 
-    ``logits`` [E] are calibrated: their logistic function is a probability. ``prior`` [E] is what they are on average.
-    ``contributions`` [P, E] sum, over the phrases, to what the logits have above the network's bias.
+    ``logits`` [E] are calibrated: their logistic function is a probability. ``prior`` [E] is their mean over patients.
+    The sum of ``contributions`` [P, E] over the phrases is the logits less the network's bias.
     """
 
     logits: Floats
@@ -41,12 +43,12 @@ class Evidence:
 
     @property
     def probabilities(self) -> Floats:
-        """Probability that each element is part of the syndrome, [E]."""
+        """The probability that each element is part of the syndrome, [E]."""
         return np.asarray(1 / (1 + np.exp(-self.logits)), dtype=np.float32)
 
 
 class Differentiator:
-    """The network of a model file, over batches of patients."""
+    """The differentiation network of a model file, for batches of patients."""
 
     def __init__(self, stored: OnnxFile, features: Features) -> None:
         self._network, self._features = stored, features
@@ -54,9 +56,9 @@ class Differentiator:
         self._column = {element.names.zh: column for column, element in enumerate(tables.elements())}
 
     def __call__(self, patients: Sequence[Sequence[str]], genders: Sequence[str | None]) -> list[Evidence]:
-        """Turn each patient's phrases into evidence, in order. An unknown phrase contributes nothing."""
+        """Return the evidence from each patient's phrases, in order. An unknown phrase contributes nothing."""
         evidence: list[Evidence] = []
-        for start, end in together([len(phrases) for phrases in patients]):
+        for start, end in batches([len(phrases) for phrases in patients]):
             evidence += self._evidence_of(patients[start:end], genders[start:end])
         return evidence
 
@@ -73,28 +75,28 @@ class Differentiator:
 
     def _evidence(self, logits: Floats, contributions: Floats, gender: str | None) -> Evidence:
         possible = logits.copy()
-        possible[[self._column[name] for name in IMPOSSIBLE.get(gender or "", ())]] = NEVER
+        possible[[self._column[name] for name in IMPOSSIBLE.get(gender or "", ())]] = IMPOSSIBLE_LOGIT
         return Evidence(possible, self._prior, contributions)
 
 
-def together(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """Return ranges of patients that go through the network together: few phrases, or a single patient."""
-    runs: list[tuple[int, int]] = []
+def batches(counts: Sequence[int]) -> list[tuple[int, int]]:
+    """Return ranges of patients, given their numbers of phrases: at most ``MAX_BATCH_PHRASES``, or one patient."""
+    ranges: list[tuple[int, int]] = []
     start = 0
     for end in range(1, len(counts) + 1):
-        if end == len(counts) or sum(counts[start : end + 1]) > AT_ONCE:
-            runs.append((start, end))
+        if end == len(counts) or sum(counts[start : end + 1]) > MAX_BATCH_PHRASES:
+            ranges.append((start, end))
             start = end
-    return runs
+    return ranges
 
 
 def share_of(phrases: int) -> float:
-    """Return the weight of one of ``phrases``: long records must not be more certain by their length alone."""
+    """Return the weight of each of ``phrases``: a long record must not be more certain by its length alone."""
     return 1 / sqrt(max(1, phrases))
 
 
 def shares(counts: Sequence[int]) -> Floats:
-    """Return the weight of each phrase for each patient, 0 for other patients' phrases: [N, P]."""
+    """Return the weight of each phrase for each patient, [N, P]; 0 for phrases of other patients."""
     items = np.zeros((len(counts), sum(counts)), dtype=np.float32)
     start = 0
     for row, count in enumerate(counts):

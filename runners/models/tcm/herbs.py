@@ -1,4 +1,4 @@
-"""From a set of symptoms to ranked herbs: the network of a model file over its own fixed vocabulary of symptoms."""
+"""Ranks herbs for a set of symptoms with the network of a model file, which has its own vocabulary of symptoms."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Floats = NDArray[np.float32]
 
 
 class Vocabulary:
-    """The symptoms that herbs were learned for, found by any writing that the symptom table has for them.
+    """The symptoms of the herb network, found by any writing in the symptom table.
 
-    A symptom that is none of them stands for one that is near, where ``near.tsv`` has one (发热 for 壮热).
-    ``names`` stand in the order of the network's inputs, the more frequent first where two are one row of the table.
+    A symptom that the network lacks is replaced by a similar one of ``near.tsv`` (发热 for 壮热). ``names`` are in
+    the order of the network's inputs; of two names in one row of the table, the more frequent is taken.
     """
 
     def __init__(self, names: Sequence[str], frequency: Sequence[int], lexicon: Lexicon) -> None:
@@ -32,19 +32,19 @@ class Vocabulary:
             if row is not None:
                 self._input_of_row.setdefault(row, number)
         for term, near in tables.near().items():
-            missed, stand_in = lexicon.exact(simplified(term)), self._input_of.get(simplified(near))
-            if missed is not None and stand_in is not None:
-                self._input_of_row.setdefault(missed, stand_in)
+            row, replacement = lexicon.exact(simplified(term)), self._input_of.get(simplified(near))
+            if row is not None and replacement is not None:
+                self._input_of_row.setdefault(row, replacement)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def of(self, phrase: str) -> list[int]:
-        """Return the inputs that a simplified phrase names; empty where it names none."""
+        """Return the inputs that a simplified phrase names; empty if it is unknown."""
         number = self._input_of.get(phrase)
         if number is not None:
             return [number]
-        # A phrase that the table has whole may be two symptoms here: 头痛发热 is 头痛 and 发热.
+        # One row of the table may be two symptoms of the network: 头痛发热 is 头痛 and 发热.
         return self._inputs(self._lexicon.inside(phrase)) or self._inputs(self._lexicon.parts(phrase))
 
     def _inputs(self, rows: Iterable[int]) -> list[int]:
@@ -61,7 +61,7 @@ class HerbRanker:
         self._canonical = [materia.canonical(name) for name in self.herbs]
 
     def __call__(self, patients: Sequence[Iterable[int]]) -> Floats:
-        """Numbers of symptoms of each patient -> probabilities [N, herbs]; of a patient without any, zeros."""
+        """Inputs of each patient -> probabilities [N, herbs], zero for a patient without inputs."""
         if not patients:
             return np.zeros((0, len(self.herbs)), dtype=np.float32)
         inputs = multi_hot(patients, len(self.vocabulary))
@@ -70,7 +70,7 @@ class HerbRanker:
         return np.asarray(np.where(has_symptoms, scores, 0), dtype=np.float32)
 
     def of_formulae(self, weights: Mapping[tuple[str, ...], float]) -> Floats:
-        """What formulae with these weights say of each herb instead: [herbs], the weighted share that has it."""
+        """Return the share of ``weights`` whose formula contains each herb, [herbs]; a formula is its herbs' names."""
         total = sum(weights.values()) or 1.0
         drugs = [({materia.canonical(herb) for herb in herbs}, weight) for herbs, weight in weights.items()]
         shares = [sum(weight for herbs, weight in drugs if name in herbs) / total for name in self._canonical]
@@ -78,7 +78,7 @@ class HerbRanker:
 
 
 def multi_hot(rows: Sequence[Iterable[int]], width: int) -> Floats:
-    """Sets of numbers as rows of ones and zeros, [N, width]."""
+    """Return the sets of column numbers as rows of ones and zeros, [N, width]."""
     array = np.zeros((len(rows), width), dtype=np.float32)
     for row, numbers in enumerate(rows):
         array[row, list(numbers)] = 1

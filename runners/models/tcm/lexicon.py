@@ -1,4 +1,4 @@
-"""Finds known terms in a phrase, by a table's terms, their synonyms and their names in two languages."""
+"""Finds known terms in a phrase, by a table's terms, synonyms and translations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Final
 from runners.models.tcm.script import all_simplified
 from runners.models.tcm.tables import Names
 
-SHORTEST_INSIDE: Final = 2
-"""Characters; a single one (咳, 热) is a term where it stands alone, and says nothing inside another word."""
+MIN_INNER_CHARACTERS: Final = 2
+"""Characters of the shortest term inside a phrase; a single one (咳, 热) is a term only if it is the whole phrase."""
 
 
 class Lexicon:
-    """Finds rows by any of their writings: the whole phrase, else the longest terms inside it from left to right."""
+    """Finds a table's rows in a phrase: the whole phrase, else the longest terms inside it from left to right."""
 
     def __init__(self, rows: Iterable[tuple[Names, Sequence[str]]], skipped: Container[str] = ()) -> None:
-        """``skipped`` are simplified writings to leave out: they measure what happens where the table lacks one."""
+        """``skipped`` are simplified writings to leave out, to measure the effect of incomplete tables."""
         self._row_of: dict[str, int] = {}
         self._foreign: dict[str, int] = {}
         entries = list(rows)
         terms = [(names.zh, row) for row, (names, _) in enumerate(entries)]
         other_names = [(synonym, row) for row, (_, synonyms) in enumerate(entries) for synonym in synonyms]
         foreign = [(name, row) for row, (names, _) in enumerate(entries) for name in (names.en, names.fr) if name]
-        # A row's own term comes before another row's synonym.
+        # The term of a row takes precedence over a synonym of another row.
         for writing, row in _simplified(terms + other_names):
             if writing not in skipped:
                 self._row_of.setdefault(writing, row)
@@ -33,17 +33,17 @@ class Lexicon:
         """Characters of the longest Chinese writing."""
 
     def exact(self, phrase: str) -> int | None:
-        """Return the row that the whole simplified phrase names."""
+        """Return the row that the whole simplified phrase names, or None."""
         row = self._row_of.get(phrase)
         return self._foreign.get(phrase) if row is None else row
 
     def inside(self, phrase: str) -> list[int]:
-        """The rows of a simplified phrase: its own, or those of the terms that it is made of."""
+        """Return the rows of a simplified phrase: the row of the whole phrase, or those of the terms inside it."""
         row = self.exact(phrase)
         return self.parts(phrase) if row is None else [row]
 
     def parts(self, phrase: str) -> list[int]:
-        """The rows of the terms that a simplified phrase is made of, none of which is the whole of it."""
+        """Return the rows of the terms inside a simplified phrase, in order, each shorter than the phrase."""
         rows, start = [], 0
         while start < len(phrase):
             length, row = self._longest_at(phrase, start, len(phrase) - 1)
@@ -53,11 +53,11 @@ class Lexicon:
         return rows
 
     def begins(self, phrase: str) -> bool:
-        """Whether a simplified phrase is a known term, or begins with one."""
+        """Return whether a simplified phrase is a known term, or begins with one."""
         return self.exact(phrase) is not None or self._longest_at(phrase, 0, len(phrase))[1] is not None
 
     def _longest_at(self, phrase: str, start: int, limit: int) -> tuple[int, int | None]:
-        for length in range(min(self.longest, len(phrase) - start, limit), SHORTEST_INSIDE - 1, -1):
+        for length in range(min(self.longest, len(phrase) - start, limit), MIN_INNER_CHARACTERS - 1, -1):
             row = self._row_of.get(phrase[start : start + length])
             if row is not None:
                 return length, row

@@ -1,4 +1,4 @@
-"""Drugs by any of their names, and which of them tradition forbids together."""
+"""Finds drugs by any of their names, and pairs of drugs that tradition forbids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runners.models.tcm.script import all_simplified, simplified
 
 
 def herb_of(name: str) -> tables.Herb | None:
-    """Return the drug of a name, a synonym or a processed form (姜半夏 is 半夏)."""
+    """Return the drug with a name, a synonym or a processed form (姜半夏 is 半夏), or None."""
     return _by_name().get(simplified(name))
 
 
@@ -22,7 +22,7 @@ def canonical(name: str) -> str:
 
 
 def incompatible(names: Sequence[str]) -> list[tables.Pair]:
-    """The pairs among these drugs that the eighteen oppositions (十八反) or the nineteen fears (十九畏) forbid."""
+    """Return the pairs of these drugs that the eighteen oppositions (十八反) or the nineteen fears (十九畏) forbid."""
     present = {canonical(name) for name in names}
     return [pair for pair in tables.pairs() if {pair.first, pair.second} <= present]
 

@@ -1,4 +1,4 @@
-"""Maps a syndrome's name to its elements: by the catalogue, else by the words inside the name."""
+"""Maps a syndrome's name to its elements: by the catalogue, else by the words in the name."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ from runners.models.tcm import tables
 from runners.models.tcm.script import simplified
 
 SUFFIX: Final = "证"
-REMEMBERED: Final = 4096  # names; callers send their own
+"""Optional last character of a syndrome's name."""
+CACHED_NAMES: Final = 4096
+"""Names whose results are cached; clients may send any name."""
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_NAMES)
 def syndrome_of(name: str) -> tables.Syndrome | None:
-    """Return the catalogue's entry for a name or a synonym."""
+    """Return the catalogue's entry for a name or a synonym, or None."""
     return _catalogue().get(_plain(name))
 
 
-@lru_cache(REMEMBERED)
+@lru_cache(CACHED_NAMES)
 def elements_of(name: str) -> frozenset[str]:
-    """Return the elements that a syndrome's name means; empty when it cannot be read."""
+    """Return the elements of a syndrome by its name; empty if the name is not understood."""
     syndrome = syndrome_of(name)
     return syndrome.elements if syndrome else read(_plain(name))
 
 
-def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+def likeness(left: frozenset[str], right: frozenset[str]) -> float:
     """Return the Jaccard similarity of two syndromes' elements, in [0, 1]."""
-    return len(one & other) / max(1, len(one | other))
+    return len(left & right) / max(1, len(left | right))
 
 
 def read(name: str) -> frozenset[str]:
-    """Return the elements of a name's words: the longest patterns from left to right, each character once."""
+    """Return the elements of the words in a name: the longest patterns from left to right, without overlap."""
     patterns, longest = tables.wording(), max(map(len, tables.wording()))
     elements: set[str] = set()
     start = 0

@@ -1,4 +1,4 @@
-"""Ranks syndromes by a softmax over candidates, from a few numbers that measure how each fits the evidence."""
+"""Ranks syndromes by a softmax over the candidates, from a few features of how each fits the evidence."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from runners.models.tcm import tables
 from runners.models.tcm.differentiation import Evidence
 
 FITS: Final = ("sum", "mean", "least", "most", "sum over the prior", "size", "shared characters")
-"""Names of the numbers, from the logits of a candidate's elements and from its name; training weighs them."""
+"""Names of the features, from the logits of a candidate's elements and from its name; training finds the weights."""
 
-LEAST: Final = 1e-6
-"""Softmax share below which a candidate counts as this share."""
+MIN_SHARE: Final = 1e-6
+"""Smallest softmax share of a candidate; smaller ones are raised to it, so that the logit stays finite."""
 
 Floats = NDArray[np.float32]
 
 
 def membership(candidates: Sequence[frozenset[str]]) -> Floats:
-    """Which elements each of C candidates has, [C, E]."""
+    """Return 1 for each of E elements that each of C candidates has, else 0: [C, E]."""
     names = [element.names.zh for element in tables.elements()]
     return np.array([[name in elements for name in names] for elements in candidates], dtype=np.float32).reshape(
         -1, len(names)
@@ -30,15 +30,15 @@ def membership(candidates: Sequence[frozenset[str]]) -> Floats:
 
 
 def shared(names: Sequence[str], texts: Sequence[str]) -> Floats:
-    """The share of each name's characters that a patient's texts have, too: [C]."""
+    """Return the share of each name's characters that occur in a patient's texts: [C]."""
     characters = set("".join(texts))
     return np.array([len(characters & set(name)) / max(1, len(set(name))) for name in names], dtype=np.float32)
 
 
 def fits(evidence: Evidence, member: Floats, shared: Floats) -> Floats:
-    """How each of C candidates fits, [C, len(FITS)]: by its elements, ``member`` [C, E], and its name, ``shared`` [C].
+    """Return the features of C candidates, [C, len(FITS)], from their ``membership`` [C, E] and ``shared`` [C].
 
-    What is said of elements is zero where a candidate has none.
+    The features of its elements are zero for a candidate without elements.
     """
     size = member.sum(axis=1)
     none = size == 0
@@ -58,7 +58,7 @@ def fits(evidence: Evidence, member: Floats, shared: Floats) -> Floats:
 
 
 def probabilities(numbers: Floats, weights: Floats) -> Floats:
-    """The softmax over candidates by their ``fits`` [C, len(FITS)]: [C]."""
+    """Return the softmax over candidates by their ``fits``: [C, len(FITS)] -> [C]."""
     scores = numbers @ weights
     exponentials = np.exp(scores - scores.max())
     return np.asarray(exponentials / exponentials.sum(), dtype=np.float32)
@@ -66,19 +66,19 @@ def probabilities(numbers: Floats, weights: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Ranking:
-    """How candidates are weighed, and the logistic slope and offset that make a softmax's shares true."""
+    """The weights of the features, and the slope and offset that calibrate the softmax's shares (Platt scaling)."""
 
-    weights: tuple[float, ...]  # of FITS
+    weights: tuple[float, ...]  # in the order of FITS
     slope: float
     offset: float
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Ranking:
-        """Of a model file's facts."""
+        """Return the ranking in a model file's facts."""
         return cls(tuple(map(float, facts["weights"])), float(facts["slope"]), float(facts["offset"]))
 
     def __call__(self, numbers: Floats) -> Floats:
-        """How likely each candidate is to be right, [C]; several may be, so the sum need not be one."""
-        shares = probabilities(numbers, np.asarray(self.weights, dtype=np.float32)).clip(LEAST, 1 - LEAST)
+        """Return the probability that each candidate is right, [C]; several may be, so the sum need not be 1."""
+        shares = probabilities(numbers, np.asarray(self.weights, dtype=np.float32)).clip(MIN_SHARE, 1 - MIN_SHARE)
         logits = self.slope * np.log(shares / (1 - shares)) + self.offset
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float32)

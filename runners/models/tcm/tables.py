@@ -1,8 +1,7 @@
 """The knowledge tables in ``tables/``, read once: elements, symptoms, syndromes, herbs, incompatible pairs.
 
-They were written for this project from what textbooks and national standards have in common; the last column of each
-row names the one where it has its usual place (``sources.tsv`` writes the names out). Tab-separated, to be read,
-compared and mended by hand.
+They were written for this project from the common content of textbooks and national standards; the last column of each
+row is the key of its main source in ``sources.tsv``. They are tab-separated, and edited by hand.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ LANGUAGES: Final[tuple[Language, ...]] = ("zh", "en", "fr")
 
 @dataclass(frozen=True)
 class Names:
-    """Names in three languages; English and French are empty where the tables have no usual name."""
+    """Names in three languages; English and French are empty if there is no usual name."""
 
     zh: str
     en: str
     fr: str
 
     def as_dict(self) -> dict[str, str]:
-        """``name``, and ``name_en`` and ``name_fr`` where there is one."""
+        """Return ``name``, and ``name_en`` and ``name_fr`` if they exist."""
         translations = {"name_en": self.en, "name_fr": self.fr}
         return {"name": self.zh} | {key: name for key, name in translations.items() if name}
 
@@ -43,7 +42,7 @@ class Element:
 
 @dataclass(frozen=True)
 class Symptom:
-    """A symptom or sign, its other writings, and how much it speaks for (1 to 3) or against (-1 to -3) elements."""
+    """A symptom or sign, its synonyms, and its weights by element: 1 to 3 for it, -1 to -3 against it."""
 
     names: Names
     synonyms: tuple[str, ...]
@@ -53,7 +52,7 @@ class Symptom:
 
 @dataclass(frozen=True)
 class Syndrome:
-    """A syndrome (证名) with the elements that make it and the principle it is treated by (治法)."""
+    """A syndrome (证名) with its elements and the principle of its treatment (治法)."""
 
     names: Names
     synonyms: tuple[str, ...]
@@ -63,7 +62,7 @@ class Syndrome:
 
 @dataclass(frozen=True)
 class Herb:
-    """A drug of the materia medica; ``cautions`` are of toxic, pregnancy, protected, banned."""
+    """A drug of the materia medica; ``cautions`` are some of toxic, pregnancy, protected, banned."""
 
     names: Names
     synonyms: tuple[str, ...]
@@ -74,23 +73,26 @@ class Herb:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two drugs that tradition forbids together, by the eighteen oppositions or the nineteen fears."""
+    """Two drugs that tradition forbids together: the eighteen oppositions and the nineteen fears.
+
+    ``translations`` are the rule in three languages.
+    """
 
     first: str
     second: str
     rule: str
-    said: Names
+    translations: Names
 
 
 @cache
 def elements() -> tuple[Element, ...]:
-    """Every element, in the order of the network's outputs."""
+    """Return all elements, in the order of the network's outputs."""
     return tuple(Element(_names(row), _kind(row["kind"])) for row in _rows("elements"))
 
 
 @cache
 def symptoms() -> tuple[Symptom, ...]:
-    """Every symptom, in the order of the network's inputs."""
+    """Return all symptoms, in the order of the network's inputs."""
     return tuple(
         Symptom(_names(row, "term"), _listed(row["synonyms"]), _weights(row["elements"]), row["source"])
         for row in _rows("symptoms")
@@ -99,13 +101,13 @@ def symptoms() -> tuple[Symptom, ...]:
 
 @cache
 def near() -> Mapping[str, str]:
-    """Symptoms that a smaller vocabulary may lack, and the one that it is likely to have in their place."""
+    """Return replacements for symptoms that a smaller vocabulary may lack: a similar, more common symptom."""
     return {row["term"]: row["near"] for row in _rows("near")}
 
 
 @cache
 def syndromes() -> tuple[Syndrome, ...]:
-    """The catalogue of syndromes."""
+    """Return the catalogue of syndromes."""
     return tuple(
         Syndrome(_names(row), _listed(row["synonyms"]), frozenset(row["elements"].split()), row["principle"])
         for row in _rows("syndromes")
@@ -114,13 +116,13 @@ def syndromes() -> tuple[Syndrome, ...]:
 
 @cache
 def wording() -> Mapping[str, tuple[str, ...]]:
-    """What the words inside a syndrome's name say of its elements."""
+    """Return the elements of each word that syndromes' names contain."""
     return {row["pattern"]: tuple(row["elements"].split()) for row in _rows("wording")}
 
 
 @cache
 def herbs() -> tuple[Herb, ...]:
-    """The drugs, the most used first."""
+    """Return all drugs, the most used first."""
     return tuple(
         Herb(_names(row), _listed(row["synonyms"]), row["pinyin"], row["latin"], tuple(row["caution"].split()))
         for row in _rows("herbs")
@@ -129,7 +131,7 @@ def herbs() -> tuple[Herb, ...]:
 
 @cache
 def pairs() -> tuple[Pair, ...]:
-    """The incompatible pairs."""
+    """Return the incompatible pairs of drugs."""
     return tuple(
         Pair(row["first"], row["second"], row["rule"], Names(row["rule"], row["en"], row["fr"]))
         for row in _rows("incompatible")

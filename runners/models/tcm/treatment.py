@@ -1,4 +1,4 @@
-"""Treatment: symptoms, or a diagnosis, to ranked herbs, textbook formulae and the principle of treatment."""
+"""Treatment: from symptoms or a diagnosis to ranked herbs, textbook formulae and the principle of treatment."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from runners.models.tcm.diagnosis import Diagnosed, Diagnostician, Patient
 from runners.models.tcm.herbs import Floats, HerbRanker
 from runners.models.tcm.phrases import Phrase
 
-FORMULAE: Final = 3  # of an answer
-ALIKE: Final = 0.3
-"""Jaccard similarity that a formula's syndrome must have with the patient's syndromes."""
-
-
-OTHERS_DISEASES: Final = {
+MAX_FORMULAE: Final = 3
+"""Formulae of a treatment, and syndromes of a diagnosis from which they are found."""
+MIN_LIKENESS: Final = 0.3
+"""Smallest Jaccard similarity of a formula's syndrome with the patient's syndromes."""
+IMPOSSIBLE_DISEASES: Final = {
     "male": re.compile("月经|经期|痛经|经间|闭经|带下|妊娠|产后|胎|不孕|子肿|崩漏|缺乳|乳痈|阴挺|阴痒|盆腔"),
     "female": re.compile("遗精|早泄|阳痿|精浊"),
 }
-"""Textbook names of diseases that a patient of that gender cannot have."""
+"""Patterns in the names of diseases that a patient of that gender cannot have."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Formula:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Formula:
-        """Of a model file's facts."""
+        """Return a formula in a model file's facts."""
         return cls(**{**facts, "elements": frozenset(facts["elements"]), "herbs": tuple(facts["herbs"])})
 
 
@@ -56,7 +55,7 @@ class TreatedPatient:
 
 @dataclass(frozen=True)
 class MatchedSymptom:
-    """One phrase, and the names of the herb network's symptoms in it; none where it is unknown to that."""
+    """A phrase, and the names of the herb network's symptoms in it; none if it is unknown."""
 
     phrase: Phrase
     symptoms: tuple[str, ...]
@@ -64,10 +63,10 @@ class MatchedSymptom:
 
 @dataclass(frozen=True)
 class Treated:
-    """The result for one patient; without herbs where nothing is known.
+    """The result for one patient; without herbs if no phrase is known.
 
-    ``herbs`` come with how likely a prescription has each, ``formulae`` with the share of
-    elements that they have in common with the patient's syndromes; ``by`` says what the herbs follow from.
+    ``herbs`` have the probability that a prescription contains them, ``formulae`` their similarity with the patient's
+    syndromes. ``by`` is the source of the herbs: "symptoms", "formulae" or, without herbs, "".
     """
 
     used: tuple[MatchedSymptom, ...]
@@ -78,23 +77,23 @@ class Treated:
 
 
 class Prescriber:
-    """The treatment model of one file; syndromes are found by the diagnosis model of another."""
+    """The treatment model of the file ``path``; the model of ``diagnosis`` finds the syndromes."""
 
     def __init__(self, path: Path, diagnosis: Path) -> None:
         stored = OnnxFile(path)
         self.facts = stored.facts
         self._diagnose = Diagnostician(diagnosis)
         self._rank = HerbRanker(stored, self._diagnose.lexicon)
-        self._formulae = tuple(Formula.from_dict(one) for one in stored.facts["formulae"])
+        self._formulae = tuple(Formula.from_dict(facts) for facts in stored.facts["formulae"])
 
     def __call__(self, patients: Sequence[TreatedPatient]) -> list[Treated]:
         """Return treatments in the order of the patients."""
         diagnoses = self._diagnose([Patient(patient.texts, patient.gender) for patient in patients])
         used = [
-            tuple(MatchedSymptom(one.phrase, self._symptoms(one.phrase)) for one in diagnosis.readings)
+            tuple(MatchedSymptom(reading.phrase, self._symptoms(reading.phrase)) for reading in diagnosis.readings)
             for diagnosis in diagnoses
         ]
-        scores = self._rank([self._inputs(each) for each in used])
+        scores = self._rank([self._inputs(matches) for matches in used])
         rows = zip(patients, diagnoses, used, scores, strict=True)
         return [self._treatment(*row) for row in rows]
 
@@ -108,11 +107,12 @@ class Prescriber:
     def _treatment(
         self, patient: TreatedPatient, diagnosis: Diagnosed, used: tuple[MatchedSymptom, ...], scores: Floats
     ) -> Treated:
-        syndromes = patient.syndromes or tuple((one.name, one.probability) for one in diagnosis.syndromes[:FORMULAE])
+        likeliest = diagnosis.syndromes[:MAX_FORMULAE]
+        syndromes = patient.syndromes or tuple((ranked.name, ranked.probability) for ranked in likeliest)
         formulae = self._formulae_for(syndromes, patient.gender)
         by = "symptoms"
         if not scores.any():
-            scores, by = self._rank.of_formulae({one.herbs: likely for one, likely in formulae}), "formulae"
+            scores, by = self._rank.of_formulae({formula.herbs: likeness for formula, likeness in formulae}), "formulae"
         order = np.argsort(-scores, kind="stable").tolist()
         herbs = tuple((self._rank.herbs[row], float(scores[row])) for row in order if scores[row] > 0)
         return Treated(used, herbs, formulae, _principle(syndromes, formulae), by if herbs else "")
@@ -120,20 +120,20 @@ class Prescriber:
     def _formulae_for(
         self, syndromes: Sequence[tuple[str, float]], gender: str | None
     ) -> tuple[tuple[Formula, float], ...]:
-        """Return the textbook formulae whose syndromes are most similar, weighted by the syndromes' probabilities."""
-        total = sum(likely for _, likely in syndromes) or 1.0
-        alike = [
-            (formula, sum(likely * _likeness(name, formula) for name, likely in syndromes) / total)
+        """Return the formulae of the most similar syndromes, with likenesses weighted by the probabilities."""
+        total = sum(probability for _, probability in syndromes) or 1.0
+        scored = [
+            (formula, sum(probability * _likeness(name, formula) for name, probability in syndromes) / total)
             for formula in self._formulae
-            if _has(gender, formula.disease)
+            if _is_possible(gender, formula.disease)
         ]
-        best = sorted(alike, key=lambda one: -one[1])[:FORMULAE]
-        return tuple((formula, likeness) for formula, likeness in best if likeness >= ALIKE)
+        best = sorted(scored, key=lambda pair: -pair[1])[:MAX_FORMULAE]
+        return tuple((formula, likeness) for formula, likeness in best if likeness >= MIN_LIKENESS)
 
 
-def _has(gender: str | None, disease: str) -> bool:
-    """Whether a patient of that gender can have the disease."""
-    excluded = OTHERS_DISEASES.get(gender or "")
+def _is_possible(gender: str | None, disease: str) -> bool:
+    """Return whether a patient of that gender can have the disease."""
+    excluded = IMPOSSIBLE_DISEASES.get(gender or "")
     return excluded is None or excluded.search(disease) is None
 
 
@@ -144,8 +144,8 @@ def _likeness(name: str, formula: Formula) -> float:
 
 
 def _principle(syndromes: Sequence[tuple[str, float]], formulae: Sequence[tuple[Formula, float]]) -> str:
-    """Return the principle of the likeliest syndrome, from the catalogue, else of the most similar formula."""
-    syndrome = naming.syndrome_of(max(syndromes, key=lambda one: one[1])[0]) if syndromes else None
+    """Return the catalogue's principle of the most probable syndrome, else that of the most similar formula."""
+    syndrome = naming.syndrome_of(max(syndromes, key=lambda pair: pair[1])[0]) if syndromes else None
     if syndrome:
         return syndrome.principle
     return formulae[0][0].principle if formulae else ""

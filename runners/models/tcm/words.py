@@ -1,4 +1,4 @@
-"""Where do blanks part an item? Between known terms, as commas do; inside a term (头 痛) they mean nothing."""
+"""Decides which blanks separate terms, as commas do; a blank inside a term (头 痛) has no meaning."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from typing import Final
 
 from runners.models.tcm.script import is_chinese
 
-SPARE: Final = 8
-"""Characters that words before a term, or a denial, may add to it."""
+LEAD_CHARACTERS: Final = 8
+"""Characters that leading words or a denial may add to a term."""
 _CJK: Final = r"[\u3400-\u9fff]"
 _BLANK: Final = re.compile(rf"(?<={_CJK})\s+|(?<!\s)\s++(?={_CJK})")
-"""A blank beside a Chinese character; those between foreign words belong to a term."""
+"""A blank beside a Chinese character; blanks between foreign words belong to a term."""
 
 
-def parted(item: str, is_known: Callable[[str], bool], longest: int) -> list[str]:
-    """The parts of an item at its blanks, without blanks between Chinese characters.
+def split_at_blanks(item: str, is_known: Callable[[str], bool], longest: int) -> list[str]:
+    """Return the parts of an item, without blanks between Chinese characters.
 
-    Words are joined to known terms, of at most ``longest`` characters, so that as few characters as possible stay
-    unknown, and then so that the parts are as many as possible; unknown words beside each other stay one part.
+    Words are joined to known terms of at most ``longest`` characters, by dynamic programming: so that as few characters
+    as possible stay unknown, and then with as many parts as possible. Adjacent unknown words stay one part.
     """
     words = _BLANK.split(item)
     if len(words) == 1:
         return words
-    taken = _singles(words, is_known)
+    may_stand_alone = _standalone(words, is_known)
     best: list[tuple[int, int, int]] = [(0, 0, 0)] * (len(words) + 1)  # unknown characters, minus parts, next word
     for start in range(len(words) - 1, -1, -1):
         unknown, parts, _ = best[start + 1]
         best[start] = (unknown + len(words[start]), parts, 0)
-        for end, text in _joins(words, start, longest + SPARE):
-            if (end - start > 1 or taken(text)) and is_known(text):
+        for end, text in _joins(words, start, longest + LEAD_CHARACTERS):
+            if (end - start > 1 or may_stand_alone(text)) and is_known(text):
                 best[start] = min(best[start], (best[end][0], best[end][1] - 1, end))
-    return list(_followed(words, best))
+    return list(_parts(words, best))
 
 
-def _singles(words: list[str], is_known: Callable[[str], bool]) -> Callable[[str], bool]:
-    """Whether a word may be a part alone: a single character only where all such words are known.
+def _standalone(words: list[str], is_known: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return whether a word may be a part by itself: a single character only if all single characters are known.
 
-    Else somebody has written a term, character by character.
+    Otherwise a term was written character by character.
     """
     spelled = any(len(word) == 1 and not is_known(word) for word in words)
     return lambda word: len(word) > 1 or not spelled
 
 
-def _joins(words: list[str], start: int, most: int) -> Iterator[tuple[int, str]]:
-    """The words from ``start`` on, joined: one, two and so on, up to so many characters; and where each join ends."""
+def _joins(words: list[str], start: int, limit: int) -> Iterator[tuple[int, str]]:
+    """Yield joins of 1, 2, 3... words from ``start``, up to ``limit`` characters, each with the index of its end."""
     text = words[start]
     yield start + 1, text
     for end in range(start + 1, len(words)):
         text = _joined(text, words[end])
-        if len(text) > most:
+        if len(text) > limit:
             return
         yield end + 1, text
 
 
-def _followed(words: list[str], best: list[tuple[int, int, int]]) -> Iterator[str]:
+def _parts(words: list[str], best: list[tuple[int, int, int]]) -> Iterator[str]:
     start = 0
     unknown: list[str] = []
     while start < len(words):

@@ -1,1 +1,1 @@
-"""What is known of a text before any model reads it?"""
+"""What can be computed about a text without a model: its language, sentences, tokens and lists?"""

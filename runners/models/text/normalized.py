@@ -1,7 +1,7 @@
-"""Unicode's normal forms in linear time: of marks that are stacked on a letter, thirty are kept.
+"""Unicode normalization in linear time: each letter keeps at most thirty combining marks.
 
-``unicodedata`` sorts the marks on a letter by insertion, so that a hundred thousand of them take minutes, during which
-no other thread runs. Thirty is the bound of Unicode's stream-safe text format (UAX #15), and no language needs ten.
+``unicodedata`` sorts the marks of a letter by insertion: a hundred thousand take minutes and block every thread.
+Thirty is the limit of Unicode's stream-safe text format (UAX #15); no language needs more than ten.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, Literal
 
-MARKS: Final = 30
+MAX_MARKS: Final = 30
+"""Combining marks that are kept per letter."""
 
 
 def normalized(text: str, form: Literal["NFC", "NFD", "NFKC", "NFKD"] = "NFKC") -> str:
-    """The text in a normal form, without the marks on a letter that come after the thirtieth."""
+    """Return the text in a normal form, without the marks of a letter beyond ``MAX_MARKS``."""
     return text if text.isascii() else unicodedata.normalize(form, "".join(_bounded(text)))
 
 
@@ -22,5 +23,5 @@ def _bounded(text: str) -> Iterator[str]:
     stacked = 0
     for character in text:
         stacked = stacked + 1 if unicodedata.combining(character) else 0
-        if stacked <= MARKS:
+        if stacked <= MAX_MARKS:
             yield character

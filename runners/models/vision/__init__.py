@@ -1,1 +1,1 @@
-"""What do the picture networks look like, and what is made of their outputs?"""
+"""Which networks classify and embed pictures, and what do their inputs and outputs mean?"""

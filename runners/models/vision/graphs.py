@@ -1,6 +1,6 @@
 """Reads ONNX graphs of convolutional networks, and writes them with other tensors, facts or outputs.
 
-Needed where a model is published or goes to a GPU; a service that runs a graph does without.
+Publishing a model and loading it on a GPU need this; running a graph does not.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from runners.models.facts import FACTS
 
 PIXELS: Final = "pixels"
 FEATURES: Final = "features"
-"""The names of a picture network's input, and of its last layer but one."""
+"""Names of a picture network's input and of the output of its last layer but one."""
 
-HALVED: Final = ".weight"
-"""How the names of kernels and matrices end: stored in float16, which biases and the transform's numbers are not."""
+FLOAT16_SUFFIX: Final = ".weight"
+"""End of the names of kernels and matrices, which are stored in float16; biases and transforms stay in float32."""
 
-BATCH_NORM_EPSILON: Final = 1e-5  # torch's
+BATCH_NORM_EPSILON: Final = 1e-5
+"""Added to the variance; PyTorch's default."""
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -40,7 +41,7 @@ class Graph:
 
 
 def read(path: Path) -> Graph:
-    """Read a file. Raises OSError when there is no such file, KeyError when it has no facts."""
+    """Read a file. Raises OSError if there is no file, KeyError if it has no facts."""
     model = onnx.load(path)
     tensors = {entry.name: numpy_helper.to_array(entry).astype(np.float32) for entry in model.graph.initializer}
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -48,57 +49,55 @@ def read(path: Path) -> Graph:
 
 
 def write(path: Path, model: ModelProto, facts: Mapping[str, Any]) -> None:
-    """Write the graph with these facts and without its old metadata, which holds paths of the machine that made it."""
+    """Write the graph with these facts and without other metadata, which contains paths of the exporting machine."""
     for part in (model, model.graph, *model.graph.node, *model.functions, *model.graph.input, *model.graph.output):
         del part.metadata_props[:]
     model.metadata_props.add(key=FACTS, value=json.dumps(facts, ensure_ascii=False, sort_keys=True))
     model.producer_name, model.producer_version = "atelier", ""
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
-    path.chmod(0o644)  # a container runs as another user
+    path.chmod(0o644)  # containers run as another user
 
 
 def halve(model: ModelProto) -> None:
-    """Stores kernels and matrices in two bytes a number; the graph turns them back before it uses them."""
-    del model.graph.value_info[:]  # of the types before
-    kernels = [item for item in model.graph.initializer if _halved(item)]
+    """Store kernels and matrices in float16; the graph casts them back to float32 before it uses them."""
+    del model.graph.value_info[:]  # it describes the old types
+    kernels = [tensor for tensor in model.graph.initializer if _is_halved(tensor)]
     for number, kernel in enumerate(kernels):
         name = kernel.name
         kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel).astype(np.float16), name))
         for node in model.graph.node:
-            node.input[:] = [f"{name}.float32" if item == name else item for item in node.input]
+            node.input[:] = [f"{name}.float32" if input_name == name else input_name for input_name in node.input]
         model.graph.node.insert(number, helper.make_node("Cast", [name], [f"{name}.float32"], to=TensorProto.FLOAT))
 
 
 def trunk(source: Path, target: Path, facts: Mapping[str, Any], state: Tensors | None = None) -> None:
-    """The graph of ``source`` up to its features, with the tensors of another ResNet18 if there are any.
+    """Write the graph of ``source`` up to its features to ``target``, with another ResNet18's weights if given.
 
-    ``state`` is named as torchvision's. Raises ValueError when it does not fit.
+    ``state`` is a torchvision state dict as arrays. Raises ValueError if it does not fit the graph.
     """
-    source_model = onnx.shape_inference.infer_shapes(
-        onnx.load(source)
-    )  # the extractor wants to know the features' type
+    source_model = onnx.shape_inference.infer_shapes(onnx.load(source))  # the extractor needs the features' type
     model = Extractor(source_model).extract_model([PIXELS], [FEATURES])
     del model.graph.value_info[:]
     if state is not None:
-        _replace(model, folded(state), facts["transform"])
+        _replace(model, fold_batch_norm(state), facts["transform"])
     write(target, model, facts)
 
 
-def folded(state: Tensors) -> dict[str, NDArray[np.float32]]:
-    """A ResNet's convolutions with their batch normalisations folded in: kernels, and biases as ``NAME_bias``."""
-    convolutions = [name.removesuffix(".weight") for name, one in state.items() if one.ndim == 4]
-    out: dict[str, NDArray[np.float32]] = {}
+def fold_batch_norm(state: Tensors) -> dict[str, NDArray[np.float32]]:
+    """Return a ResNet's convolutions with batch normalisation folded in: kernels, and biases as ``NAME_bias``."""
+    convolutions = [name.removesuffix(".weight") for name, tensor in state.items() if tensor.ndim == 4]
+    tensors: dict[str, NDArray[np.float32]] = {}
     for name in convolutions:
         norm = name.replace("conv", "bn") if "conv" in name else f"{name.removesuffix('0')}1"  # downsample.0, .1
         scale, shift, mean, variance = (
-            state[f"{norm}.{one}"].astype(np.float64) for one in ("weight", "bias", "running_mean", "running_var")
+            state[f"{norm}.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
         )
         factor = scale / np.sqrt(variance + BATCH_NORM_EPSILON)
         kernel = state[f"{name}.weight"] * factor[:, None, None, None]
-        out[f"{name}.weight"] = kernel.astype(np.float32)
-        out[f"{name}.weight_bias"] = (shift - mean * factor).astype(np.float32)
-    return out
+        tensors[f"{name}.weight"] = kernel.astype(np.float32)
+        tensors[f"{name}.weight_bias"] = (shift - mean * factor).astype(np.float32)
+    return tensors
 
 
 def _replace(model: ModelProto, tensors: Tensors, transform: Mapping[str, Any]) -> None:
@@ -120,5 +119,5 @@ def _planes(numbers: Sequence[float]) -> NDArray[np.float32]:
     return np.asarray(numbers, np.float32)[:, None, None]
 
 
-def _halved(tensor: TensorProto) -> bool:
-    return tensor.data_type == TensorProto.FLOAT and tensor.name.endswith(HALVED)
+def _is_halved(tensor: TensorProto) -> bool:
+    return tensor.data_type == TensorProto.FLOAT and tensor.name.endswith(FLOAT16_SUFFIX)

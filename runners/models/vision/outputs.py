@@ -1,4 +1,4 @@
-"""What is made of a network's last layer, in float32: in half precision its rounding alone would move the result."""
+"""Functions of a network's last layer, in float32: rounding in half precision would change the results."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Rows = NDArray[np.float32]
 
 
 def softmax(logits: Rows) -> Rows:
-    """Probabilities of each row: [N, K] -> [N, K], each row's sum 1."""
+    """Return the softmax of each row: logits [N, K] -> probabilities [N, K]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     rows: Rows = powers / powers.sum(axis=1, keepdims=True)
     return rows
 
 
-def unit(vectors: Rows) -> Rows:
-    """Each row with an L2 norm of 1: [N, K] -> [N, K]; a row of zeros stays one."""
+def l2_normalized(vectors: Rows) -> Rows:
+    """Return each row scaled to an L2 norm of 1, [N, K] -> [N, K]; a row of zeros stays zero."""
     rows: Rows = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return rows

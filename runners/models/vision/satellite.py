@@ -1,4 +1,4 @@
-"""What the satellite model may say: four land covers in three languages, and "none of these". Imports no torch."""
+"""The classes of the satellite model: four land covers in three languages, and "none of these". Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final, Literal
 Language = Literal["fr", "en", "zh"]
 
 CLASSES: Final = ("forest", "sea", "desert", "cloudy")
-"""The four covers, in the order of the network's first outputs."""
+"""The four land covers, in the order of the network's first outputs."""
 
 UNKNOWN: Final = len(CLASSES)
-"""The index of the fifth output: a scene that is none of the four."""
+"""Index of the fifth output: a scene of no known land cover."""
 
 NO_SCENE: Final = (0.0, 0.0, 0.0, 0.0, 1.0)
-"""The probabilities of a picture that shows nothing: certainly none of the four. Its label means nothing."""
+"""Probabilities of an empty picture: certainly no land cover. Its label has no meaning."""
 
 LABELS: Final[dict[Language, tuple[str, str, str, str]]] = {
     "fr": ("forêt", "mer", "désert", "nuageux"),
@@ -26,7 +26,7 @@ LABELS: Final[dict[Language, tuple[str, str, str, str]]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the network says of one picture; the fields are the documented answer's."""
+    """The classification of one picture; the fields are those of the documented response."""
 
     label: str
     confidence: float
@@ -35,10 +35,10 @@ class Verdict:
 
 
 def judge(probabilities: Sequence[float], threshold: float, language: Language) -> Verdict:
-    """The verdict of five probabilities (the four covers, then "none of these").
+    """Return the verdict for five probabilities: the four land covers, then "none of these".
 
-    The four that are shown sum to one less the probability that the scene is none of them, so ``confidence``,
-    the largest of the four, is low for a foreign scene. Below ``threshold`` the scene is rejected.
+    The result has the first four, which sum to 1 less the fifth; so ``confidence``, the largest of them, is low for a
+    scene of another kind. A scene below ``threshold`` is rejected.
     """
     shown = dict(zip(LABELS[language], probabilities, strict=False))
     label = max(shown, key=lambda name: shown[name])

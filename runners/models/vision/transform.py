@@ -1,4 +1,4 @@
-"""The evaluation transform: a decoded picture to the pixels a network was trained to see."""
+"""The evaluation transform: from a decoded picture to a network's input pixels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class EvalTransform:
-    """Resize the shorter side, crop the centre, normalise: torchvision's ImageNet recipe, with its numbers as data.
+    """Resize the shorter side, crop the centre, normalise: torchvision's ImageNet recipe as data.
 
-    ``resize`` and ``crop`` are in pixels; ``mean`` and ``std`` are per channel of values in [0, 1]. The network itself
-    normalises, so that a picture stays a byte a value until it is there.
+    ``resize`` and ``crop`` are in pixels; ``mean`` and ``std`` are per channel, for values in [0, 1]. The network
+    itself normalises, so that a picture takes one byte per value until then.
     """
 
     resize: int
@@ -31,12 +31,14 @@ class EvalTransform:
     std: Triple = IMAGENET_STD
 
     def __call__(self, image: Image) -> Pixels:
-        """An RGB picture of any size, resized and cropped in one step: only what will be seen is computed."""
-        square = image.resize((self.crop, self.crop), Resampling.BILINEAR, box=self._seen(image.width, image.height))
+        """Resize and crop an RGB picture in one step, which computes only the pixels inside the crop."""
+        square = image.resize(
+            (self.crop, self.crop), Resampling.BILINEAR, box=self._crop_box(image.width, image.height)
+        )
         return np.asarray(square)
 
-    def _seen(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """The part of a picture that is left after torchvision's rounding of both steps, in its own coordinates."""
+    def _crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return the crop in the picture's own coordinates, with torchvision's rounding of both steps."""
         shorter = min(width, height)
         wide, high = self.resize * width // shorter, self.resize * height // shorter
         left, top = round((wide - self.crop) / 2), round((high - self.crop) / 2)
@@ -44,12 +46,12 @@ class EvalTransform:
         return left * across, top * down, (left + self.crop) * across, (top + self.crop) * down
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers, for a checkpoint's metadata."""
+        """Return the fields, for a file's metadata."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, numbers: dict[str, Any]) -> EvalTransform:
-        """The transform that ``as_dict`` described. Raises KeyError when a number is missing."""
+        """Return the transform from the result of ``as_dict``. Raises KeyError if a field is missing."""
         red, green, blue = (float(value) for value in numbers["mean"])
         std_red, std_green, std_blue = (float(value) for value in numbers["std"])
         return cls(
@@ -61,7 +63,7 @@ class EvalTransform:
 
 
 IMAGENET_TRANSFORM = EvalTransform(resize=256, crop=224)
-"""What torchvision's ``ResNet18_Weights.IMAGENET1K_V1.transforms()`` does."""
+"""The same as torchvision's ``ResNet18_Weights.IMAGENET1K_V1.transforms()``."""
 
 SATELLITE_TRANSFORM = EvalTransform(resize=128, crop=128)
-"""What the satellite network and its trunk were trained for."""
+"""The transform of the satellite network and its trunk."""

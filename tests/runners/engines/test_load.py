@@ -184,14 +184,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, damage: str) -> Non
 
 
 def test_published_networks_agree_with_float32() -> None:
-    assert precision_check.check(SHIPPED) >= precision_check.LEAST_COSINE
+    assert precision_check.check(SHIPPED) >= precision_check.MIN_COSINE
 
 
 def test_a_machine_that_computes_something_else_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     served = load.load(SHIPPED)
     monkeypatch.setattr(served, "precision", "bfloat16")  # also where a machine has none
     monkeypatch.setattr(load, "load", lambda _: served)
-    monkeypatch.setattr(precision_check, "LEAST_COSINE", 1.1)
+    monkeypatch.setattr(precision_check, "MIN_COSINE", 1.1)
     with pytest.raises(ModelUnavailable, match="ATELIER_PRECISION=float32"):
         precision_check.check(SHIPPED)
 

@@ -17,7 +17,7 @@ from torchvision.transforms import functional as F
 from runners.artifacts import store as artifacts
 from runners.models import onnx_file
 from runners.models.vision.networks import Served, trunk
-from runners.models.vision.outputs import softmax, unit
+from runners.models.vision.outputs import l2_normalized, softmax
 from runners.models.vision.satellite import LABELS, judge
 from runners.models.vision.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
 from tests.conftest import picture
@@ -58,7 +58,7 @@ def test_probabilities_sum_to_one_and_do_not_overflow() -> None:
 
 
 def test_a_vector_gets_length_one_and_nothing_stays_nothing() -> None:
-    rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
+    rows = l2_normalized(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32))
     assert rows.tolist() == [pytest.approx([0.6, 0.8]), [0.0, 0.0]]
 
 

@@ -12,7 +12,7 @@ import pytest
 from runners.errors import RunnerError
 from runners.models.summarizers import ranker
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.extractive import Extractive, article_of, joined
+from runners.models.summarizers.extractive import Extractive, article_of, join_sentences
 from runners.models.summarizers.neural.checkpoints import CheckpointError
 from runners.models.summarizers.ranker_features import Article, measure
 from runners.models.summarizers.warming import warm
@@ -80,8 +80,8 @@ def test_a_sentence_that_is_too_long_ends_between_two_words(engine: Extractive) 
 
 def test_chinese_sentences_are_joined_without_a_space(engine: Extractive) -> None:
     assert " " not in summary(engine, task(CHINESE, 80, "zh"))
-    assert joined(["你好。", "走吧。"]) == "你好。走吧。"
-    assert joined(["Oui.", "Non."]) == "Oui. Non."
+    assert join_sentences(["你好。", "走吧。"]) == "你好。走吧。"
+    assert join_sentences(["Oui.", "Non."]) == "Oui. Non."
 
 
 def test_a_text_that_is_shorter_than_a_summary_comes_back_whole(engine: Extractive) -> None:

@@ -34,8 +34,8 @@ class Halving(Summarizer):
             return [task]
         return [replace(task, text=" ".join(words[start : start + 8])) for start in range(0, len(words), 8)]
 
-    def joined(self, task: Task, said: Sequence[str | RunnerError]) -> str | RunnerError | Task:
-        return passes.joined(task, said, lambda text: len(text.split()))
+    def join(self, task: Task, outcomes: Sequence[str | RunnerError]) -> str | RunnerError | Task:
+        return passes.join(task, outcomes, lambda text: len(text.split()))
 
     def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:
         return passes.summarize(tasks, self.split, lambda parts: [_halved(part) for part in parts], _words)
@@ -307,7 +307,7 @@ class Waiting(Summarizer):
 
     engine = "waiting"
     model = "double"
-    beside_others = True
+    thread_safe = True
 
     def __init__(self) -> None:
         self.has_begun, self.may_end = threading.Event(), threading.Event()

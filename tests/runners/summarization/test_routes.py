@@ -31,7 +31,7 @@ class FirstSentence(Summarizer):
     """Takes what stands before the first full stop; fails on a text that says so."""
 
     engine = "first"
-    ignores = ("temperature",)
+    ignored_parameters = ("temperature",)
     model = "double"
 
     def summarize(self, tasks: Sequence[Task]) -> list[str | RunnerError]:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from runners.models.onnx_file import OnnxFile, read_facts
 from runners.models.tcm import naming, tables
-from runners.models.tcm.diagnosis import LISTED, TELLING, Diagnosed, Diagnostician, Patient, Ranked
-from runners.models.tcm.differentiation import AT_ONCE, NEVER, Evidence, share_of, shares, together
+from runners.models.tcm.diagnosis import MAX_SYNDROMES, MIN_CONTRIBUTION, Diagnosed, Diagnostician, Patient, Ranked
+from runners.models.tcm.differentiation import IMPOSSIBLE_LOGIT, MAX_BATCH_PHRASES, Evidence, batches, share_of, shares
 from runners.models.tcm.ranking import FITS, Ranking, fits, membership, probabilities, shared
 from tests.support.servers import ROOT
 
@@ -205,7 +205,7 @@ def test_probabilities_are_probabilities_and_sorted(doctor: Diagnostician) -> No
 
 def test_the_best_of_the_catalogue_are_listed_when_nobody_names_candidates(doctor: Diagnostician) -> None:
     said = of(doctor, *COLD.texts)
-    assert len(said.syndromes) == LISTED
+    assert len(said.syndromes) == MAX_SYNDROMES
     assert {one.name for one in said.syndromes} <= {one.names.zh for one in tables.syndromes()}
     assert all(one.entry and one.entry.names.zh == one.name for one in said.syndromes)
     assert all({each.names.zh for each in one.elements} == one.entry.elements for one in said.syndromes if one.entry)
@@ -223,7 +223,7 @@ def test_a_man_has_no_womb_and_a_woman_no_essence_chamber(doctor: Diagnostician)
 def test_gender_changes_no_other_element(doctor: Diagnostician) -> None:
     changed = evidence(doctor, *WOMB.texts, gender="male").logits != evidence(doctor, *WOMB.texts).logits
     assert [one.names.zh for one, differs in zip(tables.elements(), changed, strict=True) if differs] == ["胞宫"]
-    assert evidence(doctor, *WOMB.texts, gender="male").logits.min() == NEVER
+    assert evidence(doctor, *WOMB.texts, gender="male").logits.min() == IMPOSSIBLE_LOGIT
 
 
 def test_a_mans_syndrome_is_not_of_the_womb(doctor: Diagnostician) -> None:
@@ -272,8 +272,8 @@ def test_what_speaks_for_a_syndrome_moves_its_elements_up(doctor: Diagnostician)
     column = [one.names.zh for one in tables.elements()].index
     moved = found.contributions[:, [column("肾"), column("阳虚")]].mean(axis=1)
     by_phrase = dict(zip((*COLD.texts, "口渴喜冷饮"), moved.tolist(), strict=True))
-    assert set(said.speaks_for) == {one for one, change in by_phrase.items() if change > TELLING}
-    assert set(said.speaks_against) == {one for one, change in by_phrase.items() if change < -TELLING}
+    assert set(said.speaks_for) == {one for one, change in by_phrase.items() if change > MIN_CONTRIBUTION}
+    assert set(said.speaks_against) == {one for one, change in by_phrase.items() if change < -MIN_CONTRIBUTION}
     assert [by_phrase[one] for one in said.speaks_for] == sorted(
         (by_phrase[one] for one in said.speaks_for), reverse=True
     )
@@ -443,6 +443,6 @@ def test_a_candidate_that_cannot_be_read_comes_last(doctor: Diagnostician) -> No
 
 
 def test_long_records_go_through_the_network_a_few_at_a_time() -> None:
-    assert together([]) == []
-    assert together([AT_ONCE + 1]) == [(0, 1)]
-    assert together([1, AT_ONCE, 1, AT_ONCE - 1, 2]) == [(0, 1), (1, 2), (2, 4), (4, 5)]
+    assert batches([]) == []
+    assert batches([MAX_BATCH_PHRASES + 1]) == [(0, 1)]
+    assert batches([1, MAX_BATCH_PHRASES, 1, MAX_BATCH_PHRASES - 1, 2]) == [(0, 1), (1, 2), (2, 4), (4, 5)]

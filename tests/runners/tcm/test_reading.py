@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from runners.models.tcm import tables
 from runners.models.tcm.features import Features, grams, padded, symptom_lexicon
 from runners.models.tcm.lexicon import Lexicon
-from runners.models.tcm.phrases import LONGEST, Phrase, phrases
+from runners.models.tcm.phrases import MAX_PHRASE_CHARACTERS, Phrase, phrases
 from runners.models.tcm.script import is_chinese, simplified
 from runners.models.tcm.tables import Names
 from tests.support.running import cpu_time
@@ -259,7 +259,7 @@ def test_nothing_is_denied_where_nothing_known_follows() -> None:
 def test_a_long_text_is_read_to_its_end_in_pieces() -> None:
     text = "甲乙丙丁戊己庚辛壬癸" * 37 + "子"
     pieces = read(text)
-    assert {len(one.text) for one in pieces} == {LONGEST, 11}
+    assert {len(one.text) for one in pieces} == {MAX_PHRASE_CHARACTERS, 11}
     assert pieces[-1].text == "甲乙丙丁戊己庚辛壬癸子"
     assert present(f"{'头痛发热，' * 5_000}口渴")[-1] == "口渴"
 
@@ -272,7 +272,7 @@ def test_a_denial_holds_for_all_pieces_of_what_is_too_long() -> None:
 @given(st.lists(PIECES, max_size=5))
 def test_no_text_raises_and_no_phrase_is_empty_or_too_long(texts: list[str]) -> None:
     found = phrases(texts, LEXICON)
-    assert all(0 < len(one.text) <= LONGEST for one in found)
+    assert all(0 < len(one.text) <= MAX_PHRASE_CHARACTERS for one in found)
     assert len(set(found)) == len(found)
     assert found == phrases(texts, LEXICON)
 
@@ -326,7 +326,7 @@ def test_a_hostile_text_is_read_in_a_moment(unit: str) -> None:
     read("头痛")
     with cpu_time.at_most(1):
         found = read(text)
-    assert all(0 < len(one.text) <= LONGEST for one in found)
+    assert all(0 < len(one.text) <= MAX_PHRASE_CHARACTERS for one in found)
 
 
 @pytest.mark.parametrize("unit", ["无", "、", "热", "无、", "a", "中 ", "头痛，", "\n"])
@@ -383,7 +383,9 @@ def test_a_denial_may_stand_in_the_middle(text: str) -> None:
 
 
 def test_a_curly_apostrophe_is_an_apostrophe() -> None:
-    names = [one.names.fr for one in tables.symptoms() if "'" in one.names.fr and len(one.names.fr) <= LONGEST]
+    names = [
+        one.names.fr for one in tables.symptoms() if "'" in one.names.fr and len(one.names.fr) <= MAX_PHRASE_CHARACTERS
+    ]
     assert names
     assert [name for name in names if LEXICON.exact(simplified(name.replace("'", "’"))) is None] == []
 

@@ -15,7 +15,15 @@ from runners.models.tcm.herbs import HerbRanker, Vocabulary, multi_hot
 from runners.models.tcm.lexicon import Lexicon
 from runners.models.tcm.script import simplified
 from runners.models.tcm.tables import Names
-from runners.models.tcm.treatment import ALIKE, FORMULAE, OTHERS_DISEASES, Formula, Prescriber, Treated, TreatedPatient
+from runners.models.tcm.treatment import (
+    IMPOSSIBLE_DISEASES,
+    MAX_FORMULAE,
+    MIN_LIKENESS,
+    Formula,
+    Prescriber,
+    Treated,
+    TreatedPatient,
+)
 from tests.support.servers import ROOT
 
 FOLDER = ROOT / "runners" / "weights"
@@ -137,7 +145,7 @@ def test_a_diagnosis_alone_is_treated_by_formulae(prescriber: Prescriber) -> Non
     known = naming.syndrome_of("肾阳虚")
     assert known
     assert said.principle == known.principle
-    assert 0 < len(said.formulae) <= FORMULAE
+    assert 0 < len(said.formulae) <= MAX_FORMULAE
     assert said.formulae[0][0].elements == known.elements
     assert said.formulae[0][1] == pytest.approx(1)
     assert {"附子", "肉桂"} & {name for name, _ in said.herbs[:5]}
@@ -205,8 +213,8 @@ def test_without_a_diagnosis_the_one_of_the_symptoms_is_treated(prescriber: Pres
 def test_formulae_are_few_and_have_enough_in_common(prescriber: Prescriber) -> None:
     for said in prescriber(PATIENTS):
         shares = [share for _, share in said.formulae]
-        assert len(shares) <= FORMULAE
-        assert all(ALIKE <= share <= 1 + 1e-9 for share in shares)
+        assert len(shares) <= MAX_FORMULAE
+        assert all(MIN_LIKENESS <= share <= 1 + 1e-9 for share in shares)
         assert shares == sorted(shares, reverse=True)
 
 
@@ -337,7 +345,7 @@ def test_a_forbidden_pair_is_found_in_either_order(first: str, second: str, rule
     (pair,) = materia.incompatible([first, "大枣", second])
     assert materia.incompatible([second, "大枣", first]) == [pair]
     assert {pair.first, pair.second} == {materia.canonical(first), materia.canonical(second)}
-    assert pair.rule == pair.said.zh == rule
+    assert pair.rule == pair.translations.zh == rule
 
 
 @pytest.mark.parametrize(
@@ -406,8 +414,8 @@ def test_no_man_is_offered_a_formula_for_womens_diseases(prescriber: Prescriber)
     kidney = TreatedPatient(syndromes=(("肾气虚", 1.0), ("肾虚", 0.5)))
     (anyone,) = prescriber([kidney])
     (man,) = prescriber([TreatedPatient(syndromes=kidney.syndromes, gender="male")])
-    assert any(OTHERS_DISEASES["male"].search(formula.disease) for formula, _ in anyone.formulae)
-    assert not any(OTHERS_DISEASES["male"].search(formula.disease) for formula, _ in man.formulae)
+    assert any(IMPOSSIBLE_DISEASES["male"].search(formula.disease) for formula, _ in anyone.formulae)
+    assert not any(IMPOSSIBLE_DISEASES["male"].search(formula.disease) for formula, _ in man.formulae)
 
 
 def test_the_catalogues_principle_stands_where_no_formula_does(prescriber: Prescriber) -> None:

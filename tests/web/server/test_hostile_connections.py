@@ -190,7 +190,7 @@ async def test_one_address_leaves_room_for_others(monkeypatch: pytest.MonkeyPatc
     class Member(crowd.Admission):
         pass
 
-    found = crowd.Crowd(most=8, per_address=6)
+    found = crowd.Crowd(limit=8, per_address=6)
     for _ in range(6):
         found.enter(Member(), "192.0.2.1")
     assert not found.admits("192.0.2.1")

@@ -28,7 +28,7 @@ DTYPES: Final = ("float32", "bfloat16", "float16")
 
 
 class CheckpointError(ValueError):
-    """What is wrong with a checkpoint and how to fix it, in one sentence for the operator."""
+    """The problem of a checkpoint and its fix, in one sentence for the operator."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,12 @@ def _downloaded(name: str, patterns: list[str]) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON.") from error
-    if not isinstance(read, dict):
+    if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object.")
-    return read
+    return content
 
 
 def _kind(name: str, config: dict[str, Any], trusted: bool) -> Kind:
@@ -188,7 +188,7 @@ def _optimized(folder: Path) -> Optimized | None:
     path = folder / "atelier.json"
     if not path.is_file():
         return None
-    read = _json(path)
-    if read.get("dtype") not in DTYPES or not isinstance(read.get("compile"), bool):
+    settings = _json(path)
+    if settings.get("dtype") not in DTYPES or not isinstance(settings.get("compile"), bool):
         raise CheckpointError(f"{path} is not what training.summarization.optimize writes.")
-    return Optimized(read["dtype"], read["compile"], str(read.get("device", "cpu")))
+    return Optimized(settings["dtype"], settings["compile"], str(settings.get("device", "cpu")))

@@ -1,4 +1,4 @@
-"""A checkpoint's model in this machine's memory, in the numbers that this machine is fast with."""
+"""Loads a checkpoint's model into memory, in the data type that is fastest on this machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import torch
 from machine.devices import cores
 from runners.models.summarizers.neural.checkpoints import INSTALL, Checkpoint, CheckpointError
 
-ROOM: Final = 1.2
-"""How much more than its weights a model needs: activations, and the cache of one text."""
+MEMORY_FACTOR: Final = 1.2
+"""Memory that a model needs, as a multiple of its weights; the rest is for activations and the cache of one text."""
 
 CGROUP: Final = Path("/sys/fs/cgroup")
+"""Folder with the memory limit of this process's control group (version 2)."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to generate, and what turns texts (and pictures) into its inputs."""
+    """A model ready to generate. ``processor`` is its tokenizer, or a processor of pictures that contains one."""
 
     checkpoint: Checkpoint
     model: Any
@@ -37,17 +38,18 @@ def load(
     device: torch.device | None = None,
     threads: int = 0,
 ) -> Loaded:
-    """Loads the model on the best device, from safetensors only.
+    """Load the model on the best device, from safetensors only.
 
-    ``precision`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``: auto is what ``atelier.json`` says for this
-    device, else bfloat16 (float16 on an older GPU) on a GPU and float32 on a CPU. ``compiled`` None is what
-    ``atelier.json`` says. Raises CheckpointError: too large for the free memory, or files that do not fit together.
+    ``precision`` is ``auto``, ``float32``, ``bfloat16`` or ``float16``; ``auto`` takes the type that ``atelier.json``
+    names for this device, else float32 on a CPU and bfloat16 (float16 if older) on a GPU. ``compiled`` defaults to the
+    value in ``atelier.json``; ``threads`` is for PyTorch on the CPU, 0 for all cores. Raises CheckpointError if the
+    model exceeds the free memory or its files do not fit together.
     """
     device = device or _best_device()
     torch.set_num_threads(threads or cores())
     optimized = checkpoint.optimized
     if optimized is not None and optimized.device != device.type:
-        optimized = None  # measured elsewhere
+        optimized = None  # measured on another type of device
     dtype = _dtype(precision, optimized.dtype if optimized else None, device)
     _check_memory(checkpoint, dtype, device)
     model, processor = _read(checkpoint, dtype, device)
@@ -57,9 +59,9 @@ def load(
 
 
 def compile_in_place(model: Any) -> None:
-    """Has torch.compile make kernels of the model's largest parts; the first batches then take minutes.
+    """Compile the model's largest parts with torch.compile; the first batches then take minutes.
 
-    Shapes are dynamic: texts and the cache differ in length from call to call.
+    Shapes are dynamic: texts and the cache differ in length between calls.
     """
     parts = [model.get_encoder(), model.get_decoder()] if model.config.is_encoder_decoder else [model]
     for part in parts:
@@ -67,14 +69,14 @@ def compile_in_place(model: Any) -> None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a model may still take on the device; a container's own limit counts."""
+    """Return the free bytes of the device, within the limit of this process's container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     free = int(psutil.virtual_memory().available)
     try:
         limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
         return free if limit == "max" else min(free, int(limit) - int(used))
-    except (OSError, ValueError):  # no cgroup of the second version
+    except (OSError, ValueError):  # no control group of version 2
         return free
 
 
@@ -83,35 +85,35 @@ def _best_device() -> torch.device:
 
 
 def _dtype(precision: str, optimized: str | None, device: torch.device) -> torch.dtype:
-    wanted = optimized or "auto" if precision == "auto" else precision
-    if wanted == "auto":
-        wanted = "float32" if device.type == "cpu" else _best_of_gpu()
-    dtype: torch.dtype = getattr(torch, wanted)
+    name = optimized or "auto" if precision == "auto" else precision
+    if name == "auto":
+        name = "float32" if device.type == "cpu" else _gpu_dtype()
+    dtype: torch.dtype = getattr(torch, name)
     return dtype
 
 
-def _best_of_gpu() -> str:
-    """bfloat16 where the chip itself computes in it; older ones only emulate it, slowly."""
+def _gpu_dtype() -> str:
+    """Return bfloat16 where the GPU supports it in hardware; older GPUs only emulate it, slowly."""
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def _check_memory(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> None:
-    needed = int(checkpoint.parameters * dtype.itemsize * ROOM)
+    needed = int(checkpoint.parameters * dtype.itemsize * MEMORY_FACTOR)
     free = free_memory(device)
     if needed > free:
-        numbers = str(dtype).removeprefix("torch.")
+        dtype_name = str(dtype).removeprefix("torch.")
         raise CheckpointError(
-            f"{checkpoint.name} does not fit into this machine's memory: as {numbers} it needs"
+            f"{checkpoint.name} does not fit into this machine's memory: as {dtype_name} it needs"
             f" {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free ({device.type})."
         )
 
 
 def _read(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
-    network, reader = _classes(checkpoint)
+    model_class, processor_class = _classes(checkpoint)
     trusted = {"trust_remote_code": checkpoint.trusted}
     try:
-        processor = reader.from_pretrained(str(checkpoint.folder), **trusted)
-        model, about = network.from_pretrained(
+        processor = processor_class.from_pretrained(str(checkpoint.folder), **trusted)
+        model, info = model_class.from_pretrained(
             str(checkpoint.folder),
             use_safetensors=True,
             dtype=dtype,
@@ -119,11 +121,11 @@ def _read(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> t
             output_loading_info=True,
             **trusted,
         )
-    except Exception as error:  # whatever the files' readers meet: this is the seam where it gets one sentence
+    except Exception as error:  # the libraries' errors are of many classes; the operator gets one sentence
         lines = str(error).strip().splitlines() or [""]
         raise CheckpointError(f"{checkpoint.name} cannot be loaded: {type(error).__name__}: {lines[0]}") from error
-    missing = sorted(about["missing_keys"])
-    if missing:  # transformers would fill them with random numbers
+    missing = sorted(info["missing_keys"])
+    if missing:  # transformers would initialize them with random numbers
         raise CheckpointError(
             f"{checkpoint.name} is incomplete: {len(missing)} weights, such as {missing[0]}, are missing."
         )

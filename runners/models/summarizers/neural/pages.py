@@ -1,4 +1,4 @@
-"""Text as pictures of pages, for a model that reads pictures: black on white, A4 at 150 dots an inch."""
+"""Draws text as pictures of pages, for a model that reads pictures: black on white, A4 at 150 dots per inch."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from PIL import Image, ImageDraw, ImageFont
 from runners.errors import PayloadTooLarge, RunnerError
 from runners.limits import MAX_PAGES
 
-SIZE: Final = (1240, 1754)
-"""Pixels of a page."""
+PAGE_SIZE: Final = (1240, 1754)
+"""Width and height of a page in pixels."""
 
 MARGIN: Final = 70
-LETTER: Final = 20
-"""Pixels of a letter's height: about 8,000 characters a page, and legible after the model's own resizing."""
+"""Pixels between the text and each edge of the page."""
 
-LEADING: Final = 1.3
+FONT_SIZE: Final = 20
+"""Font size in pixels: about 8,000 characters per page, legible after the model's own resizing."""
 
-ROWS: Final = int((SIZE[1] - 2 * MARGIN) / (LETTER * LEADING))
-"""Lines of a page."""
+LINE_HEIGHT: Final = FONT_SIZE * 1.3
+"""Pixels from one baseline to the next."""
 
-SAMPLE: Final = 300
-"""How many of a text's most frequent characters are looked up in a font."""
+LINES_PER_PAGE: Final = int((PAGE_SIZE[1] - 2 * MARGIN) / LINE_HEIGHT)
 
-COVERED: Final = 0.95
-"""The share of a text's characters that the font must have; boxes in place of more would be summarized as boxes."""
+SAMPLE_SIZE: Final = 300
+"""Number of a text's most frequent characters that are looked up in a font."""
 
-FOLDERS: Final = (
+MIN_COVERAGE: Final = 0.95
+"""Share of a text's characters that the font must have; the others are drawn as boxes, which the model also reads."""
+
+FONT_FOLDERS: Final = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
     "~/.local/share/fonts",
@@ -43,7 +45,7 @@ FOLDERS: Final = (
     "C:/Windows/Fonts",
 )
 
-FONTS: Final = (
+FONT_FILES: Final = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
     "LiberationSans-Regular.ttf",
@@ -60,40 +62,40 @@ FONTS: Final = (
     "arial.ttf",
     "msyh.ttc",
 )
-"""File names that are looked for, first those for letters, then those that have Chinese, too."""
+"""File names of usable fonts by preference: first those for alphabets, then those that also have Chinese."""
 
 UNDEFINED: Final = "\uffff"
-"""No character, so that every font draws its box for it."""
+"""A noncharacter: every font draws its box for missing characters."""
 
 WIDE: Final = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-"""Scripts in which a line may end after any character."""
+"""Characters after each of which a line may end, as the inside of a regular expression's class."""
 
-WORDS: Final = re.compile(rf"[{WIDE}]|[^\S\n]{{1,100}}|[^\s{WIDE}]{{1,100}}")
-"""What a line ends before or after; of what has no end, a hundred characters at a time."""
+WORD: Final = re.compile(rf"[{WIDE}]|[^\S\n]{{1,100}}|[^\s{WIDE}]{{1,100}}")
+"""A unit between two possible line ends; longer runs of characters are divided after a hundred."""
 
 CLOSING: Final = "，。、；：！？）」』》”’,.;:!?)"
-"""Marks that do not begin a line, in Chinese as elsewhere."""
+"""Punctuation that never begins a line."""
 
 
 def render(text: str, font: Path | None = None) -> Iterator[Image.Image]:
-    """The pages of a text, 8-bit grey of ``SIZE``; at least one. Each is drawn when it is asked for.
+    """Return an iterator that draws the pages of a text, at least one, in 8-bit grey of ``PAGE_SIZE``.
 
-    ``font`` is a file to draw with; None chooses an installed one. Letters are placed one after the other: scripts
-    whose letters join (Arabic, Devanagari) are drawn right only where Pillow has libraqm. Raises, before a page is
-    drawn, RunnerError when no font has the text's characters, and PayloadTooLarge above ``MAX_PAGES``.
+    ``font`` is a font file; None chooses an installed font. Scripts whose letters join (Arabic, Devanagari) are drawn
+    correctly only if Pillow has libraqm. Raises, before any page is drawn, RunnerError if no font has the text's
+    characters, and PayloadTooLarge above ``MAX_PAGES``.
     """
-    face = choose(text, font)
-    wrapped = wrap(text, lru_cache(10_000)(face.getlength), SIZE[0] - 2 * MARGIN)
-    lines = list(islice(wrapped, MAX_PAGES * ROWS + 1)) or [""]
-    if len(lines) > MAX_PAGES * ROWS:
+    face = choose_font(text, font)
+    wrapped = wrap(text, lru_cache(10_000)(face.getlength), PAGE_SIZE[0] - 2 * MARGIN)
+    lines = list(islice(wrapped, MAX_PAGES * LINES_PER_PAGE + 1)) or [""]
+    if len(lines) > MAX_PAGES * LINES_PER_PAGE:
         raise PayloadTooLarge("The text is too long for this model.")
-    return (_page(lines[start : start + ROWS], face) for start in range(0, len(lines), ROWS))
+    return (_page(lines[start : start + LINES_PER_PAGE], face) for start in range(0, len(lines), LINES_PER_PAGE))
 
 
 def wrap(text: str, measure: Callable[[str], float], width: float) -> Iterator[str]:
-    """Lines of at most ``width``, broken at spaces, between Chinese characters, or inside a word that is too wide.
+    """Yield lines of at most ``width``, broken at spaces, between Chinese characters, or inside too wide a word.
 
-    Blank lines that follow each other are one.
+    ``measure`` returns the width of a text. Consecutive blank lines become one.
     """
     for paragraph in _paragraphs(text):
         line, used = "", 0.0
@@ -113,32 +115,35 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _words(paragraph: str, measure: Callable[[str], float], width: float) -> Iterator[str]:
-    for word in WORDS.findall(paragraph):
+    for word in WORD.findall(paragraph):
         yield from word if measure(word) > width else [word]
 
 
 def _page(lines: list[str], face: ImageFont.FreeTypeFont) -> Image.Image:
-    page = Image.new("L", SIZE, "white")
+    page = Image.new("L", PAGE_SIZE, "white")
     pen = ImageDraw.Draw(page)
     for number, line in enumerate(lines):
-        pen.text((MARGIN, MARGIN + number * LETTER * LEADING), line, fill="black", font=face)
+        pen.text((MARGIN, MARGIN + number * LINE_HEIGHT), line, fill="black", font=face)
     return page
 
 
-def choose(text: str, font: Path | None = None) -> ImageFont.FreeTypeFont:
-    """The first font that draws all of the text's frequent characters, else the one that draws most of them."""
+def choose_font(text: str, font: Path | None = None) -> ImageFont.FreeTypeFont:
+    """Return the first font with all of the text's frequent characters, else the one with most of them.
+
+    Only ``font`` is considered if it is given. Raises RunnerError below ``MIN_COVERAGE``.
+    """
     letters = Counter(letter for letter in text if letter.isprintable() and not letter.isspace())
-    sample = letters.most_common(SAMPLE)
-    total = sum(times for _, times in sample)
-    best, most = None, -1
-    for path in [font] if font else installed():
-        face = _opened(path)
-        drawn = sum(times for letter, times in sample if _draws(path, letter))
-        if drawn > most:
-            best, most = face, drawn
-        if drawn == total:
+    sample = letters.most_common(SAMPLE_SIZE)
+    total = sum(count for _, count in sample)
+    best, best_covered = None, -1
+    for path in [font] if font else installed_fonts():
+        face = _load_font(path)
+        covered = sum(count for letter, count in sample if _has_glyph(path, letter))
+        if covered > best_covered:
+            best, best_covered = face, covered
+        if covered == total:
             break
-    if best is None or most < COVERED * total:
+    if best is None or best_covered < MIN_COVERAGE * total:
         raise RunnerError(
             "This server has no font for the characters of the text, so that it cannot be drawn as pages."
         )
@@ -146,23 +151,23 @@ def choose(text: str, font: Path | None = None) -> ImageFont.FreeTypeFont:
 
 
 @cache
-def installed() -> tuple[Path, ...]:
-    """The known fonts of this machine, in the order of ``FONTS``."""
-    found: dict[str, Path] = {}
-    for folder in FOLDERS:
+def installed_fonts() -> tuple[Path, ...]:
+    """Return the usable fonts of this machine, in the order of ``FONT_FILES``."""
+    paths: dict[str, Path] = {}
+    for folder in FONT_FOLDERS:
         for path in sorted(Path(folder).expanduser().rglob("*.[to]t[fc]")):
-            found.setdefault(path.name, path)
-    return tuple(found[name] for name in FONTS if name in found)
+            paths.setdefault(path.name, path)
+    return tuple(paths[name] for name in FONT_FILES if name in paths)
 
 
 @cache
-def _opened(path: Path) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, LETTER)
+def _load_font(path: Path) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, FONT_SIZE)
 
 
 @cache
-def _draws(path: Path, letter: str) -> bool:
-    face = _opened(path)
+def _has_glyph(path: Path, letter: str) -> bool:
+    face = _load_font(path)
     return _mask(face, letter) != _mask(face, UNDEFINED)
 
 

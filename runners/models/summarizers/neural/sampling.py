@@ -1,10 +1,10 @@
-"""Sampling that is a function of the task: the same one gives the same words, in any batch and on any device.
+"""Sampling that depends on the task only: the same task gives the same tokens, in any batch and on any device.
 
-One random generator for a batch would make every row depend on its neighbours. Here each row has a seed of its own, and
-the Gumbel-max trick (Gumbel, 1954; Maddison et al., "A* Sampling", NIPS 2014) turns sampling into greedy search:
-the largest of ``logit / temperature + noise`` is distributed as the softmax, where the noise of a token is a hash of
-(seed, step, token). What remains is rounding: a batch's shape moves logits in their last bits, so that two tokens
-which are that close may change places. In float32 that is rare; in bfloat16 it happens within long summaries.
+With one random generator per batch, each row would depend on its neighbours. Here each row has its own seed, and the
+Gumbel-max trick (Gumbel, 1954; Maddison et al., "A* Sampling", NIPS 2014) turns sampling into greedy search: the argmax
+of ``logit / temperature + noise`` is distributed as the softmax; the noise of a token is a hash of (seed, step, token).
+Only rounding is left: the shape of a batch changes the last bits of the logits, so that two tokens as close as that may
+change places. In float32 that is rare; in bfloat16 it happens within long summaries.
 """
 
 from __future__ import annotations
@@ -18,28 +18,29 @@ from torch import Tensor
 
 from runners.models.summarizers.base import Task
 
-TOP: Final = 50
-"""How many of the most likely tokens are drawn from, as Hugging Face's sampling does unless told otherwise."""
+TOP_K: Final = 50
+"""Number of most likely tokens that are sampled from: the default of Hugging Face's sampling."""
 
-BITS: Final = 23
-"""Bits of a uniform number: float32 tells 1 - 2**-24, the largest, from 1."""
+UNIFORM_BITS: Final = 23
+"""Bits of a uniform number: the largest, 1 - 2**-24, is still below 1 in float32."""
 
-WORD: Final = 0xFFFFFFFF
+MASK: Final = 0xFFFFFFFF
+"""The low 32 bits of an integer."""
 
 
 def seed_of(task: Task) -> int:
-    """64 bits that depend on everything in the task."""
-    said = repr((task.text, task.max_length, task.temperature, task.language, task.title))
-    digest = hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8)
+    """Return a hash of 64 bits over every field of the task."""
+    fields = repr((task.text, task.max_length, task.temperature, task.language, task.title))
+    digest = hashlib.blake2b(fields.encode("utf-8", "surrogatepass"), digest_size=8)
     for image in task.images:
         digest.update(hashlib.blake2b(image).digest())
     return int.from_bytes(digest.digest(), "big")
 
 
-class SeededSampling:
-    """A logits processor for greedy search, good for one call of ``generate``: it leaves each row one token.
+class GumbelLogitsProcessor:
+    """A logits processor for greedy search that samples: it leaves one token of each row.
 
-    ``seeds`` and ``temperatures`` (above 0) are one a row.
+    An object serves one call of ``generate``. ``seeds`` and ``temperatures`` (above 0) have an entry per row.
     """
 
     def __init__(self, seeds: Sequence[int], temperatures: Sequence[float]) -> None:
@@ -47,25 +48,25 @@ class SeededSampling:
         self._step = 0
 
     @classmethod
-    def of(cls, tasks: Sequence[Task]) -> SeededSampling:
-        """For a batch of these tasks, each of a temperature above 0."""
+    def for_tasks(cls, tasks: Sequence[Task]) -> GumbelLogitsProcessor:
+        """Return the processor of a batch of tasks, each with a temperature above 0."""
         return cls([seed_of(task) for task in tasks], [task.temperature for task in tasks])
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Scores [N, V] -> the same with -inf everywhere but at the token that was drawn."""
-        logits, tokens = scores.float().topk(min(TOP, scores.shape[-1]))
+        """Logits [N, V] -> [N, V], 0 at the sampled token of each row and -inf elsewhere."""
+        logits, tokens = scores.float().topk(min(TOP_K, scores.shape[-1]))
         keys = torch.tensor([_key(seed, self._step) for seed in self._seeds], device=scores.device)
-        heat = torch.tensor(self._temperatures, device=scores.device)
-        drawn = (logits / heat[:, None] + gumbel(keys[:, None], tokens)).argmax(dim=-1, keepdim=True)
+        temperatures = torch.tensor(self._temperatures, device=scores.device)
+        ranks = (logits / temperatures[:, None] + gumbel(keys[:, None], tokens)).argmax(dim=-1, keepdim=True)
         self._step += 1
-        chosen = tokens.gather(-1, drawn)
-        return torch.full_like(scores, -torch.inf).scatter(-1, chosen, 0.0)
+        sampled = tokens.gather(-1, ranks)
+        return torch.full_like(scores, -torch.inf).scatter(-1, sampled, 0.0)
 
 
 def gumbel(keys: Tensor, tokens: Tensor) -> Tensor:
-    """Standard Gumbel noise, float32, of int64 keys and tokens that broadcast; equal where both are equal."""
-    mixed = _mixed(keys ^ _mixed(tokens + 0x9E3779B9))
-    uniform = ((mixed >> (32 - BITS)).float() + 0.5) / 2**BITS
+    """Return standard Gumbel noise in float32, a function of int64 keys and tokens, which are broadcast."""
+    hashed = _hash(keys ^ _hash(tokens + 0x9E3779B9))
+    uniform = ((hashed >> (32 - UNIFORM_BITS)).float() + 0.5) / 2**UNIFORM_BITS
     return -torch.log(-torch.log1p(-uniform))
 
 
@@ -74,9 +75,9 @@ def _key(seed: int, step: int) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-def _mixed(words: Tensor) -> Tensor:
-    """MurmurHash3's finalizer (Appleby, public domain) of 32-bit words held in int64."""
-    words = words & WORD
-    words = ((words ^ (words >> 16)) * 0x85EBCA6B) & WORD
-    words = ((words ^ (words >> 13)) * 0xC2B2AE35) & WORD
+def _hash(words: Tensor) -> Tensor:
+    """Apply MurmurHash3's finalizer (Appleby, public domain) to 32-bit words held in int64."""
+    words = words & MASK
+    words = ((words ^ (words >> 16)) * 0x85EBCA6B) & MASK
+    words = ((words ^ (words >> 13)) * 0xC2B2AE35) & MASK
     return words ^ (words >> 16)

@@ -12,7 +12,7 @@ from PIL import Image
 from runners.documents import formats, reader
 from runners.documents.formats import Kind
 from runners.documents.pool import protocol
-from runners.documents.scans.pages import LONGEST_SIDE, MAX_PICTURES, AsPictures
+from runners.documents.scans.pages import MAX_PICTURES, MAX_SIDE, AsPictures
 from runners.errors import InvalidDocument, NoText, PayloadTooLarge, UnsupportedMediaType
 from runners.limits import MAX_BYTES, MAX_CHARACTERS
 from tests.doubles.documents_doubles import Blind, Sized
@@ -118,7 +118,7 @@ def test_where_pictures_are_wanted_a_picture_needs_no_text() -> None:
 def test_a_photograph_is_kept_as_large_as_an_engine_looks_at_it() -> None:
     photograph = Image.radial_gradient("L").resize((4000, 3000)).convert("RGB")
     (image,) = reader.read(saved(photograph, "JPEG"), "", AsPictures()).images
-    assert Image.open(BytesIO(image)).size == (LONGEST_SIDE, LONGEST_SIDE * 3 // 4)
+    assert Image.open(BytesIO(image)).size == (MAX_SIDE, MAX_SIDE * 3 // 4)
 
 
 def test_a_picture_of_noise_is_made_small_enough_to_be_sent() -> None:

@@ -171,7 +171,7 @@ def test_an_error_of_one_part_is_the_error_of_its_task_alone() -> None:
 
 
 def test_the_first_error_of_several_parts_is_the_tasks() -> None:
-    said = passes.joined(Task(text(9), 9, 0, "en"), ["yes", RunnerError("one"), RunnerError("two")], by_words)
+    said = passes.join(Task(text(9), 9, 0, "en"), ["yes", RunnerError("one"), RunnerError("two")], by_words)
     assert str(said) == "one"
 
 

@@ -30,10 +30,10 @@ STAMP = encoded(2, (40, 30))
 @pytest.fixture(autouse=True)
 def _a_font_for_letters(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Pillow's own font, so that the tests need none installed."""
-    face = ImageFont.load_default(pages.LETTER)
+    face = ImageFont.load_default(pages.FONT_SIZE)
     assert isinstance(face, ImageFont.FreeTypeFont)
-    monkeypatch.setattr(pages, "installed", lambda: (Path("pillow"),))
-    monkeypatch.setattr(pages, "_opened", lambda path: face)
+    monkeypatch.setattr(pages, "installed_fonts", lambda: (Path("pillow"),))
+    monkeypatch.setattr(pages, "_load_font", lambda path: face)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_no_text_is_drawn_or_cut_while_a_batch_is_waited_for(
 
     def meanwhile() -> None:
         found.append(engine.split(long))
-        found.append(engine.joined(long, [CORPUS[0]] * 2))
+        found.append(engine.join(long, [CORPUS[0]] * 2))
 
     def slow(**inputs: Any) -> Any:
         thread = threading.Thread(target=meanwhile, daemon=True)
@@ -132,7 +132,7 @@ def test_no_text_is_drawn_or_cut_while_a_batch_is_waited_for(
         return generate(**inputs)
 
     def spy(*given: Any) -> Any:
-        drawn_alone.append(engine._alone.locked())
+        drawn_alone.append(engine._lock.locked())
         return render(*given)
 
     monkeypatch.setattr(engine._network, "generate", slow)
@@ -154,7 +154,7 @@ def test_it_is_ready_before_it_serves_with_and_without_fonts(
         return real(**inputs)
 
     if not fonts:
-        monkeypatch.setattr(pages, "installed", tuple)
+        monkeypatch.setattr(pages, "installed_fonts", tuple)
     monkeypatch.setattr(engine._network, "generate", spy)
     warm(engine)
     assert batches == [(1, False), (2, False), (1, True), (2, True)]
@@ -170,9 +170,12 @@ def test_the_whole_text_is_drawn_on_pages_that_follow_each_other() -> None:
     drawn = list(pages.render("\n".join(lines)))
     assert len(drawn) == 3
     for page in drawn:
-        assert page.size == pages.SIZE
+        assert page.size == pages.PAGE_SIZE
         assert page.mode == "L"
-        margins = page.crop((0, 0, pages.SIZE[0], pages.MARGIN)), page.crop((0, 0, pages.MARGIN, pages.SIZE[1]))
+        margins = (
+            page.crop((0, 0, pages.PAGE_SIZE[0], pages.MARGIN)),
+            page.crop((0, 0, pages.MARGIN, pages.PAGE_SIZE[1])),
+        )
         assert all(margin.getextrema() == (255, 255) for margin in margins)
     assert ink(drawn[0]) > ink(drawn[2]) > 0
 
@@ -196,19 +199,19 @@ def test_one_strange_character_does_not_refuse_a_text() -> None:
 
 
 def test_the_font_that_has_the_characters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "installed", lambda: (Path("latin"), Path("chinese")))
-    monkeypatch.setattr(pages, "_draws", lambda path, letter: letter.isascii() or path.name == "chinese")
+    monkeypatch.setattr(pages, "installed_fonts", lambda: (Path("latin"), Path("chinese")))
+    monkeypatch.setattr(pages, "_has_glyph", lambda path, letter: letter.isascii() or path.name == "chinese")
     asked: list[str] = []
-    face = ImageFont.load_default(pages.LETTER)
+    face = ImageFont.load_default(pages.FONT_SIZE)
 
     def opened(path: Path) -> object:
         asked.append(path.name)
         return face
 
-    monkeypatch.setattr(pages, "_opened", opened)
-    pages.choose("English")
+    monkeypatch.setattr(pages, "_load_font", opened)
+    pages.choose_font("English")
     assert asked == ["latin"]
-    pages.choose("中文")
+    pages.choose_font("中文")
     assert asked == ["latin", "latin", "chinese"]
 
 
@@ -254,15 +257,15 @@ def test_a_text_of_too_many_pages_is_refused_before_one_is_drawn(text: str, monk
 def test_the_most_pages_are_drawn_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
     monkeypatch.setattr(pages, "_page", lambda lines, face: drawn.append(len(lines)))
-    sheets = pages.render("a\n" * MAX_PAGES * pages.ROWS)
+    sheets = pages.render("a\n" * MAX_PAGES * pages.LINES_PER_PAGE)
     assert drawn == []
     next(sheets)
-    assert drawn == [pages.ROWS]
+    assert drawn == [pages.LINES_PER_PAGE]
     list(sheets)
-    assert drawn == [pages.ROWS] * MAX_PAGES
+    assert drawn == [pages.LINES_PER_PAGE] * MAX_PAGES
 
 
 def test_pages_are_readable_as_pictures() -> None:
     file = BytesIO()
     next(pages.render("A page.")).save(file, "PNG")
-    assert Image.open(BytesIO(file.getvalue())).size == pages.SIZE
+    assert Image.open(BytesIO(file.getvalue())).size == pages.PAGE_SIZE

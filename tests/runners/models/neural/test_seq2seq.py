@@ -13,9 +13,9 @@ import torch
 
 from runners.errors import RunnerError
 from runners.models.summarizers.base import Task
-from runners.models.summarizers.neural import checkpoints, loading, sequences
+from runners.models.summarizers.neural import checkpoints, families, loading
 from runners.models.summarizers.neural.checkpoints import CheckpointError
-from runners.models.summarizers.neural.sampling import SeededSampling, gumbel, seed_of
+from runners.models.summarizers.neural.sampling import GumbelLogitsProcessor, gumbel, seed_of
 from runners.models.summarizers.neural.seq2seq import Seq2Seq
 from runners.models.summarizers.warming import warm
 from runners.models.text.sentences import split
@@ -99,16 +99,16 @@ def test_a_config_may_say_its_own_prefix_and_search(tmp_path: Path) -> None:
     params = {"summarization": {"prefix": "tl;dr ", "num_beams": 3, "min_length": 4, "max_length": 200}}
     engine = opened(tiny_checkpoints.bart(tmp_path, task_specific_params=params))
     assert engine._prefix == "tl;dr "
-    assert (engine._generation.num_beams, engine._generation.min_length) == (3, 4)
-    assert engine._generation.max_length is None
+    assert (engine._generation_config.num_beams, engine._generation_config.min_length) == (3, 4)
+    assert engine._generation_config.max_length is None
 
 
 def test_a_least_length_gives_way_to_short_texts_and_short_wishes(tmp_path: Path) -> None:
     params = {"summarization": {"min_length": 56}}
     engine = opened(tiny_checkpoints.bart(tmp_path, task_specific_params=params))
-    assert engine._search(Task("", 142, 0, "en"), tokens=500).min_length == 56
-    assert engine._search(Task("", 20, 0, "en"), tokens=500).min_length == 20
-    assert engine._search(Task("", 142, 0, "en"), tokens=30).min_length == 15
+    assert engine._generation(Task("", 142, 0, "en"), tokens=500).min_length == 56
+    assert engine._generation(Task("", 20, 0, "en"), tokens=500).min_length == 20
+    assert engine._generation(Task("", 142, 0, "en"), tokens=30).min_length == 15
 
 
 @pytest.mark.parametrize("language", ["en", "fr", "zh"])
@@ -120,14 +120,14 @@ def test_mbart_reads_and_writes_the_language_of_the_text(
         engine = engines(family)
         (source,) = seen(engine, monkeypatch, Task(CORPUS[0], 4, 0, language))
         assert source.endswith(f"</s>{code}") if family == "mbart" else source.startswith(code)
-        config = engine._config(engine._search(Task(CORPUS[0], 4, 0, language), 9))
+        config = engine._config(engine._generation(Task(CORPUS[0], 4, 0, language), 9))
         start = config.decoder_start_token_id if family == "mbart" else config.forced_bos_token_id
         assert engine._tokenizer.convert_ids_to_tokens(start) == code
 
 
 def test_a_language_without_a_code_leaves_the_checkpoints_own(engines: Callable[[str], Seq2Seq]) -> None:
-    assert sequences.code(engines("mbart")._tokenizer, "und") == ""
-    assert sequences.code(engines("bart")._tokenizer, "fr") == ""
+    assert families.language_code(engines("mbart")._tokenizer, "und") == ""
+    assert families.language_code(engines("bart")._tokenizer, "fr") == ""
 
 
 def seen(engine: Seq2Seq, monkeypatch: pytest.MonkeyPatch, *wanted: Task) -> list[str]:
@@ -153,7 +153,7 @@ def test_all_of_a_long_text_is_read_within_the_encoders_limit(
     text = " ".join(f"The plan {number} is new." for number in range(60))
     rows = seen(engine, monkeypatch, Task(text, 4, 0, "en"))
     assert len(rows) > 3
-    limit = engine._limit
+    limit = engine._input_limit
     assert all(len(engine._tokenizer(row, add_special_tokens=False).input_ids) <= limit for row in rows)
     read = "".join(rows).replace(" ", "")
     assert all(f"Theplan{number}isnew." in read for number in range(60))
@@ -204,7 +204,7 @@ def test_no_text_that_is_cut_waits_for_a_batch(
 
     def meanwhile() -> None:
         found.append(engine.split(task))
-        found.append(engine.joined(task, [CORPUS[0]] * parts))
+        found.append(engine.join(task, [CORPUS[0]] * parts))
 
     def slow(**inputs: Any) -> Any:
         thread = threading.Thread(target=meanwhile, daemon=True)
@@ -227,13 +227,13 @@ def test_batches_are_generated_one_after_the_other(
     held: list[bool] = []
 
     def spy(**inputs: Any) -> Any:
-        held.append(engine._alone.locked())
+        held.append(engine._lock.locked())
         return real(**inputs)
 
     monkeypatch.setattr(engine._network, "generate", spy)
     engine.summarize([task])
     assert held == [True]
-    assert not engine._alone.locked()
+    assert not engine._lock.locked()
 
 
 def test_a_splitter_that_fails_is_an_error_of_its_text(
@@ -272,14 +272,14 @@ def test_an_engine_that_cannot_summarize_does_not_start(
     heat: float, engines: Callable[[str], Seq2Seq], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = engines("bart")
-    real = engine._written
+    real = engine._summaries
 
     def moody(search: Any, tasks: list[Task]) -> list[str]:
         if tasks[0].temperature == heat:
             raise ZeroDivisionError
         return real(search, tasks)
 
-    monkeypatch.setattr(engine, "_written", moody)
+    monkeypatch.setattr(engine, "_summaries", moody)
     with pytest.raises(CheckpointError) as caught:
         warm(engine)
     assert str(caught.value) == (
@@ -297,8 +297,8 @@ def test_a_length_beyond_the_decoders_positions_is_what_it_has(engines: Callable
 def test_noise_makes_samples_of_the_softmax() -> None:
     logits = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0])
     draws = 40_000
-    sampling = SeededSampling(range(draws), [0.8] * draws)
-    rows = sampling(torch.zeros(draws, 1, dtype=torch.long), logits.expand(draws, -1)).argmax(-1)
+    processor = GumbelLogitsProcessor(range(draws), [0.8] * draws)
+    rows = processor(torch.zeros(draws, 1, dtype=torch.long), logits.expand(draws, -1)).argmax(-1)
     frequencies = rows.bincount(minlength=5) / draws
     assert torch.allclose(frequencies, (logits / 0.8).softmax(-1), atol=4 / math.sqrt(draws))
 
@@ -312,8 +312,8 @@ def test_noise_is_finite_and_of_the_gumbel_distribution() -> None:
 
 def test_every_step_and_seed_has_noise_of_its_own() -> None:
     flat = torch.zeros(3, 40)
-    sampling = SeededSampling([1, 1, 2], [1.0] * 3)
-    first, second = (sampling(torch.zeros(3, 1), flat).argmax(-1) for _ in range(2))
+    processor = GumbelLogitsProcessor([1, 1, 2], [1.0] * 3)
+    first, second = (processor(torch.zeros(3, 1), flat).argmax(-1) for _ in range(2))
     assert first[0] == first[1]
     assert first[0] != first[2]
     assert first[0] != second[0]
