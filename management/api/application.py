@@ -8,16 +8,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from management.api import PREFIX
 from management.api.deployment_routes import DeploymentRoutes
+from management.api.documentation.openapi import DocumentedAPI, read_by_all
 from management.api.errors import ApiErrorFormatter, install_error_handlers
 from management.api.idempotency import Idempotency
 from management.api.inference_routes import InferenceRoutes
+from management.api.parsing import StrictRoute
 from management.api.view_routes import ViewRoutes
 from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_api
 from management.control.commands import DeploymentCommands
@@ -111,6 +113,7 @@ def application(parts: Parts, *, beside_models: bool) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.language = parts.api_settings.language
+        app.state.allowed_environment = parts.api_settings.allowed_environment
         await parts.start()
         parts.metrics.requests.know(router.routes)
         try:
@@ -118,12 +121,13 @@ def application(parts: Parts, *, beside_models: bool) -> FastAPI:
         finally:
             await parts.close()
 
-    app = FastAPI(
+    app = DocumentedAPI(
         title="Atelier: model management",
         description="Deploy, call, scale, update and delete models.",
         version="1",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         openapi_url=f"{PREFIX}/openapi.json",
         redirect_slashes=False,
         lifespan=lifespan,
@@ -136,10 +140,9 @@ def application(parts: Parts, *, beside_models: bool) -> FastAPI:
 
 
 def _router(parts: Parts) -> APIRouter:
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=PREFIX, route_class=StrictRoute, dependencies=[Depends(read_by_all)])
     idempotency = Idempotency(parts.store, parts.deployments)
-    allowed = parts.api_settings.allowed_environment
-    DeploymentRoutes(parts.commands, parts.deployments, idempotency, allowed).add_to(router)
+    DeploymentRoutes(parts.commands, parts.deployments, idempotency).add_to(router)
     ViewRoutes(parts.store, parts.logs, parts.health, parts.metrics, parts.api_settings.public_url).add_to(router)
     InferenceRoutes(parts.gateway).add_to(router)
     return router

@@ -2,117 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from management.api import messages, schemas
 from management.api.configs import change_of, config_of
 from management.api.documentation import openapi
-from management.api.documentation import responses as documented
+from management.api.documentation.responses import DeleteAnswer, DeploymentAnswer, ScaleAnswer
 from management.api.idempotency import Body, Idempotency
-from management.api.parsing import body, language, model_id_of, query
+from management.api.parsing import PathModelId, language
 from management.control.commands import DeploymentCommands
 from management.control.deployments import Deployments, active_count
 from management.domain.keys import Key
 from management.domain.records import Deployment
-from management.errors import InvalidModelConfig
+from management.errors import ModelAlreadyExists, ModelNotFound
 from management.store import Session
 from web.answers import JSONAnswer
 
 
 class DeploymentRoutes:
-    """Each handler parses the request, commits one change, and waits for the outcome if the request says so."""
+    """Each handler commits one change, and waits for the outcome if the request says so."""
 
-    def __init__(
-        self,
-        commands: DeploymentCommands,
-        deployments: Deployments,
-        idempotency: Idempotency,
-        allowed_environment: Sequence[str],
-    ) -> None:
+    def __init__(self, commands: DeploymentCommands, deployments: Deployments, idempotency: Idempotency) -> None:
         self._commands, self._deployments, self._idempotency = commands, deployments, idempotency
-        self._context: Final = {schemas.ALLOWED: allowed_environment}
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes with their documentation."""
-        router.add_api_route(
-            "/models/deploy",
-            self.deploy,
-            methods=["POST"],
-            **openapi.change("deploy_model", "Deploy a model", schemas.DeployBody, documented.DeploymentAnswer),
-        )
-        router.add_api_route(
-            "/models/{model_id}",
-            self.update,
-            methods=["PUT"],
-            **openapi.change("update_model", "Update a model", schemas.UpdateBody, documented.DeploymentAnswer),
-        )
-        router.add_api_route(
-            "/models/{model_id}/scale",
-            self.scale,
-            methods=["POST"],
-            **openapi.change("scale_model", "Scale a model", schemas.ScaleBody, documented.ScaleAnswer),
-        )
-        router.add_api_route(
-            "/models/{model_id}",
-            self.delete,
-            methods=["DELETE"],
-            **openapi.change("delete_model", "Delete a model", None, documented.DeleteAnswer),
-        )
+        router.post("/models/deploy", **openapi.change(DeploymentAnswer, ModelAlreadyExists))(self.deploy_model)
+        router.put("/models/{model_id}", **openapi.change(DeploymentAnswer, ModelNotFound))(self.update_model)
+        router.post("/models/{model_id}/scale", **openapi.change(ScaleAnswer, ModelNotFound))(self.scale_model)
+        router.delete("/models/{model_id}", **openapi.deletion(DeleteAnswer))(self.delete_model)
 
-    async def deploy(self, request: Request) -> JSONAnswer:
+    async def deploy_model(self, request: Request, body: schemas.DeployBody) -> JSONAnswer:
         """Deploy a new model."""
-        given = (await body(request, schemas.DeployBody, InvalidModelConfig, self._context)).config
+        given = body.config
         await self._deployments.check_image(given.docker_image)
-        wait = query(request, schemas.WaitQuery).wait
         config, actor = config_of(given), _actor(request)
-        async with self._idempotency.once(request, wait) as reply:
+        async with self._idempotency.once(request) as reply:
             desired = await reply.commit(
                 lambda session: self._commands.deploy(session, given.model_id, config, actor),
                 lambda _, deployment: _deployment(request, "deploying", deployment),
             )
-            if wait and await self._deployments.reached(desired, wait) is not None:
+            if reply.wait and await self._deployments.reached(desired, reply.wait) is not None:
                 reply.done(_deployment(request, "deployed", desired))
         return reply.response()
 
-    async def update(self, request: Request) -> JSONAnswer:
+    async def update_model(self, request: Request, model_id: PathModelId, body: schemas.UpdateBody) -> JSONAnswer:
         """Change a model's configuration."""
-        model_id = model_id_of(request)
-        given = (await body(request, schemas.UpdateBody, InvalidModelConfig, self._context)).config
+        given = body.config
         if given.docker_image is not None:
             await self._deployments.check_image_for(model_id, given.docker_image)
-        wait = query(request, schemas.WaitQuery).wait
         change, actor = change_of(given), _actor(request)
-        async with self._idempotency.once(request, wait) as reply:
+        async with self._idempotency.once(request) as reply:
             desired = await reply.commit(
                 lambda session: self._commands.update(session, model_id, change, actor),
                 lambda _, deployment: _deployment(request, "updating", deployment),
             )
-            if wait and await self._deployments.reached(desired, wait) is not None:
+            if reply.wait and await self._deployments.reached(desired, reply.wait) is not None:
                 reply.done(_deployment(request, "updated", desired))
         return reply.response()
 
-    async def scale(self, request: Request) -> JSONAnswer:
+    async def scale_model(self, request: Request, model_id: PathModelId, body: schemas.ScaleBody) -> JSONAnswer:
         """Set a model's number of replicas."""
-        model_id = model_id_of(request)
-        replicas = (await body(request, schemas.ScaleBody, InvalidModelConfig)).replicas
-        wait = query(request, schemas.WaitQuery).wait
         actor = _actor(request)
-        async with self._idempotency.once(request, wait) as reply:
+        async with self._idempotency.once(request) as reply:
             desired = await reply.commit(
-                lambda session: self._commands.scale(session, model_id, replicas, actor),
+                lambda session: self._commands.scale(session, model_id, body.replicas, actor),
                 lambda session, deployment: _scaled(request, "scaling", deployment, _active(session, deployment)),
             )
-            if wait and (active := await self._deployments.reached(desired, wait)) is not None:
+            if reply.wait and (active := await self._deployments.reached(desired, reply.wait)) is not None:
                 reply.done(_scaled(request, "scaled", desired, active))
         return reply.response()
 
-    async def delete(self, request: Request) -> JSONAnswer:
+    async def delete_model(
+        self, request: Request, model_id: PathModelId, given: Annotated[schemas.DeleteQuery, Query()]
+    ) -> JSONAnswer:
         """Delete a model. Repeating it is harmless, so no Idempotency-Key is read."""
-        model_id = model_id_of(request)
-        given = query(request, schemas.DeleteQuery)
         actor = _actor(request)
         async with self._idempotency.always(request, given.wait) as reply:
             deployment = await reply.commit(
@@ -120,7 +86,7 @@ class DeploymentRoutes:
                 lambda _, deployment: {"message": _message(request, "deleting", deployment)},
                 deleting=model_id,
             )
-            if given.wait and await self._deployments.deleted(deployment, given.wait):
+            if reply.wait and await self._deployments.deleted(deployment, reply.wait):
                 reply.done({"message": _message(request, "deleted", deployment)})
         return reply.response()
 

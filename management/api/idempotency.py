@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from fastapi import Header, Query
 from starlette.requests import Request
 
 from management.api.errors import of_error
-from management.api.parsing import language
+from management.api.parsing import language, query
+from management.api.schemas import WaitQuery
 from management.control.deployments import Deployments
 from management.domain.clock import now
 from management.domain.keys import Key
@@ -26,7 +28,7 @@ from web.answers import JSONAnswer
 
 WAIT_MARGIN_SECONDS: Final = 5.0
 """Seconds after a request's longest wait from which its recorded reply counts as final, even if its server died."""
-_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}\Z", re.ASCII)
+_KEY: Final = r"[\x21-\x7e]{1,255}"
 
 Body = dict[str, Any]
 
@@ -48,7 +50,8 @@ class Reply:
 
     _deployments: Deployments
     _key: IdempotencyKey | None
-    _wait: float
+    wait: float
+    """The longest time in seconds to wait for the outcome; 0 answers at once."""
     status: int = 0
     body: Body = field(default_factory=dict)
     replayed: bool = False
@@ -68,7 +71,7 @@ class Reply:
             failpoints.reach("change.written")
             body = accepted(session, deployment)
             if self._key is not None:
-                session.idempotency_keys.record(self._key.owner, self._key.key, 202, body, _deadline(self._wait))
+                session.idempotency_keys.record(self._key.owner, self._key.key, 202, body, _deadline(self.wait))
             self.body = body
             return deployment
 
@@ -99,6 +102,18 @@ class Reply:
         raise _ReplayError(earlier.status, earlier.body)
 
 
+async def read_by_once(
+    _query: Annotated[WaitQuery, Query()],
+    _key: str = Header(
+        None,
+        alias="Idempotency-Key",
+        pattern=f"^{_KEY}$",
+        description="A repeated request with the same key and body gets the first answer, for 24 hours.",
+    ),
+) -> None:
+    """What ``Idempotency.once`` reads of a request: a dependency that documents, and is not called."""
+
+
 class Idempotency:
     """Creates the reply of each change, with or without an Idempotency-Key."""
 
@@ -106,16 +121,20 @@ class Idempotency:
         self._store, self._deployments = store, deployments
 
     @asynccontextmanager
-    async def once(self, request: Request, wait: float | None) -> AsyncIterator[Reply]:
-        """The reply to one change. A failed deployment becomes the reply; other errors are raised."""
+    async def once(self, request: Request) -> AsyncIterator[Reply]:
+        """The reply to one change. A failed deployment becomes the reply; other errors are raised.
+
+        Raises InvalidRequest for a wrong query or key; it reads what ``read_by_once`` documents.
+        """
+        wait = query(request, WaitQuery).wait
         key = await _key_of(request)
-        async with self._replying(request, key, wait or 0.0) as reply:
+        async with self._replying(request, key, wait) as reply:
             yield reply
 
     @asynccontextmanager
-    async def always(self, request: Request, wait: float | None) -> AsyncIterator[Reply]:
+    async def always(self, request: Request, wait: float) -> AsyncIterator[Reply]:
         """As ``once``, for a change that is harmless when repeated: no key is read."""
-        async with self._replying(request, None, wait or 0.0) as reply:
+        async with self._replying(request, None, wait) as reply:
             yield reply
 
     @asynccontextmanager
@@ -173,7 +192,7 @@ async def _key_of(request: Request) -> IdempotencyKey | None:
     given = request.headers.getlist("idempotency-key")
     if not given:
         return None
-    if len(given) > 1 or not _KEY.match(given[0]):
+    if len(given) > 1 or not re.fullmatch(_KEY, given[0]):
         raise InvalidRequest(Problem("Idempotency-Key", "header"))
     owner: Key = request.scope["state"]["key"]
     # The query is left out of the digest, because a retry may wait for another number of seconds.

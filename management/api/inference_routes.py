@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request, Response
 
 from management.api import schemas
 from management.api.documentation import openapi
-from management.api.parsing import body, model_id_of
+from management.api.documentation.responses import BatchItem, InferenceAnswer
+from management.api.parsing import PathModelId
 from management.errors import ItemRefused
 from management.gateway.balancing import Priority
 from management.gateway.gateway import Gateway, InferenceOptions
-from management.gateway.replica_client import MOST_ELEMENTS, Result, code_of, message_of
+from management.gateway.replica_client import Result, code_of, message_of
 from web.answers import large_answer, timestamp
 from web.edge.disconnect import while_awaited
 
@@ -28,41 +29,25 @@ class InferenceRoutes:
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes with their documentation."""
-        router.add_api_route(
-            "/models/{model_id}/inference",
-            self.infer,
-            methods=["POST"],
-            **openapi.inference("infer", "One inference", schemas.InferenceBody, batch=False),
-        )
-        router.add_api_route(
-            "/models/{model_id}/batch_inference",
-            self.infer_batch,
-            methods=["POST"],
-            **openapi.inference("infer_batch", "A batch", schemas.BatchBody, batch=True),
-        )
+        router.post("/models/{model_id}/inference", **openapi.inference(InferenceAnswer))(self.infer)
+        router.post("/models/{model_id}/batch_inference", **openapi.inference(list[BatchItem]))(self.infer_batch)
 
-    async def infer(self, request: Request) -> Response:
+    async def infer(self, request: Request, model_id: PathModelId, body: schemas.InferenceBody) -> Response:
         """Call a model with one input."""
-        model_id = model_id_of(request)
-        started = time.perf_counter()
-        given = await body(request, schemas.InferenceBody, most=MOST_ELEMENTS)
-        item = {"input_data": given.input_data, "parameters": given.parameters}
-        (result,) = await while_awaited(self._gateway.infer(model_id, [item], await _options(request, given)))
+        item = {"input_data": body.input_data, "parameters": body.parameters}
+        (result,) = await while_awaited(self._gateway.infer(model_id, [item], await _options(request, body)))
         if (error := result.get("error")) is not None:
             raise ItemRefused(code_of(error.get("code")), message_of(error.get("message")))
-        return await large_answer(_answer(_request_id(request), model_id, result, started))
+        return await large_answer(_answer(_request_id(request), model_id, result, request.state.began))
 
-    async def infer_batch(self, request: Request) -> Response:
+    async def infer_batch(self, request: Request, model_id: PathModelId, body: schemas.BatchBody) -> Response:
         """Call a model with several inputs; each has an output or an error."""
-        model_id = model_id_of(request)
-        started = time.perf_counter()
-        given = await body(request, schemas.BatchBody, most=MOST_ELEMENTS)
-        items = [{"input_data": item.input_data, "parameters": item.parameters} for item in given.requests]
-        results = await while_awaited(self._gateway.infer(model_id, items, await _options(request, given)))
+        items = [{"input_data": item.input_data, "parameters": item.parameters} for item in body.requests]
+        results = await while_awaited(self._gateway.infer(model_id, items, await _options(request, body)))
         request_id = _request_id(request)
         return await large_answer(
             [
-                _batch_answer(f"{request_id}.{number}", model_id, result, started)
+                _batch_answer(f"{request_id}.{number}", model_id, result, request.state.began)
                 for number, result in enumerate(results)
             ]
         )

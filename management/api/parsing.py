@@ -1,49 +1,79 @@
-"""Requests into bodies and parameters. One error reports all problems, field by field."""
+"""Requests into bodies and parameters, by the signatures that FastAPI documents.
+
+One error reports all problems, field by field.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
+from fastapi import Path
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
+from starlette.responses import Response
 
-from management.api import bounds, messages
+from management.api import bounds, fields, messages, schemas
 from management.api.messages import Language, language_of
 from management.errors import InvalidRequest, Problem, UnsupportedMediaType
-from web.json import strict_json, work
+from web.json import work
 from web.json.strict_json import InvalidJSON
 
 MAX_PROBLEMS: Final = 50
 """Problems that one error reports."""
 
 Model = TypeVar("Model", bound=BaseModel)
-Context = Mapping[str, Any]
-NO_CONTEXT: Final[Context] = {}
+AnyBody = TypeVar("AnyBody", bound=schemas.Body)
+PathModelId = Annotated[str, Path(pattern=fields.MODEL_ID)]
+"""The path's model id. The pattern only documents it: another id is that of no model, which is another error."""
 
 
-async def body(
-    request: Request,
-    model: type[Model],
-    error: type[InvalidRequest] = InvalidRequest,
-    context: Context = NO_CONTEXT,
-    most: int = strict_json.MAX_ELEMENTS,
-) -> Model:
-    """Parse the JSON body, of at most ``most`` elements; ``context`` is passed to the model's validators.
+class StrictRoute(APIRoute):
+    """A route whose handler's signature is read twice: FastAPI documents by it, and this module parses by it.
 
-    Raises UnsupportedMediaType, InvalidRequest for invalid JSON, and ``error`` for invalid fields.
+    FastAPI's own parsing takes the last of repeated query parameters, has no validation context, and validates large
+    bodies on the event loop. Dependencies are not called: they document what other parts read of a request.
     """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of a request: it parses the body first, then the query."""
+        if self.dependant.header_params or self.dependant.cookie_params:
+            raise TypeError(f"{self.name} declares a header or a cookie, which only a dependency may document")
+        request_name = self.dependant.request_param_name
+        bodies: dict[str, Any] = {item.name: item.field_info.annotation for item in self.dependant.body_params}
+        queries: dict[str, Any] = {item.name: item.field_info.annotation for item in self.dependant.query_params}
+
+        async def handle(request: Request) -> Response:
+            request.state.began = time.perf_counter()  # a processing time includes the body's arrival
+            values: dict[str, Any] = dict(request.path_params)
+            if request_name is not None:
+                values[request_name] = request
+            for name, model in bodies.items():
+                values[name] = await body(request, model)
+            for name, model in queries.items():
+                values[name] = query(request, model)
+            answer: Response = await self.endpoint(**values)
+            return answer
+
+        return handle
+
+
+async def body(request: Request, model: type[AnyBody]) -> AnyBody:
+    """Parse the JSON body. Raises UnsupportedMediaType, InvalidRequest for invalid JSON, and ``model.error``."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType
     data = await request.body()
     try:
-        value = await work.loads(data, most)
+        value = await work.loads(data, model.most)
     except InvalidJSON as wrong:
         raise InvalidRequest(Problem("", "json", {"expected": wrong.message})) from None
-    validate = partial(_validated, value, model, error, context)
+    context = {fields.ALLOWED: _of_application(request, "allowed_environment", ())}
+    validate = partial(_validated, value, model, model.error, context)
     return validate() if len(data) < work.LARGE_BYTES else await asyncio.to_thread(validate)
 
 
@@ -54,30 +84,23 @@ def query(request: Request, model: type[Model]) -> Model:
         given[key] = (
             value if key not in given else [given[key], value]
         )  # no model accepts a list, so a repeated parameter is a problem
-    return _validated(given, model, InvalidRequest)
-
-
-def model_id_of(request: Request) -> str:
-    """The path's model id. As a handler's parameter, FastAPI would document a 422 answer that never occurs."""
-    model_id: str = request.path_params["model_id"]
-    return model_id
+    return _validated(given, model, InvalidRequest, {})
 
 
 def language(request: Request) -> Language:
     """The language of the answer: the request's, or the application's default."""
+    return language_of(request.headers.get("accept-language"), _of_application(request, "language", messages.DEFAULT))
+
+
+def _of_application(request: Request, name: str, default: Any) -> Any:
+    """A setting that the application's lifespan keeps in its state."""
     app = request.scope.get("app")
-    default = messages.DEFAULT if app is None else getattr(app.state, "language", messages.DEFAULT)
-    return language_of(request.headers.get("accept-language"), default)
+    return default if app is None else getattr(app.state, name, default)
 
 
-def _validated(
-    value: Any,
-    model: type[Model],
-    error: type[InvalidRequest],
-    context: Context = NO_CONTEXT,
-) -> Model:
+def _validated(value: Any, model: type[Model], error: type[InvalidRequest], context: dict[str, Any]) -> Model:
     try:
-        return model.model_validate(value, context=dict(context))
+        return model.model_validate(value, context=context)
     except ValidationError as wrong:
         details = wrong.errors(include_url=False, include_input=False)
         raise error(*list(_problems(details, model))[:MAX_PROBLEMS]) from None

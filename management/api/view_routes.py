@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from management.api import PREFIX, schemas, views
-from management.api.documentation import examples, openapi
-from management.api.documentation import responses as documented
-from management.api.parsing import language, model_id_of, query
+from management.api.documentation import openapi
+from management.api.documentation.responses import (
+    METRICS,
+    HealthAnswer,
+    ListedModel,
+    LogsAnswer,
+    ShownEvent,
+    StatusAnswer,
+    UnhealthyAnswer,
+)
+from management.api.parsing import PathModelId, language
 from management.domain.records import Deployment, Replica
 from management.errors import ModelNotFound
 from management.metrics import CONTENT_TYPE, Metrics
@@ -32,46 +40,15 @@ class ViewRoutes:
 
     def add_to(self, router: APIRouter) -> None:
         """Add the routes with their documentation."""
-        router.add_api_route(
-            "/models",
-            self.models,
-            methods=["GET"],
-            **openapi.view(
-                "list_models", "List models", list[documented.ListedModel], examples.LISTED, schemas.ListQuery
-            ),
-        )
-        router.add_api_route(
-            "/models/{model_id}/status",
-            self.status,
-            methods=["GET"],
-            **openapi.view("model_status", "A model's status", documented.StatusAnswer, examples.STATUS),
-        )
-        router.add_api_route("/health", self.health, methods=["GET"], **openapi.health("health"))
-        router.add_api_route(
-            "/models/{model_id}/logs",
-            self.logs,
-            methods=["GET"],
-            **openapi.view(
-                "model_logs",
-                "The last lines of a model's logs",
-                documented.LogsAnswer,
-                examples.LOGS,
-                schemas.LogsQuery,
-            ),
-        )
-        router.add_api_route(
-            "/models/{model_id}/events",
-            self.events,
-            methods=["GET"],
-            **openapi.view(
-                "model_events", "Who changed what", list[documented.ShownEvent], examples.EVENTS, schemas.EventsQuery
-            ),
-        )
-        router.add_api_route("/metrics", self.metrics, methods=["GET"], **openapi.metrics("metrics"))
+        router.get("/models", **openapi.listing(list[ListedModel]))(self.list_models)
+        router.get("/models/{model_id}/status", **openapi.view(StatusAnswer))(self.model_status)
+        router.get("/health", **openapi.health(HealthAnswer, UnhealthyAnswer))(self.health)
+        router.get("/models/{model_id}/logs", **openapi.view(LogsAnswer))(self.model_logs)
+        router.get("/models/{model_id}/events", **openapi.view(list[ShownEvent]))(self.model_events)
+        router.get("/metrics", **openapi.metrics(METRICS))(self.metrics)
 
-    async def models(self, request: Request) -> JSONAnswer:
+    async def list_models(self, request: Request, given: Annotated[schemas.ListQuery, Query()]) -> JSONAnswer:
         """A page of the models, with links to its neighbours."""
-        given = query(request, schemas.ListQuery)
 
         def read(session: Session) -> tuple[list[dict[str, Any]], int]:
             page = session.deployments.page(**given.model_dump())
@@ -81,43 +58,39 @@ class ViewRoutes:
         listed, total = await self._store.read(read)
         return JSONAnswer(listed, headers={"X-Total-Count": str(total), **_links(request, given, total)})
 
-    async def status(self, request: Request) -> JSONAnswer:
+    async def model_status(self, request: Request, model_id: PathModelId) -> JSONAnswer:
         """Everything known about one model."""
-        deployment, replicas = await self._deployment(request)
+        deployment, replicas = await self._deployment(model_id)
         return JSONAnswer(views.status(deployment, replicas, self._url, language(request)))
 
     async def health(self) -> JSONAnswer:
-        """The management's health, with status 503 where it is unhealthy."""
+        """Database, lease, backend, and how many of the wanted models are ready, answered with 503 where unhealthy."""
         health = await self._health()
         return JSONAnswer(health, status_code=503 if health["status"] == "unhealthy" else 200)
 
-    async def logs(self, request: Request) -> JSONAnswer:
+    async def model_logs(self, model_id: PathModelId, given: Annotated[schemas.LogsQuery, Query()]) -> JSONAnswer:
         """The last lines of each replica's log."""
-        tail = query(request, schemas.LogsQuery).tail
-        deployment, replicas = await self._deployment(request)
-        lines = await self._logs(deployment, replicas, tail)
+        deployment, replicas = await self._deployment(model_id)
+        lines = await self._logs(deployment, replicas, given.tail)
         parts = [
             {"replica_id": replica.id, "state": replica.state.value, "lines": lines.get(replica.id, [])}
             for replica in replicas
         ]
         return JSONAnswer({"model_id": deployment.model_id, "replicas": parts})
 
-    async def events(self, request: Request) -> JSONAnswer:
+    async def model_events(self, model_id: PathModelId, given: Annotated[schemas.EventsQuery, Query()]) -> JSONAnswer:
         """Who changed what, the newest first. Events outlive their model."""
-        model_id = model_id_of(request)
-        limit = query(request, schemas.EventsQuery).limit
-        events = await self._store.read(lambda session: session.events.of(model_id, limit))
+        events = await self._store.read(lambda session: session.events.of(model_id, given.limit))
         if not events:
             raise ModelNotFound({"model_id": model_id})
         return JSONAnswer([views.event(event) for event in events])
 
     async def metrics(self) -> Response:
-        """The management's metrics for Prometheus."""
+        """Requests, queues, replicas and rejections, for Prometheus."""
         return Response(await self._metrics.text(), media_type=CONTENT_TYPE)
 
-    async def _deployment(self, request: Request) -> tuple[Deployment, list[Replica]]:
-        """The path's deployment and its replicas. Raises ModelNotFound."""
-        model_id = model_id_of(request)
+    async def _deployment(self, model_id: str) -> tuple[Deployment, list[Replica]]:
+        """The model's deployment and its replicas. Raises ModelNotFound."""
 
         def read(session: Session) -> tuple[Deployment, list[Replica]]:
             deployment = session.deployments.get(model_id)

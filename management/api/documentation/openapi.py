@@ -1,7 +1,7 @@
-"""OpenAPI descriptions of the routes: bodies from the schemas, answers with examples, every error with its code.
+"""What the OpenAPI document says beyond FastAPI's own: keys, headers, and every error with its status and code.
 
-FastAPI gets all of them explicitly, path parameters and security too. It does not parse the requests itself, and would
-document answers that never occur.
+Bodies and parameters come from the handlers' signatures, examples from the models. The errors are listed by hand:
+the edge raises some before a route is found, and the gateway and the store raise others below it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,51 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from fastapi import Security
+from fastapi import Depends, FastAPI, Header, Security, params
 from fastapi.security import APIKeyHeader, HTTPBearer
-from pydantic import BaseModel
 from starlette.responses import Response
 
 from management import errors
-from management.api import schemas
-from management.api.documentation import examples
-from management.api.documentation import responses as answers
+from management.api.documentation.responses import INSTANT, ErrorAnswer
 from management.api.errors import error_body
+from management.api.idempotency import read_by_once
 from management.api.messages import ERRORS, text
 from management.errors import ManagementError
+
+_VALIDATION: Final = "ValidationError"
+"""Part of the names of the two schemas that FastAPI adds for its answer 422."""
+
+
+class DocumentedAPI(FastAPI):
+    """FastAPI without the answer 422 of its own parsing, which ``StrictRoute`` replaces."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The document, made once."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            schemas = document["components"]["schemas"]
+            for name in [name for name in schemas if _VALIDATION in name]:
+                del schemas[name]
+            for operation in (operation for path in document["paths"].values() for operation in path.values()):
+                if _VALIDATION in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        return super().openapi()
+
+
+async def read_by_all(
+    _language: str = Header(
+        None,
+        alias="Accept-Language",
+        description="The language of messages: zh, fr or en; ATELIER_LANGUAGE is the default (zh). Codes never change.",
+    ),
+    _request_id: str = Header(
+        None,
+        alias="X-Request-ID",
+        description="At most 64 letters, digits, dots, underscores and hyphens; another id is replaced by a new one.",
+    ),
+) -> None:
+    """What the edge and the error handlers read of a request: a dependency that documents, and is not called."""
+
 
 _KEYS: Final = [
     Security(APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)),
@@ -45,7 +78,8 @@ _ALWAYS: Final = (
     errors.TooManyRequests,
     errors.StoreUnavailable,
 )
-_CHANGES: Final = (
+_CHANGES: Final = (*_ALWAYS, errors.DeploymentFailed)
+_WITH_BODY: Final = (
     _LateBody,
     errors.InvalidModelConfig,
     errors.RequestRunning,
@@ -63,148 +97,71 @@ _CALLS: Final = (
     errors.InsufficientResources,
     errors.ModelNotReady,
 )
-_MODEL_ID: Final = {
-    "name": "model_id",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": schemas.MODEL_ID},
-}
-_IDEMPOTENCY: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "pattern": r"^[\x21-\x7e]{1,255}$"},
-    "description": "A repeated request with the same key and body gets the first answer, for 24 hours.",
-}
-_LANGUAGE: Final = {
-    "name": "Accept-Language",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "The language of messages: zh, fr or en; ATELIER_LANGUAGE is the default (zh). Codes never change.",
-}
-_NAMED: Final = {
-    "name": "X-Request-ID",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "At most 64 letters, digits, dots, underscores and hyphens; another id is replaced by a new one.",
-}
-_QUANTITY: Final = r"[0-9]{1,12}(\.[0-9]{1,6})?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$"
-_REFINED: Final[Mapping[str, Mapping[str, Any]]] = {
-    "cpu": {"pattern": f"^(?=[0-9.]*[1-9]){_QUANTITY}", "examples": ["500m"]},
-    "memory": {"pattern": f"^(?=[0-9.]*[1-9]){_QUANTITY}", "examples": ["8Gi"]},
-    "nvidia.com/gpu": {"pattern": f"^{_QUANTITY}", "description": "A whole number.", "examples": ["1"]},
-    "name": {"description": "Without control characters."},
-    "docker_image": {
-        "description": "Its last part names a Bento with its exact version; `latest` is not a version.",
-        "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:/-]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$",
-    },
-    "environment_variables": {
-        "description": "Values of at most 4096 bytes, on one line. Names that a library reads are refused.",
-        "propertyNames": {"pattern": "^[A-Z][A-Z0-9_]{0,63}$"},
-    },
-}
-"""Descriptions and patterns by field, for rules that the schemas check in code."""
 
 
-def change(name: str, summary: str, body: type[BaseModel] | None, answer: type[BaseModel]) -> dict[str, Any]:
-    """A route that changes the desired state; deleting has no body."""
-    possible = [*_ALWAYS, errors.DeploymentFailed, *(_CHANGES if body is not None else ())]
-    possible.append(errors.ModelAlreadyExists if body is schemas.DeployBody else errors.ModelNotFound)
-    parameters = [*_queries(schemas.WaitQuery if body is not None else schemas.DeleteQuery)]
-    extra: dict[str, Any] = {}
-    if body is not None:
-        parameters.append(_IDEMPOTENCY)
-        extra = _request_body(body)
+def change(answer: Any, unmet: type[ManagementError]) -> dict[str, Any]:
+    """A route that deploys or changes a model; ``unmet`` is its error where the model is there, or is not."""
+    return _change(answer, (*_WITH_BODY, unmet), Depends(read_by_once))
+
+
+def deletion(answer: Any) -> dict[str, Any]:
+    """The route that deletes a model."""
+    return _change(answer, (errors.ModelNotFound,))
+
+
+def _change(answer: Any, kinds: Iterable[type[ManagementError]], *reads: params.Depends) -> dict[str, Any]:
     replayed = {"Idempotency-Replayed": _header("`true` if this is the recorded answer to an earlier request.")}
-    responses = {
-        200: _json("It is done.", answer, _EXAMPLES[answer], replayed),
-        202: _json("It is under way.", answer, _EXAMPLES[answer], replayed),
-        **_errors(possible),
-    }
-    return _route(name, summary, "models", responses, _on_model(parameters, body is not schemas.DeployBody), extra) | {
-        "status_code": 202
-    }
+    answers = {200: _json("It is done.", answer, replayed), 202: _json("It is under way.", answer, replayed)}
+    return _route("models", answers, (*_CHANGES, *kinds), *_KEYS, *reads) | {"status_code": 202}
 
 
-def view(name: str, summary: str, answer: Any, example: Any, query: type[BaseModel] | None = None) -> dict[str, Any]:
-    """A route that reads."""
-    listing = query is schemas.ListQuery
-    possible = [*_ALWAYS, *([] if listing else [errors.ModelNotFound])]
-    headers = {"Link": _header("The next and the previous page (RFC 8288)."), "X-Total-Count": _TOTAL}
-    shown = _json("The current state.", answer, example, headers if listing else {})
-    parameters = _on_model(_queries(query) if query else [], not listing)
-    return _route(name, summary, "models", {200: shown, **_errors(possible)}, parameters, {})
+def view(answer: Any) -> dict[str, Any]:
+    """A route that shows a model."""
+    return _route("models", {200: _json("The current state.", answer)}, (*_ALWAYS, errors.ModelNotFound), *_KEYS)
 
 
-def inference(name: str, summary: str, body: type[BaseModel], *, batch: bool) -> dict[str, Any]:
+def listing(answer: Any) -> dict[str, Any]:
+    """The route that lists the models, page by page."""
+    total = _header("Number of models on all pages.", "integer") | {"required": True}
+    headers = {"Link": _header("The next and the previous page (RFC 8288)."), "X-Total-Count": total}
+    return _route("models", {200: _json("The current state.", answer, headers)}, _ALWAYS, *_KEYS)
+
+
+def inference(answer: Any) -> dict[str, Any]:
     """A route that calls a model."""
-    answer: Any = list[answers.BatchItem] if batch else answers.InferenceAnswer
-    output = _json("The model's output.", answer, examples.INFERRED_BATCH if batch else examples.INFERRED)
-    responses = {200: output, **_errors([*_ALWAYS, *_CALLS])}
-    return _route(name, summary, "inference", responses, _on_model([], True), _request_body(body))
+    return _route("inference", {200: _json("The model's output.", answer)}, (*_ALWAYS, *_CALLS), *_KEYS)
 
 
-def health(name: str) -> dict[str, Any]:
-    """The route of the management's health, which needs no key."""
-    responses = {
-        200: _json("The management works.", answers.HealthAnswer, examples.HEALTHY),
-        503: _json("The database is unavailable.", answers.UnhealthyAnswer, examples.UNHEALTHY),
-        **_errors(_EDGE),
-    }
-    summary = "Database, lease, backend, and how many of the wanted models are ready"
-    return _route(name, summary, "health", responses, [], {"security": []}) | {"dependencies": []}
+def health(well: Any, ill: Any) -> dict[str, Any]:
+    """The route of the management's health, which says that it needs no key."""
+    answers = {200: _json("The management works.", well), 503: _json("The database is unavailable.", ill)}
+    return _route("health", answers, _EDGE) | {"openapi_extra": {"security": []}}
 
 
-def metrics(name: str) -> dict[str, Any]:
+def metrics(example: str) -> dict[str, Any]:
     """The route of the metrics, whose answer is text for Prometheus, not JSON."""
-    described = _json("Metrics of this worker and of the recorded state.", None, None)
-    del described["model"]
-    described["content"] = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
-    summary = "Requests, queues, replicas and rejections, for Prometheus"
-    return _route(name, summary, "metrics", {200: described, **_errors(_ALWAYS)}, [], {}) | {"response_class": Response}
-
-
-def _route(  # noqa: PLR0913, PLR0917
-    name: str,
-    summary: str,
-    tag: str,
-    responses: dict[int | str, Any],
-    parameters: list[dict[str, Any]],
-    extra: dict[str, Any],
-) -> dict[str, Any]:
-    return {
-        "operation_id": name,
-        "summary": summary,
-        "tags": [tag],
-        "dependencies": _KEYS,
-        "responses": responses,
-        "openapi_extra": {"parameters": [*parameters, _LANGUAGE, _NAMED], **extra},
+    shown = {
+        "description": "Metrics of this worker and of the recorded state.",
+        "headers": _NAMED,
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": example}},
     }
+    return _route("metrics", {200: shown}, _ALWAYS, *_KEYS) | {"response_class": Response}
 
 
-def _on_model(parameters: list[dict[str, Any]], has_id: bool) -> list[dict[str, Any]]:
-    return [*([_MODEL_ID] if has_id else []), *parameters]
-
-
-_EXAMPLES: Final[Mapping[type[BaseModel], Any]] = {
-    schemas.DeployBody: examples.DEPLOY,
-    schemas.UpdateBody: examples.UPDATE,
-    schemas.ScaleBody: examples.SCALE,
-    schemas.InferenceBody: examples.INFER,
-    schemas.BatchBody: examples.BATCH,
-    answers.DeploymentAnswer: examples.DEPLOYED,
-    answers.ScaleAnswer: examples.SCALED,
-    answers.DeleteAnswer: examples.DELETED,
-}
+def _route(
+    tag: str,
+    answers: Mapping[int, dict[str, Any]],
+    kinds: Iterable[type[ManagementError]],
+    *reads: params.Depends,
+) -> dict[str, Any]:
+    return {"tags": [tag], "responses": {**answers, **_errors(kinds)}, "dependencies": list(reads)}
 
 
 def _header(description: str, kind: str = "string") -> dict[str, Any]:
     return {"description": description, "schema": {"type": kind}}
 
 
-_TOTAL: Final = _header("Number of models on all pages.", "integer") | {"required": True}
+_NAMED: Final = {"X-Request-ID": _header("The request's id, which the logs show too.") | {"required": True}}
 _ERROR_HEADERS: Final[Mapping[int, dict[str, Any]]] = {
     401: {"WWW-Authenticate": _header("How to send a key.") | {"required": True}},
     409: {"Retry-After": _header("Seconds, where a later try may be answered.", "integer")},
@@ -218,78 +175,12 @@ def _errors(kinds: Iterable[type[ManagementError]]) -> dict[int | str, dict[str,
     by_status: dict[int | str, dict[str, Any]] = {}
     for kind in kinds:
         message = text(ERRORS, kind.code, "en") if kind.code in ERRORS else (kind.__doc__ or "").strip()
-        response = by_status.setdefault(
-            kind.status, _json(message, answers.ErrorAnswer, None, _ERROR_HEADERS.get(kind.status))
-        )
-        content = response["content"]["application/json"]
-        content.pop("example", None)
-        body = {**error_body(kind.code, message, {}), "timestamp": examples.INSTANT}
+        response = by_status.setdefault(kind.status, _json(message, ErrorAnswer, _ERROR_HEADERS.get(kind.status)))
+        content = response.setdefault("content", {}).setdefault("application/json", {})
+        body = {**error_body(kind.code, message, {}), "timestamp": INSTANT}
         content.setdefault("examples", {})[kind.code] = {"value": body}
     return by_status
 
 
-def _json(description: str, model: Any, example: Any, headers: dict[str, Any] | None = None) -> dict[str, Any]:
-    named = {"X-Request-ID": _header("The request's id, which the logs show too.") | {"required": True}}
-    return {
-        "description": description,
-        "model": model,
-        "headers": {**named, **(headers or {})},
-        "content": {"application/json": {"example": example}},
-    }
-
-
-def _request_body(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(by_alias=True)
-    definitions = schema.pop("$defs", {})
-    content = {"schema": _refined(_inlined(schema, definitions)), "example": _EXAMPLES[model]}
-    return {"requestBody": {"required": True, "content": {"application/json": content}}}
-
-
-def _refined(schema: Any) -> Any:
-    """The schema with the rules that the schemas check in code."""
-    if isinstance(schema, list):
-        return [_refined(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    refined = {key: _refined(value) for key, value in schema.items()}
-    for name, field in refined.get("properties", {}).items():
-        if name in _REFINED:
-            strings = (choice for choice in field.get("anyOf", [field]) if choice.get("type") != "null")
-            next(strings).update(_REFINED[name])
-    return refined
-
-
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with its references replaced by their targets, which FastAPI would not copy into the document."""
-    if isinstance(schema, list):
-        return [_inlined(item, definitions) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        target = definitions[schema["$ref"].rsplit("/", maxsplit=1)[-1]]
-        rest = {key: value for key, value in schema.items() if key != "$ref"}
-        return _inlined({**target, **rest}, definitions)
-    return {key: _inlined(value, definitions) for key, value in schema.items()}
-
-
-def _queries(model: type[BaseModel]) -> list[dict[str, Any]]:
-    schema = model.model_json_schema()
-    definitions = schema.get("$defs", {})
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": False,
-            "description": field.get("description", ""),
-            "schema": _without_null(_inlined(field, definitions)),
-        }
-        for name, field in schema["properties"].items()
-    ]
-
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without null: a query parameter can be omitted, but not null."""
-    choices = [choice for choice in schema.get("anyOf", []) if choice.get("type") != "null"]
-    if len(choices) != 1:
-        return schema
-    return {**{key: value for key, value in schema.items() if key not in ("anyOf", "default")}, **choices[0]}
+def _json(description: str, model: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    return {"description": description, "model": model, "headers": {**_NAMED, **(headers or {})}}

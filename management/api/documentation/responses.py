@@ -1,14 +1,41 @@
-"""The API's answers as models. Only the OpenAPI document uses them, as named schemas."""
+"""The API's answers as models with examples. Only the OpenAPI document uses them, as named schemas."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from management.api.schemas import MODEL_ID
+from management.api.fields import MODEL_ID
+from management.api.schemas import example
 from management.domain.model_types import Framework, ModelType
 from management.domain.records import ReplicaState, Status
+
+INSTANT: Final = "2026-01-01T12:00:00.000Z"
+_ID: Final = "5f3a0c1e9b7d4f60a1c2d3e4f5061728"
+_LISTED: Final[dict[str, Any]] = {
+    "model_id": "tcm_diagnosis_v2",
+    "name": "中医诊断模型 v2.0",
+    "version": "2.0.0",
+    "status": "running",
+    "model_type": "tcm_diagnosis",
+    "created_at": INSTANT,
+    "updated_at": INSTANT,
+}
+_MODELS: Final = "http://localhost:8080/api/v1/models/tcm_diagnosis_v2"
+_INFERRED: Final[dict[str, Any]] = {
+    "request_id": _ID,
+    "model_id": "tcm_diagnosis_v2",
+    "output_data": {"syndromes": [{"name": "脾气虚", "probability": 0.05}]},
+    "confidence": 0.05,
+    "processing_time": 0.004,
+    "timestamp": INSTANT,
+}
+
+METRICS: Final = """# HELP atelier_model_waiting Requests that wait for a place
+# TYPE atelier_model_waiting gauge
+atelier_model_waiting{model="tcm_diagnosis_v2"} 3.0
+"""
 
 Instant = Annotated[
     str,
@@ -50,6 +77,7 @@ class ErrorAnswer(Answer):
 class DeploymentAnswer(Answer):
     """The outcome of a deployment or an update, or a notice that it is under way."""
 
+    model_config = example({"deployment_id": _ID, "message": "..."})
     deployment_id: Id
     message: str
 
@@ -57,6 +85,7 @@ class DeploymentAnswer(Answer):
 class ScaleAnswer(Answer):
     """The current and the target number of replicas."""
 
+    model_config = example({"message": "...", "current_replicas": 1, "target_replicas": 3})
     message: str
     current_replicas: Count
     target_replicas: Count
@@ -65,12 +94,14 @@ class ScaleAnswer(Answer):
 class DeleteAnswer(Answer):
     """The outcome of a deletion, or a notice that it is under way."""
 
+    model_config = example({"message": "..."})
     message: str
 
 
 class ListedModel(Answer):
     """A model in the list."""
 
+    model_config = example(_LISTED)
     model_id: ModelId
     name: str
     version: str
@@ -130,6 +161,28 @@ class ShownReplica(Answer):
 class StatusAnswer(ListedModel):
     """Everything known about a model."""
 
+    model_config = example(
+        {
+            **_LISTED,
+            "replicas": {"desired": 1, "current": 1, "ready": 1},
+            "endpoints": [
+                {"type": "inference", "url": f"{_MODELS}/inference"},
+                {"type": "batch_inference", "url": f"{_MODELS}/batch_inference"},
+            ],
+            "resource_usage": {"cpu": "3m", "memory": "160Mi", "gpu": "0"},
+            "deployment_id": _ID,
+            "revision": 1,
+            "message": "1/1 个副本就绪",
+            "config": {
+                "framework": "onnx",
+                "docker_image": "atelier/tcm-diagnosis:2.0.0",
+                "resource_requirements": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "0"},
+                "scaling_config": {"min_replicas": 1, "max_replicas": 5, "target_cpu_utilization": 70},
+                "environment_variables": {"LOG_LEVEL": "******"},
+            },
+            "replica_details": [],
+        }
+    )
     replicas: Replicas
     endpoints: list[Endpoint]
     resource_usage: Usage
@@ -151,6 +204,9 @@ class ReplicaLog(Answer):
 class LogsAnswer(Answer):
     """The last lines of every replica's log."""
 
+    model_config = example(
+        {"model_id": "tcm_diagnosis_v2", "replicas": [{"replica_id": _ID, "state": "ready", "lines": ["..."]}]}
+    )
     model_id: ModelId
     replicas: list[ReplicaLog]
 
@@ -158,6 +214,15 @@ class LogsAnswer(Answer):
 class ShownEvent(Answer):
     """A change of a model: who made it, and when."""
 
+    model_config = example(
+        {
+            "timestamp": INSTANT,
+            "actor": "admin",
+            "action": "scale",
+            "deployment_id": _ID,
+            "details": {"from": 1, "to": 3},
+        }
+    )
     timestamp: Instant
     actor: Annotated[str, Field(description="A key's name, or `supervisor`.")]
     action: str
@@ -165,15 +230,19 @@ class ShownEvent(Answer):
     details: dict[str, Any]
 
 
-class InferenceAnswer(Answer):
-    """The model's output for one input."""
-
+class _Result(Answer):
     request_id: RequestId
     model_id: ModelId
-    output_data: dict[str, Any]
     confidence: float | None
     processing_time: Annotated[float, Field(ge=0, description="Seconds.")]
     timestamp: Instant
+
+
+class InferenceAnswer(_Result):
+    """The model's output for one input."""
+
+    model_config = example(_INFERRED)
+    output_data: dict[str, Any]
 
 
 class ItemError(Answer):
@@ -183,15 +252,11 @@ class ItemError(Answer):
     message: str
 
 
-class BatchItem(Answer):
+class BatchItem(_Result):
     """The model's output for one item of a batch; without an output, `error` gives the reason."""
 
-    request_id: RequestId
-    model_id: ModelId
+    model_config = example({**_INFERRED, "request_id": f"{_ID}.0"})
     output_data: dict[str, Any] | None
-    confidence: float | None
-    processing_time: Annotated[float, Field(ge=0, description="Seconds.")]
-    timestamp: Instant
     error: Annotated[ItemError, Field(default=None, description="Only if the item failed.")]
 
 
@@ -205,6 +270,17 @@ class Models(Answer):
 class HealthAnswer(Answer):
     """The health of the management."""
 
+    model_config = example(
+        {
+            "status": "healthy",
+            "database": "ok",
+            "lease": "held",
+            "backend": "process",
+            "backend_state": "ok",
+            "models": {"wanted": 2, "ready": 2},
+            "timestamp": INSTANT,
+        }
+    )
     status: Literal["healthy", "degraded"]
     database: Literal["ok"]
     lease: Literal["held", "free"]
@@ -217,6 +293,9 @@ class HealthAnswer(Answer):
 class UnhealthyAnswer(Answer):
     """The health of the management while its database is unavailable."""
 
+    model_config = example(
+        {"status": "unhealthy", "database": "unavailable", "backend": "process", "timestamp": INSTANT}
+    )
     status: Literal["unhealthy"]
     database: Literal["unavailable"]
     backend: str

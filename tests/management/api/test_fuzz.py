@@ -200,6 +200,7 @@ def test_no_fewer_than_thousands_of_cases_were_tried(api: Fuzzed) -> None:
 def test_every_operation_is_there_and_says_how_to_be_allowed(document: dict[str, Any]) -> None:
     found = {told["operationId"]: (method.upper(), path) for path, method, told in _operations(document)}
     assert found == OPERATIONS
+    assert "ValidationError" not in json.dumps(document)
     schemes = document["components"]["securitySchemes"]
     kinds = {name: (one["type"], one.get("name") or one.get("scheme")) for name, one in schemes.items()}
     assert kinds == {"key": ("apiKey", "X-API-Key"), "bearer": ("http", "bearer")}
@@ -215,8 +216,7 @@ def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None
         for answer in [*told["responses"].values(), told.get("requestBody", {"content": {}})]:
             for content in answer["content"].values():
                 schema = {**content["schema"], "components": document["components"]}
-                named = [one["value"] for one in content.get("examples", {}).values()]
-                for example in named or [content["example"]]:
+                for example in _examples(document, content):
                     tried += 1
                     assert list(validator_for(schema).iter_errors(example)) == [], (path, example)
     assert tried > 100
@@ -261,7 +261,8 @@ def test_a_field_that_no_schema_knows_is_refused_at_every_level(
 ) -> None:
     method, path = OPERATIONS[name]
     told = document["paths"][path][method.lower()]["requestBody"]["content"]["application/json"]
-    bodies = list(_with_unknown_fields(told["example"], told["schema"]))
+    [example] = _examples(document, told)
+    bodies = list(_with_unknown_fields(document, example, told["schema"]))
     assert bodies
     for body in bodies:
         answer = api.ask(method, path.format(model_id="echo"), body)
@@ -270,14 +271,34 @@ def test_a_field_that_no_schema_knows_is_refused_at_every_level(
         assert [one["problem"] for one in problems if one["field"].endswith("unexpected")] == ["unknown"]
 
 
-def _with_unknown_fields(value: Any, schema: dict[str, Any]) -> Iterator[Any]:
+def _examples(document: dict[str, Any], content: dict[str, Any]) -> list[Any]:
+    """The examples of a body or an answer: its own, or those of its schema; there is always one."""
+    if "examples" in content:
+        return [one["value"] for one in content["examples"].values()]
+    if "example" in content:
+        return [content["example"]]
+    schema = content["schema"]
+    found: list[Any] = _resolved(document, schema.get("items", schema))["examples"]
+    assert found
+    return [found] if "items" in schema else found
+
+
+def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, or the one that it refers to."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = document["components"]["schemas"][name] if name else schema
+    return found
+
+
+def _with_unknown_fields(document: dict[str, Any], value: Any, schema: dict[str, Any]) -> Iterator[Any]:
     """The value with one field too many, in each object in turn that the schema does not leave open."""
+    schema = _resolved(document, schema)
     if isinstance(value, list):
         for number, one in enumerate(value):
-            for changed in _with_unknown_fields(one, schema["items"]):
+            for changed in _with_unknown_fields(document, one, schema["items"]):
                 yield [*value[:number], changed, *value[number + 1 :]]
     elif isinstance(value, dict) and "properties" in schema:
         yield {**value, "unexpected": 1}
         for name, one in value.items():
-            for changed in _with_unknown_fields(one, schema["properties"][name]):
+            for changed in _with_unknown_fields(document, one, schema["properties"][name]):
                 yield {**value, name: changed}

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from fastapi import Header
+from starlette.responses import Response
 
 from management.api import parsing, schemas
 from management.api.configs import config_of
@@ -38,7 +39,7 @@ def told(answer: Any) -> dict[str, Any]:
     return found
 
 
-async def message(body: object, model: type[BaseModel], language: str = "en") -> str:
+async def message(body: object, model: type[schemas.Body], language: str = "en") -> str:
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body, language=language), model)
     [problem] = of_error(caught.value, language_of(language))[1]["error"]["details"]["problems"]
@@ -87,7 +88,7 @@ async def test_memory_of_a_mebibyte_and_more_is_accepted(written: str) -> None:
 )
 @pytest.mark.parametrize("language", ["zh", "fr", "en"])
 async def test_a_bound_that_is_crossed_is_told_with_the_other_one(
-    body: object, model: type[BaseModel], bounds: str, language: str
+    body: object, model: type[schemas.Body], bounds: str, language: str
 ) -> None:
     assert bounds in await message(body, model, language)
 
@@ -99,6 +100,30 @@ def test_a_query_parameters_bounds_are_told_too(query: str, bounds: str) -> None
     with pytest.raises(InvalidRequest) as caught:
         parsing.query(request(query=query), schemas.ListQuery)
     assert caught.value.problems[0].values["expected"] == bounds
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"replicas": 1}, "unknown"),
+        ({"config": {"docker_image": "tests/absent:1.0.0"}}, "bento"),
+        ({"config": {"version": "2.0.0"}}, "type"),
+    ],
+)
+def test_a_body_is_read_and_its_image_looked_up_before_the_query_is_read(
+    api: Fuzzed, body: dict[str, Any], problem: str
+) -> None:
+    api.deploy_echo()
+    answer = api.ask("PUT", f"{MODELS}/echo?wait=soon", body, Idempotency_Key="no key")
+    assert problem in {one["problem"] for one in told(answer)["details"]["problems"]}
+
+
+def test_a_handler_declares_nothing_that_its_route_does_not_parse() -> None:
+    async def handler(_key: str = Header("")) -> Response:
+        return Response()
+
+    with pytest.raises(TypeError, match="header"):
+        parsing.StrictRoute("/", handler)
 
 
 @pytest.mark.parametrize("language", ["zh", "fr", "en"])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from starlette.datastructures import State
 from starlette.requests import Request
 
 from management.api import parsing, schemas
@@ -31,17 +34,26 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def request(body: object = None, *, language: str = "en", query: str = "", kind: str = "application/json") -> Request:
+def request(
+    body: object = None,
+    *,
+    language: str = "en",
+    query: str = "",
+    kind: str = "application/json",
+    settings: Mapping[str, object] | None = None,
+) -> Request:
+    """A request to an application whose state holds these settings."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
 
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": data, "more_body": False}
 
     headers = [(b"content-type", kind.encode()), (b"accept-language", language.encode())]
-    return Request({"type": "http", "query_string": query.encode(), "headers": headers}, receive)
+    app = SimpleNamespace(state=State(dict(settings or {})))
+    return Request({"type": "http", "app": app, "query_string": query.encode(), "headers": headers}, receive)
 
 
-async def problems(body: object, model: type[BaseModel], language: str = "en") -> dict[str, str]:
+async def problems(body: object, model: type[schemas.Body], language: str = "en") -> dict[str, str]:
     """The kind of each problem by its field."""
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body, language=language), model)
@@ -236,7 +248,7 @@ async def test_every_problem_of_a_body_is_listed_at_once_in_the_callers_language
     told = set()
     for language in LANGUAGES:
         with pytest.raises(InvalidModelConfig) as caught:
-            await parsing.body(request({"config": wrong}, language=language), schemas.DeployBody, InvalidModelConfig)
+            await parsing.body(request({"config": wrong}, language=language), schemas.DeployBody)
         found = of_error(caught.value, language_of(language))[1]["error"]["details"]["problems"]
         assert {one["field"].removeprefix("config."): one["problem"] for one in found} == {
             **dict.fromkeys(("version", "model_type", "docker_image"), "missing"),

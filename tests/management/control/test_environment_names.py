@@ -113,8 +113,8 @@ async def test_the_setting_reaches_the_bodies_check() -> None:
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body), schemas.DeployBody)
     assert "ATELIER_ALLOWED_ENVIRONMENT" in str(of_error(caught.value, "en")[1])
-    context = {schemas.ALLOWED: ApiSettings(allowed_environment="OMP_*").allowed_environment}
-    found = await parsing.body(request(body), schemas.DeployBody, context=context)
+    settings = {"allowed_environment": ApiSettings(allowed_environment="OMP_*").allowed_environment}
+    found = await parsing.body(request(body, settings=settings), schemas.DeployBody)
     assert found.config.environment_variables == {"OMP_NUM_THREADS": "1"}
 
 
