@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query, Request, Response
 from management.api import PREFIX, schemas, views
 from management.api.documentation import openapi
 from management.api.documentation.responses import (
-    METRICS,
     HealthAnswer,
     ListedModel,
     LogsAnswer,
@@ -45,7 +44,7 @@ class ViewRoutes:
         router.get("/health", **openapi.health(HealthAnswer, UnhealthyAnswer))(self.health)
         router.get("/models/{model_id}/logs", **openapi.view(LogsAnswer))(self.model_logs)
         router.get("/models/{model_id}/events", **openapi.view(list[ShownEvent]))(self.model_events)
-        router.get("/metrics", **openapi.metrics(METRICS))(self.metrics)
+        router.get("/metrics", **openapi.metrics())(self.metrics)
 
     async def list_models(self, request: Request, given: Annotated[schemas.ListQuery, Query()]) -> JSONAnswer:
         """A page of the models, with links to its neighbours."""

@@ -97,6 +97,10 @@ _CALLS: Final = (
     errors.InsufficientResources,
     errors.ModelNotReady,
 )
+_METRICS: Final = """# HELP atelier_model_waiting Requests that wait for a place
+# TYPE atelier_model_waiting gauge
+atelier_model_waiting{model="tcm_diagnosis_v2"} 3.0
+"""
 
 
 def change(answer: Any, unmet: type[ManagementError]) -> dict[str, Any]:
@@ -138,12 +142,12 @@ def health(well: Any, ill: Any) -> dict[str, Any]:
     return _route("health", answers, _EDGE) | {"openapi_extra": {"security": []}}
 
 
-def metrics(example: str) -> dict[str, Any]:
+def metrics() -> dict[str, Any]:
     """The route of the metrics, whose answer is text for Prometheus, not JSON."""
     shown = {
         "description": "Metrics of this worker and of the recorded state.",
         "headers": _NAMED,
-        "content": {"text/plain": {"schema": {"type": "string"}, "example": example}},
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": _METRICS}},
     }
     return _route("metrics", {200: shown}, _ALWAYS, *_KEYS) | {"response_class": Response}
 

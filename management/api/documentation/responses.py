@@ -32,11 +32,6 @@ _INFERRED: Final[dict[str, Any]] = {
     "timestamp": INSTANT,
 }
 
-METRICS: Final = """# HELP atelier_model_waiting Requests that wait for a place
-# TYPE atelier_model_waiting gauge
-atelier_model_waiting{model="tcm_diagnosis_v2"} 3.0
-"""
-
 Instant = Annotated[
     str,
     Field(
