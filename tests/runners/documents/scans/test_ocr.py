@@ -202,7 +202,7 @@ def test_a_page_in_whose_dots_no_text_is_seen_is_looked_at_again(
     image = spoil(page(column(OTHER)))
     found = ocr.read(image).replace("\n", " ")
     assert SequenceMatcher(None, found, " ".join(OTHER)).ratio() > 0.9
-    monkeypatch.setattr(ocr_module, "SOFTENING", ())
+    monkeypatch.setattr(ocr_module, "BLUR_RADII", ())
     assert len(ocr.read(image)) < 20
 
 
