@@ -32,9 +32,9 @@ START_SECONDS = 60.0
 
 def require(*programs: str) -> None:
     """Skips the test that runs, unless these are installed."""
-    for one in programs:
-        if shutil.which(one) is None:
-            pytest.skip(f"{one} is not installed")
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
 
 
 class Names:
@@ -69,7 +69,9 @@ class Names:
             end += 1 + length
         question = query[12 : end + 5]
         found = self.addresses.get(".".join(labels), [])
-        records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(one) for one in found)
+        records = b"".join(
+            b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(address) for address in found
+        )
         flags = 0x8180 if found else 0x8183  # no such name
         return query[:2] + struct.pack(">HHHHH", flags, 1, len(found), 0, 0) + question + records
 
@@ -215,10 +217,10 @@ class Nginx:
         """These replicas are the service's, until the block ends."""
         port, stack = self.ports[PORTS[service]], []
         try:
-            for one in replicas:
-                stack.append(listening(one, port))
+            for replica in replicas:
+                stack.append(listening(replica, port))
                 stack[-1].__enter__()
-            self.names.addresses[service] = [one.address for one in replicas]
+            self.names.addresses[service] = [replica.address for replica in replicas]
             yield
         finally:
             self.names.addresses.pop(service, None)

@@ -47,7 +47,7 @@ def deployed(atelier_image: str) -> Iterator[Deployment]:
 @pytest.fixture
 def bentos(store: Path) -> Path:
     """A BentoML home with the Bento that is deployed."""
-    recipe = next(one for one in recipes() if one.name == "tcm-diagnosis")
+    recipe = next(recipe for recipe in recipes() if recipe.name == "tcm-diagnosis")
     build(recipe, recipe.tags("2.0.0")[0], BentoHome(store))
     return store
 

@@ -174,7 +174,7 @@ def ask(client: httpx.Client, path: str, content: bytes | Iterator[bytes]) -> No
 
 def test_a_bento_in_two_versions_is_two_images_and_each_is_made_once(echo_images: list[str], tmp_path: Path) -> None:
     assert echo_images == ["tests/echo:1.0.0", "tests/echo:2.0.0"]
-    first, second = (inspected(one)["Id"] for one in echo_images)
+    first, second = (inspected(image)["Id"] for image in echo_images)
     assert first != second
     recipe, store = docker_engine.echo_project(tmp_path)
     build(recipe, ONE, store)

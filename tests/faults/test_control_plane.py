@@ -108,13 +108,13 @@ def test_what_was_acknowledged_comes_true_after_the_control_plane_was_killed(
     chance = random.Random(2 * failpoints + beside)
     outcome = Outcome()
     leader = servers.start()
-    for one in rounds(chance, failpoints=failpoints, beside=beside):
+    for round_ in rounds(chance, failpoints=failpoints, beside=beside):
         for _ in range(TRIES):
-            leader, reached = play(servers, leader, one, outcome)
+            leader, reached = play(servers, leader, round_, outcome)
             if reached:
                 break
         else:
-            raise AssertionError(f"{one} was not reached in {TRIES} tries")
+            raise AssertionError(f"{round_} was not reached in {TRIES} tries")
     servers.close()
     assert not processes(servers.home)
     longest, which = max(outcome.seconds)

@@ -79,4 +79,4 @@ async def serving(engine: BentoCloud, told: EngineSpec) -> EngineStatus:
 def callers() -> list[psutil.Process]:
     """The processes that call BentoCloud for this one."""
     found = psutil.Process().children(recursive=True)
-    return [one for one in found if any("bentocloud/worker.py" in part for part in one.cmdline())]
+    return [process for process in found if any("bentocloud/worker.py" in part for part in process.cmdline())]

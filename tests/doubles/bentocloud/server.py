@@ -148,7 +148,7 @@ class LocalCloud(Uploads):
 
     async def _list(self, request: web.Request) -> web.Response:
         count = int(request.query.get("count") or 10)  # empty where the client says nothing
-        items = [one.shape(None) for one in self.deployments.values()]
+        items = [deployment.shape(None) for deployment in self.deployments.values()]
         return web.json_response({"start": 0, "count": count, "total": len(items), "items": items[:count]})
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -180,7 +180,7 @@ class LocalCloud(Uploads):
         package = self.packages.get(("bento", name, version))
         if package is None or package.upload_status != "success":
             raise Refusal(400, f"bento {told['bento']} was not uploaded")
-        known = {one["display_name"] for one in instance_types()}
+        known = {instance_type["display_name"] for instance_type in instance_types()}
         for service in told["services"].values():
             if service["instance_type"] not in known:
                 raise Refusal(400, "no such instance type")
@@ -208,7 +208,7 @@ class LocalCloud(Uploads):
     async def _tail(self, request: web.Request) -> web.StreamResponse:
         """Some lines, and then nothing until the client leaves: it follows."""
         pod = request.query["pod_name"]
-        if pod not in {shape["name"] for one in self.deployments.values() for shape in one.pod_shapes()}:
+        if pod not in {shape["name"] for deployment in self.deployments.values() for shape in deployment.pod_shapes()}:
             raise Refusal(404, "pod not found")
         socket = web.WebSocketResponse()
         await socket.prepare(request)

@@ -35,7 +35,7 @@ def made(role: Role = ADMIN, **changes: Any) -> NewKey:
 
 
 def found(text: str, *known: Key, at: datetime = AT) -> Key | None:
-    return keys.find(text, {one.id: one for one in known}, at)
+    return keys.find(text, {key.id: key for key in known}, at)
 
 
 def mistyped(text: str, place: int) -> str:
@@ -104,7 +104,7 @@ def test_a_chosen_key_must_travel_in_a_header_and_not_be_short(text: str) -> Non
 
 
 def test_each_role_may_do_what_those_before_it_may() -> None:
-    assert [[one.includes(other) for other in Role] for one in Role] == [
+    assert [[role.includes(other) for other in Role] for role in Role] == [
         [True, False, False],
         [True, True, False],
         [True, True, True],
@@ -157,7 +157,7 @@ class House:
     def __init__(self, most: int = 2) -> None:
         self.keyring, self.clock = KeyCache(), HandClock()
         self.keys = {role: made(role) for role in Role}
-        self.keyring.learn([one.key for one in self.keys.values()])
+        self.keyring.learn([key.key for key in self.keys.values()])
         self.failures = FailedLoginLimiter(most, self.clock)
         self.door = Authenticator(self.keyring, self.failures, role_for_api(OPEN, "/api/v1/static/"))
 
@@ -240,7 +240,7 @@ async def test_wrong_keys_of_one_host_are_counted_together_whatever_address_it_t
     house = House(most=2)
     wrong = ("x-api-key", "wrong-key")
     addresses = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"]
-    assert [await house.status(wrong, address=one) for one in addresses] == [401, 401, 429, 401]
+    assert [await house.status(wrong, address=address) for address in addresses] == [401, 401, 429, 401]
 
 
 async def test_what_is_no_address_is_not_kept() -> None:

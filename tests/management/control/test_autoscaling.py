@@ -145,8 +145,8 @@ class Plant:
         self.history = RecommendationHistory()
 
     def second(self, at: int, millicores: float, asked: float = 1000.0) -> None:
-        self.ready += sum(one <= at for one in self.starting)
-        self.starting = [one for one in self.starting if one > at]
+        self.ready += sum(ready_at <= at for ready_at in self.starting)
+        self.starting = [ready_at for ready_at in self.starting if ready_at > at]
         if self.ready:
             used = 100 * millicores / self.ready / asked
             look = LoadSample(float(at), self.ready, used, in_flight=1, waiting=0, slots=self.ready * 32)

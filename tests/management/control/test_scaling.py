@@ -19,7 +19,7 @@ from management.domain.clock import Clock
 from management.domain.records import NOTHING, Deployment, LoadReport, Resources, Revision, Scaling
 from management.errors import InsufficientResources, InvalidModelConfig
 from tests.doubles.management import AT, FakeLauncher, deployment, revision
-from tests.doubles.stage import LEAST_MEMORY, HandClock, Stage
+from tests.doubles.stage import MIN_FREE_MEMORY, HandClock, Stage
 
 SOMEBODY = "somebody"
 
@@ -35,7 +35,7 @@ class MeteredLauncher(FakeLauncher):
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         before, self._at = self._at, self._clock.steady()
         self._seconds += self.cores * (self._at - before)
-        return {one: ReplicaUsage(self._seconds, 7) for one in replica_ids}
+        return {replica_id: ReplicaUsage(self._seconds, 7) for replica_id in replica_ids}
 
 
 @pytest.fixture
@@ -77,8 +77,11 @@ def demand(one: Deployment, stage: Stage, in_flight: int = 0, waiting: int = 0) 
 
 def reasons(stage: Stage, model_id: str = "echo") -> list[tuple[str, str, object]]:
     """Who changed the number, how, and why; the first first."""
-    found = [one for one in stage.events(model_id) if one.action in {"scale", "rest"}]
-    return [(one.actor, f"{one.details['from']} -> {one.details['to']}", one.details["reason"]) for one in found[::-1]]
+    found = [event for event in stage.events(model_id) if event.action in {"scale", "rest"}]
+    return [
+        (event.actor, f"{event.details['from']} -> {event.details['to']}", event.details["reason"])
+        for event in found[::-1]
+    ]
 
 
 async def test_requests_that_wait_bring_replicas_and_a_quiet_minute_takes_them_away(stage: Stage) -> None:
@@ -93,7 +96,7 @@ async def test_requests_that_wait_bring_replicas_and_a_quiet_minute_takes_them_a
     for _ in range(6):
         await second(stage)
     assert stage.told().replicas == 1
-    assert [one[:2] for one in reasons(stage)] == [("autoscaler", "1 -> 2"), ("autoscaler", "2 -> 1")]
+    assert [reason[:2] for reason in reasons(stage)] == [("autoscaler", "1 -> 2"), ("autoscaler", "2 -> 1")]
     assert reasons(stage)[0][2] == "5 requests wait, 1 ready"
 
 
@@ -161,7 +164,7 @@ async def test_a_model_on_demand_sleeps_when_nobody_asks_and_wakes_once(stage: S
     for _ in range(4):
         await second(stage)
     assert stage.rests(1, 1)
-    assert [one.action for one in stage.events()].count("wake") == 1
+    assert [event.action for event in stage.events()].count("wake") == 1
 
 
 async def test_a_model_that_is_being_asked_does_not_sleep_however_long_it_takes(stage: Stage) -> None:
@@ -226,7 +229,7 @@ async def test_what_was_given_up_neither_sleeps_nor_takes_room(stage: Stage) -> 
     await serving(stage, low=0)
     with stage.store.writing() as session:
         session.deployments.put(replace(stage.told(), failed=True))
-    stage.free_memory = LEAST_MEMORY - 1
+    stage.free_memory = MIN_FREE_MEMORY - 1
     for _ in range(400):
         await second(stage)
     assert not stage.told().scaled_to_zero
@@ -239,7 +242,7 @@ async def test_where_the_machine_is_short_of_memory_one_after_the_other_is_ended
     await serving(stage, "always", low=1)
     for _ in range(12):
         await second(stage)
-    stage.free_memory = LEAST_MEMORY - 1
+    stage.free_memory = MIN_FREE_MEMORY - 1
     for _ in range(3):
         await second(stage)
     assert [stage.told(name).scaled_to_zero for name in ("first", "second")] == [True, False]

@@ -53,7 +53,7 @@ class World:
         await self.awaken()
 
     def learn(self, wish: Deployment, *ready: Replica) -> None:
-        self.gateway.learn([wish], [replace(one, deployment_id=wish.id) for one in ready])
+        self.gateway.learn([wish], [replace(each, deployment_id=wish.id) for each in ready])
 
     async def asked(self, seconds: float = 10.0) -> asyncio.Task[list[Result]]:
         """Somebody who has asked, and waits."""

@@ -64,8 +64,8 @@ FULL = deployment(
 
 def test_a_deployment_comes_back_as_it_was(session: Session) -> None:
     plain = deployment("other")
-    for one in (FULL, plain):
-        session.deployments.add(one)
+    for each in (FULL, plain):
+        session.deployments.add(each)
     assert session.deployments.get("echo") == FULL
     assert session.deployments.all() == [FULL, plain], "in the order of creation"
     assert session.deployments.get("nobody") is None
@@ -119,9 +119,9 @@ def test_all_but_the_last_failed_replicas_are_forgotten(session: Session) -> Non
     session.deployments.add(FULL)
     failed = [replica(ReplicaState.FAILED, deployment_id=FULL.id) for _ in range(replicas.KEPT_FAILURES + 2)]
     alive = replica(deployment_id=FULL.id)
-    for one in (*failed, alive):
-        session.replicas.add(one)
-    assert set(session.replicas.forget_failed(FULL.id)) == {one.id for one in failed[:2]}
+    for each in (*failed, alive):
+        session.replicas.add(each)
+    assert set(session.replicas.forget_failed(FULL.id)) == {replica.id for replica in failed[:2]}
     assert session.replicas.all() == [*failed[2:], alive]
     assert session.replicas.forget_failed(FULL.id) == []
 
@@ -130,8 +130,8 @@ def test_a_deployment_takes_its_replicas_along_and_no_replica_is_without_one(sto
     other = deployment("other")
     kept = replica(deployment_id=other.id)
     with store.writing() as session:
-        for one in (FULL, other):
-            session.deployments.add(one)
+        for each in (FULL, other):
+            session.deployments.add(each)
         session.replicas.add(replica(deployment_id=FULL.id))
         session.replicas.add(kept)
         session.deployments.remove(FULL.id)
@@ -144,7 +144,7 @@ def test_a_deployment_takes_its_replicas_along_and_no_replica_is_without_one(sto
 
 def test_a_page_has_those_whose_status_is_that_in_every_combination(session: Session) -> None:
     everything: list[tuple[Status, str, str]] = []
-    states = [(), *((one,) for one in ReplicaState), tuple(ReplicaState)]
+    states = [(), *((state,) for state in ReplicaState), tuple(ReplicaState)]
     for number, (some, removal, wanted, gave_up) in enumerate(
         product(states, (None, *Deletion), (0, 2), (False, True))
     ):
@@ -161,9 +161,9 @@ def test_a_page_has_those_whose_status_is_that_in_every_combination(session: Ses
             model_id for found, kind, model_id in everything if status in (None, found) and model_type in (None, kind)
         ]
         page = session.deployments.page(status=status, model_type=model_type, limit=500, offset=0)
-        assert [one.model_id for one in page.items] == wanted_ids
+        assert [item.model_id for item in page.items] == wanted_ids
         part = session.deployments.page(status=status, model_type=model_type, limit=3, offset=2)
-        assert ([one.model_id for one in part.items], part.total) == (wanted_ids[2:5], len(wanted_ids))
+        assert ([item.model_id for item in part.items], part.total) == (wanted_ids[2:5], len(wanted_ids))
     assert {status for status, _, _ in everything} == set(Status)
 
 
@@ -252,7 +252,7 @@ def test_events_come_back_newest_first_and_so_many_are_kept(session: Session, mo
     for number in range(8):
         for model_id in ("a", "b"):
             session.events.add(Event(AT, model_id, "d", "ci", "scale", {"to": number}))
-    assert [one.details["to"] for one in session.events.of("a", 3)] == [7, 6, 5]
+    assert [event.details["to"] for event in session.events.of("a", 3)] == [7, 6, 5]
     assert len(session.events.of("a", 100)) == len(session.events.of("b", 100)) == 5
     assert session.events.of("a", 1) == [Event(AT, "a", "d", "ci", "scale", {"to": 7})]
     assert session.events.of("c", 100) == []
@@ -261,8 +261,8 @@ def test_events_come_back_newest_first_and_so_many_are_kept(session: Session, mo
 def test_keys_come_back_as_they_were_and_are_revoked_once(session: Session) -> None:
     first = keys.make("first", Role.VIEWER, AT, AT + timedelta(1)).key
     second = keys.make("second", Role.ADMIN, AT + timedelta(2)).key
-    for one in (second, first):
-        session.keys.add(one)
+    for each in (second, first):
+        session.keys.add(each)
     assert session.keys.all() == [first, second]
     assert [session.keys.revoke(first.id, AT) for _ in range(2)] == [True, False]
     assert not session.keys.revoke("nobody", AT)

@@ -63,7 +63,7 @@ def sight(one: Deployment, standing: EnginePhase, *, applied: bool | None = True
 
 
 def moved(rows: Sequence[Replica], state: ReplicaState, reason: str = "") -> ChangeState:
-    return ChangeState(tuple(one.id for one in rows), state, reason)
+    return ChangeState(tuple(row.id for row in rows), state, reason)
 
 
 def test_what_is_not_there_is_ordered_and_awaited() -> None:
@@ -194,7 +194,7 @@ class World:
         self.check(seen)
         for step in self.steps:
             self.follow(step)
-        self.rows = [one for one in self.rows if one.state.alive]
+        self.rows = [row for row in self.rows if row.state.alive]
 
     def follow(self, step: EngineAction) -> None:
         one = self.deployment
@@ -275,10 +275,10 @@ def worlds() -> Iterator[World]:
 @every_state
 def test_from_every_small_state_the_records_come_to_rest_as_the_engine_says(stride: int) -> None:
     for world in some(worlds(), stride):
-        before = (world.deployment, [(one.state, one.revision.number) for one in world.rows], world.condition)
+        before = (world.deployment, [(row.state, row.revision.number) for row in world.rows], world.condition)
         for _ in range(6):
             world.look()
-            if world.erased or not [one for one in world.steps if not isinstance(one, TOLD)]:
+            if world.erased or not [step for step in world.steps if not isinstance(step, TOLD)]:
                 break
         else:
             raise AssertionError((before, world.steps))

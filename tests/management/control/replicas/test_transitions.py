@@ -97,7 +97,9 @@ def test_a_replica_that_nobody_looked_at_stays_what_it_is() -> None:
 def test_what_is_not_ready_in_time_has_failed(phase: Phase) -> None:
     assert moved(STARTING, Observation(phase), context(180)) is None
     found = settled(replica(STARTING), Observation(phase), context(180.1))
-    assert [(one.state, one.reason) for one in found.transitions] == [(FAILED, "it was not ready within 180 s")]
+    assert [(transition.state, transition.reason) for transition in found.transitions] == [
+        (FAILED, "it was not ready within 180 s")
+    ]
 
 
 def test_a_replica_that_is_silent_for_too_long_has_failed() -> None:
@@ -127,7 +129,7 @@ def test_one_that_misses_two_probes_gets_no_more_requests_if_another_one_answers
     found = evaluate(
         deployment(last_stable=revision(1)), crowd, {bad.id: Observation(Phase.UNRESPONSIVE)}, context(health=health)
     )
-    assert [one.state for one in found.transitions] == [SILENT] * ejected
+    assert [transition.state for transition in found.transitions] == [SILENT] * ejected
     assert found.deployment_update is None, "it has not failed"
 
 
@@ -254,7 +256,7 @@ def test_the_last_one_that_served_for_long_is_no_crash_loop() -> None:
 
 def test_what_was_started_before_a_failure_and_fails_too_says_nothing_new() -> None:
     wish, both = deployment(replicas=2), [replica(STARTING), replica(STARTING)]
-    found = evaluate(wish, both, {one.id: Observation(Phase.EXITED) for one in both}, context())
+    found = evaluate(wish, both, {each.id: Observation(Phase.EXITED) for each in both}, context())
     assert found.deployment_update is not None
     after = found.deployment_update(wish)
     assert (after.failures, after.retry_at) == (1, context().at.timestamp() + 1)
@@ -286,7 +288,7 @@ def test_one_that_crashes_by_itself_is_a_failure_also_where_others_serve_and_no_
 def test_an_update_is_proven_when_nothing_is_left_to_go_back_to() -> None:
     wish = deployment(target=revision(2), last_stable=revision(1))
     new, old = replica(READY, 2), replica(READY, 1)
-    seen = {one.id: Observation(Phase.READY) for one in (new, old)}
+    seen = {each.id: Observation(Phase.READY) for each in (new, old)}
     assert evaluate(wish, [new, old], seen, context()).deployment_update is None
     found = evaluate(wish, [new, replace(old, state=DRAINING)], seen, context())
     assert found.deployment_update is not None
@@ -296,7 +298,7 @@ def test_an_update_is_proven_when_nothing_is_left_to_go_back_to() -> None:
 def test_a_refused_start_is_a_failure_like_any_other() -> None:
     wish = deployment()
     found = evaluate_refusal(wish, replica(STARTING), "there is no such image", context())
-    assert [one.state for one in found.transitions] == [FAILED]
+    assert [transition.state for transition in found.transitions] == [FAILED]
     assert found.deployment_update is not None
     after = found.deployment_update(wish)
     assert (after.failures, after.reason) == (1, "there is no such image")
