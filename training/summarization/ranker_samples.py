@@ -15,48 +15,51 @@ from training.summarization.data import Example
 from training.summarization.ranker_networks import RankerConfig
 from training.summarization.rouge import Reference, words
 
-LIMIT = 128  # tokens of a summary
-SHARES = (0.2, 0.4, 0.4)  # of ROUGE-1, -2 and -L in what is learned: the first alone is the largest and asks for length
+MAX_LENGTH = 128
+"""Tokens of a summary."""
+ROUGE_WEIGHTS = (0.2, 0.4, 0.4)
+"""Weights of ROUGE-1, -2 and -L in the target. ROUGE-1 has the largest values, and rewards length."""
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """An example, read and measured."""
+class RankerSample:
+    """An example with its features and its reference."""
 
     example: Example
     article: Article
     measured: Measured
     reference: Reference
-    said: list[list[str]]  # the words of each sentence
+    sentence_words: list[list[str]]
+    """The words of each sentence."""
 
     def f1(self, rows: list[int]) -> float:
-        """ROUGE F1 of some sentences, each kind with its share."""
-        found = self.reference.rouge([word for row in rows for word in self.said[row]])
-        return float(np.dot(SHARES, (found.one, found.two, found.longest)))
+        """Return the weighted ROUGE F1 of an extract, the sentences ``rows``."""
+        score = self.reference.rouge([word for row in rows for word in self.sentence_words[row]])
+        return float(np.dot(ROUGE_WEIGHTS, (score.rouge1, score.rouge2, score.rouge_l)))
 
 
-def lessons_of(examples: list[Example], config: RankerConfig) -> list[Lesson]:
-    """Reads the examples. French ones with a long abstract come a second time, for the habit of the other languages.
+def samples_of(examples: list[Example], config: RankerConfig) -> list[RankerSample]:
+    """Compute the examples' features. French examples with a long abstract are added a second time, as extracts.
 
-    What the English references are, a program chose: alone they would teach its taste. In those second copies
-    paragraphs begin anywhere, lest they tell one corpus from the other.
+    The English references were chosen by a program, and are biased if used alone. In the second copies, paragraphs
+    begin at random sentences, so that paragraphs do not reveal the corpus.
     """
-    lessons = []
+    samples = []
     for example in tqdm(examples, desc="read", unit="article", mininterval=2):
         article = _article(example, config)
-        lessons.append(_lesson(example, article))
-        if not article.extract and len(lessons[-1].reference.words) >= config.long:
+        samples.append(_sample(example, article))
+        if not article.extract and len(samples[-1].reference.words) >= config.long:
             again = _article(example, config)
-            openings = [place == 0 or random.random() < 0.5 for place in range(len(again.sentences))]
-            lessons.append(_lesson(example, replace(again, extract=True, openings=openings)))
-    return lessons
+            openings = [index == 0 or random.random() < 0.5 for index in range(len(again.sentences))]
+            samples.append(_sample(example, replace(again, extract=True, openings=openings)))
+    return samples
 
 
 def _article(example: Example, config: RankerConfig) -> Article:
     title = example.title if random.random() < config.titled else None
-    return article_of(Task(example.text, LIMIT, 0, example.language, title))
+    return article_of(Task(example.text, MAX_LENGTH, 0, example.language, title))
 
 
-def _lesson(example: Example, article: Article) -> Lesson:
-    said = [words(sentence) for sentence in article.sentences]
-    return Lesson(example, article, measure(article), Reference(example.summary), said)
+def _sample(example: Example, article: Article) -> RankerSample:
+    sentence_words = [words(sentence) for sentence in article.sentences]
+    return RankerSample(example, article, measure(article), Reference(example.summary), sentence_words)
