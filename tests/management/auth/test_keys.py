@@ -298,7 +298,7 @@ def test_failures_are_counted_for_a_minute_and_the_wait_is_until_the_first_is_fo
 
 
 def test_failures_remember_so_many_addresses_and_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "MOST_ADDRESSES", 3)
+    monkeypatch.setattr(access, "MAX_ADDRESSES", 3)
     failures = FailedLoginLimiter(1, HandClock())
     for address in ("a", "b", "a", "c", "d"):  # b is the oldest then
         failures.note(address)
