@@ -115,11 +115,11 @@ def deployment(**environment: str) -> Iterator[Deployment]:
         "NGINX_IMAGE": NGINX,
         "HTTP_PORT": f"127.0.0.1:{front}",
     }
-    one = Deployment(own | ports | environment)
+    running = Deployment(own | ports | environment)
     try:
-        yield one
+        yield running
     finally:
-        one.compose("down", "--volumes", "--timeout", "15")
+        running.compose("down", "--volumes", "--timeout", "15")
 
 
 @dataclass
@@ -160,5 +160,5 @@ def load(url: str, body: dict[str, Any], *, callers: int = 4) -> Iterator[Load]:
         yield told
     finally:
         over.set()
-        for one in threads:
-            one.join()
+        for worker in threads:
+            worker.join()

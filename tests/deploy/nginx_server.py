@@ -257,9 +257,9 @@ def nginx(folder: Path, *, tls: bool = False, **changes: str) -> Iterator[Nginx]
     with (folder / "error.log").open("wb") as errors:
         process = subprocess.Popen(command, stderr=errors)
         try:
-            one = Nginx(ports, names, folder, process)
-            _await(one, process)
-            yield one
+            server = Nginx(ports, names, folder, process)
+            _await(server, process)
+            yield server
         finally:
             process.terminate()
             process.wait(timeout=10)
@@ -283,13 +283,13 @@ def _listening_elsewhere(text: str, ports: dict[int, int]) -> str:
     return re.sub(r"listen (\d+)", r"listen 127.0.0.1:\1", text)
 
 
-def _await(one: Nginx, process: subprocess.Popen[bytes]) -> None:
+def _await(server: Nginx, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    with one.client() as client:
+    with server.client() as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 if client.get("/livez").status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
-    raise RuntimeError((one.folder / "error.log").read_text()[-3000:])
+    raise RuntimeError((server.folder / "error.log").read_text()[-3000:])

@@ -35,11 +35,11 @@ MIB = 1024 * 1024
 @pytest.fixture(scope="module")
 def deployed(summarization_image: str, tcm_image: str) -> Iterator[Deployment]:
     assert (summarization_image, tcm_image) == (SUMMARIZATION, DIAGNOSIS)
-    with deployment() as one:
-        one.up("nginx", "summarization", "tcm-diagnosis")
-        yield one
-        one.compose("down", "--volumes")
-        assert one.left() == []
+    with deployment() as running:
+        running.up("nginx", "summarization", "tcm-diagnosis")
+        yield running
+        running.compose("down", "--volumes")
+        assert running.left() == []
 
 
 def page(text: str) -> bytes:

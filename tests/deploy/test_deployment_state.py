@@ -39,9 +39,9 @@ CONFIG = {
 @pytest.fixture
 def deployed(atelier_image: str) -> Iterator[Deployment]:
     assert atelier_image == ATELIER
-    with deployment() as one:
-        one.up("nginx", "atelier")
-        yield one
+    with deployment() as running:
+        running.up("nginx", "atelier")
+        yield running
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_a_model_that_does_not_stay_up_is_given_up_with_its_reason(
         assert all(reason in replica["reason"] for replica in found), found
         assert reason in status(api, model_id)["message"]
         logs = api.get(f"/models/{model_id}/logs").json()["replicas"]
-        assert any(line in one for replica in logs for one in replica["lines"]) or not line
+        assert any(line in logged for replica in logs for logged in replica["lines"]) or not line
         assert seconds < SLACK * GIVEN_UP_SECONDS
         assert len(found) <= MOST_STARTS
     figure(

@@ -210,7 +210,7 @@ class Walk(RuleBasedStateMachine):
             return
         alive = Counter(replica.deployment_id for replica in self.stage.replicas() if replica.state.active)
         for deployment_id, number in alive.items():
-            (wish,) = [one for model in MODELS if (one := self.stage.found(model)) and one.id == deployment_id]
+            (wish,) = [found for model in MODELS if (found := self.stage.found(model)) and found.id == deployment_id]
             most = max(wish.replicas, self.most_wished(deployment_id)) + 1
             assert number <= most
 

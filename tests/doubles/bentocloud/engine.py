@@ -56,9 +56,9 @@ async def engine(shared: BentoCloud, cloud: LocalCloud) -> BentoCloud:
 
 
 def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> EngineSpec:
-    one = revision(number)
+    target = revision(number)
     config = {"docker_image": f"tests/echo:{number}.0.0", "resources": SMALL, **changes}
-    return EngineSpec("d1", model_id, replace(one, config=replace(one.config, **config)), least, most)
+    return EngineSpec("d1", model_id, replace(target, config=replace(target.config, **config)), least, most)
 
 
 async def seen(engine: BentoCloud, standing: EnginePhase, deployment_id: str = "d1") -> EngineStatus:

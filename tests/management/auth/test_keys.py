@@ -43,35 +43,35 @@ def mistyped(text: str, place: int) -> str:
 
 
 def test_a_key_has_the_form_that_scanners_look_for() -> None:
-    one = made()
-    assert re.fullmatch(r"atl_[0-9a-z]{12}_[A-Za-z0-9_-]{43}_[0-9a-f]{8}", one.text)
-    assert one.text.split("_")[1] == one.key.id
+    key = made()
+    assert re.fullmatch(r"atl_[0-9a-z]{12}_[A-Za-z0-9_-]{43}_[0-9a-f]{8}", key.text)
+    assert key.text.split("_")[1] == key.key.id
     assert len({made().text for _ in range(50)}) == 50
 
 
 def test_nothing_stored_tells_the_secret() -> None:
-    one = made()
-    secret = one.text[len("atl_") + 13 : -9]
-    assert secret not in repr(one.key)
-    assert re.fullmatch(r"[0-9a-f]{64}", one.key.digest)
+    key = made()
+    secret = key.text[len("atl_") + 13 : -9]
+    assert secret not in repr(key.key)
+    assert re.fullmatch(r"[0-9a-f]{64}", key.key.digest)
 
 
 def test_a_key_is_found_by_its_text_alone() -> None:
-    one, other = made(), made()
-    assert found(one.text, one.key, other.key) == one.key
-    assert found(one.text, other.key) is None
+    key, other = made(), made()
+    assert found(key.text, key.key, other.key) == key.key
+    assert found(key.text, other.key) is None
 
 
 def test_a_mistyped_key_is_no_key_at_any_place() -> None:
-    one = made()
-    for place in range(len(one.text)):
-        assert found(mistyped(one.text, place), one.key) is None
+    key = made()
+    for place in range(len(key.text)):
+        assert found(mistyped(key.text, place), key.key) is None
 
 
 def test_a_right_id_with_another_secret_is_no_key() -> None:
-    one, other = made(), made()
-    forged = keys.Key(**{**vars(other.key), "id": one.key.id})
-    assert found(one.text, forged) is None
+    key, other = made(), made()
+    forged = keys.Key(**{**vars(other.key), "id": key.key.id})
+    assert found(key.text, forged) is None
 
 
 @pytest.mark.parametrize("text", ["", "atl_", "x" * 10_000, "\0", "é", "ÿ" * 100, "\udcff", "a b", "atl_" + "0" * 65])
@@ -88,10 +88,10 @@ def test_expired_and_revoked_keys_are_nobody() -> None:
 
 
 def test_a_chosen_key_is_an_admin_key() -> None:
-    one = keys.chosen("your-api-key", "first", AT)
-    assert one.role is ADMIN
-    assert found("your-api-key", one) == one
-    assert found("your-api-kez", one) is None
+    key = keys.chosen("your-api-key", "first", AT)
+    assert key.role is ADMIN
+    assert found("your-api-key", key) == key
+    assert found("your-api-kez", key) is None
     ours = made()
     again = keys.chosen(ours.text, "first", AT)
     assert (again.id, again.digest) == (ours.key.id, ours.key.digest)
@@ -272,12 +272,12 @@ async def test_a_key_that_is_learnt_to_be_revoked_opens_no_more() -> None:
 async def test_the_use_of_a_key_is_written_down_once(tmp_path: Any) -> None:
     store = Store(f"sqlite:///{tmp_path}/db")
     store.migrate()
-    one = made()
+    key = made()
     with store.writing() as session:
-        session.keys.add(one.key)
+        session.keys.add(key.key)
     keyring, before = KeyCache(), now()
-    keyring.learn([one.key])
-    keyring.find(one.text)
+    keyring.learn([key.key])
+    keyring.find(key.text)
     await keyring.write_uses(store)
     with store.reading() as session:
         [kept], changes = session.keys.all(), session.changes()

@@ -103,8 +103,8 @@ def test_every_build_file_of_the_project_is_read() -> None:
 @pytest.mark.server
 def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Path) -> None:
     """BentoML looks for names without a slash everywhere, also in the store, where it is just putting them."""
-    for one in recipes():
-        assert all("/" in pattern.rstrip("/") for pattern in one.include), one.file
+    for each in recipes():
+        assert all("/" in pattern.rstrip("/") for pattern in each.include), each.file
     file = root / "runners" / "echo" / "echo.bento.yaml"
     file.write_text(file.read_text().replace('"*.py"', '"/*.py"'))
     store = BentoHome(root / ".atelier")

@@ -83,30 +83,30 @@ def test_a_model_id_is_taken_once(store: Store) -> None:
 
 def test_a_replica_comes_back_as_it_was(session: Session) -> None:
     session.deployments.add(FULL)
-    one = replica(deployment_id=FULL.id, ready_at=AT, address="unix:/a", gpus=(3, 1), reason="é", log_tail="a\nb")
+    stored = replica(deployment_id=FULL.id, ready_at=AT, address="unix:/a", gpus=(3, 1), reason="é", log_tail="a\nb")
     two = replica(ReplicaState.STARTING, 2, deployment_id=FULL.id, cpu_millicores=5, memory_bytes=2**30)
-    for each in (one, two):
+    for each in (stored, two):
         session.replicas.add(each)
-    assert session.replicas.all() == session.replicas.of([FULL.id]) == [one, two]
-    assert session.replicas.ready() == [one]
+    assert session.replicas.all() == session.replicas.of([FULL.id]) == [stored, two]
+    assert session.replicas.ready() == [stored]
     assert session.replicas.of([]) == []
-    session.replicas.record_usage(one.id, 7, 8)
-    assert session.replicas.ready() == [replace(one, cpu_millicores=7, memory_bytes=8)]
+    session.replicas.record_usage(stored.id, 7, 8)
+    assert session.replicas.ready() == [replace(stored, cpu_millicores=7, memory_bytes=8)]
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(ReplicaState, repeat=2)))
 def test_only_legal_moves_are_made(session: Session, before: ReplicaState, after: ReplicaState) -> None:
     session.deployments.add(FULL)
-    one = replica(before, deployment_id=FULL.id)
-    session.replicas.add(one)
-    stale = replace(one, state=ReplicaState.STARTING)  # the row decides, not the caller's copy
+    stored = replica(before, deployment_id=FULL.id)
+    session.replicas.add(stored)
+    stale = replace(stored, state=ReplicaState.STARTING)  # the row decides, not the caller's copy
     if after not in TRANSITIONS[before]:
         with pytest.raises(IllegalTransition):
             session.replicas.transition(stale, after, AT)
-        assert session.replicas.all() == [one]
+        assert session.replicas.all() == [stored]
         return
     moved = session.replicas.transition(stale, after, AT + timedelta(1), reason="so")
-    assert moved == replace(one, state=after, changed_at=AT + timedelta(1), reason="so")
+    assert moved == replace(stored, state=after, changed_at=AT + timedelta(1), reason="so")
     assert session.replicas.all() == ([] if after is ReplicaState.GONE else [moved])
 
 
@@ -150,12 +150,12 @@ def test_a_page_has_those_whose_status_is_that_in_every_combination(session: Ses
     ):
         kind = ("summarization", "multimodal")[number % 2]
         config = revision(1, model_type=kind)
-        one = deployment(f"m{number}", target=config, deletion=removal, replicas=wanted, failed=gave_up)
-        own = [replica(state, deployment_id=one.id) for state in some]
-        session.deployments.add(one)
+        stored = deployment(f"m{number}", target=config, deletion=removal, replicas=wanted, failed=gave_up)
+        own = [replica(state, deployment_id=stored.id) for state in some]
+        session.deployments.add(stored)
         for each in own:
             session.replicas.add(each)
-        everything.append((status_of(one, own), kind, one.model_id))
+        everything.append((status_of(stored, own), kind, stored.model_id))
     for status, model_type in product((None, *Status), (None, "summarization", "multimodal")):
         wanted_ids = [
             model_id for found, kind, model_id in everything if status in (None, found) and model_type in (None, kind)
@@ -272,6 +272,6 @@ def test_keys_come_back_as_they_were_and_are_revoked_once(session: Session) -> N
 
 def test_a_replicas_record_is_of_the_revision_that_it_runs(session: Session) -> None:
     session.deployments.add(FULL)
-    one: Replica = replica(deployment_id=FULL.id, revision=FULL.target)
-    session.replicas.add(one)
+    stored: Replica = replica(deployment_id=FULL.id, revision=FULL.target)
+    session.replicas.add(stored)
     assert session.replicas.all()[0].revision.config.environment_variables == {"A": "é"}

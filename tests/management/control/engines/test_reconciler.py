@@ -75,9 +75,9 @@ async def test_a_failed_update_goes_back_to_what_served(tmp_path: Path) -> None:
         stage = EngineStage(folder, engine)
         await stage.lead()
         stage.wish()
-        await stage.until(lambda one=stage: one.rests(1, 1))  # type: ignore[misc]
+        await stage.until(lambda current=stage: current.rests(1, 1))  # type: ignore[misc]
         stage.wish(target=revision(2))
-        await stage.until(lambda one=stage: one.rests(1, 1) and one.told().rolled_back_from == "2.0.0")  # type: ignore[misc]
+        await stage.until(lambda current=stage: current.rests(1, 1) and current.told().rolled_back_from == "2.0.0")  # type: ignore[misc]
         assert stage.told().rollback_reason == why
         assert stage.engine.kept["echo"].order.revision.number == 1
         stage.store.close()

@@ -246,10 +246,10 @@ class World:
             self._apply(action)
         return actions
 
-    def _phase(self, one: Replica) -> Phase:
-        if one.state is DRAINING:
+    def _phase(self, replica: Replica) -> Phase:
+        if replica.state is DRAINING:
             return Phase.ABSENT
-        return Phase.READY if one.state in (READY, SILENT) or self.works(one.revision) else Phase.EXITED
+        return Phase.READY if replica.state in (READY, SILENT) or self.works(replica.revision) else Phase.EXITED
 
     def _apply(self, action: Action) -> None:
         match action:
@@ -314,7 +314,7 @@ def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Deletion) 
 
 @every_state
 def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up(stride: int) -> None:
-    for world in worlds(lambda one: one.number == OLD.number, (2,), (None, OLD), stride):
+    for world in worlds(lambda target: target.number == OLD.number, (2,), (None, OLD), stride):
         if any(replica.state in (READY, SILENT) and replica.revision is WANTED for replica in world.crowd):
             continue  # it has become ready
         start = world.wish, list(world.crowd)

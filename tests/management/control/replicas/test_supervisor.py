@@ -57,9 +57,9 @@ async def serving(stage: Stage, replicas: int = 1, **changes: Any) -> None:
 async def test_a_deployment_becomes_ready(staged: Callable[..., Stage]) -> None:
     stage = staged(SlowLauncher(looks=3))
     await serving(stage, 2)
-    one = stage.told()
-    assert one.last_stable == revision(1)
-    assert status_of(one, stage.replicas()) is Status.RUNNING
+    deployment = stage.told()
+    assert deployment.last_stable == revision(1)
+    assert status_of(deployment, stage.replicas()) is Status.RUNNING
     assert {replica.address for replica in stage.replicas()} == {f"unix:/{replica.id}" for replica in stage.replicas()}
     assert await stage.honest()
     assert not await stage.supervisor.take_turn(), "nothing is on its way"
@@ -101,8 +101,13 @@ async def test_an_update_that_fails_leaves_the_old_one_serving_and_says_why(
     await stage.until(
         lambda: bool(stage.told().rolled_back_from) and stage.rests(2, 1), always=lambda: stage.ready(1) >= 2
     )
-    one = stage.told()
-    assert (one.target, one.rolled_back_from, one.rollback_reason, one.revision_counter) == (
+    deployment = stage.told()
+    assert (
+        deployment.target,
+        deployment.rolled_back_from,
+        deployment.rollback_reason,
+        deployment.revision_counter,
+    ) == (
         revision(1),
         "2.0.0",
         reason,
