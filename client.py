@@ -11,7 +11,7 @@
 An image is a path, bytes, or an http(s) URL that the server fetches. Every method returns the answer's JSON or raises
 
     AtelierError                with the answer's status, code, details and request id
-    ├── AtelierUnreachable      no connection, or it was lost each time
+    ├── AtelierUnreachable      no connection, or it was lost at each try
     └── AtelierTimeout          no answer within the timeout
 """
 
@@ -37,11 +37,11 @@ __all__ = ["AtelierClient", "AtelierError", "AtelierTimeout", "AtelierUnreachabl
 
 CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 310.0  # default timeout: reading and summarizing a long document takes less
-FIRST_PAUSE_SECONDS: Final = 0.2  # pause before the second try; each further pause is twice as long
-MARGIN_SECONDS: Final = 30.0  # added to the timeout for an answer beyond the server's own time
+FIRST_PAUSE_SECONDS: Final = 0.2  # pause before the second try; it doubles with each further one
+MARGIN_SECONDS: Final = 30.0  # added to the time that the server may take for an answer
 MODELS: Final = "/api/v1/models"
-LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first variable with a value counts
-PAGE_SIZE: Final = 500  # models per page of the list, at most
+LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first variable with a value is used
+PAGE_SIZE: Final = 500  # maximum number of models in a page of the list
 
 Image = str | PathLike[str] | bytes
 Answer = dict[str, Any]
@@ -69,7 +69,7 @@ class AtelierError(Exception):
         self.details, self.retry_after = details or {}, retry_after
 
     def __str__(self) -> str:
-        """The message with HTTP status, code and request id."""
+        """Return the message with HTTP status, code and request id."""
         identifiers = (f"HTTP {self.status}" if self.status else None, self.code, self.request_id)
         return f"{self.message} ({', '.join(part for part in identifiers if part)})"
 
@@ -83,7 +83,7 @@ class AtelierTimeout(AtelierError):
 
 
 class _Session(requests.Session):
-    """Never sends the key to another host after a redirect; requests itself removes only ``Authorization``."""
+    """Sends no key to another host after a redirect; requests itself removes only ``Authorization``."""
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         before, after = response.request.url or "", prepared_request.url or ""
@@ -130,7 +130,7 @@ class AtelierClient:
         self.timeout = timeout
         self.retries = retries
         self.last_status: int | None = None
-        """The HTTP status of the last answer; 202 means that a change is still under way."""
+        """HTTP status of the last answer; 202 means that a change is still under way."""
         self._session = _Session()
         key = os.environ.get("ATELIER_API_KEY", "") if api_key is None else api_key
         headers = {"X-API-Key": _sendable(key), "Accept-Language": own_language() if language is None else language}
@@ -147,11 +147,11 @@ class AtelierClient:
         self._session.close()
 
     def health(self) -> Answer:
-        """The health of all models. Raises AtelierError with status 503 if a model is not loaded or does not answer."""
+        """Return the health of all models. Raises AtelierError with status 503 if a model does not answer."""
         return self.call("GET", "/health")
 
     def classify(self, image: Image, *, lang: str = "fr") -> Answer:
-        """Classify what a satellite image shows."""
+        """Classify the cover of a satellite image."""
         return self.call("POST", "/classify", json={**_source(image), "lang": lang})
 
     def classify_batch(self, images: Sequence[Image], *, lang: str = "fr") -> list[Answer]:
@@ -204,8 +204,7 @@ class AtelierClient:
         ``model`` is required if the server has several models.
         """
         body = {"requests": list(items)} | ({} if model is None else {"model": model})
-        results: list[Answer] = _json(self.request("POST", "/infer", json=body))
-        return results
+        return self._list("POST", "/infer", json=body)
 
     # The management. ``wait`` is the number of seconds to wait for a change's outcome, at most 600. Without it, the
     # change continues in the background.
@@ -234,20 +233,18 @@ class AtelierClient:
 
         A request that may have arrived is not sent again: another model may have this id by then.
         """
-        params = {**({"force": "true"} if force else {}), **_waiting(wait)}
-        seconds = self._seconds(wait)
-        return self.call("DELETE", _path(model_id), params=params, timeout=seconds, again=False)
+        params = {"force": "true" if force else None, "wait": wait}
+        return self.call("DELETE", _path(model_id), params=params, timeout=self._seconds(wait), again=False)
 
     def models(
         self, status: str | None = None, model_type: str | None = None, limit: int = 50, offset: int = 0
     ) -> list[Answer]:
-        """A page of the models, the oldest first."""
+        """Return a page of the models, the oldest first."""
         params = {"status": status, "model_type": model_type, "limit": limit, "offset": offset}
-        page: list[Answer] = _json(self.request("GET", MODELS, params=params))
-        return page
+        return self._list("GET", MODELS, params=params)
 
     def all_models(self, status: str | None = None, model_type: str | None = None) -> Iterator[Answer]:
-        """Every model, page by page."""
+        """Yield every model; pages are requested as needed."""
         offset, page = 0, self.models(status, model_type, PAGE_SIZE)
         while page:
             yield from page
@@ -255,17 +252,16 @@ class AtelierClient:
             page = self.models(status, model_type, PAGE_SIZE, offset) if len(page) == PAGE_SIZE else []
 
     def status(self, model_id: str) -> Answer:
-        """Everything known about a model: its configuration, its replicas, their usage, and reasons of failures."""
+        """Return a model's configuration, its replicas, their usage, and reasons of failures."""
         return self.call("GET", _path(model_id, "status"))
 
     def logs(self, model_id: str, tail: int = 100) -> Answer:
-        """The last lines of each replica's log."""
+        """Return the last ``tail`` lines of each replica's log."""
         return self.call("GET", _path(model_id, "logs"), params={"tail": tail})
 
     def events(self, model_id: str, limit: int = 100) -> list[Answer]:
-        """Who changed what, also of a deleted model."""
-        events: list[Answer] = _json(self.request("GET", _path(model_id, "events"), params={"limit": limit}))
-        return events
+        """Return the changes of a model with their authors, also those of a deleted model."""
+        return self._list("GET", _path(model_id, "events"), params={"limit": limit})
 
     def infer_model(
         self,
@@ -285,12 +281,10 @@ class AtelierClient:
     ) -> list[Answer]:
         """Call a model with up to 64 items as in ``infer``; failed items have an ``error``."""
         body = {"requests": list(requests), "timeout": timeout, "priority": priority}
-        path = _path(model_id, "batch_inference")
-        answers: list[Answer] = _json(self.request("POST", path, json=body, timeout=self._seconds(timeout)))
-        return answers
+        return self._list("POST", _path(model_id, "batch_inference"), json=body, timeout=self._seconds(timeout))
 
     def platform_health(self) -> Answer:
-        """The health of the management. Raises AtelierError with status 503 if it is unhealthy."""
+        """Return the health of the management. Raises AtelierError with status 503 if it is unhealthy."""
         return self.call("GET", "/api/v1/health")
 
     def call(self, method: str, path: str, **arguments: Any) -> Answer:
@@ -308,7 +302,7 @@ class AtelierClient:
     def send(
         self, method: str, path: str, *, timeout: float | None = None, again: bool = True, **arguments: Any
     ) -> requests.Response:
-        """Send a request and return the response, whatever its status. Only a lost connection is tried again.
+        """Send a request and return the response, also for error statuses. Only a lost connection is tried again.
 
         ``timeout`` replaces the client's. With ``again=False``, only a connection that was never made is tried again.
         """
@@ -337,10 +331,14 @@ class AtelierClient:
                 raise AtelierError(f"the request cannot be sent: {error}", code="CLIENT_ERROR") from error
         raise AssertionError("every try returns or raises")
 
+    def _list(self, method: str, path: str, **arguments: Any) -> list[Answer]:
+        answers: list[Answer] = _json(self.request(method, path, **arguments))
+        return answers
+
     def _change(self, method: str, path: str, body: Answer, wait: float | None, key: str | None) -> Answer:
         """Send a change with an idempotency key. After a lost connection, repeat it until the first request is done."""
         headers = {"Idempotency-Key": key or uuid4().hex}
-        arguments = {"json": body, "headers": headers, "params": _waiting(wait), "timeout": self._seconds(wait)}
+        arguments = {"json": body, "headers": headers, "params": {"wait": wait}, "timeout": self._seconds(wait)}
         deadline = time.monotonic() + (wait or 0) + MARGIN_SECONDS
         while True:
             try:
@@ -351,8 +349,8 @@ class AtelierClient:
                 time.sleep(error.retry_after or 1)
 
     def _seconds(self, wait: float | None) -> float:
-        """Seconds to wait for an answer for which the server may take ``wait`` seconds."""
-        return max(self.timeout, (wait or 0) + MARGIN_SECONDS) if wait else self.timeout
+        """Return the timeout of a request for which the server may take ``wait`` seconds."""
+        return max(self.timeout, wait + MARGIN_SECONDS) if wait else self.timeout
 
     def _upload(self, field: str, path: str | PathLike[str], options: Answer) -> Answer:
         return self.call("POST", f"/summarize/{field}", files={field: _file(path)}, data=options)
@@ -393,7 +391,7 @@ class DeepSynthSummarizerClient:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
+    """Return whether a URL leads to this machine."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     try:
         return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
@@ -414,7 +412,7 @@ def check_address(base_url: str) -> None:
 
 
 def own_language() -> str:
-    """An Accept-Language header for this user's locale from the POSIX variables, else English."""
+    """Return an Accept-Language header for the locale in the POSIX variables, else for English."""
     chosen = next((os.environ[name] for name in LOCALES if os.environ.get(name)), "")
     tag = chosen.split(":")[0].split(".")[0].split("@")[0].replace("_", "-")
     if not re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", tag) or tag.upper() == "POSIX":
@@ -451,18 +449,14 @@ def _json(response: requests.Response) -> Any:
         raise AtelierError(message, code="NO_JSON", status=response.status_code) from error
 
 
-def _path(model_id: str, what: str = "") -> str:
+def _path(model_id: str, action: str = "") -> str:
     if model_id in ("", ".", ".."):
         raise ValueError("a model's id is required")  # these would change the path itself
-    return f"{MODELS}/{quote(model_id, safe='')}" + (f"/{what}" if what else "")
-
-
-def _waiting(wait: float | None) -> Answer:
-    return {} if wait is None else {"wait": wait}
+    return f"{MODELS}/{quote(model_id, safe='')}" + (f"/{action}" if action else "")
 
 
 def _sendable(key: str) -> str:
-    """The key as a header value. Raises ValueError, whose message must not contain the key."""
+    """Return the key as a header value. Raises ValueError, without the key in the message."""
     key = key.strip()
     if not (key.isascii() and key.isprintable()):
         raise ValueError("the API key has characters that no header can carry")
@@ -470,13 +464,13 @@ def _sendable(key: str) -> str:
 
 
 def _was_refused(error: requests.RequestException) -> bool:
-    """Whether no connection was made, so nothing of the request has arrived."""
+    """Return whether no connection was made, so that nothing of the request has arrived."""
     reason = error.args[0] if error.args else None
     return isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError)
 
 
 def _was_late(error: requests.RequestException) -> bool:
-    """Whether reading the answer's body timed out, which requests reports as a lost connection."""
+    """Return whether reading the answer's body timed out, which requests reports as a lost connection."""
     return bool(error.args) and isinstance(error.args[0], ReadTimeoutError)
 
 

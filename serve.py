@@ -1,9 +1,9 @@
-"""The process of ``make serve``: checks, publishes models, builds Bentos and serves.
+"""The program of ``make serve``: checks, publishes models, builds Bentos and serves, in one process.
 
     python -m serve [SERVICE] [--host HOST] [--port PORT]
 
-The runners and the management do not import each other. Here they are composed, as in ``service``. Finished
-steps are recognized by their files, without BentoML: a second start imports only what its checks need.
+The runners and the management do not import each other; they are composed here, as in ``service``. Published models and
+built Bentos are recognised by their files, so that a second start need not import BentoML for the checks.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def prepare(front_door: bool) -> None:
-    """Put in place what a server needs; the Bentos only for the front door, because a model alone deploys nothing."""
+    """Publish missing models, and build outdated Bentos for the front door; a single model deploys nothing."""
     try:
         home = _checked_home() if front_door else None
         if not presence.complete():
@@ -47,18 +47,18 @@ def prepare(front_door: bool) -> None:
 
 
 def _checked_home() -> BentoHome:
-    """Return where Bentos are kept. Ends where the management could not start; BentoML would try for ever."""
+    """Return the home of the Bentos. Exits where the management cannot start: BentoML would retry forever."""
     from management import preflight
     from management.configuration import settings
     from management.packaging.build import BentoHome
 
     try:
-        known = settings()
+        current = settings()
     except ValidationError as error:
         checks.refuse(preflight.wrong_settings(error))
-    if obstacles := preflight.obstacles(known):
+    if obstacles := preflight.obstacles(current):
         checks.refuse("; ".join(obstacles))
-    return BentoHome(known.storage.bentoml_home)
+    return BentoHome(current.storage.bentoml_home)
 
 
 def _publish() -> None:
@@ -80,7 +80,7 @@ def _outdated(home: BentoHome) -> list[tuple[Recipe, Tag]]:
 
 
 def _build(home: BentoHome, outdated: list[tuple[Recipe, Tag]]) -> None:
-    """Build each, and go on where one cannot be built, to name all that fail."""
+    """Build the Bentos; a failure does not stop the others, so that all failures are reported."""
     from management.packaging import build
 
     failures = []
@@ -97,7 +97,7 @@ def _build(home: BentoHome, outdated: list[tuple[Recipe, Tag]]) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Step]:
-    """Show how far the work is: a bar on a terminal, elsewhere a line at the beginning of each step."""
+    """Show progress: a bar on a terminal, elsewhere a line at the start of each step."""
     if not sys.stdout.isatty():
         yield lambda text: print(text, flush=True)
         return

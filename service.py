@@ -1,12 +1,12 @@
 """The front door: the models behind one port, each in a process of its own.
 
-python -m runners.launch service:Atelier          all of them, on 8080 (what ``make serve`` starts)
-python -m runners.launch service:Satellite        one alone; so every class that a row of ``runners.registry`` names
+python -m runners.launch service:Atelier          all models on port 8080, as ``make serve`` does
+python -m runners.launch service:Satellite        a single model, by the service class in ``runners.registry``
 
-``bentoml serve`` starts the same services, and a control port beside them that any user of the machine may command.
+``bentoml serve`` starts the same services, and in addition a control port that every user of the machine can use.
 
-``ATELIER_MODELS=satellite,embedding`` leaves the other models out of the first. The management API of ``management/``
-stands beside the models, below ``/api/v1`` of ``Atelier``.
+``ATELIER_MODELS=satellite,embedding`` limits ``Atelier`` to these models. It also has the management API of
+``management/``, below ``/api/v1``.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 
 PORT: Final = 8080
 OPEN: Final = frozenset({"/", "/docs", "/openapi.json", "/health", "/healthz", "/livez", "/readyz"})
-"""Paths that need no key where the models' endpoints do."""
+"""Paths that never need a key."""
 
 WORKER_SERVICE: Final = "ATELIER_WORKER_SERVICE"
-"""Variable in which ``runners.serving.worker`` names the one service that its process serves."""
+"""Environment variable with the service of a model's process, set by ``runners.serving.worker``."""
 
 
 @cache
 def _platform() -> Platform:
-    """The management API: imported in the front door's own process alone, where it opens nothing before it serves."""
+    """Return the management API. Only the front door's process imports it; nothing is opened before it serves."""
     from management.platform import Platform
 
     return Platform(beside_models=True)
 
 
 def _served() -> tuple[Model, ...]:
-    """Return the models to load: all in the front door and in the arbiter, its own alone in a model's process."""
+    """Return the models to load: all in the front door and in the arbiter, in a model's process its own."""
     rows = tuple(registry.model(name) for name in settings().models)
     row = registry.of_service(os.environ.get(WORKER_SERVICE, ""))
     return (row,) if row in rows else rows
 
 
 def __getattr__(name: str) -> Service[Any]:
-    """``service:Satellite`` and the others: a model's service, imported when it is asked for."""
+    """Import a model's service on first access, such as ``service:Satellite``."""
     row = registry.of_service(name)
     if row is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -63,10 +63,10 @@ def __getattr__(name: str) -> Service[Any]:
 
 
 class ManagedService(EdgedService):
-    """The front door's service: the models' endpoints, and the management API beside them."""
+    """The front door's service: the models' endpoints and the management API."""
 
     def front(self) -> FastAPI:
-        """Return one application over all models that are served."""
+        """Return the application with the endpoints of all served models."""
         return application(
             "Atelier",
             "AI models packaged as BentoML services, behind one self-hosted API.",
@@ -76,16 +76,16 @@ class ManagedService(EdgedService):
         )
 
     def sections(self) -> Sequence[Section]:
-        """The management API."""
+        """Return the management API."""
         return (_platform().section(),)
 
     def authenticator(self) -> Authenticate | None:
-        """The management's keys where the settings ask for them; else the models' own key, if there is one."""
+        """Return the check of the management's keys if the settings require them, else that of the models' key."""
         return _platform().door_for_models(OPEN) or super().authenticator()
 
 
 def _depends_on(rows: Sequence[Model]) -> Callable[[type], type]:
-    """A class decorator that makes each model's service a dependency under the model's name."""
+    """Return a class decorator that adds each model's service as a dependency with the model's name."""
 
     def add(front_door: type) -> type:
         for row in rows:
@@ -98,4 +98,4 @@ def _depends_on(rows: Sequence[Model]) -> Callable[[type], type]:
 @bentoml.service(name="Atelier", **configuration(PORT, ManagedService))
 @_depends_on(_served())
 class Atelier:
-    """The chosen models on one port; decodes nothing and loads no network itself."""
+    """The chosen models on one port. It decodes no input and loads no network itself."""

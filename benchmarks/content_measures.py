@@ -1,8 +1,8 @@
-"""How many real pictures are rejected before the network, and how reflectances are named: counts for docs/models.
+"""Counts the real pictures that are rejected before the network, and the reflectances classified right.
 
     python -m benchmarks.content_measures --data folder
 
-``folder`` is what ``make train`` takes, or any folder of pictures; the counts are by the folder that a picture is in.
+``folder`` is the one of ``make train``, or any folder of pictures; the counts are by the folder of a picture.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from runners.satellite.content import is_empty
 from runners.satellite.service import SatelliteModel
 
 COVERS: Final = {"Forest": "forest", "SeaLake": "sea", "Desert": "desert", "BareLand": "desert"}
-"""Cover, of the four, of each class of EuroSAT and AID that has one."""
+"""Cover of each class of EuroSAT and AID that shows one of the four."""
 
 WHITE: Final = 2750
-"""The reflectance that is white in EuroSAT's pictures."""
+"""Reflectance that is white in EuroSAT's pictures."""
 
 SUFFIXES: Final = {".jpg", ".jpeg", ".png", ".tif", ".tiff"}
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the counts."""
+    """Print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     folder: Path = parser.parse_args(arguments).data
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     for name in sorted(seen):
         print(f"{name}: {empty[name]} of {seen[name]} rejected before the network")
     print(f"together: {empty.total()} of {seen.total()}")
-    for name, (right, total) in named(folder).items():
+    for name, (right, total) in classified(folder).items():
         print(f"{name}, as 16-bit reflectances: {right} of {total} named right")
 
 
@@ -54,8 +54,8 @@ def _pictures(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES)
 
 
-def named(folder: Path) -> dict[str, tuple[int, int]]:
-    """Count validation tiles of each cover that keep their label as TIFFs of reflectances, and all of them."""
+def classified(folder: Path) -> dict[str, tuple[int, int]]:
+    """Count each cover's validation tiles that are classified right as TIFFs of reflectances, and all of them."""
     model, right, totals = SatelliteModel(), Counter[str](), Counter[str]()
     for path in _pictures(folder):
         cover = COVERS.get(path.parent.name)
@@ -69,10 +69,10 @@ def named(folder: Path) -> dict[str, tuple[int, int]]:
     return {cover: (right[cover], totals[cover]) for cover in CLASSES if totals[cover]}
 
 
-def reflectances(shown: NDArray[np.uint8]) -> bytes:
-    """The picture as GDAL stores three bands of 16 bits: a plane each, one after the other, and grey by name."""
-    planes = np.rint(shown * (WHITE / 255)).astype("<u2").transpose(2, 0, 1)
-    height, width, bands = shown.shape
+def reflectances(picture: NDArray[np.uint8]) -> bytes:
+    """Return the picture as GDAL stores three bands of 16 bits: planes in sequence, with grey as interpretation."""
+    planes = np.rint(picture * (WHITE / 255)).astype("<u2").transpose(2, 0, 1)
+    height, width, bands = picture.shape
     size = 2 * height * width
     tags: dict[int, list[int]] = {256: [width], 257: [height], 258: [16] * bands, 259: [1], 262: [1]}
     tags |= {273: [8 + size * band for band in range(bands)], 277: [bands], 278: [height], 279: [size] * bands}

@@ -1,4 +1,4 @@
-"""How many pictures a second one GPU sees: python -m benchmarks.gpu, on a machine that has one.
+"""Measures the pictures a second of a GPU: python -m benchmarks.gpu, on a machine that has one.
 
 With the shipped network's graph (ResNet18) at 224 x 224 pixels, in one process, in one run:
 
@@ -9,8 +9,8 @@ With the shipped network's graph (ResNet18) at 224 x 224 pixels, in one process,
     pipeline, Pillow   JPEG bytes to answers: decoded by Pillow on the cores, then atelier's engine
     pipeline, nvJPEG   JPEG bytes to answers: decoded and resized on the GPU in batches, then atelier's engine
 
-Each line is measured in turns with the others, several rounds; the table shows medians. ``--device cpu`` tries the
-program where there is no GPU; its figures then mean nothing for a GPU.
+The lines are measured in turn, for several rounds; the table shows medians. ``--device cpu`` tries the program without
+a GPU; its figures then say nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ SIDE: Final = IMAGENET_TRANSFORM.crop
 EXAMPLES: Final = Path(__file__).parents[1] / "examples"
 
 Run = Callable[[int], None]
-"""Runs one batch of that many pictures, and waits for the result."""
+"""Runs a batch of that many pictures, and waits for the result."""
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line at the top of this file."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         sys.exit("there is no GPU here that torch can use (--device cpu tries the program without one)")
-    figures = measured(arguments.device, arguments.seconds, arguments.rounds)
+    figures = measure(arguments.device, arguments.seconds, arguments.rounds)
     show(figures, arguments.device)
     if arguments.json:
         arguments.json.write_text(
@@ -71,31 +71,33 @@ def main() -> None:
         )
 
 
-def measured(device: str, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
-    """Pictures a second by line and by size of batch: medians over the rounds."""
-    lines = contenders(device)
-    rates: dict[str, dict[int, list[float]]] = {name: {} for name in lines}
+def measure(device: str, seconds: float, rounds: int) -> dict[str, dict[int, float]]:
+    """Return the median pictures a second over the rounds, by contender and batch size."""
+    runs = contenders(device)
+    rates: dict[str, dict[int, list[float]]] = {name: {} for name in runs}
     turns = [
-        (name, size) for _ in range(rounds) for name in lines for size in SIZES if size == 1 or "float32" not in name
+        (name, size) for _ in range(rounds) for name in runs for size in SIZES if size == 1 or "float32" not in name
     ]
     for name, size in track(turns, description="measuring", console=Console(stderr=True)):
-        rates[name].setdefault(size, []).append(rate(lines[name], size, seconds))
-    return {name: {size: statistics.median(of) for size, of in by.items()} for name, by in rates.items()}
+        rates[name].setdefault(size, []).append(rate(runs[name], size, seconds))
+    return {
+        name: {size: statistics.median(values) for size, values in by_size.items()} for name, by_size in rates.items()
+    }
 
 
 def rate(run: Run, size: int, seconds: float) -> float:
-    """Pictures a second, after two batches that are not counted."""
+    """Return pictures a second, after two warm-up batches."""
     run(size)
     run(size)
-    begun, seen = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
         run(size)
-        seen += size
-    return seen / (time.perf_counter() - begun)
+        count += size
+    return count / (time.perf_counter() - started)
 
 
 def contenders(device: str) -> dict[str, Run]:
-    """The lines of the table, ready to run."""
+    """Return the lines of the table as functions."""
     engine = from_file(store.SHIPPED[store.SATELLITE], device=device)
     module = engine.module
     compiled = torch.compile(module, dynamic=False)
@@ -105,44 +107,44 @@ def contenders(device: str) -> dict[str, Run]:
         "eager float32": lambda size: eager(module, pixels[:size], device, half=False),
         "eager bfloat16": lambda size: eager(module, pixels[:size], device, half=True),
         "compiled": lambda size: eager(compiled, pixels[:size], device, half=True),
-        "atelier": lambda size: void(engine(pixels[:size])),
-        "pipeline, Pillow": lambda size: void(engine(decoded(files[:size]))),
-    } | ({"pipeline, nvJPEG": lambda size: void(on_gpu(engine, files[:size]))} if device == "cuda" else {})
+        "atelier": lambda size: discard(engine(pixels[:size])),
+        "pipeline, Pillow": lambda size: discard(engine(decoded(files[:size]))),
+    } | ({"pipeline, nvJPEG": lambda size: discard(on_gpu(engine, files[:size]))} if device == "cuda" else {})
 
 
-def void(_: object) -> None:
-    """Wait for nothing: an engine's result is on the CPU already."""
+def discard(_: object) -> None:
+    """Discard a result: an engine's is on the CPU already, so there is nothing to wait for."""
 
 
 @torch.inference_mode()
 def eager(module: Callable[[Tensor], Tensor], pixels: NDArray[np.uint8], device: str, *, half: bool) -> None:
-    """One batch through a module as it stands, back to the CPU."""
+    """Run a batch through a module without CUDA graphs, and copy the result to the CPU."""
     with torch.autocast(device, torch.bfloat16, enabled=half):
         module(torch.from_numpy(pixels).to(device)).float().cpu()
 
 
 def jpegs(number: int) -> list[bytes]:
-    """640 x 480 pictures of the project's examples."""
+    """Return 640 x 480 JPEG files of the project's examples."""
     sources = sorted(EXAMPLES.glob("*.jpg"))
-    out = []
-    for place in range(number):
-        with Image.open(sources[place % len(sources)]) as image:
+    files = []
+    for index in range(number):
+        with Image.open(sources[index % len(sources)]) as image:
             file = BytesIO()
             image.convert("RGB").resize((640, 480)).save(file, "JPEG", quality=90)
-        out.append(file.getvalue())
-    return out
+        files.append(file.getvalue())
+    return files
 
 
 _decoders: Final = ThreadPoolExecutor()
 
 
 def decoded(files: list[bytes]) -> NDArray[np.uint8]:
-    """As the services do it: in threads, by Pillow."""
+    """Decode with Pillow in threads, as the services do."""
     return np.stack([*_decoders.map(lambda file: IMAGENET_TRANSFORM(decode.decode(file)), files)])
 
 
 def on_gpu(engine: TorchEngine, files: list[bytes]) -> NDArray[np.float32]:
-    """Decoded by nvJPEG and resized on the GPU; the pixels never come back to the cores."""
+    """Decode with nvJPEG and resize on the GPU; the pixels are never copied to the CPU."""
     encoded = [torch.frombuffer(bytearray(file), dtype=torch.uint8) for file in files]
     pictures: list[Tensor] = decode_jpeg(encoded, mode=ImageReadMode.RGB, device="cuda")
     squares = [
@@ -155,18 +157,18 @@ def on_gpu(engine: TorchEngine, files: list[bytes]) -> NDArray[np.float32]:
 
 
 def name_of(device: str) -> str:
-    """The machine, in words."""
+    """Return the name of the GPU, or of the processor."""
     return torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or 'CPU'}, no GPU"
 
 
 def show(figures: dict[str, dict[int, float]], device: str) -> None:
-    """Prints the table."""
+    """Print the table."""
     table = Table(title=f"pictures a second, {name_of(device)}, torch {torch.__version__}")
     table.add_column("batches of")
     for size in SIZES:
         table.add_column(str(size), justify="right")
-    for name, by in figures.items():
-        table.add_row(name, *(f"{by[size]:,.0f}" if size in by else "" for size in SIZES))
+    for name, by_size in figures.items():
+        table.add_row(name, *(f"{by_size[size]:,.0f}" if size in by_size else "" for size in SIZES))
     Console().print(table)
 
 

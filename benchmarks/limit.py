@@ -1,7 +1,7 @@
 """Measures the machine's upper limit, the pipeline in one process without HTTP: python -m benchmarks.limit TASK.
 
-As many callers as are compared ask the model directly, each again as soon as it is answered. Prints the pictures
-a second as JSON. ``BENTOML_HOME`` says where the models are.
+As many callers as the comparison has clients call the model directly, each again after an answer. Prints the pictures a
+second as JSON. ``BENTOML_HOME`` is the folder of the models.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.serving.comparing import COMPARED_CLIENTS
+from benchmarks.serving.evaluation import COMPARED_CLIENTS
 from runners.contract import InferenceRequest
 
-WARM_SECONDS: Final = 1.0
+WARM_UP_SECONDS: Final = 1.0
 
 
 def pipeline_of(task: str) -> Any:
@@ -30,14 +30,14 @@ def pipeline_of(task: str) -> Any:
 
 
 async def per_second(pipeline: Any, files: Sequence[bytes], seconds: float) -> float:
-    """Pictures a second, after a warm-up."""
-    following, done = cycle(files), 0
-    began = time.perf_counter() + WARM_SECONDS
+    """Return pictures a second, after a warm-up."""
+    bodies, done = cycle(files), 0
+    began = time.perf_counter() + WARM_UP_SECONDS
 
     async def caller() -> None:
         nonlocal done
         while (now := time.perf_counter()) < began + seconds:
-            (result,) = await pipeline.answer([InferenceRequest(input_data={"image": next(following)})])
+            (result,) = await pipeline.answer([InferenceRequest(input_data={"image": next(bodies)})])
             if result.error is not None:
                 raise RuntimeError(result.error.message)
             done += now >= began
@@ -47,7 +47,7 @@ async def per_second(pipeline: Any, files: Sequence[bytes], seconds: float) -> f
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line at the top of this file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.limit", description=__doc__)
     parser.add_argument("task", choices=("classify", "embed"))
     parser.add_argument("pictures", nargs="+", type=Path, metavar="FILE")

@@ -2,9 +2,9 @@
 
 With an echo Bento (``tests/bentos/echo``), on this machine, in one run:
 
-    overhead        median of a call through the gateway less the median of a direct one, taken in turns
-    throughput      inferences a second through the gateway, so many callers at once, and how many failed
-    deploy          from the request to ready, less what the replica alone takes to be ready
+    overhead        median of a call through the gateway less the median of a direct call, made alternately
+    throughput      inferences a second through the gateway with concurrent callers, and the number of failures
+    deploy          time from the request to ready, less the start time of the replica alone
     memory          resident bytes of the control plane's process
     list            median of a list of 1,000 deployments, in two pages of 500
 
@@ -46,7 +46,7 @@ BODY: Final = {"input_data": {"text": "头痛"}}
 
 @dataclass(frozen=True)
 class Figures:
-    """The measured figures, each with its goal."""
+    """The measured figures, with their goals."""
 
     direct_ms: float
     gateway_ms: float
@@ -61,14 +61,14 @@ class Figures:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.management", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print only JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
         store = echo_store(Path(folder) / "bentoml")
         with managing(store, home=Path(folder) / "home") as server:
-            figures = asyncio.run(_measured(server))
+            figures = asyncio.run(_measure(server))
     if arguments.json:
         print(json.dumps(asdict(figures), indent=2))
         return
@@ -76,16 +76,16 @@ def main() -> None:
         print(f"{name:28} {value:10.2f}")
 
 
-async def _measured(server: Management) -> Figures:
+async def _measure(server: Management) -> Figures:
     deploys, starts = [], []
     for number in range(ROUNDS):
-        deploy, start = _deployed(server, f"echo{number}")
+        deploy, start = _deploy(server, f"echo{number}")
         deploys.append(deploy)
         starts.append(start)
     for number in range(1, ROUNDS):
         _delete(server, f"echo{number}")
     socket = next((server.home / "replicas").glob("*/http.sock"))
-    direct, through = await in_turns(server, socket)
+    direct, through = await alternating(server, socket)
     rate, failed = await _load(server)
     memory = psutil.Process(server.pid).memory_info().rss
     list_ms = _listing(server)
@@ -103,38 +103,38 @@ async def _measured(server: Management) -> Figures:
     )
 
 
-def _deployed(server: Management, model_id: str) -> tuple[float, float]:
-    """Seconds until it is ready, and those of the same Bento's process started by hand."""
+def _deploy(server: Management, model_id: str) -> tuple[float, float]:
+    """Return the seconds until a deployment is ready, and those of the same process started directly."""
     with server.client() as client:
         started = time.perf_counter()
         answer = client.post("/models/deploy", params={"wait": 60}, json={"config": echo_config(model_id)})
-        took = time.perf_counter() - started
+        seconds = time.perf_counter() - started
     answer.raise_for_status()
     folder = next(candidate for candidate in (server.home / "replicas").iterdir() if (candidate / "http.sock").exists())
-    return took, _started_by_hand(folder)
+    return seconds, _start_directly(folder)
 
 
-def _started_by_hand(folder: Path) -> float:
-    """Return seconds that the replica's own process takes to answer, with the same code and no other load."""
+def _start_directly(folder: Path) -> float:
+    """Return the seconds until a second process of the replica answers, with the same code and no other load."""
     replica = psutil.Process(int((folder / "pid").read_text().split()[0]))
-    with tempfile.TemporaryDirectory(prefix="at-") as other:
-        own = Path(other)
+    with tempfile.TemporaryDirectory(prefix="at-") as name:
+        copy = Path(name)
         launch = json.loads((folder / "launch.json").read_text())
-        with (own / "lock").open("wb") as lock:
-            (own / "launch.json").write_text(json.dumps({**launch, "lock_fd": lock.fileno()}))
-            (own / "token").write_bytes(b"0" * 32)
-            command = [sys.executable, "-P", replica.cmdline()[2], other]
+        with (copy / "lock").open("wb") as lock:
+            (copy / "launch.json").write_text(json.dumps({**launch, "lock_fd": lock.fileno()}))
+            (copy / "token").write_bytes(b"0" * 32)
+            command = [sys.executable, "-P", replica.cmdline()[2], name]
             started = time.perf_counter()
             process = subprocess.Popen(
-                command, env=replica.environ(), cwd=own, pass_fds=(lock.fileno(),), stdout=subprocess.DEVNULL
+                command, env=replica.environ(), cwd=copy, pass_fds=(lock.fileno(),), stdout=subprocess.DEVNULL
             )
-            with httpx.Client(transport=httpx.HTTPTransport(uds=str(own / "http.sock")), trust_env=False) as client:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(copy / "http.sock")), trust_env=False) as client:
                 while not _ready(client):
                     time.sleep(0.01)
-            took = time.perf_counter() - started
+            seconds = time.perf_counter() - started
             process.terminate()
             process.wait()
-    return took
+    return seconds
 
 
 def _ready(client: httpx.Client) -> bool:
@@ -150,7 +150,7 @@ def _delete(server: Management, model_id: str) -> None:
 
 
 def overhead(calls: int = CALLS) -> tuple[float, float]:
-    """Median milliseconds of direct calls and of calls through the gateway, on a server of its own."""
+    """Return the median milliseconds of direct calls and of calls through the gateway, on a new server."""
     with tempfile.TemporaryDirectory(prefix="at-bench-") as folder:
         store = echo_store(Path(folder) / "bentoml")
         with managing(store, home=Path(folder) / "home") as server:
@@ -158,11 +158,11 @@ def overhead(calls: int = CALLS) -> tuple[float, float]:
                 body = {"config": echo_config("echo0")}
                 client.post("/models/deploy", params={"wait": 60}, json=body).raise_for_status()
             socket = next((server.home / "replicas").glob("*/http.sock"))
-            return asyncio.run(in_turns(server, socket, calls))
+            return asyncio.run(alternating(server, socket, calls))
 
 
-async def in_turns(server: Management, socket: Path, calls: int = CALLS) -> tuple[float, float]:
-    """Median milliseconds of direct calls and of calls through the gateway to ``echo0``, one after the other."""
+async def alternating(server: Management, socket: Path, calls: int = CALLS) -> tuple[float, float]:
+    """Return the median milliseconds of alternating direct calls and calls through the gateway to ``echo0``."""
     direct: list[float] = []
     through: list[float] = []
     items = {"requests": [BODY]}
@@ -192,7 +192,7 @@ async def _post(session: aiohttp.ClientSession, url: str, body: object) -> int:
 
 
 async def _load(server: Management) -> tuple[float, int]:
-    """Answers a second with so many callers at once, and the number of those that were no results."""
+    """Return results a second with ``CALLERS`` concurrent callers, and the number of failures."""
     url = f"{server.url}/api/v1/models/echo0/inference"
     good = bad = 0
     end = time.perf_counter() + LOAD_SECONDS
@@ -212,7 +212,7 @@ async def _load(server: Management) -> tuple[float, int]:
 
 
 def _listing(server: Management) -> float:
-    """Median milliseconds of both pages of 500 when 1,000 are stored; they are put there stopped."""
+    """Return the median milliseconds of both pages of 500 of 1,000 stored deployments, which are stopped."""
     at = datetime.now(UTC)
     config = ModelConfig(
         "Echo", "1.0.0", "multimodal", "onnx", "a/echo:1.0.0", {}, Scaling(0, 0), {}, Resources(1, 1, 0)

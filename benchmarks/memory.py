@@ -13,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-import httpx
 import psutil
 
 from tests.support.servers import ROOT, Server, serving
@@ -35,15 +34,15 @@ def main() -> None:
         with serving("service:Atelier", Path(folder)) as server:
             idle = megabytes(server)
             _ask_every_model(server)
-            worked = megabytes(server)
+            busy = megabytes(server)
     print(f"{'process':<24} {'idle, MB':>10} {'after requests, MB':>20}")
-    for name in sorted(worked, key=worked.__getitem__, reverse=True):
-        print(f"{name:<24} {idle[name]:>10.0f} {worked[name]:>20.0f}")
-    print(f"{'together':<24} {idle.total():>10.0f} {worked.total():>20.0f}")
+    for name in sorted(busy, key=busy.__getitem__, reverse=True):
+        print(f"{name:<24} {idle[name]:>10.0f} {busy[name]:>20.0f}")
+    print(f"{'together':<24} {idle.total():>10.0f} {busy.total():>20.0f}")
 
 
 def megabytes(server: Server) -> Counter[str]:
-    """PSS in MB of the launcher and all its descendants, by what each process is."""
+    """Return the PSS in MB of the launcher and all its descendants, by kind of process."""
     launcher = psutil.Process(server.pid)
     sizes: Counter[str] = Counter()
     for process in (launcher, *launcher.children(recursive=True)):
@@ -66,15 +65,11 @@ def _ask_every_model(server: Server) -> None:
     with server.client() as client:
         for _ in range(REQUESTS):
             picture = EXAMPLE.read_bytes()
-            _answered(client.post("/classify", files={"image": picture}))
-            _answered(client.post("/embed", files={"image": picture}))
-            _answered(client.post("/summarize/file", files={"file": ("harbour.txt", TEXT.read_bytes())}))
-            _answered(client.post("/diagnose", json=SYMPTOMS))
-            _answered(client.post("/treat", json=SYMPTOMS))
-
-
-def _answered(response: httpx.Response) -> None:
-    response.raise_for_status()
+            client.post("/classify", files={"image": picture}).raise_for_status()
+            client.post("/embed", files={"image": picture}).raise_for_status()
+            client.post("/summarize/file", files={"file": ("harbour.txt", TEXT.read_bytes())}).raise_for_status()
+            client.post("/diagnose", json=SYMPTOMS).raise_for_status()
+            client.post("/treat", json=SYMPTOMS).raise_for_status()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Measures requests through the gateway to a model that computes, by number of replicas."""
+"""Measures requests through the gateway to a CPU-bound model, by number of replicas."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Final
 import httpx
 import psutil
 
-from benchmarks.load.asking import Load, asked
+from benchmarks.load.subprocess_load import Load, run_load
 from tests.support.calls import hosts, until
 from tests.support.management_servers import BUILD, KEY, Management, echo_config, managing
 from tests.support.victims import ready
@@ -30,17 +30,17 @@ SETTLE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True)
-class Grown:
-    """A load on so many replicas."""
+class ReplicaSample:
+    """A load on a number of replicas."""
 
     replicas: int
     per_second: float
     cpu_ms: float
-    """For a request, of the server and all replicas."""
+    """CPU time of a request, of the server and all replicas."""
     errors: int
 
 
-def grown(seconds: float, counts: Sequence[int] = COUNTS) -> list[Grown]:
+def measure(seconds: float, counts: Sequence[int] = COUNTS) -> list[ReplicaSample]:
     """Measure each number of replicas in turn."""
     with tempfile.TemporaryDirectory(prefix="at-bench-") as name:
         folder = Path(name)
@@ -48,7 +48,7 @@ def grown(seconds: float, counts: Sequence[int] = COUNTS) -> list[Grown]:
         body.write_text(json.dumps({"input_data": {"text": "头痛"}}))
         with managing(_store(folder / "bentoml"), home=folder / "home") as server, server.client() as api:
             _deploy(api, max(counts))
-            return [_loaded(server, api, count, body, seconds) for count in counts]
+            return [_measure_load(server, api, count, body, seconds) for count in counts]
 
 
 def _store(folder: Path) -> Path:
@@ -58,23 +58,25 @@ def _store(folder: Path) -> Path:
     return folder
 
 
-def _deploy(api: httpx.Client, most: int) -> None:
+def _deploy(api: httpx.Client, max_replicas: int) -> None:
     config = echo_config(
-        MODEL, docker_image="benchmarks/computing:1.0.0", scaling_config={"min_replicas": 1, "max_replicas": most}
+        MODEL,
+        docker_image="benchmarks/computing:1.0.0",
+        scaling_config={"min_replicas": 1, "max_replicas": max_replicas},
     )
     api.post("/models/deploy", params={"wait": 60}, json={"config": config}).raise_for_status()
 
 
-def _loaded(server: Management, api: httpx.Client, count: int, body: Path, seconds: float) -> Grown:
+def _measure_load(server: Management, api: httpx.Client, count: int, body: Path, seconds: float) -> ReplicaSample:
     api.post(f"/models/{MODEL}/scale", json={"replicas": count}).raise_for_status()
     until(lambda: len(ready(api, MODEL)) == count, 60)
     time.sleep(SETTLE_SECONDS)
     url = f"{server.url}/api/v1/models/{MODEL}/inference"
     before = _cpu_seconds(server)
-    outcome = asked(Load(url, [body], CLIENTS, seconds, "application/json", headers=(f"X-API-Key: {KEY}",)))
+    outcome = run_load(Load(url, [body], CLIENTS, seconds, "application/json", headers=(f"X-API-Key: {KEY}",)))
     used = _cpu_seconds(server) - before
     errors = sum(outcome.errors.values())
-    return Grown(count, outcome.per_second, 1000 * used / max(1, outcome.answered + errors), errors)
+    return ReplicaSample(count, outcome.per_second, 1000 * used / max(1, outcome.answered + errors), errors)
 
 
 def _cpu_seconds(server: Management) -> float:

@@ -1,9 +1,9 @@
-"""How long does a second ``make serve`` take until it is healthy? python -m benchmarks.second_start [FOLDER ...].
+"""Measures how long a second ``make serve`` takes until it is healthy: python -m benchmarks.second_start [FOLDER ...].
 
-Each folder is a checkout whose environment is installed; without one, it is this one. A first start is not counted: it
-publishes models and builds Bentos. Then the folders take turns. Prints the median, the least and the most of the
-seconds until ``GET /health`` answers 200, and of the CPU seconds that all processes have used by then, which other
-work on the machine sways less.
+Each folder is a checkout whose environment is installed; the default is this checkout. A first start is not counted: it
+publishes models and builds Bentos. Then the folders are started in turn. Prints the median, minimum and maximum of the
+seconds until ``GET /health`` answers 200, and of the CPU seconds of all processes until then, which depend less on
+other work on the machine.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ ROOT: Final = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class SecondStart:
-    """What one start took until the server was healthy."""
+    """The cost of a start until the server was healthy."""
 
     seconds: float
     cpu_seconds: float
 
 
 def start(folder: Path) -> SecondStart:
-    """Run ``make serve`` in a checkout until it is healthy, and end it. Raises RuntimeError when it never is."""
+    """Run ``make serve`` in a checkout until it is healthy, and stop it. Raises RuntimeError if it never is."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     command = ["make", "--silent", "serve", f"HOST={HOST}", f"PORT={port}"]
     process = psutil.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         while not ports.answers(HOST, port):
-            if process.poll() is not None or time.perf_counter() - begun > FIRST_START_SECONDS:
+            if process.poll() is not None or time.perf_counter() - started > FIRST_START_SECONDS:
                 raise RuntimeError(f"{folder} does not become healthy")
             time.sleep(POLL_INTERVAL_SECONDS)
-        return SecondStart(time.perf_counter() - begun, _cpu_seconds(process))
+        return SecondStart(time.perf_counter() - started, _cpu_seconds(process))
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
@@ -60,8 +60,8 @@ def start(folder: Path) -> SecondStart:
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
-    """Return what a process, its descendants, and those of them that have ended have used."""
-    return sum(sum(one.cpu_times()[:4]) for one in (process, *process.children(recursive=True)))
+    """Return the CPU seconds of a process and its descendants, including those that have ended."""
+    return sum(sum(member.cpu_times()[:4]) for member in (process, *process.children(recursive=True)))
 
 
 def _figures(values: Sequence[float]) -> str:

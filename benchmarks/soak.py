@@ -1,9 +1,9 @@
 """Checks that the control plane stays stable while replicas die, for a given time: python -m benchmarks.soak.
 
-Three replicas of an echo Bento under half the load that they can bear, which is measured first, and a random one of
-them killed each minute. Every 10 seconds the control plane's resident memory and its open descriptors are looked at.
-The exit status is 1 when a request failed, or when the medians of the last quarter are above those of the first by
-more than 10 % of memory or 10 descriptors.
+Three replicas of an echo Bento serve half of their maximum load, which is measured first, and a random replica is
+killed each minute. The control plane's resident memory and open descriptors are sampled every 10 seconds. The exit
+status is 1 when a request failed, or when the medians of the last quarter exceed those of the first by more than 10 %
+of memory or 10 descriptors.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ from tests.support.victims import kill_one, ready
 
 REPLICAS: Final = 3
 PEAK_CALLERS: Final = 96
-"""Requests that the replicas take at a time, so that every possible connection to them exists before the soak."""
+"""Concurrent requests that the replicas take, so that every possible connection exists before the soak."""
 PEAK_SECONDS: Final = 6.0
-LOAD: Final = 0.5
-KILL_SECONDS: Final = 60.0
-SAMPLE_SECONDS: Final = 10.0
-MOST_GROWTH: Final = 0.1
-MOST_DESCRIPTORS: Final = 10
+LOAD_SHARE: Final = 0.5
+"""Share of the maximum load."""
+KILL_INTERVAL_SECONDS: Final = 60.0
+SAMPLE_INTERVAL_SECONDS: Final = 10.0
+MAX_MEMORY_GROWTH: Final = 0.1
+"""Maximum growth of memory as a share."""
+MAX_NEW_DESCRIPTORS: Final = 10
 
 
 @dataclass
@@ -46,9 +48,9 @@ class Soak:
     per_second: float
     outcomes: Counter[str] = field(default_factory=Counter)
     memory: list[float] = field(default_factory=list)
-    """MB."""
+    """Samples in MB."""
     descriptors: list[int] = field(default_factory=list)
-    """Open descriptors without those of clients, who choose their number of connections."""
+    """Samples of open descriptors without those of clients, which choose their number of connections."""
     kills: int = 0
 
     def note(self, answer: Answer) -> None:
@@ -66,7 +68,7 @@ class Soak:
         return self.outcomes.total() - self.outcomes["good"]
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The current state in one line."""
         return (
             f"{self.outcomes.total():,} requests, {self.failed} failed, {self.kills} kills, "
@@ -83,55 +85,55 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="at-soak-") as folder:
         store = echo_store(Path(folder) / "bentoml")
         with managing(store, home=Path(folder) / "home") as server:
-            soak = _soaked(server, minutes * 60, console)
-    raise SystemExit(_judged(soak, console))
+            soak = _run(server, minutes * 60, console)
+    raise SystemExit(_report(soak, console))
 
 
-def _soaked(server: Management, seconds: float, console: Console) -> Soak:
+def _run(server: Management, seconds: float, console: Console) -> Soak:
     with server.client() as api:
         deploy(api, scaling_config={"min_replicas": REPLICAS, "max_replicas": REPLICAS}).raise_for_status()
         until(lambda: len(ready(api)) == REPLICAS)
-        with callers(server, PEAK_CALLERS) as climb:
+        with callers(server, PEAK_CALLERS) as peak:
             time.sleep(PEAK_SECONDS)
-        soak = Soak(LOAD * len(climb.answers) / PEAK_SECONDS)
+        soak = Soak(LOAD_SHARE * len(peak.answers) / PEAK_SECONDS)
         console.print(f"{soak.per_second:.0f} requests a second, half of what {REPLICAS} replicas answer at most")
-        chance, process = random.Random(), psutil.Process(server.pid)
+        generator, process = random.Random(), psutil.Process(server.pid)
         began = time.monotonic()
-        next_kill, next_sample = began + KILL_SECONDS / 2, began
+        next_kill, next_sample = began + KILL_INTERVAL_SECONDS / 2, began
         columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         with rate(server, soak.per_second, note=soak.note) as traffic, Progress(*columns, console=console) as progress:
             task = progress.add_task("", total=seconds)
-            tell = _teller(console)
-            while (at := time.monotonic()) < began + seconds:
-                if at >= next_kill:
-                    next_kill += KILL_SECONDS
-                    soak.kills += kill_one(server, api, chance) is not None
-                if at >= next_sample:
-                    next_sample += SAMPLE_SECONDS
+            log = _logger(console)
+            while (now := time.monotonic()) < began + seconds:
+                if now >= next_kill:
+                    next_kill += KILL_INTERVAL_SECONDS
+                    soak.kills += kill_one(server, api, generator) is not None
+                if now >= next_sample:
+                    next_sample += SAMPLE_INTERVAL_SECONDS
                     soak.sample(process)
-                    tell(soak.told)
-                progress.update(task, completed=at - began, description=soak.told)
+                    log(soak.summary)
+                progress.update(task, completed=now - began, description=soak.summary)
                 traffic.lags.clear()
                 time.sleep(0.2)
         soak.outcomes["unsent"] += traffic.unsent
     return soak
 
 
-def _teller(console: Console) -> Callable[[str], None]:
-    """Print a line where there is no progress bar."""
+def _logger(console: Console) -> Callable[[str], None]:
+    """Return a function that prints a line where there is no progress bar."""
     return (lambda _: None) if console.is_terminal else console.print
 
 
-def _judged(soak: Soak, console: Console) -> int:
+def _report(soak: Soak, console: Console) -> int:
     """Print the result and return the exit status."""
     quarter = max(1, len(soak.memory) // 4)
-    (before, after), (few, many) = (_ends(one, quarter) for one in (soak.memory, soak.descriptors))
+    (before, after), (few, many) = (_ends(samples, quarter) for samples in (soak.memory, soak.descriptors))
     console.print(f"requests     {soak.outcomes.total():,}, at {soak.per_second:.0f} a second")
     console.print(f"failed       {soak.failed} {dict(soak.outcomes) if soak.failed else ''}")
     console.print(f"kills        {soak.kills}")
     console.print(f"memory       {before:.1f} MB, then {after:.1f} MB ({after / before - 1:+.1%})")
     console.print(f"descriptors  {few:g}, then {many:g}")
-    good = not soak.failed and after <= before * (1 + MOST_GROWTH) and many <= few + MOST_DESCRIPTORS
+    good = not soak.failed and after <= before * (1 + MAX_MEMORY_GROWTH) and many <= few + MAX_NEW_DESCRIPTORS
     return 0 if good else 1
 
 

@@ -1,6 +1,7 @@
 """Write the parts of the deployment's files that depend on the models: python -m deploy.make_files.
 
-The lines come from the rows of ``runners/registry.py`` and stand between two comments; the rest of a file is its own.
+The lines come from the rows of ``runners/registry.py`` and are between two comments; the rest of a file is written by
+hand.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ PROXY_BODY_BYTES: Final = 20 * MIB
 CONTAINER_MEMORY: Final = "2g"
 """Memory limit of a container whose service sets none."""
 RULE_WIDTH: Final = 100
+"""Maximum characters of a line of an alert rule."""
 INFER: Final = "/infer"
 _PART: Final = re.compile(
     r"^(?P<indent> *)# made by `make deploy-files`: (?P<name>\w+)\n(?P<lines>.*?)^ *# end of (?P=name)\n",
@@ -34,11 +36,11 @@ def main() -> None:
     """Write every file."""
     for name in PARTS:
         path = ROOT / name
-        path.write_text(generate(name, path.read_text(encoding="utf-8")), encoding="utf-8")
+        path.write_text(render(name, path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def generate(name: str, text: str) -> str:
-    """Return the file's text with its parts generated from the rows. Raises ValueError if parts are missing."""
+def render(name: str, text: str) -> str:
+    """Return the file's text with its parts made from the rows. Raises ValueError for other parts than it must have."""
     parts = PARTS[name]
     if sorted(found := [part["name"] for part in _PART.finditer(text)]) != sorted(parts):
         raise ValueError(f"{name} has the parts {found} instead of {sorted(parts)}")
@@ -167,7 +169,7 @@ def _variable(row: Model) -> str:
 
 
 def _image(row: Model) -> str:
-    """Return its image under the first version of its Bento."""
+    """Return the name of the model's image, with the first tag of its Bento."""
     (recipe,) = (recipe for recipe in recipes() if recipe.name == row.bento)
     return f"atelier/{recipe.tags()[0]}"
 

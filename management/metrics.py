@@ -184,14 +184,14 @@ def _deployments(records: _Records) -> list[Metric]:
         for status in Status
     }
     numbers = {(model, state.value): states[model][state] for model in states for state in STATES}
-    wanted = {(model,): 0 if deployment.deletion else deployment.replicas for deployment, model, _ in deployed}
+    desired = {(model,): 0 if deployment.deletion else deployment.replicas for deployment, model, _ in deployed}
     cores = {(model,): sum(replica.cpu_millicores for replica in replicas) / 1000 for model, replicas in alive.items()}
     memory = {(model,): sum(replica.memory_bytes for replica in replicas) for model, replicas in alive.items()}
     kept = "Replicas by state; of failed ones the last three are kept"
     return [
         _gauge("atelier_model_status", "1 for the status that the model has", ("model", "status"), statuses),
         _gauge("atelier_model_replicas", kept, ("model", "state"), numbers),
-        _gauge("atelier_model_replicas_wanted", "Replicas that are desired", ("model",), wanted),
+        _gauge("atelier_model_replicas_wanted", "Replicas that are desired", ("model",), desired),
         _gauge("atelier_model_cpu_cores", "Cores that its replicas use, measured", ("model",), cores),
         _gauge("atelier_model_memory_bytes", "Memory that its replicas use, measured", ("model",), memory),
     ]

@@ -189,8 +189,8 @@ def tcm_image_again(store: Path) -> str:
 @pytest.fixture(scope="session")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     """A real nginx with the configuration of deploy/."""
-    with nginx(tmp_path_factory.mktemp("nginx")) as one:
-        yield one
+    with nginx(tmp_path_factory.mktemp("nginx")) as server:
+        yield server
 
 
 @pytest.fixture

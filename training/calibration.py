@@ -1,4 +1,4 @@
-"""Turns logits into probabilities that mean what they say, and picks the threshold below which a scene is refused."""
+"""Calibration: temperature scaling, Platt scaling, the rejection threshold, and reliability bins."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BINS = 15
-FOREIGN_ACCEPTED, OWN_REJECTED = 0.15, 0.05
-"""Goals: share of foreign scenes that may be accepted, and share of scenes of the four that may be rejected."""
+MAX_FALSE_ACCEPT_RATE = 0.15
+"""Goal: maximum share of foreign scenes that are accepted."""
+MAX_FALSE_REJECT_RATE = 0.05
+"""Goal: maximum share of scenes with one of the four covers that are rejected."""
 
 
 def fit_temperature(logits: Tensor, target: Tensor) -> float:
@@ -29,39 +31,39 @@ def fit_temperature(logits: Tensor, target: Tensor) -> float:
     return float(log_temperature.detach().exp())
 
 
-def fit_logistic(logits: Tensor, right: Tensor) -> tuple[float, float]:
-    """Slope and offset of the logits under which they are likeliest. logits and right: any one shape.
+def fit_platt(logits: Tensor, right: Tensor) -> tuple[float, float]:
+    """Return the maximum-likelihood slope and offset of Platt scaling. logits, right: the same shape, any.
 
-    Targets are a little less than sure, as in Platt (1999): else what can be told apart has no best slope.
+    The targets are smoothed as in Platt (1999): without that, separable logits have no best slope.
     """
-    hits, misses = float(right.sum()), float((~right).sum())
-    target = torch.where(right, (hits + 1) / (hits + 2), 1 / (misses + 2))
-    numbers = torch.tensor([1.0, 0.0], requires_grad=True)
-    optimizer = torch.optim.LBFGS([numbers], max_iter=100, line_search_fn="strong_wolfe")
+    positives, negatives = float(right.sum()), float((~right).sum())
+    target = torch.where(right, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    parameters = torch.tensor([1.0, 0.0], requires_grad=True)
+    optimizer = torch.optim.LBFGS([parameters], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(numbers[0] * logits + numbers[1], target)
+        loss = F.binary_cross_entropy_with_logits(parameters[0] * logits + parameters[1], target)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    slope, offset = numbers.detach().tolist()
+    slope, offset = parameters.detach().tolist()
     return slope, offset
 
 
-def fit_threshold(own: Tensor, foreign: Tensor) -> float:
-    """Return the confidence with the same margin to both goals. own, foreign: confidences [N] of the two kinds."""
+def fit_threshold(known: Tensor, foreign: Tensor) -> float:
+    """Return the confidence with the same margin to both goals. known, foreign: confidences [N] of the two kinds."""
     candidates = torch.linspace(0.01, 0.99, 491)
-    rejected = (own[None] < candidates[:, None]).float().mean(dim=1)
+    rejected = (known[None] < candidates[:, None]).float().mean(dim=1)
     accepted = (foreign[None] >= candidates[:, None]).float().mean(dim=1)
-    worst = torch.maximum(rejected / OWN_REJECTED, accepted / FOREIGN_ACCEPTED)
+    worst = torch.maximum(rejected / MAX_FALSE_REJECT_RATE, accepted / MAX_FALSE_ACCEPT_RATE)
     return float(candidates[worst.argmin()])
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """The accuracy by confidence: one entry per bin that holds a picture."""
+    """Mean confidence, accuracy and share of the samples of each bin that is not empty."""
 
     confidence: tuple[float, ...]
     accuracy: tuple[float, ...]
@@ -77,7 +79,7 @@ class Reliability:
 
 
 def reliability(confidence: Tensor, right: Tensor) -> Reliability:
-    """Bins confidences [N] of equal width and compares each bin's mean with how often ``right`` [N] holds."""
+    """Compare confidence [N] with accuracy, the mean of ``right`` [N], in bins of equal width."""
     rows = []
     for low, high in pairwise(torch.linspace(0, 1, BINS + 1).tolist()):
         inside = (confidence > low) & (confidence <= high)

@@ -1,6 +1,6 @@
-"""A model for the benchmark of replicas, that computes: an item costs a fixed number of hashes, some milliseconds.
+"""A CPU-bound model for the benchmark of replicas: an item takes a fixed number of hashes, some milliseconds.
 
-It imports nothing of the project, as a Bento of somebody else's would not.
+It imports nothing of the project, like a user's Bento.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Request(BaseModel):
 
 
 class Result(BaseModel):
-    """One answer."""
+    """The result of an item."""
 
     output_data: dict[str, Any]
 
@@ -33,7 +33,7 @@ class Computing:
 
     @bentoml.api  # type: ignore[untyped-decorator]
     def infer(self, requests: list[Request]) -> list[Result]:
-        """A hash of each item."""
+        """Return a hash of each item."""
         return [Result(output_data={"hash": _hash(request.input_data)}) for request in requests]
 
 

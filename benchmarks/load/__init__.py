@@ -1,1 +1,1 @@
-"""What is asked of a server that is measured, and on which machine?"""
+"""Which requests does a measured server get, and on which machine?"""

@@ -1,4 +1,4 @@
-"""Where figures were measured, and figures as JSON knows them."""
+"""The machine on which figures are measured, and figures as valid JSON."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from machine.devices import cores
 PACKAGES: Final = ("torch", "bentoml", "fastapi", "uvicorn", "litserve", "mosec", "ray", "flask")
 
 
-def told() -> str:
-    """A line about the machine, and the versions that were compared."""
-    found = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-    return f"{cores()} cores of {_processor()}, Python {platform.python_version()}, {found}"
+def describe() -> str:
+    """Return a line about the machine and the compared versions."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    return f"{cores()} cores of {_processor()}, Python {platform.python_version()}, {versions}"
 
 
 def busy_seconds() -> float:
-    """Processor time that was used on this machine so far, by whomever, or taken away from it."""
+    """Return the CPU seconds of all processes of this machine so far, and those taken by its hypervisor."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def finite(content: Any) -> Any:
-    """The same with null for what is not a number, which JSON has no word for."""
+    """Return the content with None for NaN and infinity, which JSON does not have."""
     if isinstance(content, dict):
         return {name: finite(value) for name, value in content.items()}
     if isinstance(content, list | tuple):

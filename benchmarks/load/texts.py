@@ -1,4 +1,4 @@
-"""Texts for requests: ten sentences of news, and one million characters of them."""
+"""Texts for requests: ten sentences of news, and one million characters of news."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 HARBOUR: Final = Path(__file__).parents[2] / "examples" / "harbour.txt"
-MOST_CHARACTERS: Final = 1_000_000
+MAX_CHARACTERS: Final = 1_000_000
 
 MORE: Final = (
     "The museum beside the lighthouse stays open during the works.",
@@ -17,19 +17,19 @@ TOWNS: Final = ("Brest", "Calais", "Dieppe", "Lorient", "Royan", "Saint-Malo", "
 
 
 def short() -> list[str]:
-    """Texts of ten sentences each, that differ in a name."""
+    """Return texts of ten sentences each that differ in a name."""
     _heading, body = HARBOUR.read_text().strip().split("\n\n", 1)
     text = " ".join([*body.split(), *MORE])
     return [text.replace("of the town", f"of {town}", 1) for town in TOWNS]
 
 
 def long() -> str:
-    """As long a text as Atelier takes, in paragraphs."""
+    """Return the longest text that Atelier accepts, in paragraphs."""
     texts = short()
-    paragraphs = (f"In the year {1900 + turn}: {texts[turn % len(texts)]}" for turn in count())
-    written: list[str] = []
+    paragraphs = (f"In the year {1900 + number}: {texts[number % len(texts)]}" for number in count())
+    parts: list[str] = []
     length = 0
-    while length < MOST_CHARACTERS:
-        written.append(next(paragraphs))
-        length += len(written[-1]) + 2
-    return "\n\n".join(written)[:MOST_CHARACTERS]
+    while length < MAX_CHARACTERS:
+        parts.append(next(paragraphs))
+        length += len(parts[-1]) + 2
+    return "\n\n".join(parts)[:MAX_CHARACTERS]

@@ -1,4 +1,4 @@
-"""The documents' own design: FastAPI under Uvicorn, one picture at a time, in float32, as a tutorial has it."""
+"""The design of Atelier's specification: FastAPI under Uvicorn, one picture at a time, in float32, as in tutorials."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ TASK = task()
 model, transform = load(TASK)
 
 
-# Plain ``def``: FastAPI's documentation says so for whatever blocks, and runs it in its pool of threads.
+# Plain ``def``, as FastAPI's documentation advises for blocking code: it runs in a thread pool.
 @app.post(f"/{TASK}")
 def predict(image: UploadFile) -> dict[str, Any]:
-    """One picture's answer."""
+    """Return the answer for a picture."""
     pixels = transform(picture(image.file.read())).unsqueeze(0)
     with torch.no_grad():
         output = model(pixels)

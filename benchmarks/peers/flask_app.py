@@ -1,8 +1,8 @@
-"""The documents' own design: Flask with its own server, here over the extractive engine that Atelier serves.
+"""The design of Atelier's specification: Flask with its own server, with the extractive engine that Atelier serves.
 
     python -m benchmarks.peers.flask_app PORT
 
-The document starts it by ``app.run`` in its container, too, and names no other server.
+The specification starts it by ``app.run`` in its container, too, and names no other server.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ summarizer = Extractive(ranker.read(shipped), store.SUMMARIZATION)
 
 @app.post("/summarize/text")
 def summarize_text() -> Response | tuple[Response, int]:
-    """The summary of one text."""
+    """Summarize a text."""
     data: dict[str, Any] | None = request.get_json()
     if not data or "text" not in data:
         return jsonify({"error": "Missing text field"}), 400
@@ -36,7 +36,7 @@ def summarize_text() -> Response | tuple[Response, int]:
         return jsonify({"error": "Empty text provided"}), 400
     try:
         (summary,) = summarizer.summarize([Task(text, max_length, temperature, detect(text))])
-    except Exception as error:  # the document answers so
+    except Exception as error:  # as in the specification
         return jsonify({"error": str(error)}), 500
     answer = {
         "summary": str(summary),

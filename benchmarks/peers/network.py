@@ -1,4 +1,4 @@
-"""The network that every peer serves, with the usual torchvision transform, and the answers made of its output."""
+"""The network that every peer serves, with the usual torchvision transform, and the answers from its output."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torchvision.models import resnet18
 Task = Literal["classify", "embed"]
 Transform = Callable[[Image.Image], Tensor]
 
-MOST: Final = 32
-"""Pictures in one batch, the same as Atelier's."""
+MAX_BATCH_SIZE: Final = 32
+"""Maximum number of pictures in a batch, the same as Atelier's."""
 
 MEAN: Final = (0.485, 0.456, 0.406)
 STD: Final = (0.229, 0.224, 0.225)
@@ -30,12 +30,12 @@ def task() -> Task:
 
 
 def load(task: Task) -> tuple[nn.Module, Transform]:
-    """The network in float32, ready to answer, and what makes its input of a picture."""
+    """Return the network in float32 and the transform of its input."""
     return (_embedder(), _compose(256, 224)) if task == "embed" else (_classifier(), _compose(128, 128))
 
 
 def picture(data: bytes) -> Image.Image:
-    """A decoded picture, as every tutorial decodes one."""
+    """Decode a picture as in tutorials."""
     return Image.open(BytesIO(data)).convert("RGB")
 
 
@@ -50,7 +50,7 @@ def answers(task: Task, output: Tensor) -> list[dict[str, Any]]:
 class Batches:
     """The network, converted to bfloat16 and channels last: a list of inputs in, a list of answers out.
 
-    Converted it was a little faster than under autocast, for 128 pixels as for 224.
+    Conversion was a little faster than autocast, for 128 pixels and for 224.
     """
 
     def __init__(self, task: Task) -> None:
@@ -59,10 +59,10 @@ class Batches:
         self._network = network.to(torch.bfloat16).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             shape = self.transform(Image.new("RGB", (640, 480))).shape
-            self._network(self._batch([torch.zeros(shape)] * MOST))  # the first pass makes kernels
+            self._network(self._batch([torch.zeros(shape)] * MAX_BATCH_SIZE))  # the first pass compiles kernels
 
     def __call__(self, inputs: list[Tensor]) -> list[dict[str, Any]]:
-        """One pass for all of them."""
+        """Compute the answers in one pass."""
         with torch.inference_mode():
             return answers(self._task, self._network(self._batch(inputs)))
 
@@ -98,6 +98,6 @@ def _compose(resize: int, crop: int) -> Transform:
 
 
 def _verdict(probabilities: list[float]) -> dict[str, Any]:
-    shown = dict(zip(LABELS, probabilities, strict=False))
-    label = max(shown, key=lambda name: shown[name])
-    return {"label": label, "confidence": shown[label], "probabilities": shown}
+    by_label = dict(zip(LABELS, probabilities, strict=False))
+    label = max(by_label, key=lambda name: by_label[name])
+    return {"label": label, "confidence": by_label[label], "probabilities": by_label}

@@ -1,7 +1,7 @@
-"""Ray Serve with dynamic batches, as its guide has it: python -m benchmarks.peers.ray_app PORT.
+"""Ray Serve with dynamic batches, as in its guide: python -m benchmarks.peers.ray_app PORT.
 
 Tried at 32 clients on 2 cores: one replica with 2 threads, two replicas with 1 thread each, decoding in
-threads, and RAY_SERVE_THROUGHPUT_OPTIMIZED=1. Kept: what answered most, which is two with the last.
+threads, and RAY_SERVE_THROUGHPUT_OPTIMIZED=1. The fastest was kept: two replicas, with the variable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 from starlette.requests import Request
 
-from benchmarks.peers.network import MOST, Batches, picture, task
+from benchmarks.peers.network import MAX_BATCH_SIZE, Batches, picture, task
 from machine.devices import cores
 
 WAIT_SECONDS = 0.005
@@ -27,21 +27,21 @@ THREADS = 1  # of each replica
 OBJECT_STORE_BYTES = 200_000_000
 
 
-@serve.deployment(num_replicas=REPLICAS, max_ongoing_requests=8 * MOST, ray_actor_options={"num_cpus": 1})
+@serve.deployment(num_replicas=REPLICAS, max_ongoing_requests=8 * MAX_BATCH_SIZE, ray_actor_options={"num_cpus": 1})
 class Pictures:
-    """A replica."""
+    """Decodes pictures, and runs the network once for each batch."""
 
     def __init__(self) -> None:
         torch.set_num_threads(THREADS)
         self._model = Batches(task())
 
-    @serve.batch(max_batch_size=MOST, batch_wait_timeout_s=WAIT_SECONDS)
+    @serve.batch(max_batch_size=MAX_BATCH_SIZE, batch_wait_timeout_s=WAIT_SECONDS)
     async def infer(self, bodies: list[bytes]) -> list[dict[str, Any]]:
-        """Answers in order."""
+        """Return the answers for a batch, in order."""
         return self._model([self._model.transform(picture(body)) for body in bodies])
 
     async def __call__(self, request: Request) -> Any:
-        """One picture's answer; the request's body is the picture."""
+        """Return the answer for the picture in the request's body."""
         return await self.infer(await request.body())
 
 

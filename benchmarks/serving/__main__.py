@@ -1,4 +1,4 @@
-"""python -m benchmarks.serving: see ``run``."""
+"""Entry point of ``python -m benchmarks.serving``: see ``run``."""
 
 from benchmarks.serving.run import main
 

@@ -30,19 +30,19 @@ RAY: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": 
 
 @dataclass(frozen=True)
 class Contender:
-    """One server for one task."""
+    """A server for a task."""
 
     name: str
     task: str
     route: str
     command: tuple[str, ...]
-    """``{port}`` stands for the port."""
+    """The command line, with ``{port}`` in place of the port."""
     form: str | None = None
     """Multipart form field of the picture; None sends it as the request's body."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def started_on(self, port: int) -> list[str]:
-        """The command that serves on that port."""
+    def command_on(self, port: int) -> list[str]:
+        """Return the command line for that port."""
         return [part.replace(PORT, str(port)) for part in self.command]
 
 
@@ -51,15 +51,15 @@ def _python(*arguments: str) -> tuple[str, ...]:
 
 
 def _bentoml(service: str) -> tuple[str, ...]:
-    # As runners/launch/launch.py starts it, without its announcement.
+    # As in runners/launch/launch.py, without the banner.
     return _python("bentoml", "serve", service, "--host", "127.0.0.1", "--port", PORT)
 
 
 def _pictures(task: str) -> tuple[Contender, ...]:
     route, variables = f"/{task}", {"BENCH_TASK": task}
-    alone = {CLASSIFY: "service:Satellite", EMBED: "service:Embedding"}[task]
+    service = {CLASSIFY: "service:Satellite", EMBED: "service:Embedding"}[task]
     return (
-        Contender(ATELIER, task, route, _bentoml(alone), "image"),
+        Contender(ATELIER, task, route, _bentoml(service), "image"),
         Contender(FRONT, task, route, _bentoml("service:Atelier"), "image"),
         Contender(
             "fastapi",
@@ -91,4 +91,4 @@ def _texts() -> tuple[Contender, ...]:
 
 
 CONTENDERS: Final = (*_pictures(CLASSIFY), *_pictures(EMBED), *_texts())
-NAMES: Final = (*dict.fromkeys(one.name for one in CONTENDERS), LIMIT)
+NAMES: Final = (*dict.fromkeys(contender.name for contender in CONTENDERS), LIMIT)

@@ -1,7 +1,7 @@
 """Creates a separate model store for the benchmark, offline: python -m benchmarks.serving.stores FOLDER.
 
-It has the shipped models and, as the network that embeds, a ResNet18 for pictures of 224 pixels with random weights:
-the same that the peers serve. What a network computes costs the same whatever its weights are.
+It has the shipped models, and for embeddings the network that the peers serve: a ResNet18 for pictures of 224 pixels
+with random weights. The weights do not change the cost.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ def embedding_store(folder: Path) -> Path:
     return folder
 
 
-def linked(store: Path, folder: Path) -> Path:
-    """Copy a home: a second server on the same home would delete the first one's metrics."""
+def link_models(store: Path, folder: Path) -> Path:
+    """Create a home with the same models: two servers on one home would delete each other's metrics."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "models").symlink_to(store / "models")
     return folder
 
 
 def main() -> None:
-    """The command line at the top of this file; ``BENTOML_HOME`` is the folder."""
+    """Run the command line at the top of this file; ``BENTOML_HOME`` is the folder."""
     from benchmarks.peers.network import load
     from runners.artifacts import imagenet, publish
     from runners.artifacts import store as artifacts
@@ -39,14 +39,14 @@ def main() -> None:
     network, _ = load("embed")
     state = {name: value.numpy() for name, value in network.state_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "embedding.onnx"
+        path = Path(folder) / "embedding.onnx"
         graphs.trunk(
             artifacts.SHIPPED[artifacts.SATELLITE],
-            made,
+            path,
             {**imagenet.FACTS, "weights": "random, for a benchmark"},
             state,
         )
-        publish._store(artifacts.EMBEDDINGS["imagenet"], made)
+        publish._store(artifacts.EMBEDDINGS["imagenet"], path)
     publish.publish()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.serving.comparing import COMPARED_CLIENTS, Failure, Goal, Row, Spread
+from benchmarks.serving.evaluation import COMPARED_CLIENTS, Failure, Goal, Row, Spread
 
 
 def show_rows(console: Console, rows: Sequence[Row], failures: Sequence[Failure]) -> None:
@@ -18,11 +18,11 @@ def show_rows(console: Console, rows: Sequence[Row], failures: Sequence[Failure]
     table.add_column("contender")
     for name in ("clients", "requests/s", "p50 ms", "p99 ms", "errors", "CPU ms/request", "memory MB", "start s"):
         table.add_column(name, justify="right", no_wrap=True)
-    before = ""
-    for row in sorted(rows, key=lambda one: _order(one, rows)):
-        if before not in {"", row.task}:
+    previous = ""
+    for row in sorted(rows, key=lambda row: _order(row, rows)):
+        if previous not in {"", row.task}:
             table.add_section()
-        before = row.task
+        previous = row.task
         table.add_row(*_cells(row))
     console.print(table)
     for failure in failures:
@@ -41,9 +41,9 @@ def show_goals(console: Console, goals: Sequence[Goal]) -> None:
         table.add_column(name, justify="right" if justify == "right" else "left")
     table.add_column("outcome")
     for goal in goals:
-        wanted = f"{'<=' if goal.at_most else '>='} {goal.wanted:g}"
+        bound = f"{'<=' if goal.at_most else '>='} {goal.wanted:g}"
         style = None if goal.met else "bold red"
-        table.add_row(goal.task, goal.name, f"{goal.value:.2f}", wanted, goal.told, style=style)
+        table.add_row(goal.task, goal.name, f"{goal.value:.2f}", bound, goal.outcome, style=style)
     console.print(table)
 
 
@@ -58,8 +58,8 @@ def show_figures(console: Console, title: str, headings: Sequence[str], lines: S
 
 
 def _order(row: Row, rows: Sequence[Row]) -> tuple[int, int, int]:
-    tasks = list(dict.fromkeys(one.task for one in rows))
-    names = list(dict.fromkeys(one.contender for one in rows))
+    tasks = list(dict.fromkeys(each.task for each in rows))
+    names = list(dict.fromkeys(each.contender for each in rows))
     return tasks.index(row.task), names.index(row.contender), row.clients
 
 
@@ -82,9 +82,9 @@ def _cells(row: Row) -> list[str]:
 def _spread(spread: Spread, places: int) -> str:
     if math.isnan(spread.median):
         return "-"
-    if spread.least == spread.most:
+    if spread.min == spread.max:
         return f"{spread.median:.{places}f}"
-    return f"{spread.median:.{places}f} ({spread.least:.{places}f}-{spread.most:.{places}f})"
+    return f"{spread.median:.{places}f} ({spread.min:.{places}f}-{spread.max:.{places}f})"
 
 
 def _number(value: float, places: int) -> str:

@@ -21,8 +21,8 @@ from web.error_shape import ErrorResponse
 
 WINDOW_SECONDS: Final = 60.0
 """Seconds for which a wrong key counts against its address."""
-MOST_ADDRESSES: Final = 10_000
-"""Addresses whose wrong keys are counted; the oldest are dropped first."""
+MAX_ADDRESSES: Final = 10_000
+"""Maximum number of addresses whose wrong keys are counted; the oldest are dropped first."""
 OPTIONAL_SPACE: Final = b" \t"
 """Characters around a header's value that are not part of it (RFC 9110, 5.5)."""
 METRICS: Final = "/metrics"
@@ -75,7 +75,7 @@ class FailedLoginLimiter:
             times.popleft()
         times.append(now)
         self._times[address] = times  # the newest address is last
-        if len(self._times) > MOST_ADDRESSES:
+        if len(self._times) > MAX_ADDRESSES:
             del self._times[next(iter(self._times))]
         return int(times[0] + WINDOW_SECONDS - now) + 1 if len(times) > self._most else None
 

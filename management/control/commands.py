@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from management.control import eviction
-from management.domain.capacity import Capacity, asked
+from management.domain.capacity import Capacity, requested_resources
 from management.domain.clock import SYSTEM, Clock
 from management.domain.config_change import ConfigChange
 from management.domain.records import (
@@ -76,7 +76,7 @@ class DeploymentCommands:
             autoscaling_paused_until=deployment.autoscaling_paused_until if config.scaling == before.scaling else None,
             **_failures_reset(),
         )
-        self._make_room(session, asked(deployment), changed)
+        self._make_room(session, requested_resources(deployment), changed)
         session.deployments.put(changed)
         self._add_event(session, changed, actor, "update", {"revision": number, "version": config.version})
         return changed
@@ -96,7 +96,7 @@ class DeploymentCommands:
             **_failures_reset(),
             autoscaling_paused_until=paused_until,
         )
-        self._make_room(session, asked(deployment), changed)
+        self._make_room(session, requested_resources(deployment), changed)
         session.deployments.put(changed)
         self._add_event(session, changed, actor, "scale", {"from": deployment.replicas, "to": replicas})
         return changed
@@ -107,7 +107,7 @@ class DeploymentCommands:
         if not deployment.scaled_to_zero:
             return deployment
         changed = replace(deployment, replicas=deployment.target.config.scaling.clamped(1), **_failures_reset())
-        self._make_room(session, asked(deployment), changed)
+        self._make_room(session, requested_resources(deployment), changed)
         session.deployments.put(changed)
         now = self.clock.unix()  # reported here, so that the model is not evicted before its worker reports the load
         session.load_reports.put([LoadReport(GATEWAY, deployment.id, 0, 1, 0, now, now)])

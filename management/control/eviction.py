@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from management.control.demand import TotalLoad, total_load
-from management.domain.capacity import Capacity, asked
+from management.domain.capacity import Capacity, requested_resources
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import NOTHING, Deployment, Event, Replica, ReplicaState, Resources
 from management.errors import InsufficientResources
@@ -26,7 +26,7 @@ def make_room(
     Raises InsufficientResources where even evicting all idle models does not suffice, and then evicts none.
     """
     others = [deployment for deployment in session.deployments.all() if deployment.id != changed.id]
-    resources = asked(changed)
+    resources = requested_resources(changed)
     try:
         capacity.check(others, resources, before)
     except InsufficientResources:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-MOST_DOUBLINGS: Final = 10
+MAX_DOUBLINGS: Final = 10
 """Doublings after which the pause no longer grows."""
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
     """Return the seconds before the next attempt: ``first``, doubled by each further failure, up to ``longest``."""
-    return min(longest, first * 2 ** min(failures - 1, MOST_DOUBLINGS)) if failures > 0 else 0.0
+    return min(longest, first * 2 ** min(failures - 1, MAX_DOUBLINGS)) if failures > 0 else 0.0

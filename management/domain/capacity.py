@@ -52,12 +52,12 @@ def shown(resources: Resources) -> dict[str, Any]:
     }
 
 
-def asked(deployment: Deployment) -> Resources:
-    """Return what all its replicas request; nothing for a deployment that is being deleted, or has failed."""
+def requested_resources(deployment: Deployment) -> Resources:
+    """Return the requested resources of all its replicas; none for a deployment that is being deleted or has failed."""
     if deployment.deletion or deployment.failed:
         return NOTHING
     return deployment.target.config.resources * deployment.replicas
 
 
 def _sum(deployments: Iterable[Deployment]) -> Resources:
-    return sum((asked(deployment) for deployment in deployments), start=NOTHING)
+    return sum((requested_resources(deployment) for deployment in deployments), start=NOTHING)

@@ -17,12 +17,12 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
-MOST_LETTERS: Final = 64
-"""Characters of the longest name."""
+MAX_LETTERS: Final = 64
+"""Maximum length of a name, in characters."""
 PATTERN: Final = re.compile(r"[A-Z*][A-Z0-9_*]{0,63}\Z", re.ASCII)
 """Form of an operator's pattern: a name in which ``*`` matches any characters."""
 
-_NAME: Final = re.compile(rf"[A-Z][A-Z0-9_]{{0,{MOST_LETTERS - 1}}}\Z", re.ASCII)
+_NAME: Final = re.compile(rf"[A-Z][A-Z0-9_]{{0,{MAX_LETTERS - 1}}}\Z", re.ASCII)
 _OURS: Final = re.compile(
     r"(ATELIER|BENTO|PROMETHEUS)_.*|(BENTOML|BENTOCLOUD|YATAI).*"
     r"|MODEL_PATH|HOME|PATH|TMPDIR|PORT|HOST|CUDA_VISIBLE_DEVICES|PYTHONUNBUFFERED",

@@ -9,8 +9,8 @@ from typing import Final
 CPU: Final = "cpu"
 MEMORY: Final = "memory"
 GPU: Final = "nvidia.com/gpu"
-LEAST_MEMORY: Final = 2**20
-"""Bytes below which the unit must be a mistake (``128m`` is 0.128 bytes): no program runs in so little."""
+MIN_MEMORY: Final = 2**20
+"""Minimum memory in bytes; below it the unit must be a mistake (``128m`` is 0.128 bytes)."""
 
 _NUMBER: Final = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?\Z", re.ASCII)
 _FACTORS: Final[dict[str | None, Decimal]] = {
@@ -36,7 +36,7 @@ def too_little_memory(text: str) -> str | None:
 
     For ``"128m"`` and ``"128"`` it is ``"128Mi"``. Raises ValueError for an invalid text.
     """
-    if memory_bytes(text) >= LEAST_MEMORY:
+    if memory_bytes(text) >= MIN_MEMORY:
         return None
     number = text.rstrip("mkKMGTPi")
     return f"{number}Mi" if Decimal(number) >= 1 else f"{number}Gi"

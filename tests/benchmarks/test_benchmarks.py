@@ -1,4 +1,4 @@
-"""The benchmarks' own parts: the load generator, the figures made of samples, and what is asked with."""
+"""The parts of the benchmarks: the load generator, the evaluation of samples, and the requests."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.load import pictures, texts
-from benchmarks.load.load import Ask, Outcome, load, multipart, percentile, request
+from benchmarks.load.generator import LoadSpec, Outcome, load, multipart, percentile, request
 from benchmarks.load.machine import finite
-from benchmarks.serving import running, table
-from benchmarks.serving.comparing import Failure, Goal, Sample, Spread, goals, rows
+from benchmarks.serving import server, table
 from benchmarks.serving.contenders import ATELIER, CONTENDERS, LIMIT, Contender
+from benchmarks.serving.evaluation import Failure, Goal, Sample, Spread, goals, rows
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
@@ -36,7 +36,7 @@ Reply = Callable[[int], Awaitable[bytes | None]]
 
 
 @asynccontextmanager
-async def server(reply: Reply) -> AsyncIterator[int]:
+async def answering(reply: Reply) -> AsyncIterator[int]:
     """Answers the n-th request with ``reply(n)``, and hangs up where that is None or says so."""
     numbers = count()
 
@@ -63,10 +63,10 @@ async def server(reply: Reply) -> AsyncIterator[int]:
 
 
 async def loaded(reply: Reply, *, clients: int = 2, seconds: float = 0.3, deadline: float = 5.0) -> Outcome:
-    async with server(reply) as port:
+    async with answering(reply) as port:
         url = urlsplit(f"http://127.0.0.1:{port}/ask")
-        asked = [request(url, body) for body in (b"one", b"two")]
-        return await load(Ask("127.0.0.1", port, asked, clients, seconds, deadline))
+        requests = [request(url, body) for body in (b"one", b"two")]
+        return await load(LoadSpec("127.0.0.1", port, requests, clients, seconds, deadline))
 
 
 async def test_good_answers_are_counted_and_timed() -> None:
@@ -101,7 +101,7 @@ async def test_a_wrong_status_is_an_error_and_no_answer() -> None:
     assert abs(outcome.errors["503"] - outcome.answered) <= 2
 
 
-async def test_a_broken_connection_is_an_error_and_is_made_anew() -> None:
+async def test_a_broken_connection_is_an_error_and_is_replaced() -> None:
     async def reply(number: int) -> bytes | None:
         await asyncio.sleep(0.01)
         return None if number == 3 else GOOD
@@ -139,15 +139,15 @@ async def test_an_answer_that_hangs_is_given_up_at_the_deadline() -> None:
     assert outcome.answered > 10
 
 
-async def test_a_port_where_nobody_listens_is_an_error() -> None:
-    async with server(lambda _: asyncio.sleep(0, GOOD)) as port:
+async def test_a_refused_connection_is_an_error() -> None:
+    async with answering(lambda _: asyncio.sleep(0, GOOD)) as port:
         pass
-    ask = Ask("127.0.0.1", port, [b"GET / HTTP/1.1\r\n\r\n"], 1, 0.1)
-    from benchmarks.load import load as module
+    spec = LoadSpec("127.0.0.1", port, [b"GET / HTTP/1.1\r\n\r\n"], 1, 0.1)
+    from benchmarks.load import generator
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "LONGEST_WARM_SECONDS", 0.2)
-        outcome = await load(ask)
+        patch.setattr(generator, "MAX_WARM_UP_SECONDS", 0.2)
+        outcome = await load(spec)
     assert outcome.errors["refused"] >= 2
     assert outcome.answered == 0
     assert math.isnan(outcome.p50_ms)
@@ -168,7 +168,7 @@ async def test_bodies_are_sent_in_turn() -> None:
     async with listening:
         port = listening.sockets[0].getsockname()[1]
         url = urlsplit(f"http://127.0.0.1:{port}/ask")
-        await load(Ask("127.0.0.1", port, [request(url, body) for body in (b"one", b"two")], 1, 0.1))
+        await load(LoadSpec("127.0.0.1", port, [request(url, body) for body in (b"one", b"two")], 1, 0.1))
     assert seen[:4] == [b"one", b"two", b"one", b"two"]
 
 
@@ -212,7 +212,7 @@ def test_what_was_not_measured_is_left_out_of_a_spread() -> None:
 
 def test_ratios_are_of_medians_and_the_best_peer_is_no_limit_and_none_of_ours() -> None:
     rates = {ATELIER: 60.0, "atelier-front": 500.0, "fastapi": 15.0, "litserve": 40.0, "mosec": 50.0, LIMIT: 100.0}
-    found = {one.name: one for one in goals(rows([sample(name, rate) for name, rate in rates.items()]))}
+    found = {goal.name: goal for goal in goals(rows([sample(name, rate) for name, rate in rates.items()]))}
     assert {name: goal.value for name, goal in found.items()} == {
         "atelier / fastapi": 4.0,
         "atelier / litserve": 1.5,
@@ -232,11 +232,11 @@ def test_summaries_are_compared_with_flask() -> None:
 
 def test_goals_without_atelier_are_none_and_without_a_peer_are_left_out() -> None:
     assert goals(rows([sample("fastapi")])) == []
-    assert [one.name for one in goals(rows([sample()]))] == ["p99 / p50", "errors"]
+    assert [goal.name for goal in goals(rows([sample()]))] == ["p99 / p50", "errors"]
 
 
 @pytest.mark.parametrize(
-    ("goal", "told"),
+    ("goal", "outcome"),
     [
         (Goal("embed", "ratio", 1.5, 3.0), "MISSED by 50% (-1.50)"),
         (Goal("embed", "ratio", 6.0, 3.0), "met by 100% (+3.00)"),
@@ -246,8 +246,8 @@ def test_goals_without_atelier_are_none_and_without_a_peer_are_left_out() -> Non
         (Goal("embed", "ratio", math.nan, 3.0), "not measured"),
     ],
 )
-def test_a_goal_says_by_how_much_it_is_met_or_missed(goal: Goal, told: str) -> None:
-    assert goal.told == told
+def test_a_goal_says_by_how_much_it_is_met_or_missed(goal: Goal, outcome: str) -> None:
+    assert goal.outcome == outcome
 
 
 def test_the_tables_are_plain_text_where_there_is_no_terminal() -> None:
@@ -266,7 +266,7 @@ def test_pictures_are_the_same_each_time_and_as_large_as_a_photograph() -> None:
     assert first == pictures.photographs()
     assert len(set(first)) == len(first) == 8
     for data in first:
-        assert pictures.FEWEST_BYTES <= len(data) <= pictures.MOST_BYTES
+        assert pictures.MIN_BYTES <= len(data) <= pictures.MAX_BYTES
         with Image.open(BytesIO(data)) as image:
             assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (640, 480))
 
@@ -276,21 +276,21 @@ def test_texts_have_ten_sentences_and_a_million_characters() -> None:
 
     assert [len(split(text, "en")) for text in texts.short()] == [10] * len(texts.TOWNS)
     assert len(set(texts.short())) == len(texts.TOWNS)
-    assert len(texts.long()) == texts.MOST_CHARACTERS
+    assert len(texts.long()) == texts.MAX_CHARACTERS
 
 
 def test_a_contender_is_started_on_the_port_that_is_free() -> None:
-    for one in CONTENDERS:
-        assert "8123" in one.started_on(8123)
-        assert not any("{port}" in part for part in one.started_on(8123))
+    for contender in CONTENDERS:
+        assert "8123" in contender.command_on(8123)
+        assert not any("{port}" in part for part in contender.command_on(8123))
 
 
 @pytest.mark.server
 def test_a_server_that_ends_says_why(tmp_path: Path) -> None:
     dying = Contender("dying", "classify", "/", (sys.executable, "-c", "raise SystemExit('no model here')"))
     with (
-        pytest.raises(running.NotStarted, match="no model here"),
-        running.running(dying, {"TMPDIR": str(tmp_path)}, running.Probe("/", b"", "text/plain")),
+        pytest.raises(server.NotStarted, match="no model here"),
+        server.serve(dying, {"TMPDIR": str(tmp_path)}, server.Probe("/", b"", "text/plain")),
     ):
         pass
 
@@ -300,12 +300,12 @@ def test_a_server_is_ended_with_children_that_left_it(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     orphan = "import subprocess, sys, time\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\ntime.sleep(60)"
     command = [sys.executable, "-c", orphan]
-    process = subprocess.Popen(command, env={**os.environ, running.MARK: mark}, cwd=tmp_path)
-    while len(running.family(process.pid, mark)) < 2:
+    process = subprocess.Popen(command, env={**os.environ, server.MARK: mark}, cwd=tmp_path)
+    while len(server.family(process.pid, mark)) < 2:
         assert process.poll() is None
-    known = running.family(process.pid, mark)
-    running.stop(process, mark)
-    assert not any(psutil.pid_exists(one.pid) and one.status() != psutil.STATUS_ZOMBIE for one in known)
+    known = server.family(process.pid, mark)
+    server.stop(process, mark)
+    assert not any(psutil.pid_exists(member.pid) and member.status() != psutil.STATUS_ZOMBIE for member in known)
 
 
 def test_json_has_null_for_what_is_no_number() -> None:

@@ -64,7 +64,7 @@ class Deployment:
         """Starts services, and returns when all containers of the project are healthy."""
         self.compose("up", "-d", *arguments)
         deadline = time.monotonic() + HEALTHY_SECONDS
-        while waiting := [one for one in self.containers() if health(one) != "healthy"]:
+        while waiting := [container for container in self.containers() if health(container) != "healthy"]:
             if time.monotonic() > deadline:
                 raise RuntimeError(docker("logs", "--tail", "30", waiting[0]))
             time.sleep(0.5)
@@ -80,7 +80,7 @@ class Deployment:
         """Everything that the engine has of the project."""
         label = ("--filter", f"label=com.docker.compose.project={self.project}")
         kinds = (("ps", "-aq"), ("network", "ls", "-q"), ("volume", "ls", "-q"))
-        return [one for kind in kinds for one in docker(*kind, *label).split()]
+        return [name for kind in kinds for name in docker(*kind, *label).split()]
 
     def url(self, service: str | None = None) -> str:
         """Where nginx answers: on the one port, or on a service's own."""
@@ -94,7 +94,7 @@ class Deployment:
     def requests(self) -> list[dict[str, Any]]:
         """What nginx logged of requests."""
         (nginx,) = self.containers("nginx")
-        return [json.loads(one) for one in docker("logs", nginx).splitlines() if one.startswith("{")]
+        return [json.loads(line) for line in docker("logs", nginx).splitlines() if line.startswith("{")]
 
 
 def health(container: str) -> str:
@@ -109,17 +109,17 @@ def deployment(**environment: str) -> Iterator[Deployment]:
         require("docker-compose")
     docker("build", "-q", "-t", NGINX, str(ROOT / "tests" / "deploy" / "nginx_image"))
     front, *free = map(str, free_ports(1 + len(VARIABLES)))
-    ports = {f"{one}_PORT": port for one, port in zip(VARIABLES.values(), free, strict=True)}
+    ports = {f"{variable}_PORT": port for variable, port in zip(VARIABLES.values(), free, strict=True)}
     own = {
         "COMPOSE_PROJECT_NAME": f"atelier-tests-{uuid4().hex[:8]}",
         "NGINX_IMAGE": NGINX,
         "HTTP_PORT": f"127.0.0.1:{front}",
     }
-    one = Deployment(own | ports | environment)
+    running = Deployment(own | ports | environment)
     try:
-        yield one
+        yield running
     finally:
-        one.compose("down", "--volumes", "--timeout", "15")
+        running.compose("down", "--volumes", "--timeout", "15")
 
 
 @dataclass
@@ -154,11 +154,11 @@ def load(url: str, body: dict[str, Any], *, callers: int = 4) -> Iterator[Load]:
                     told.slowest = max(told.slowest, time.monotonic() - began)
 
     threads = [threading.Thread(target=call) for _ in range(callers)]
-    for one in threads:
-        one.start()
+    for thread in threads:
+        thread.start()
     try:
         yield told
     finally:
         over.set()
-        for one in threads:
-            one.join()
+        for worker in threads:
+            worker.join()

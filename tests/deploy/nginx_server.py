@@ -32,9 +32,9 @@ START_SECONDS = 60.0
 
 def require(*programs: str) -> None:
     """Skips the test that runs, unless these are installed."""
-    for one in programs:
-        if shutil.which(one) is None:
-            pytest.skip(f"{one} is not installed")
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
 
 
 class Names:
@@ -69,7 +69,9 @@ class Names:
             end += 1 + length
         question = query[12 : end + 5]
         found = self.addresses.get(".".join(labels), [])
-        records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(one) for one in found)
+        records = b"".join(
+            b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + socket.inet_aton(address) for address in found
+        )
         flags = 0x8180 if found else 0x8183  # no such name
         return query[:2] + struct.pack(">HHHHH", flags, 1, len(found), 0, 0) + question + records
 
@@ -215,10 +217,10 @@ class Nginx:
         """These replicas are the service's, until the block ends."""
         port, stack = self.ports[PORTS[service]], []
         try:
-            for one in replicas:
-                stack.append(listening(one, port))
+            for replica in replicas:
+                stack.append(listening(replica, port))
                 stack[-1].__enter__()
-            self.names.addresses[service] = [one.address for one in replicas]
+            self.names.addresses[service] = [replica.address for replica in replicas]
             yield
         finally:
             self.names.addresses.pop(service, None)
@@ -255,9 +257,9 @@ def nginx(folder: Path, *, tls: bool = False, **changes: str) -> Iterator[Nginx]
     with (folder / "error.log").open("wb") as errors:
         process = subprocess.Popen(command, stderr=errors)
         try:
-            one = Nginx(ports, names, folder, process)
-            _await(one, process)
-            yield one
+            server = Nginx(ports, names, folder, process)
+            _await(server, process)
+            yield server
         finally:
             process.terminate()
             process.wait(timeout=10)
@@ -281,13 +283,13 @@ def _listening_elsewhere(text: str, ports: dict[int, int]) -> str:
     return re.sub(r"listen (\d+)", r"listen 127.0.0.1:\1", text)
 
 
-def _await(one: Nginx, process: subprocess.Popen[bytes]) -> None:
+def _await(server: Nginx, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
-    with one.client() as client:
+    with server.client() as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 if client.get("/livez").status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
-    raise RuntimeError((one.folder / "error.log").read_text()[-3000:])
+    raise RuntimeError((server.folder / "error.log").read_text()[-3000:])

@@ -35,11 +35,11 @@ MIB = 1024 * 1024
 @pytest.fixture(scope="module")
 def deployed(summarization_image: str, tcm_image: str) -> Iterator[Deployment]:
     assert (summarization_image, tcm_image) == (SUMMARIZATION, DIAGNOSIS)
-    with deployment() as one:
-        one.up("nginx", "summarization", "tcm-diagnosis")
-        yield one
-        one.compose("down", "--volumes")
-        assert one.left() == []
+    with deployment() as running:
+        running.up("nginx", "summarization", "tcm-diagnosis")
+        yield running
+        running.compose("down", "--volumes")
+        assert running.left() == []
 
 
 def page(text: str) -> bytes:
@@ -59,7 +59,7 @@ def padded(png: bytes, size: int) -> bytes:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("call", CALLS, ids=[one.split("localhost:5000")[1][:24].split()[0] for one in CALLS])
+@pytest.mark.parametrize("call", CALLS, ids=[each.split("localhost:5000")[1][:24].split()[0] for each in CALLS])
 @pytest.mark.parametrize("door", ["summarization", None], ids=["its own port", "port 80"])
 def test_the_documents_calls_answer(deployed: Deployment, call: str, door: str | None) -> None:
     here = call.replace("http://localhost:5000", deployed.url(door))
@@ -104,11 +104,13 @@ def test_the_containers_may_do_little(deployed: Deployment) -> None:
         assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-file": "5", "max-size": "10m"}}
         assert docker("exec", container, "id", "-u") != "0"
     published = {
-        container: [one for bound in inspected(container)["HostConfig"]["PortBindings"].values() for one in bound]
+        container: [
+            binding for bound in inspected(container)["HostConfig"]["PortBindings"].values() for binding in bound
+        ]
         for container in deployed.containers()
     }
-    assert [len(one) for one in published.values() if one] == [6]  # nginx's alone
-    assert {one["HostIp"] for bound in published.values() for one in bound} == {"127.0.0.1"}
+    assert [len(bindings) for bindings in published.values() if bindings] == [6]  # nginx's alone
+    assert {binding["HostIp"] for bound in published.values() for binding in bound} == {"127.0.0.1"}
 
 
 def test_three_replicas_of_a_scaled_service_all_answer(deployed: Deployment, figure: Figure) -> None:
@@ -117,14 +119,16 @@ def test_three_replicas_of_a_scaled_service_all_answer(deployed: Deployment, fig
         deployed.up("--scale", "summarization=3", "--no-recreate", "summarization")
     replicas = deployed.containers("summarization")
     addresses = {
-        network["IPAddress"] for one in replicas for network in inspected(one)["NetworkSettings"]["Networks"].values()
+        network["IPAddress"]
+        for replica in replicas
+        for network in inspected(replica)["NetworkSettings"]["Networks"].values()
     }
     assert len(addresses) == 3
     before = len(deployed.requests())
     with deployed.client("summarization") as client:
         for _ in range(60):
             assert client.post("/summarize/text", json=body).status_code == 200
-    used = {one["upstream"].split(":")[0] for one in deployed.requests()[before:]}
+    used = {request["upstream"].split(":")[0] for request in deployed.requests()[before:]}
     assert used == addresses
     assert told.failed == {}
     figure(f"0 failed of {told.statuses[200]}, the slowest {told.slowest:.1f} s", goal="0 failed")
@@ -151,7 +155,7 @@ def test_an_update_replaces_every_replica_and_fails_no_request(deployed: Deploym
         new = deployed.containers("tcm-diagnosis")
         assert len(new) == 2
         assert not set(new) & set(old)
-        assert {inspected(one)["Image"] for one in new} == {inspected(NEW)["Id"]}
+        assert {inspected(container)["Image"] for container in new} == {inspected(NEW)["Id"]}
         assert told.failed == {}
         figure(f"0 failed of {told.statuses[200]}, the slowest {told.slowest:.1f} s", goal="0 failed")
     finally:
@@ -207,7 +211,7 @@ def test_an_update_clears_away_what_one_that_was_killed_and_what_was_stopped_lef
 def test_a_replica_that_is_killed_at_work_fails_no_request_and_comes_back(deployed: Deployment, figure: Figure) -> None:
     deployed.up("--scale", "summarization=2", "summarization")
     victim = deployed.containers("summarization")[0]
-    long = {"text": "\n".join(f"The harbour of town {one} is rebuilt for {one} euros." for one in range(5000))}
+    long = {"text": "\n".join(f"The harbour of town {number} is rebuilt for {number} euros." for number in range(5000))}
     with load(f"{deployed.url('summarization')}/summarize/text", long) as told:
         deadline = time.monotonic() + 120
         while sum(told.statuses.values()) < 4:
@@ -218,6 +222,6 @@ def test_a_replica_that_is_killed_at_work_fails_no_request_and_comes_back(deploy
             assert time.monotonic() < deadline
             time.sleep(0.2)
     assert told.failed == {}
-    again = [one for one in deployed.requests() if " : " in one["upstream"]]
+    again = [request for request in deployed.requests() if " : " in request["upstream"]]
     assert again
     figure(f"0 failed of {told.statuses[200]}, {len(again)} asked again elsewhere", goal="0 failed")

@@ -39,15 +39,15 @@ CONFIG = {
 @pytest.fixture
 def deployed(atelier_image: str) -> Iterator[Deployment]:
     assert atelier_image == ATELIER
-    with deployment() as one:
-        one.up("nginx", "atelier")
-        yield one
+    with deployment() as running:
+        running.up("nginx", "atelier")
+        yield running
 
 
 @pytest.fixture
 def bentos(store: Path) -> Path:
     """A BentoML home with the Bento that is deployed."""
-    recipe = next(one for one in recipes() if one.name == "tcm-diagnosis")
+    recipe = next(recipe for recipe in recipes() if recipe.name == "tcm-diagnosis")
     build(recipe, recipe.tags("2.0.0")[0], BentoHome(store))
     return store
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deploy import make_files
-from deploy.make_files import PARTS, ROOT, generate
+from deploy.make_files import PARTS, ROOT, render
 from runners.registry import LIST_BYTES, MODELS, Model, Route
 
 MOOD = replace(
@@ -35,7 +35,7 @@ def mood(monkeypatch: pytest.MonkeyPatch) -> Model:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_each_file_is_what_make_deploy_files_writes(name: str) -> None:
-    assert text_of(name) == generate(name, text_of(name)), "run: make deploy-files"
+    assert text_of(name) == render(name, text_of(name)), "run: make deploy-files"
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_each_file_is_what_make_deploy_files_writes(name: str) -> None:
     ],
 )
 def test_a_new_row_has_its_lines(mood: Model, name: str, lines: list[str]) -> None:
-    assert set(lines) <= set(generate(name, text_of(name)).splitlines())
+    assert set(lines) <= set(render(name, text_of(name)).splitlines())
 
 
 def test_the_alert_of_a_model_without_replicas_names_every_model(mood: Model) -> None:
-    rule = generate("deploy/alerts.yml", text_of("deploy/alerts.yml"))
+    rule = render("deploy/alerts.yml", text_of("deploy/alerts.yml"))
     assert rule.count("absent(up{job=") == len(MODELS) + 1
 
 
@@ -70,9 +70,9 @@ def test_what_stands_between_the_comments_is_replaced_and_nothing_else() -> None
     before = text_of("bentofile.yaml")
     stale = before.replace('  - "satellite:1.0.0"\n', '  - "satellite:0.0.1"\n')
     assert stale != before
-    assert generate("bentofile.yaml", stale) == before
+    assert render("bentofile.yaml", stale) == before
 
 
 def test_a_file_whose_comments_are_gone_is_refused() -> None:
     with pytest.raises(ValueError, match="has the parts"):
-        generate("bentofile.yaml", text_of("bentofile.yaml").replace("# end of models", ""))
+        render("bentofile.yaml", text_of("bentofile.yaml").replace("# end of models", ""))

@@ -44,7 +44,10 @@ def asked() -> list[tuple[str, str]]:
     panels = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
     filled = [(title, re.sub(r"\$(service|model)\b", ".*", question)) for title, question in panels]
     filled = [(title, question.replace("$__rate_interval", "1m")) for title, question in filled]
-    variables = [(one["name"], one["definition"].split("(")[1].split(",")[0]) for one in BOARD["templating"]["list"]]
+    variables = [
+        (variable["name"], variable["definition"].split("(")[1].split(",")[0])
+        for variable in BOARD["templating"]["list"]
+    ]
     return [*filled, *variables, *((rule["alert"], rule["expr"]) for rule in RULES)]
 
 
@@ -97,29 +100,29 @@ def test_the_dashboards_panels_are_told_apart_and_lie_beside_each_other() -> Non
     ids = [panel["id"] for panel in BOARD["panels"]]
     assert len(ids) == len(set(ids))
     places = [panel["gridPos"] for panel in BOARD["panels"]]
-    assert all(one["x"] + one["w"] <= 24 for one in places)
-    for one, other in combinations(places, 2):
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    for place, other in combinations(places, 2):
         apart = (
-            one["x"] + one["w"] <= other["x"]
-            or other["x"] + other["w"] <= one["x"]
-            or one["y"] + one["h"] <= other["y"]
-            or other["y"] + other["h"] <= one["y"]
+            place["x"] + place["w"] <= other["x"]
+            or other["x"] + other["w"] <= place["x"]
+            or place["y"] + place["h"] <= other["y"]
+            or other["y"] + other["h"] <= place["y"]
         )
-        assert apart, (one, other)
+        assert apart, (place, other)
     used = set(re.findall(r"=~\"\$(\w+)\"", json.dumps(BOARD).replace('\\"', '"')))
-    assert used == {one["name"] for one in BOARD["templating"]["list"]}
+    assert used == {variable["name"] for variable in BOARD["templating"]["list"]}
 
 
 def test_grafana_loads_the_dashboard_and_its_source_by_itself() -> None:
     (source,) = yaml.safe_load((DEPLOY / "grafana/datasources/prometheus.yaml").read_text())["datasources"]
     assert {panel["datasource"]["uid"] for panel in PANELS} == {source["uid"]}
     (provider,) = yaml.safe_load((DEPLOY / "grafana/dashboards/atelier.yaml").read_text())["providers"]
-    mounts = dict(one.split(":")[:2] for one in COMPOSE["services"]["grafana"]["volumes"])
+    mounts = dict(volume.split(":")[:2] for volume in COMPOSE["services"]["grafana"]["volumes"])
     assert mounts["./grafana-dashboard.json"].startswith(provider["options"]["path"] + "/")
-    assert all((DEPLOY / one).exists() for one in mounts if one.startswith("."))
+    assert all((DEPLOY / mount).exists() for mount in mounts if mount.startswith("."))
     home = COMPOSE["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert home == mounts["./grafana-dashboard.json"]
-    ports = [port for one in COMPOSE["services"].values() for port in one["ports"]]
+    ports = [port for service in COMPOSE["services"].values() for port in service["ports"]]
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -208,7 +211,7 @@ def test_prometheus_scrapes_real_servers_with_its_key_and_each_panel_has_somethi
     with prometheus(shipped, targets) as client:
         until(lambda: len(told(client, "up == 1")) == 3)
         until(lambda: len(told(client, "count_over_time(up[1m]) >= 3")) == 3)
-        empty = {(where, one) for where, one in asked() if where not in ALERTS and not told(client, one)}
+        empty = {(where, query) for where, query in asked() if where not in ALERTS and not told(client, query)}
         wrong = [told(client, rule["expr"]) for rule in RULES]
     assert not empty
     assert len(wrong) == len(RULES)

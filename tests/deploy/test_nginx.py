@@ -218,10 +218,10 @@ def test_each_request_is_a_line_of_json_and_probes_are_none(front: Nginx, caller
     told(b'GET /a%0a"\\ HTTP/1.1', b"line-2")
     told(b"GET /\xc2\x9b HTTP/1.1", b"line-3")
     deadline = time.monotonic() + 10
-    while "line-3" not in (lines := {one["request_id"]: one for one in front.log()}):
+    while "line-3" not in (lines := {line["request_id"]: line for line in front.log()}):
         assert time.monotonic() < deadline
     assert "line-0" not in lines
-    assert [(lines[f"line-{one}"]["path"], lines[f"line-{one}"]["status"]) for one in (1, 2, 3)] == [
+    assert [(lines[f"line-{number}"]["path"], lines[f"line-{number}"]["status"]) for number in (1, 2, 3)] == [
         ("/summarize/text", 200),
         ('/a%0a"\\', 404),
         ("", 404),

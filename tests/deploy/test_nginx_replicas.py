@@ -20,10 +20,10 @@ TEXT = {"text": "A long text. It has sentences."}
 
 
 def test_every_replica_is_used(front: Nginx, caller: httpx.Client) -> None:
-    replicas = [Replica(one) for one in (ONE, TWO, THREE)]
+    replicas = [Replica(address) for address in (ONE, TWO, THREE)]
     with front.running("summarization", *replicas):
         deadline = time.monotonic() + 10  # nginx may know the addresses of a second ago
-        while not all(len(one.asked) >= 10 for one in replicas):
+        while not all(len(replica.asked) >= 10 for replica in replicas):
             assert time.monotonic() < deadline
             assert caller.post("/summarize/text", json=TEXT).status_code == 200
 
@@ -45,17 +45,17 @@ def test_where_a_replica_takes_no_connection_the_others_are_asked(front: Nginx, 
     with front.running("summarization", replica):
         front.names.addresses["summarization"] = [ONE, TWO, "127.0.0.5", THREE]
         answers = [caller.post("/summarize/text", json=TEXT) for _ in range(20)]
-    assert {one.status_code for one in answers} == {200}
+    assert {answer.status_code for answer in answers} == {200}
     assert len(replica.asked) == 20
 
 
 def test_where_a_connection_breaks_another_replica_is_asked_once(front: Nginx, caller: httpx.Client) -> None:
-    all_bad = [Replica(one, breaking_at_work) for one in (ONE, TWO, THREE)]
+    all_bad = [Replica(address, breaking_at_work) for address in (ONE, TWO, THREE)]
     with front.running("summarization", *all_bad):
         front.forgotten()
         failed = caller.post("/summarize/text", json=TEXT)
     assert (failed.status_code, failed.json()["code"]) == (502, "UPSTREAM_FAILED")
-    assert sum(len(one.asked) for one in all_bad) == 2  # not more: it may be the request that ends them
+    assert sum(len(replica.asked) for replica in all_bad) == 2  # not more: it may be the request that ends them
     bad, good = Replica(ONE, breaking), Replica(TWO)
     with front.running("embedding", bad, good):
         statuses = [caller.post("/embed", json=TEXT).status_code for _ in range(40)]
@@ -79,19 +79,19 @@ WRITTEN = ["/api/v1/models/deploy", "/%61pi/v1/models/deploy", "//api/v1/models/
 
 @pytest.mark.parametrize("path", [*WRITTEN, "/api%2Fv1/models/deploy"])
 def test_the_management_is_never_asked_again_however_its_path_is_written(front: Nginx, path: str) -> None:
-    all_bad = [Replica(one, breaking) for one in (ONE, TWO, THREE)]
+    all_bad = [Replica(address, breaking) for address in (ONE, TWO, THREE)]
     with front.running("atelier", *all_bad):
         front.forgotten()
         asked = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         head, _, body = raw(front.ports[80], asked.encode()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 502 ")
     assert json.loads(body)["error"]["code"] == "UPSTREAM_FAILED"
-    assert sum(len(one.asked) for one in all_bad) == 1
+    assert sum(len(replica.asked) for replica in all_bad) == 1
 
 
 def test_a_service_that_takes_too_long_is_504_and_is_not_asked_again(tmp_path: Path) -> None:
     end = threading.Event()
-    all_slow = [Replica(one, waiting(end)) for one in (ONE, TWO, THREE)]
+    all_slow = [Replica(address, waiting(end)) for address in (ONE, TWO, THREE)]
     with (
         nginx(tmp_path, proxy_read_timeout="1s") as front,
         front.client() as caller,
@@ -100,7 +100,7 @@ def test_a_service_that_takes_too_long_is_504_and_is_not_asked_again(tmp_path: P
         answer = caller.post("/summarize/text", json=TEXT)
         end.set()
     assert (answer.status_code, answer.json()) == (504, {"error": "The request took too long", "code": "TIMEOUT"})
-    assert sum(len(one.asked) for one in all_slow) == 1
+    assert sum(len(replica.asked) for replica in all_slow) == 1
 
 
 def test_what_is_in_flight_is_answered_before_nginx_stops(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_what_is_in_flight_is_answered_before_nginx_stops(tmp_path: Path) -> Non
         end.set()
         asking.join()
         assert front.process.wait(timeout=10) == 0
-    assert [one.status_code for one in answers] == [200]
+    assert [answer.status_code for answer in answers] == [200]

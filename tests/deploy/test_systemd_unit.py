@@ -18,7 +18,7 @@ def values(name: str) -> list[str]:
 def test_every_module_that_it_starts_is_there() -> None:
     modules = [line.split(" -m ")[1].split()[0] for line in values("ExecStartPre") + values("ExecStart")]
     assert modules == ["runners.artifacts", "management", "runners.launch"]
-    assert all(find_spec(one) for one in modules)
+    assert all(find_spec(module) for module in modules)
 
 
 def test_the_service_is_no_root_and_writes_to_its_state_alone() -> None:

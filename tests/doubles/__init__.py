@@ -1,1 +1,1 @@
-"""What stands in for a part? Engines, launchers, replicas, readers and checkpoints, well and badly behaved."""
+"""Which fakes replace a part in tests? Engines, launchers, replicas, readers and checkpoints, good and faulty."""

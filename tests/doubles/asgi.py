@@ -1,6 +1,6 @@
-"""ASGI without a server and with one: a caller, an answer, and applications that behave and that do not.
+"""ASGI applications for tests, good and faulty, and ways to call them with and without a server.
 
-Each application's docstring says what is wrong with it.
+Each faulty application's docstring describes the fault.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
-    """The port of a uvicorn that is configured as BentoML configures it: which HTTP class is uvicorn's choice."""
+    """Serve by uvicorn with BentoML's configuration, in which uvicorn chooses the HTTP class; yields the port."""
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -45,7 +45,7 @@ async def serving(app: ASGIApp) -> AsyncIterator[int]:
 
 @dataclass
 class Answer:
-    """What has been sent; ``complete`` once the body's end is out."""
+    """The messages that an application has sent; ``complete`` after the last one."""
 
     messages: list[Message] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ class Answer:
 
     @property
     def error(self) -> tuple[int, str]:
-        """The status and the code of an error answer in our shape."""
+        """Status and code of an error answer in the project's shape."""
         assert [message["type"] for message in self.messages] == ["http.response.start", "http.response.body"]
         assert self.complete
         assert self.header("content-type") == [b"application/json"]
@@ -78,7 +78,7 @@ class Answer:
 
 
 class Client:
-    """Sends the pieces of a body, then waits, or leaves."""
+    """Sends the pieces of a body, then waits or disconnects."""
 
     def __init__(self, pieces: Iterable[bytes], ends: bool = True, leaves: bool = False) -> None:
         self.pieces = list(pieces)
@@ -110,7 +110,7 @@ async def ask(
 
 
 async def read(receive: Receive) -> bytes:
-    """The body as a careless application reads it: a message without ``more_body`` is the end."""
+    """Read the body like a careless application: a message without ``more_body`` is the end."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -125,7 +125,7 @@ async def respond(send: Send, status: int = 200, headers: Headers | None = None,
 
 
 class Echoes:
-    """Answers with the body and remembers what it saw."""
+    """Answers with the body, and records the scope, the body and the request id."""
 
     scope: Scope
     body: bytes | None = None
@@ -138,7 +138,7 @@ class Echoes:
 
 
 class Answers:
-    """Answers with what it is made with, without reading."""
+    """Answers with fixed values, without reading."""
 
     def __init__(self, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
         self.status, self.body, self.headers = status, body, headers
@@ -148,7 +148,7 @@ class Answers:
 
 
 class Hangs:
-    """Never answers, and says when it was cancelled."""
+    """Never answers, and records its cancellation."""
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
@@ -162,7 +162,7 @@ class Hangs:
 
 
 class Resists:
-    """Goes on when it is cancelled, and answers late."""
+    """Ignores cancellation, and answers late."""
 
     def __init__(self) -> None:
         self.release = asyncio.Event()
@@ -181,7 +181,7 @@ class Resists:
 
 
 class Swallows:
-    """Takes whatever reading raises for an empty body."""
+    """Swallows every exception of reading, and answers 200."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -192,7 +192,7 @@ class Swallows:
 
 
 class Detaches:
-    """Works in a task of its own that it does not cancel, as BentoML's timeout layer does."""
+    """Runs the application in a task that it does not cancel, as BentoML's timeout layer does."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

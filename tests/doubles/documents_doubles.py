@@ -1,4 +1,4 @@
-"""Page readers that misbehave, and one that does not: named to a reading process by where they stand."""
+"""Page readers, faulty ones and a good one; a reading process gets them by their import path."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from runners.documents.scans.layout import TextLine
 
 
 class Double:
-    """Made as OCR is, with the number of its threads."""
+    """Has OCR's constructor, with the number of threads."""
 
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
 
     def read(self, image: Image.Image) -> str:
-        """What the page says."""
+        """Return the page's text."""
         raise NotImplementedError
 
     def lines(self, image: Image.Image) -> list[TextLine]:
-        """What is read, as one line that fills the page."""
+        """Return the text as a line that fills the page."""
         text = self.read(image)
         return [TextLine(text, 0, 0, image.width, image.height)] if text else []
 
 
 class Sized(Double):
-    """Says how large a page is."""
+    """Reads a page as its mode and size."""
 
     def read(self, image: Image.Image) -> str:
         return f"{image.mode} {image.width} x {image.height}"
@@ -43,11 +43,11 @@ class Blind(Double):
 
 
 BLIND, FAILING, PRINTING = 201, 202, 203
-"""Widths of pages that ``ByWidth`` finds nothing on, cannot read, and reads while it writes to the standard output."""
+"""Widths of pages on which ``ByWidth`` finds nothing, fails, and writes to the standard output."""
 
 
 class ByWidth(Sized):
-    """Does what the width of a page says."""
+    """Behaves according to the width of a page."""
 
     def read(self, image: Image.Image) -> str:
         if image.width == FAILING:
@@ -59,7 +59,7 @@ class ByWidth(Sized):
 
 
 class Slow(Double):
-    """Takes its time."""
+    """Takes half a second."""
 
     def read(self, _: Image.Image) -> str:
         time.sleep(0.5)
@@ -67,7 +67,7 @@ class Slow(Double):
 
 
 class Hanging(Double):
-    """Never answers, and does not mind being asked to end."""
+    """Never answers, and ignores SIGTERM."""
 
     def __init__(self, threads: int = 1) -> None:
         super().__init__(threads)
@@ -79,7 +79,7 @@ class Hanging(Double):
 
 
 class HangingOnLargePages(Double):
-    """Small pages are read at once."""
+    """Reads small pages at once, and hangs on large ones."""
 
     def read(self, image: Image.Image) -> str:
         while image.width > 500:
@@ -88,7 +88,7 @@ class HangingOnLargePages(Double):
 
 
 class Dying(Double):
-    """As parsers die of hostile files."""
+    """Crashes on large pages, as parsers do on hostile files."""
 
     def read(self, image: Image.Image) -> str:
         if image.width > 500:
@@ -97,7 +97,7 @@ class Dying(Double):
 
 
 class Burning(Double):
-    """Computes without end where a page is large."""
+    """Computes forever on large pages."""
 
     def read(self, image: Image.Image) -> str:
         while image.width > 500:
@@ -114,7 +114,7 @@ class Absent(Double):
 
 
 class Greedy(Double):
-    """Takes all the memory there is."""
+    """Allocates memory until it fails."""
 
     def read(self, _: Image.Image) -> str:
         kept = []
@@ -123,7 +123,7 @@ class Greedy(Double):
 
 
 class Writing(Double):
-    """Would leave something on the disk."""
+    """Writes a temporary file."""
 
     def read(self, _: Image.Image) -> str:
         import tempfile
@@ -135,7 +135,7 @@ class Writing(Double):
 
 
 class Telling(Double):
-    """Says how many threads it may have, and what it finds in its environment."""
+    """Reads a page as the number of threads and the names of environment variables."""
 
     def read(self, _: Image.Image) -> str:
         return json.dumps({"threads": self.threads, "environment": sorted(os.environ)})

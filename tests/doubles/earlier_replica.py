@@ -1,4 +1,4 @@
-"""A replica as an earlier version of the control plane left it running, without a Bento: it starts in no time."""
+"""A replica as an earlier version of the control plane left it running; it has no Bento, and starts at once."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def began(pid: int) -> str:
 
 @contextmanager
 def earlier_replica(home: Path) -> Iterator[str]:
-    """The id of one that an earlier version started, and left when it was updated; it is killed after the block."""
+    """Start a replica as an earlier version did; yields its id, and kills it after the block."""
     replica_id = uuid4().hex
     folder = home / "replicas" / replica_id
     folder.mkdir(parents=True, mode=0o700)
@@ -55,8 +55,8 @@ def earlier_replica(home: Path) -> Iterator[str]:
     (folder / "log.1").write_text("the older part of its log\n")
     with (folder / "lock").open("ab") as lock, (folder / "log").open("ab") as log:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        told = {"bento": "tests/echo:1.0.0", "lock_fd": lock.fileno(), "log_bytes": 10485760, "stop_seconds": 10.0}
-        (folder / "launch.json").write_text(json.dumps(told))
+        launch = {"bento": "tests/echo:1.0.0", "lock_fd": lock.fileno(), "log_bytes": 10485760, "stop_seconds": 10.0}
+        (folder / "launch.json").write_text(json.dumps(launch))
         replica = subprocess.Popen(
             [sys.executable, "-c", EARLIER, str(folder)],
             stdout=log,

@@ -1,4 +1,4 @@
-"""An engine that is a double, and the stage on which a reconciler works with it."""
+"""A fake engine, and a stage for a reconciler that uses it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Kept:
     order: EngineSpec
     standing: EnginePhase = EnginePhase.PENDING
     looks: int = 0
-    """Until what is on its way has arrived."""
+    """Observations until the next phase is reached."""
 
 
 class FakeEngine(Engine):
-    """Deployments that are entries of a dict, and move on with each look."""
+    """Keeps deployments in a dict; their phases advance with each observation."""
 
     def __init__(self, looks: int = 1) -> None:
         self.kept: dict[str, Kept] = {}
         self.made: list[str] = []
-        """The names of deployments in the order in which they were made."""
+        """Names of deployments in the order of their creation."""
         self.applied: list[AppliedSpec] = []
         self.looks = looks
         self.away = False
         self.watch: Callable[[str], None] = lambda _: None
-        """Called around everything that is done: a test may look, or end it all by raising."""
+        """Called before and after each step; a test may raise in it to end the run."""
 
     async def apply(self, order: EngineSpec) -> None:
         self._reached("before apply")
@@ -52,24 +52,24 @@ class FakeEngine(Engine):
 
     async def observe(self) -> dict[str, EngineStatus]:
         self._reached("before observe")
-        for name, one in list(self.kept.items()):
-            self._move_on(name, one)
-        found = {one.order.deployment_id: self.condition(name) for name, one in self.kept.items()}
+        for name, kept in list(self.kept.items()):
+            self._move_on(name, kept)
+        found = {kept.order.deployment_id: self.condition(name) for name, kept in self.kept.items()}
         self.watch("after observe")
         return found
 
-    def _move_on(self, name: str, one: Kept) -> None:
-        one.looks -= 1
-        if one.looks < 0 and one.standing is EnginePhase.PENDING:
-            one.standing = self.becomes(one.order)
-        elif one.looks < 0 and one.standing is EnginePhase.ENDING:
-            one.standing = EnginePhase.STOPPED
+    def _move_on(self, name: str, kept: Kept) -> None:
+        kept.looks -= 1
+        if kept.looks < 0 and kept.standing is EnginePhase.PENDING:
+            kept.standing = self.becomes(kept.order)
+        elif kept.looks < 0 and kept.standing is EnginePhase.ENDING:
+            kept.standing = EnginePhase.STOPPED
 
     def condition(self, name: str) -> EngineStatus:
-        one = self.kept[name]
-        ready = one.order.least if one.standing is EnginePhase.RUNNING else None
-        reason = "it broke" if one.standing is EnginePhase.FAILED else ""
-        return EngineStatus(one.standing, name, one.order.mark, ready, f"https://{name}.example", reason)
+        kept = self.kept[name]
+        ready = kept.order.least if kept.standing is EnginePhase.RUNNING else None
+        reason = "it broke" if kept.standing is EnginePhase.FAILED else ""
+        return EngineStatus(kept.standing, name, kept.order.mark, ready, f"https://{name}.example", reason)
 
     async def halt(self, condition: EngineStatus) -> None:
         self._reached("before halt")
@@ -89,7 +89,7 @@ class FakeEngine(Engine):
         return [["a line before", "its last words"][-lines:]]
 
     def becomes(self, order: EngineSpec) -> EnginePhase:
-        """What is on its way in the end."""
+        """Return the phase that a pending deployment reaches."""
         return EnginePhase.RUNNING
 
     def _reached(self, step: str) -> None:
@@ -99,14 +99,14 @@ class FakeEngine(Engine):
 
 
 class FailingEngine(FakeEngine):
-    """It fails at one revision."""
+    """Fails at revision 2."""
 
     def becomes(self, order: EngineSpec) -> EnginePhase:
         return EnginePhase.FAILED if order.revision.number == 2 else EnginePhase.RUNNING
 
 
 class PickyEngine(FakeEngine):
-    """It refuses one revision."""
+    """Refuses revision 2."""
 
     async def apply(self, order: EngineSpec) -> None:
         if order.revision.number == 2:
@@ -115,25 +115,24 @@ class PickyEngine(FakeEngine):
 
 
 class ForgetfulEngine(FakeEngine):
-    """It takes every order, and shows another one."""
+    """Accepts every spec, and reports another one."""
 
     def condition(self, name: str) -> EngineStatus:
-        found = super().condition(name)
-        return EngineStatus(
-            found.phase, name, AppliedSpec(self.kept[name].order.deployment_id, 7, 7, 7), 1, found.address
-        )
+        status = super().condition(name)
+        spec = AppliedSpec(self.kept[name].order.deployment_id, 7, 7, 7)
+        return EngineStatus(status.phase, name, spec, 1, status.address)
 
 
 class EngineStage(Stage):
-    """The store, the engine, and the reconciler that acts now."""
+    """A store, an engine, and the current reconciler."""
 
     def __init__(self, folder: Path, engine: FakeEngine | None = None, **changes: Any) -> None:
         self.engine = engine or FakeEngine()
         super().__init__(folder, **changes)
 
     def made(self) -> Any:
-        ledger = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
-        return Reconciler(ledger, self.engine, self.settings.replicas, nobody_listens)
+        journal = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
+        return Reconciler(journal, self.engine, self.settings.replicas, nobody_listens)
 
     async def succeed(self) -> None:
         self.engine.watch = lambda _: None
@@ -142,9 +141,9 @@ class EngineStage(Stage):
 
     @property
     def reconciler(self) -> Reconciler:
-        found: Any = self.supervisor
-        assert isinstance(found, Reconciler)
-        return found
+        reconciler: Any = self.supervisor
+        assert isinstance(reconciler, Reconciler)
+        return reconciler
 
     def standing(self, model_id: str = "echo") -> EnginePhase:
         kept = self.engine.kept.get(model_id)

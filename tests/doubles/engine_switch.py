@@ -1,4 +1,4 @@
-"""A way to the Docker Engine that can be shut: what stands before a socket, and lets calls through or not."""
+"""A proxy of the Docker Engine's socket that a test can turn off."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 
 
 class EngineSwitch:
-    """Forwards what comes to its own socket to the engine's, until it is turned off."""
+    """Forwards its own socket to the engine's until it is turned off."""
 
     def __init__(self, path: Path, engine: Path) -> None:
         self.path, self._engine = path, engine
@@ -27,7 +27,7 @@ class EngineSwitch:
         self.off()
 
     def on(self) -> None:
-        """The engine is there."""
+        """Accept connections."""
         listener = socket.socket(socket.AF_UNIX)
         self.path.unlink(missing_ok=True)
         listener.bind(str(self.path))
@@ -36,19 +36,19 @@ class EngineSwitch:
         self._begin(self._accept, listener)
 
     def off(self) -> None:
-        """It is away, in the middle of whatever it was asked."""
+        """Refuse connections, and break those that are open."""
         if self._listener is not None:
             self.path.unlink(missing_ok=True)
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
             self._listener = None
-        for one in self._open:
+        for connection in self._open:
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
-        for one in self._open:
-            one.close()
+        for connection in self._open:
+            connection.close()
         self._open.clear()
         self._threads.clear()
 
@@ -65,10 +65,10 @@ class EngineSwitch:
                 engine.connect(str(self._engine))
                 self._open += [caller, engine]
                 for source, target in ((caller, engine), (engine, caller)):
-                    self._begin(_pass_on, source, target)
+                    self._begin(_forward, source, target)
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _forward(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

@@ -1,4 +1,4 @@
-"""Servers of pictures, a downloader that may reach them, and a name server of any answers."""
+"""Image servers, a downloader that may call them, and a resolver with given answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def server(**handlers: Handler) -> AsyncIterator[int]:
-    """A server of the given handlers, each under its own name; yields the port."""
+    """Serve each handler at the path of its name; yields the port."""
     app = web.Application()
     for name, handler in handlers.items():
         app.router.add_get(f"/{name}", handler)
@@ -34,7 +34,7 @@ async def server(**handlers: Handler) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def raw_server(answer: bytes) -> AsyncIterator[int]:
-    """A server that reads a request's head, answers these bytes and hangs up."""
+    """Serve: read a request's head, answer with these bytes, and close; yields the port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -49,7 +49,7 @@ async def raw_server(answer: bytes) -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def downloader(port: int, resolver: AbstractResolver | None = None, **more: Any) -> AsyncIterator[Downloader]:
-    """One that may go to private addresses, and to the port."""
+    """A downloader that may call the port, also at private addresses."""
     times = {key: more.pop(key) for key in ("connect_seconds", "total_seconds", "parallel") if key in more}
     settings = Settings(**{"url_ports": (port,), "url_private_networks": True, **more})
     fetcher = Downloader(settings, resolver=resolver, **times)
@@ -60,7 +60,7 @@ async def downloader(port: int, resolver: AbstractResolver | None = None, **more
 
 
 class ListedResolver(AbstractResolver):
-    """Answers each question with the next of the lists, and the last of them for ever."""
+    """Answers each query with the next list, and further queries with the last one."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""What every launcher must do: a suite of functions, each a clause of the contract in ``backends/base.py``."""
+"""The test suite of every launcher: each function tests a part of the contract in ``backends/base.py``."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ GRACE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Bench:
-    """A launcher, something that it can launch, and what a test may do to it."""
+    """A launcher, launches for it, and ways to disturb it."""
 
     launcher: Launcher
     launch: Launch
     loud: Launch
-    """One that writes something before it is ready, or ends."""
+    """A launch that writes to its log before it is ready, or ends."""
     again: Callable[[], Launcher]
-    """Another launcher over the same, as after a crash of the control plane."""
+    """Makes another launcher with the same state, as after a crash of the control plane."""
     kill: Callable[[str], None]
-    """Ends a replica in the hardest way, behind the launcher's back."""
+    """Kills a replica without the launcher."""
 
 
 def process_launcher(home: Path, **changes: Any) -> ProcessLauncher:
@@ -40,12 +40,12 @@ def process_launcher(home: Path, **changes: Any) -> ProcessLauncher:
 
 
 def launch(image: str = "tests/echo:1.0.0") -> Launch:
-    """A launch with an id of its own."""
+    """Return a launch with a new id."""
     return Launch(uuid4().hex, "echo", image, Resources(100, 2**27, 0), {"GREETING": "hello"})
 
 
 async def listed(inventory: ReplicaInventory, replica_id: str) -> None:
-    """Returns when it runs."""
+    """Wait until the launcher lists the replica."""
     deadline = time.monotonic() + READY_SECONDS
     while replica_id not in await inventory.list_running():
         assert time.monotonic() < deadline
@@ -53,7 +53,7 @@ async def listed(inventory: ReplicaInventory, replica_id: str) -> None:
 
 
 async def until(launcher: Launcher, replica_id: str, *phases: Phase) -> Observation:
-    """The first look that finds it in one of these phases."""
+    """Return the first observation in one of these phases."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         look = await launcher.observe(replica_id)
@@ -64,7 +64,7 @@ async def until(launcher: Launcher, replica_id: str, *phases: Phase) -> Observat
 
 
 async def begun(bench: Bench) -> Observation:
-    """It runs and is ready."""
+    """Start the replica, and wait until it is ready."""
     await bench.launcher.start(bench.launch)
     return await until(bench.launcher, bench.launch.replica_id, Phase.READY)
 

@@ -1,4 +1,4 @@
-"""Deployments, replicas and launchers for the tests of the management; none of them needs a process."""
+"""Deployments, replicas and launchers for the tests of the management, without processes."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from management.domain.records import Deployment, ModelConfig, Replica, ReplicaS
 from management.errors import BackendUnavailable
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-"""The moment at which everything below was made."""
+"""Creation time of all records."""
 
 _numbers = count()
 
 
 def config(version: str = "1.0.0", *, gpus: int = 0, **changes: Any) -> ModelConfig:
-    """A model's config."""
-    made = ModelConfig(
+    """Return a model's config."""
+    usual = ModelConfig(
         name="Echo",
         version=version,
         model_type="multimodal",
@@ -42,29 +42,29 @@ def config(version: str = "1.0.0", *, gpus: int = 0, **changes: Any) -> ModelCon
         scaling=Scaling(0, 8),
         resources=Resources(100, 64 * 2**20, gpus),
     )
-    return replace(made, **changes)
+    return replace(usual, **changes)
 
 
 def revision(number: int = 1, *, gpus: int = 0, **changes: Any) -> Revision:
-    """A revision; its version is ``<number>.0.0``."""
+    """Return a revision with the version ``<number>.0.0``."""
     return Revision(number, config(f"{number}.0.0", gpus=gpus, **changes))
 
 
 def deployment(model_id: str = "echo", **changes: Any) -> Deployment:
-    """The wish for one replica of revision 1."""
-    wanted = changes.pop("target", None) or revision()
-    made = Deployment(f"d{next(_numbers)}", model_id, wanted, 1, AT, AT, revision_counter=wanted.number)
-    return replace(made, **changes)
+    """Return a deployment with one desired replica of revision 1."""
+    target = changes.pop("target", None) or revision()
+    usual = Deployment(f"d{next(_numbers)}", model_id, target, 1, AT, AT, revision_counter=target.number)
+    return replace(usual, **changes)
 
 
 def replica(state: ReplicaState = ReplicaState.READY, number: int = 1, **changes: Any) -> Replica:
-    """A replica of that revision."""
-    made = changes.pop("revision", None) or revision(number)
-    return replace(Replica(f"r{next(_numbers)}", "d", made, state, AT, AT), **changes)
+    """Return a replica of that revision."""
+    of = changes.pop("revision", None) or revision(number)
+    return replace(Replica(f"r{next(_numbers)}", "d", of, state, AT, AT), **changes)
 
 
 def settings(home: Path, **changes: Any) -> Settings:
-    """Settings under which nothing waits: replicas drain at once and are tried again at once."""
+    """Return settings without waits: replicas drain and are retried at once."""
     quick: dict[str, Any] = {
         "home": home,
         "retry_seconds": 1e-6,
@@ -95,17 +95,17 @@ def _grouped(kind: Any, values: dict[str, Any]) -> dict[str, Any]:
 
 
 class FakeLauncher(Launcher):
-    """Replicas that are entries of a dict, ready as soon as they are looked at."""
+    """Keeps replicas in a dict; they are ready at the first observation."""
 
     def __init__(self) -> None:
         self.launches: dict[str, Launch] = {}
         self.phases: dict[str, Phase] = {}
         self.begun: list[str] = []
-        """The ids in the order of their starts."""
+        """Ids in the order of their starts."""
         self.looks = 0
-        """At what they use: a second of CPU time more at each."""
+        """Number of usage samples; each adds a second of CPU time."""
         self.watch: Callable[[str], None] = lambda _: None
-        """Called around everything that is done: a test may look, or end it all by raising."""
+        """Called before and after each step; a test may raise in it to end the run."""
 
     async def start(self, launch: Launch) -> None:
         self.watch("before start")
@@ -133,11 +133,11 @@ class FakeLauncher(Launcher):
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         self.watch("usage")
         self.looks += 1
-        return {one: ReplicaUsage(float(self.looks), 7) for one in replica_ids if self._lives(one)}
+        return {replica_id: ReplicaUsage(float(self.looks), 7) for replica_id in replica_ids if self._lives(replica_id)}
 
     async def list_running(self) -> list[str]:
         self.watch("running")
-        return [one for one in self.phases if self._lives(one)]
+        return [replica_id for replica_id in self.phases if self._lives(replica_id)]
 
     async def list_leftovers(self) -> list[str]:
         self.watch("left")
@@ -152,11 +152,11 @@ class FakeLauncher(Launcher):
         self.phases.pop(replica_id, None)
 
     def becomes(self, launch: Launch) -> Phase:
-        """What a starting replica is at the next look."""
+        """Return the phase of a starting replica at the next observation."""
         return Phase.READY
 
     def kill(self, replica_id: str) -> None:
-        """It ends, and nobody asked it to."""
+        """End a replica without a request of the control plane."""
         self.phases[replica_id] = Phase.EXITED
 
     def _lives(self, replica_id: str) -> bool:
@@ -164,7 +164,7 @@ class FakeLauncher(Launcher):
 
 
 class SlowLauncher(FakeLauncher):
-    """Its replicas take some looks until they are ready."""
+    """Replicas need several observations until they are ready."""
 
     def __init__(self, looks: int) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class SlowLauncher(FakeLauncher):
 
 
 class SlowlyMeasuredLauncher(FakeLauncher):
-    """Its backend measures nothing until it is told to."""
+    """Usage is measured only after ``measures`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -189,7 +189,7 @@ class SlowlyMeasuredLauncher(FakeLauncher):
 
 
 class NeverReadyLauncher(FakeLauncher):
-    """Replicas of one image start and start."""
+    """Replicas of one image never become ready."""
 
     def __init__(self, image: str) -> None:
         super().__init__()
@@ -200,14 +200,14 @@ class NeverReadyLauncher(FakeLauncher):
 
 
 class DyingLauncher(NeverReadyLauncher):
-    """Replicas of one image end while they start."""
+    """Replicas of one image exit while they start."""
 
     def becomes(self, launch: Launch) -> Phase:
         return Phase.EXITED if launch.docker_image == self.image else Phase.READY
 
 
 class BadLauncher(NeverReadyLauncher):
-    """It refuses to start replicas of one image."""
+    """Refuses to start replicas of one image."""
 
     async def start(self, launch: Launch) -> None:
         if launch.docker_image == self.image:
@@ -216,7 +216,7 @@ class BadLauncher(NeverReadyLauncher):
 
 
 class AwayLauncher(FakeLauncher):
-    """One whose engine may be away."""
+    """A launcher whose engine is unavailable while ``away`` is true."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A supervisor on a stage: a real store, a launcher that is a double, and looks that are made one by one."""
+"""A supervisor with a real store and a fake launcher, whose turns a test takes one at a time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from management.store import Session, Store, tables
 from tests.doubles.management import FakeLauncher, deployment, settings
 
 T = TypeVar("T")
-MOST_LOOKS = 300
-LEAST_MEMORY = 2**30
+MAX_TURNS = 300
+MIN_FREE_MEMORY = 2**30
 
 
 class Killed(asyncio.CancelledError):
-    """What a kill -9 is to whoever is killed."""
+    """Simulates a kill -9."""
 
 
 class HandClock(Clock):
-    """A clock that is moved by hand."""
+    """A clock whose time a test sets."""
 
     def __init__(self, at: float) -> None:
         self.at = at
@@ -40,7 +40,7 @@ class HandClock(Clock):
 
 
 class Death:
-    """Kills at the n-th step, and whatever goes on after it."""
+    """Kills the n-th step and all later ones."""
 
     def __init__(self, steps: int) -> None:
         self.left = steps
@@ -54,7 +54,7 @@ class Death:
 
 
 class MortalStore(Store):
-    """A store that can be watched, and killed, before and after each transaction."""
+    """A store whose transactions can be watched, and killed before and after."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -62,19 +62,19 @@ class MortalStore(Store):
 
     async def read(self, work: Callable[[Session], T]) -> T:
         self.watch("before read")
-        found = await super().read(work)
+        result = await super().read(work)
         self.watch("after read")
-        return found
+        return result
 
     async def write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
         self.watch("before write")
-        found = await super().write(work, counted=counted)
+        result = await super().write(work, counted=counted)
         self.watch("after write")
-        return found
+        return result
 
 
 class Stage:
-    """The store, the launcher, and the supervisor that acts now."""
+    """A store, a launcher, and the current supervisor."""
 
     def __init__(self, folder: Path, launcher: FakeLauncher | None = None, *, gpus: int = 0, **changes: Any) -> None:
         self.clock = changes.pop("clock", SYSTEM)
@@ -82,23 +82,23 @@ class Stage:
         self.store = MortalStore(f"sqlite:///{folder}/db")
         self.store.migrate()
         self.settings = settings(folder, **changes)
-        self.free_memory = LEAST_MEMORY
-        """Bytes that the machine has left."""
+        self.free_memory = MIN_FREE_MEMORY
+        """Free memory of the machine, in bytes."""
         self.capacity = Capacity(Resources(10**6, 10**15, gpus))
         self.supervisor = self.made()
 
     def made(self) -> Supervisor:
-        ledger = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
-        autoscaler = Autoscaler(ledger, self.settings.autoscaling, lambda: self.free_memory, LEAST_MEMORY)
-        return Supervisor(ledger, self.launcher, autoscaler, self.settings.replicas, nobody_listens)
+        journal = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
+        autoscaler = Autoscaler(journal, self.settings.autoscaling, lambda: self.free_memory, MIN_FREE_MEMORY)
+        return Supervisor(journal, self.launcher, autoscaler, self.settings.replicas, nobody_listens)
 
     async def lead(self) -> None:
-        """The lease is the supervisor's."""
+        """Give the supervisor the lease."""
         assert await self.supervisor.acquire_lease()
         await self.supervisor.each_step()
 
     async def succeed(self) -> None:
-        """The supervisor is gone without a word; another one begins when its lease has run out."""
+        """Replace the supervisor, as after its death and the end of its lease."""
         self.launcher.watch = self.store.watch = lambda _: None
         with self.store.writing(counted=False) as session:
             session.connection.execute(tables.leases.update().values(held_until=0.0))
@@ -106,36 +106,35 @@ class Stage:
         await self.lead()
 
     def wish(self, model_id: str = "echo", **changes: Any) -> Deployment:
-        """Somebody wishes something new."""
+        """Set a deployment's desired state."""
         with self.store.writing() as session:
             before = session.deployments.get(model_id)
             if before is None:
-                made = deployment(model_id, **changes)
-                session.deployments.add(made)
-                return made
-            wanted = changes.get("target", before.target)
-            anew = {"failures": 0, "retry_at": None, "failed": False, "reason": "", "rolled_back_from": ""}
-            made = replace(
-                before, **(anew | {"revision_counter": max(before.revision_counter, wanted.number)} | changes)
-            )
-            session.deployments.put(made)
-            return made
+                added = deployment(model_id, **changes)
+                session.deployments.add(added)
+                return added
+            target = changes.get("target", before.target)
+            reset = {"failures": 0, "retry_at": None, "failed": False, "reason": "", "rolled_back_from": ""}
+            counter = max(before.revision_counter, target.number)
+            changed = replace(before, **(reset | {"revision_counter": counter} | changes))
+            session.deployments.put(changed)
+            return changed
 
     async def look(self) -> None:
-        """One look, and what it set going."""
+        """Take a turn, and let the tasks that it started run."""
         await self.supervisor.take_turn()
         for _ in range(3):
             await asyncio.sleep(0)
 
     async def step(self) -> float:
-        """What the supervisor's loop does, and what it set going; seconds until the next time."""
+        """Run a step of the supervisor's loop and its tasks, and return the seconds until the next one."""
         pause = await self.supervisor.step()
         for _ in range(3):
             await asyncio.sleep(0)
         return pause
 
     async def dies_after(self, steps: int) -> None:
-        """The supervisor works on until a kill at that step, of its own or of what it asks."""
+        """Run the supervisor until it is killed at that step of its own, the launcher or the store."""
         self.launcher.watch = self.store.watch = Death(steps)
         try:
             for _ in range(steps):
@@ -148,8 +147,8 @@ class Stage:
             self.launcher.watch = self.store.watch = lambda _: None
 
     async def until(self, done: Callable[[], bool], always: Callable[[], bool] = lambda: True) -> None:
-        """Looks until it is so, and sees after each look that something else is so."""
-        for _ in range(MOST_LOOKS):
+        """Take turns until ``done`` holds; ``always`` must hold after each turn."""
+        for _ in range(MAX_TURNS):
             await self.look()
             assert always(), (self.found(), self.replicas())
             if done():
@@ -161,10 +160,10 @@ class Stage:
             return session.deployments.get(model_id)
 
     def told(self, model_id: str = "echo") -> Deployment:
-        """The deployment, which is there."""
-        one = self.found(model_id)
-        assert one is not None
-        return one
+        """Return the deployment, which must exist."""
+        deployment = self.found(model_id)
+        assert deployment is not None
+        return deployment
 
     def replicas(self) -> list[Replica]:
         with self.store.reading() as session:
@@ -175,20 +174,23 @@ class Stage:
             return session.events.of(model_id, 100)
 
     def ready(self, number: int | None = None) -> int:
-        """How many are ready, of that revision."""
-        return sum(one.state is ReplicaState.READY and number in (None, one.revision.number) for one in self.replicas())
+        """Return the number of ready replicas, optionally of a revision."""
+        return sum(
+            replica.state is ReplicaState.READY and number in (None, replica.revision.number)
+            for replica in self.replicas()
+        )
 
     def rests(self, number: int, revision: int) -> bool:
-        """Whether so many of that revision are ready, and there is nothing else alive."""
-        alive = [one for one in self.replicas() if one.state.alive]
+        """Return whether exactly that number of replicas is alive, all ready and of that revision."""
+        alive = [replica for replica in self.replicas() if replica.state.alive]
         return len(alive) == number == self.ready(revision)
 
     async def honest(self) -> bool:
-        """Whether what runs is what is recorded, and nothing was started twice."""
-        alive = {one.id for one in self.replicas() if one.state.alive}
+        """Return whether the running replicas are the recorded ones, and none was started twice."""
+        alive = {replica.id for replica in self.replicas() if replica.state.alive}
         begun = self.launcher.begun
         return set(await self.launcher.list_running()) == alive and len(set(begun)) == len(begun)
 
 
 async def nobody_listens() -> None:
-    """What a supervisor tells after it has written something down."""
+    """Callback of a supervisor after a write; it does nothing."""

@@ -1,4 +1,4 @@
-"""Small checkpoints with random weights and real tokenizers, written on the spot, that load as published ones do."""
+"""Small checkpoints with random weights and trained tokenizers, which load like published checkpoints."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ALPHABET = [chr(code) for code in range(32, 127)]
 
 
 def bart(folder: Path, seed: int = 0, **config: Any) -> Path:
-    """BART: a byte-level BPE, learned positions (128), beam search by its generation config."""
+    """BART: byte-level BPE, learned positions (128), beam search by its generation config."""
     vocabulary, merges = _bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     tokenizer = transformers.RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=128)
     shape = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2} | _sides()
-    made = transformers.BartConfig(
+    configuration = transformers.BartConfig(
         vocab_size=len(tokenizer), max_position_embeddings=128, forced_eos_token_id=2, init_std=0.2, **shape | config
     )
-    return _write(folder, transformers.BartForConditionalGeneration, made, tokenizer, seed, num_beams=2)
+    return _write(folder, transformers.BartForConditionalGeneration, configuration, tokenizer, seed, num_beams=2)
 
 
 def with_code(folder: Path) -> None:
-    """Makes a BART one that has code of its own, which does what BART does."""
+    """Add custom code to a BART checkpoint; it behaves like BART."""
     (folder / "own.py").write_text(
         "from transformers import BartConfig, BartForConditionalGeneration\n\n\n"
         'class OwnConfig(BartConfig):\n    model_type = "own"\n\n\n'
@@ -48,51 +48,51 @@ def t5(folder: Path, seed: int = 0, **config: Any) -> Path:
     """T5: unigrams, relative positions."""
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *_unigrams()]
     tokenizer = transformers.T5Tokenizer(vocab=vocab, extra_ids=4, model_max_length=96)
-    made = transformers.T5Config(
+    configuration = transformers.T5Config(
         vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, n_positions=96,
         initializer_factor=4.0, decoder_start_token_id=0, **config,
     )  # fmt: skip
-    return _write(folder, transformers.T5ForConditionalGeneration, made, tokenizer, seed)
+    return _write(folder, transformers.T5ForConditionalGeneration, configuration, tokenizer, seed)
 
 
 def pegasus(folder: Path, seed: int = 0) -> Path:
     """PEGASUS: unigrams, sinusoidal positions (96)."""
     vocab = [("<pad>", 0.0), ("</s>", 0.0), ("<mask_1>", 0.0), ("<mask_2>", 0.0), ("<unk>", 0.0), *_unigrams()]
     tokenizer = transformers.PegasusTokenizer(vocab=vocab, offset=5, model_max_length=96)
-    made = transformers.PegasusConfig(
+    configuration = transformers.PegasusConfig(
         vocab_size=len(tokenizer), max_position_embeddings=96, pad_token_id=0, eos_token_id=1,
         decoder_start_token_id=0, forced_eos_token_id=1, init_std=0.2, **_sides(),
     )  # fmt: skip
-    return _write(folder, transformers.PegasusForConditionalGeneration, made, tokenizer, seed)
+    return _write(folder, transformers.PegasusForConditionalGeneration, configuration, tokenizer, seed)
 
 
 def mbart(folder: Path, seed: int = 0) -> Path:
     """mBART: unigrams, language codes after the source's text and at the target's start."""
     vocab = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *_unigrams()]
     tokenizer = transformers.MBartTokenizer(vocab=vocab, src_lang="en_XX", tgt_lang="en_XX", model_max_length=128)
-    made = transformers.MBartConfig(
+    configuration = transformers.MBartConfig(
         vocab_size=len(tokenizer), max_position_embeddings=128, bos_token_id=0, pad_token_id=1, eos_token_id=2,
         decoder_start_token_id=tokenizer.convert_tokens_to_ids("en_XX"), forced_eos_token_id=2,
         init_std=0.2, **_sides(),
     )  # fmt: skip
-    return _write(folder, transformers.MBartForConditionalGeneration, made, tokenizer, seed)
+    return _write(folder, transformers.MBartForConditionalGeneration, configuration, tokenizer, seed)
 
 
 def mbart50(folder: Path, seed: int = 0) -> Path:
     """mBART-50: language codes before both texts, the target's as the first word that is generated."""
     vocab = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *_unigrams()]
     tokenizer = transformers.MBart50Tokenizer(vocab=vocab, src_lang="en_XX", tgt_lang="en_XX", model_max_length=128)
-    made = transformers.MBartConfig(
+    configuration = transformers.MBartConfig(
         vocab_size=len(tokenizer), max_position_embeddings=128, bos_token_id=0, pad_token_id=1, eos_token_id=2,
         decoder_start_token_id=2, forced_eos_token_id=2, init_std=0.2, **_sides(),
     )  # fmt: skip
-    return _write(folder, transformers.MBartForConditionalGeneration, made, tokenizer, seed)
+    return _write(folder, transformers.MBartForConditionalGeneration, configuration, tokenizer, seed)
 
 
 def deepseek_ocr2(folder: Path, seed: int = 0, positions: int = 2048) -> Path:
-    """DeepSeek-OCR-2 with its own geometry at a sixteenth: tiles of 48 pixels are 144 tokens, the page's 64 are 256."""
+    """DeepSeek-OCR-2 at a sixteenth of its size: a tile of 48 pixels is 144 tokens, a page of 64 pixels 256."""
     tokenizer = _deepseek_tokenizer()
-    made = transformers.DeepseekOcr2Config(
+    configuration = transformers.DeepseekOcr2Config(
         vision_config={
             "sam_config": {
                 "hidden_size": 16, "output_channels": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -115,7 +115,7 @@ def deepseek_ocr2(folder: Path, seed: int = 0, positions: int = 2048) -> Path:
     )  # fmt: skip
     pictures = transformers.DeepseekOcr2ImageProcessorPil(size={"height": 64, "width": 64}, tile_size=48)
     processor = transformers.DeepseekOcr2Processor(pictures, tokenizer, patch_size=1, downsample_ratio=4)
-    return _write(folder, transformers.DeepseekOcr2ForConditionalGeneration, made, processor, seed)
+    return _write(folder, transformers.DeepseekOcr2ForConditionalGeneration, configuration, processor, seed)
 
 
 def _deepseek_tokenizer() -> Any:
@@ -145,8 +145,8 @@ def _bpe(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
         vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     inner.train_from_iterator(CORPUS, trainer)
-    said = json.loads(inner.to_str())["model"]
-    return said["vocab"], [tuple(merge) for merge in said["merges"]]
+    model = json.loads(inner.to_str())["model"]
+    return model["vocab"], [tuple(merge) for merge in model["merges"]]
 
 
 def _unigrams() -> list[tuple[str, float]]:

@@ -320,7 +320,7 @@ def test_every_management_call_sends_what_the_document_says(
 def test_every_model_is_read_page_by_page() -> None:
     pages = ([{"model_id": str(number)} for number in range(500)], [{"model_id": "500"}])
     with scripted(*((200, page) for page in pages)) as server, AtelierClient(server.url) as client:
-        assert [one["model_id"] for one in client.all_models()] == [str(number) for number in range(501)]
+        assert [model["model_id"] for model in client.all_models()] == [str(number) for number in range(501)]
     assert [path.rpartition("=")[2] for _, path, _ in server.seen] == ["0", "500"]
 
 
@@ -333,8 +333,8 @@ def test_the_key_is_sent_only_where_there_is_one_and_the_language_that_was_asked
         AtelierClient(server.url, api_key=" mine\n", language="en").health()
         monkeypatch.setenv("ATELIER_API_KEY", "the-environments")
         AtelierClient(server.url, language="zh").health()
-    assert [one["X-API-Key"] for one in server.headers] == [None, "mine", "the-environments"]
-    assert [one["Accept-Language"] for one in server.headers] == [None, "en", "zh"]
+    assert [headers["X-API-Key"] for headers in server.headers] == [None, "mine", "the-environments"]
+    assert [headers["Accept-Language"] for headers in server.headers] == [None, "en", "zh"]
 
 
 def test_a_key_that_no_header_can_carry_is_refused_and_not_shown() -> None:
@@ -359,7 +359,7 @@ def test_a_change_whose_connection_was_lost_is_sent_again_under_the_same_key() -
         assert client.last_status == 202
         client.scale("a", 2)
         client.scale("a", 2, idempotency_key="mine")
-    keys = [one["Idempotency-Key"] for one in server.headers]
+    keys = [headers["Idempotency-Key"] for headers in server.headers]
     assert keys[0] == keys[1] == keys[2] != keys[3]
     assert keys[4] == "mine"
 

@@ -38,22 +38,22 @@ ONE = Tag("echo", "1.0.0")
 
 @pytest.fixture(scope="module")
 def tcm(tcm_image: str) -> Iterator[Container]:
-    with container(tcm_image, TCM_PORT, *HARDENED) as one:
-        yield one
+    with container(tcm_image, TCM_PORT, *HARDENED) as running:
+        yield running
 
 
-def stop(one: Container) -> tuple[float, int]:
+def stop(running: Container) -> tuple[float, int]:
     """Seconds that it took after SIGTERM, and how it ended; the engine would kill after a minute."""
     begun = time.monotonic()
-    docker("stop", "--time", "60", one.name)
+    docker("stop", "--time", "60", running.name)
     seconds = time.monotonic() - begun
     assert seconds < SLACK * STOP_SECONDS
-    return seconds, one.state()["ExitCode"]
+    return seconds, running.state()["ExitCode"]
 
 
-def address(one: Container) -> str:
+def address(running: Container) -> str:
     """Its own one, where nothing of the engine's answers in its place."""
-    (network,) = inspected(one.name)["NetworkSettings"]["Networks"].values()
+    (network,) = inspected(running.name)["NetworkSettings"]["Networks"].values()
     return str(network["IPAddress"])
 
 
@@ -116,7 +116,7 @@ def test_the_size_in_the_documentation_is_the_image_s(tcm_image: str) -> None:
 def test_a_request_that_never_ends_does_not_keep_the_container(
     tcm_image: str, echo_images: list[str], figure: Figure
 ) -> None:
-    with container(tcm_image, TCM_PORT) as one, one.client() as client:
+    with container(tcm_image, TCM_PORT) as running, running.client() as client:
 
         def endless() -> Iterator[bytes]:
             yield b'{"symptoms": ['
@@ -129,21 +129,21 @@ def test_a_request_that_never_ends_does_not_keep_the_container(
         asking.start()
         assert sent.wait(30)
         with ThreadPoolExecutor() as pool:
-            stopping = pool.submit(stop, one)
+            stopping = pool.submit(stop, running)
             # A proxy that is thrown out asks again elsewhere: not here, where it would be let in and thrown out again.
-            opened = until_refused((address(one), TCM_PORT))
+            opened = until_refused((address(running), TCM_PORT))
             assert not stopping.done()
             sending, code = stopping.result()
         assert opened < sending / 2
         stopped.set()
         asking.join(60)
     assert code == 0
-    with container(echo_images[0], ECHO_PORT) as one, one.client() as client:
+    with container(echo_images[0], ECHO_PORT) as running, running.client() as client:
         hanging = b'{"requests": [{"input_data": {"print": "I hang", "sleep": 60}}]}'
         asking = threading.Thread(target=ask, args=(client, "/infer", hanging))
         asking.start()
-        docker_engine.await_line(one, "I hang")
-        working, code = stop(one)
+        docker_engine.await_line(running, "I hang")
+        working, code = stop(running)
         asking.join(60)
     assert code == 0
     figure(
@@ -161,9 +161,9 @@ for one in psutil.process_iter(["cmdline"]):
 
 
 def test_a_model_that_hangs_does_not_keep_the_container_of_all(atelier_image: str, figure: Figure) -> None:
-    with container(atelier_image, FRONT_PORT) as one:
-        one.run("sh", "-c", f"kill -STOP {int(one.run('python', '-c', SATELLITE))}")
-        seconds, _ = stop(one)
+    with container(atelier_image, FRONT_PORT) as running:
+        running.run("sh", "-c", f"kill -STOP {int(running.run('python', '-c', SATELLITE))}")
+        seconds, _ = stop(running)
     figure(f"ended {seconds:.1f} s after SIGTERM", goal=f"{STOP_SECONDS:g} s")
 
 
@@ -174,7 +174,7 @@ def ask(client: httpx.Client, path: str, content: bytes | Iterator[bytes]) -> No
 
 def test_a_bento_in_two_versions_is_two_images_and_each_is_made_once(echo_images: list[str], tmp_path: Path) -> None:
     assert echo_images == ["tests/echo:1.0.0", "tests/echo:2.0.0"]
-    first, second = (inspected(one)["Id"] for one in echo_images)
+    first, second = (inspected(image)["Id"] for image in echo_images)
     assert first != second
     recipe, store = docker_engine.echo_project(tmp_path)
     build(recipe, ONE, store)
@@ -202,16 +202,16 @@ def test_everything_in_one_container_keeps_its_state_in_a_volume_and_deploys_mou
     volume = f"atelier-tests-{uuid4().hex}"
     mounts = ("-v", f"{volume}:/home/bentoml/atelier", "-v", f"{store.home}/bentos:/home/bentoml/bentos:ro")
     try:
-        with container(atelier_image, FRONT_PORT, *mounts, *HARDENED[:-2]) as one, one.client() as client:
-            client.headers["X-API-Key"] = key = one.run("cat", "/home/bentoml/atelier/admin.key")
+        with container(atelier_image, FRONT_PORT, *mounts, *HARDENED[:-2]) as running, running.client() as client:
+            client.headers["X-API-Key"] = key = running.run("cat", "/home/bentoml/atelier/admin.key")
             assert client.post("/classify", files={"image": encoded()}).json()["model"] == "satellite:1.0.0"
             config = {"config": echo_config()}
             deployed = client.post("/api/v1/models/deploy", params={"wait": 60}, json=config)
             assert deployed.status_code == 200, deployed.text
             inferred = client.post("/api/v1/models/echo/inference", json={"input_data": {"a": 1}})
             assert inferred.json()["output_data"]["echo"] == {"a": 1}
-            assert stop(one)[1] == 0
-        with container(atelier_image, FRONT_PORT, *mounts) as one, one.client() as client:
+            assert stop(running)[1] == 0
+        with container(atelier_image, FRONT_PORT, *mounts) as running, running.client() as client:
             found = client.get("/api/v1/models", headers={"X-API-Key": key})
             assert [model["model_id"] for model in found.json()] == ["echo"]
     finally:

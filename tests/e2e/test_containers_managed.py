@@ -49,8 +49,8 @@ def home() -> Iterator[Path]:
     """A folder; what its server left in the engine, because a test failed, goes with it."""
     folder = Path(tempfile.mkdtemp(prefix="at-"))
     yield folder
-    for one in containers(folder):
-        docker("rm", "--force", one)
+    for container in containers(folder):
+        docker("rm", "--force", container)
     shutil.rmtree(folder)
 
 
@@ -79,9 +79,9 @@ def test_a_model_lives_its_whole_life_in_containers(
                 docker("kill", "--signal", "KILL", f"atelier-{victim}")
                 until(lambda: len(ready(api, MODEL) - {victim}) == 3, START_SECONDS)
             assert not traffic.failed, traffic.told
-            serving = [one for one in details(api, MODEL) if one["state"] == "ready"]
-            assert {one["version"] for one in serving} == {"2.1.0"}
-            before = {one["replica_id"] for one in serving}
+            serving = [replica for replica in details(api, MODEL) if replica["state"] == "ready"]
+            assert {replica["version"] for replica in serving} == {"2.1.0"}
+            before = {replica["replica_id"] for replica in serving}
         os.kill(first.process.pid, signal.SIGKILL)
         first.process.wait()
         second = servers.start()

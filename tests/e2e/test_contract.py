@@ -107,7 +107,9 @@ KINDS = {
         DiagnosisModel,
         patient_of,
         BAD_PATIENTS,
-        lambda said: {one["name"]: one["probability"] for kind in said["elements"].values() for one in kind},
+        lambda said: {
+            element["name"]: element["probability"] for kind in said["elements"].values() for element in kind
+        },
         0.001,
         {"threshold": 0},
     ),
@@ -116,7 +118,7 @@ KINDS = {
         TreatmentModel,
         patient_of,
         [*BAD_PATIENTS, ({"diagnosis": ["xyzzy"]}, 422), ({"diagnosis": [7]}, 400)],
-        lambda said: {one["name"]: one["score"] for one in said["herbs"]},
+        lambda said: {herb["name"]: herb["score"] for herb in said["herbs"]},
         0.001,
     ),
 }
@@ -147,8 +149,8 @@ def test_as_many_results_as_requests_in_the_same_order(model: Model, kind: Kind)
     together = [kind.said(result) for result in model.infer([kind.request(seed) for seed in range(7)])]
     alone = [kind.said(model.infer([kind.request(seed)])[0]) for seed in range(7)]
     assert len(together) == 7
-    for one, other in zip(together, alone, strict=True):
-        assert one == pytest.approx(other, abs=kind.within)
+    for batched, other in zip(together, alone, strict=True):
+        assert batched == pytest.approx(other, abs=kind.within)
     assert alone[0] != pytest.approx(alone[3], abs=0.001)
 
 

@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("curl") is None,
 def front(store: Path) -> Iterator[Server]:
     """The front door, whose models want keys, with the Bentos of the examples in its store."""
     kept = build.BentoHome(store)
-    (recipe,) = [one for one in build.recipes() if one.name == "tcm-diagnosis"]
+    (recipe,) = [recipe for recipe in build.recipes() if recipe.name == "tcm-diagnosis"]
     for tag in recipe.tags():
         build.build(recipe, tag, kept)
     with serving("service:Atelier", store, ATELIER_API_KEY=KEY, ATELIER_KEYS_FOR_MODELS="true") as server:
@@ -75,21 +75,21 @@ def test_every_example_runs_in_order(front: Server) -> None:
         "url": f"{front.url}/api/v1/models/tcm_diagnosis_v2/inference",
     }
     code, said = pasted(front, listing)
-    assert [one["model_id"] for one in said] == ["tcm_diagnosis_v2"]
+    assert [model["model_id"] for model in said] == ["tcm_diagnosis_v2"]
     code, said = pasted(front, inference)
     assert code == 200
     assert said["output_data"]["syndromes"][0]["name"]
     assert 0 < said["confidence"] < 1
     code, said = pasted(front, batch)
-    assert [one["model_id"] for one in said] == ["tcm_diagnosis_v2"] * 2
-    assert all(one["output_data"]["syndromes"] for one in said)
+    assert [model["model_id"] for model in said] == ["tcm_diagnosis_v2"] * 2
+    assert all(result["output_data"]["syndromes"] for result in said)
     code, said = pasted(front, scale)
     assert (code, said["current_replicas"], said["target_replicas"]) == (202, 1, 3)
     settled(front, replicas={"desired": 3, "current": 3, "ready": 3})
     code, said = pasted(front, update)
     assert code == 202
     told = settled(front, replicas={"desired": 3, "current": 3, "ready": 3}, version="2.1.0", revision=2)
-    assert {one["version"] for one in told["replica_details"]} == {"2.1.0"}
+    assert {replica["version"] for replica in told["replica_details"]} == {"2.1.0"}
     assert told["config"]["resource_requirements"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "0"}
     code, text = printed(front, metrics)
     assert code == 200
@@ -129,6 +129,6 @@ def test_a_stopped_front_door_leaves_no_replica(store: Path) -> None:
             body = json.loads(re.search(r"-d '(.*)'", EXAMPLES[0], re.DOTALL)[1])  # type: ignore[index]
             assert client.post("/api/v1/models/deploy", params={"wait": 60}, json=body).status_code == 200
         family = psutil.Process(server.pid).children(recursive=True)
-        hosts = [one for one in family if "replica/host.py" in " ".join(one.cmdline())]
+        hosts = [process for process in family if "replica/host.py" in " ".join(process.cmdline())]
         assert len(hosts) == 1
     assert not hosts[0].is_running() or hosts[0].status() == psutil.STATUS_ZOMBIE

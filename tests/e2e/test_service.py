@@ -54,8 +54,8 @@ def test_a_model_says_the_same_alone_and_behind_the_front_door(
     atelier: Server, satellite: Server, embedding: Server
 ) -> None:
     for path, alone in (("/classify", satellite), ("/embed", embedding)):
-        with atelier.client() as one, alone.client() as other:
-            first = one.post(path, files={"image": encoded(4)}).json()
+        with atelier.client() as front, alone.client() as other:
+            first = front.post(path, files={"image": encoded(4)}).json()
             second = other.post(path, content=encoded(4), headers={"content-type": "image/png"}).json()
         assert first.keys() == second.keys()
         if path == "/embed":

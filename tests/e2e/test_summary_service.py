@@ -102,11 +102,11 @@ def test_a_file_of_every_kind_is_summarized(summarization: Server, name: str, da
 
 def test_pictures_and_scans_are_read(summarization: Server) -> None:
     lines = "The harbour will be rebuilt.\nThe council voted on Tuesday.\nThe work costs 42 million euros."
-    one, two = page(lines), page("Critics fear that rents will rise.\nA first basin opens in the spring.")
+    first, second = page(lines), page("Critics fear that rents will rise.\nA first basin opens in the spring.")
     sent = {
-        "one.png": ("image", file_of(one, "PNG"), 1),
-        "two.tif": ("image", file_of(one, "TIFF", save_all=True, append_images=[two]), 2),
-        "scan.pdf": ("file", file_of(one, "PDF", save_all=True, append_images=[two], resolution=100), 2),
+        "one.png": ("image", file_of(first, "PNG"), 1),
+        "two.tif": ("image", file_of(first, "TIFF", save_all=True, append_images=[second]), 2),
+        "scan.pdf": ("file", file_of(first, "PDF", save_all=True, append_images=[second], resolution=100), 2),
     }
     with summarization.client() as client:
         for name, (field, data, pages) in sent.items():

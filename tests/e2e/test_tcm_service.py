@@ -89,23 +89,23 @@ def test_the_documents_patient_is_answered_with_every_field(alone: Server, name:
     assert offset is not None
     assert offset.total_seconds() == 0
     known = answer["symptoms"]["known"]
-    assert [one["text"] for one in known] == PATIENT["symptoms"]
+    assert [symptom["text"] for symptom in known] == PATIENT["symptoms"]
 
 
 def test_syndromes_stand_in_order_with_what_speaks_for_them(diagnosis: Server) -> None:
     answer = posted(diagnosis, "/diagnose", PATIENT)
     syndromes = answer["syndromes"]
-    likely = [one["probability"] for one in syndromes]
+    likely = [syndrome["probability"] for syndrome in syndromes]
     assert len(syndromes) == 5
     assert likely == sorted(likely, reverse=True)
     assert answer["confidence"] == likely[0]
-    for one in syndromes:
-        assert one.keys() >= {"name", "probability", "elements", "for", "against", "principle"}
-        assert 0 <= one["probability"] <= 1
-        assert set(one["for"]) | set(one["against"]) <= set(PATIENT["symptoms"])
-        assert not set(one["for"]) & set(one["against"])
+    for syndrome in syndromes:
+        assert syndrome.keys() >= {"name", "probability", "elements", "for", "against", "principle"}
+        assert 0 <= syndrome["probability"] <= 1
+        assert set(syndrome["for"]) | set(syndrome["against"]) <= set(PATIENT["symptoms"])
+        assert not set(syndrome["for"]) & set(syndrome["against"])
     for kind in ("locations", "natures"):
-        found = [one["probability"] for one in answer["elements"][kind]]
+        found = [element["probability"] for element in answer["elements"][kind]]
         assert found == sorted(found, reverse=True)
 
 
@@ -117,26 +117,26 @@ def test_a_man_has_no_womb(diagnosis: Server) -> None:
             "parameters": {"threshold": 0, "lang": "en"},
         }
         found = posted(diagnosis, "/diagnose", body)["elements"]["locations"]
-        return next(float(one["probability"]) for one in found if one["name"] == "胞宫")
+        return next(float(element["probability"]) for element in found if element["name"] == "胞宫")
 
     assert womb("male") < 0.001 < womb("female")
 
 
 def test_herbs_stand_in_order_and_formulae_beside_them(treatment: Server) -> None:
     answer = posted(treatment, "/treat", {"symptoms": ["恶寒", "发热", "咳嗽"]})
-    scores = [one["score"] for one in answer["herbs"]]
-    assert len(scores) == len({one["name"] for one in answer["herbs"]}) == 10
+    scores = [herb["score"] for herb in answer["herbs"]]
+    assert len(scores) == len({herb["name"] for herb in answer["herbs"]}) == 10
     assert scores == sorted(scores, reverse=True)
     assert all(0 <= score <= 1 for score in scores)
     assert answer["herbs_by"] == "symptoms"
-    for one in answer["formulae"]:
-        assert one.keys() == {"name", "syndrome", "disease", "principle", "herbs", "likeness", "incompatible"}
-        assert one["herbs"]
+    for formula in answer["formulae"]:
+        assert formula.keys() == {"name", "syndrome", "disease", "principle", "herbs", "likeness", "incompatible"}
+        assert formula["herbs"]
 
 
 def test_forbidden_pairs_are_those_of_the_herbs_shown(treatment: Server) -> None:
     answer = posted(treatment, "/treat", {**PATIENT, "parameters": {"top_k": 50}})
-    shown = {one["name"] for one in answer["herbs"]}
+    shown = {herb["name"] for herb in answer["herbs"]}
     for pair in answer["incompatible"]:
         assert {pair["first"], pair["second"]} <= shown | {"川乌", "草乌"}
         assert pair["rule"] in {"十八反", "十九畏"}
@@ -148,7 +148,7 @@ def test_a_pregnant_patient_is_told_which_herbs_are_unfit(treatment: Server) -> 
     body: dict[str, Any] = {"symptoms": ["腹痛", "月经不调", "瘀血"], "parameters": {"top_k": 50}}
     pregnant = {**body, "patient_info": {"gender": "女", "medical_history": ["怀孕三个月"]}}
     answer = posted(treatment, "/treat", pregnant)
-    unfit = {one["name"] for one in answer["herbs"] if "pregnancy" in one.get("cautions", [])}
+    unfit = {herb["name"] for herb in answer["herbs"] if "pregnancy" in herb.get("cautions", [])}
     assert set(answer["pregnancy"]) == unfit
     assert "pregnancy" not in posted(treatment, "/treat", body)
 
@@ -176,7 +176,7 @@ def test_it_says_the_same_alone_and_behind_the_front_door(alone: Server, atelier
     assert first.keys() == second.keys()
     assert first.pop("confidence") == pytest.approx(second.pop("confidence"), abs=0.001)
     key = "syndromes" if name == "diagnosis" else "herbs"
-    assert [one["name"] for one in first[key]] == [one["name"] for one in second[key]]
+    assert [item["name"] for item in first[key]] == [item["name"] for item in second[key]]
     assert (first["disclaimer"], first["model"]) == (second["disclaimer"], second["model"])
 
 

@@ -108,13 +108,13 @@ def test_what_was_acknowledged_comes_true_after_the_control_plane_was_killed(
     chance = random.Random(2 * failpoints + beside)
     outcome = Outcome()
     leader = servers.start()
-    for one in rounds(chance, failpoints=failpoints, beside=beside):
+    for round_ in rounds(chance, failpoints=failpoints, beside=beside):
         for _ in range(TRIES):
-            leader, reached = play(servers, leader, one, outcome)
+            leader, reached = play(servers, leader, round_, outcome)
             if reached:
                 break
         else:
-            raise AssertionError(f"{one} was not reached in {TRIES} tries")
+            raise AssertionError(f"{round_} was not reached in {TRIES} tries")
     servers.close()
     assert not processes(servers.home)
     longest, which = max(outcome.seconds)
@@ -144,53 +144,53 @@ def rounds(chance: random.Random, *, failpoints: bool, beside: bool) -> Iterator
         yield Round(kind, old, new, failpoint, delay, beside)
 
 
-def play(servers: Chain, leader: ControlPlane, one: Round, outcome: Outcome) -> tuple[ControlPlane, bool]:
+def play(servers: Chain, leader: ControlPlane, round_: Round, outcome: Outcome) -> tuple[ControlPlane, bool]:
     """A round; returns its successor, which leads, and whether it went as it was to go.
 
     Else another server had the lease by then and did the work: all that is promised was seen, but not at the failpoint.
     """
     reached = True
-    armed = servers.launch(one.failpoint) if one.failpoint else None
+    armed = servers.launch(round_.failpoint) if round_.failpoint else None
     with leader.server.client() as api:
-        servers.bring(api, one.old)
+        servers.bring(api, round_.old)
     if armed:
         servers.succeed(leader, armed)
         leader = armed
     held = servers.holder()
     with ExitStack() as stack:
-        successor = servers.start() if one.beside else None
+        successor = servers.start() if round_.beside else None
         traffic = stack.enter_context(rate(successor.server, CALLS_PER_SECOND)) if successor else None
-        acknowledged = ask_and_kill(leader, one)
-        if one.failpoint:
+        acknowledged = ask_and_kill(leader, round_)
+        if round_.failpoint:
             reached = leader.process.returncode == EXIT
-            assert reached or servers.holder() != held, f"{one} was not reached\n{servers.logs()}"
+            assert reached or servers.holder() != held, f"{round_} was not reached\n{servers.logs()}"
             if reached:
-                outcome.reached.add(one.failpoint)
+                outcome.reached.add(round_.failpoint)
         successor = successor or servers.start()
         api = stack.enter_context(successor.server.client())
         began = time.monotonic()
-        wish = one.new if acknowledged else servers.wish(api)
-        assert wish in (one.old, one.new), one
+        wish = round_.new if acknowledged else servers.wish(api)
+        assert wish in (round_.old, round_.new), round_
         try:
             until(lambda: not servers.truth(api, wish), SLACK * TRUE_SECONDS)
         except AssertionError:
-            raise AssertionError(f"{one}: {servers.truth(api, wish)}\n{servers.logs()}") from None
-        outcome.seconds.append((time.monotonic() - began, f"{one.kind} {one.failpoint}".strip()))
+            raise AssertionError(f"{round_}: {servers.truth(api, wish)}\n{servers.logs()}") from None
+        outcome.seconds.append((time.monotonic() - began, f"{round_.kind} {round_.failpoint}".strip()))
         outcome.acknowledged += acknowledged
         if wish.replicas:
             said = infer(api, {"n": 1})
-            assert said.status_code == 200, (one, said.text)
-            assert said.json()["output_data"]["version"] == wish.version, one
-    if traffic is not None and one.new.replicas:
-        outcome.asked += check_served(traffic, one)
+            assert said.status_code == 200, (round_, said.text)
+            assert said.json()["output_data"]["version"] == wish.version, round_
+    if traffic is not None and round_.new.replicas:
+        outcome.asked += check_served(traffic, round_)
     return successor, reached
 
 
-def ask_and_kill(leader: ControlPlane, one: Round) -> bool:
+def ask_and_kill(leader: ControlPlane, round_: Round) -> bool:
     """Whether the change was acknowledged before the server ended: by itself, or killed after the delay."""
     with ThreadPoolExecutor(1) as pool, leader.server.client() as api:
-        asked = pool.submit(change, api, one.kind, one.new)
-        deadline = time.monotonic() + one.delay
+        asked = pool.submit(change, api, round_.kind, round_.new)
+        deadline = time.monotonic() + round_.delay
         while not leader.ended and time.monotonic() < deadline:
             time.sleep(0.005)
         leader.kill()
@@ -198,15 +198,15 @@ def ask_and_kill(leader: ControlPlane, one: Round) -> bool:
             answer = asked.result()
         except httpx.TransportError:
             return False
-    assert answer.status_code < 300 or answer.status_code >= 500, (one, answer.text)
+    assert answer.status_code < 300 or answer.status_code >= 500, (round_, answer.text)
     return answer.is_success
 
 
-def check_served(traffic: Traffic, one: Round) -> int:
+def check_served(traffic: Traffic, round_: Round) -> int:
     """Nobody saw a failure: not since the model served first. The number of those who asked."""
     answers = traffic.answers
-    if not one.old.replicas:
+    if not round_.old.replicas:
         first = next((number for number, answer in enumerate(answers) if answer.good), len(answers))
         answers = answers[first:]
-    assert all(answer.good for answer in answers), (one, traffic.told)
+    assert all(answer.good for answer in answers), (round_, traffic.told)
     return len(answers)

@@ -85,7 +85,7 @@ def deploy_rogue(api: httpx.Client, model_id: str, kind: str, wait: int) -> http
 
 def failures(api: httpx.Client, model_id: str) -> list[dict[str, Any]]:
     events = api.get(f"/models/{model_id}/events", params={"limit": 1000}).json()
-    return [one["details"] for one in events if one["action"] == "replica_failed"]
+    return [event["details"] for event in events if event["action"] == "replica_failed"]
 
 
 @pytest.mark.parametrize("kind", NOT_UP)
@@ -102,12 +102,12 @@ def test_a_model_that_does_not_stay_up_is_given_up_with_its_reason(
             assert (answer.status_code, answer.json()["error"]["code"]) == (500, "DEPLOYMENT_FAILED")
             details = answer.json()["error"]["details"]
             assert reason in details["reason"]
-            assert any(line in one for one in details["log"]) or not line
+            assert any(line in text for text in details["log"]) or not line
         found = failures(api, model_id)
-        assert all(reason in one["reason"] for one in found), found
+        assert all(reason in replica["reason"] for replica in found), found
         assert reason in status(api, model_id)["message"]
         logs = api.get(f"/models/{model_id}/logs").json()["replicas"]
-        assert any(line in one for replica in logs for one in replica["lines"]) or not line
+        assert any(line in logged for replica in logs for logged in replica["lines"]) or not line
         assert seconds < SLACK * GIVEN_UP_SECONDS
         assert len(found) <= MOST_STARTS
     figure(
@@ -121,11 +121,11 @@ def test_an_answer_that_is_none_is_told_as_the_models_fault(server: Management, 
     with beside_the_echo(server, kind) as (api, model_id, load):
         assert deploy_rogue(api, model_id, kind, wait=60).status_code == 200
         answers = [infer(api, {"n": number}, model_id) for number in range(CALLS)]
-        said = {(one.status_code, one.json()["error"]["code"]) for one in answers}
+        said = {(answer.status_code, answer.json()["error"]["code"]) for answer in answers}
         assert said <= NO_ANSWER[kind]
-        assert all(one.json()["error"]["details"]["model_id"] == model_id for one in answers)
-        assert all(int(one.headers["retry-after"]) >= 1 for one in answers if one.status_code == 503)
-        assert not any("Traceback" in one.text or "html" in one.text for one in answers)
+        assert all(answer.json()["error"]["details"]["model_id"] == model_id for answer in answers)
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 503)
+        assert not any("Traceback" in answer.text or "html" in answer.text for answer in answers)
         assert status(api, model_id)["status"] == "running"
         assert not failures(api, model_id)
     shown = ", ".join(f"{code} {name}" for code, name in sorted(said))

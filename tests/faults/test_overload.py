@@ -63,7 +63,7 @@ def test_at_five_times_its_peak_a_model_does_what_it_can_and_what_is_urgent_firs
     refusals = flood.failed
     refused = percentile(refusals, 99)
     growth = (max(memory) - memory[0]) / 1e6
-    served = [one for one in high.answers if one.good]
+    served = [answer for answer in high.answers if answer.good]
     usual, urgent = percentile(unloaded.answers, 99), percentile(served, 99)
     lag = sorted(flood.lags)[int(0.99 * len(flood.lags))]
     figure(
@@ -77,8 +77,8 @@ def test_at_five_times_its_peak_a_model_does_what_it_can_and_what_is_urgent_firs
     assert flood.unsent == 0 or not JUDGED
     assert not unloaded.failed, unloaded.told
     assert not climb.failed, climb.told
-    assert {(one.status, one.code) for one in refusals} == {(503, "INSUFFICIENT_RESOURCES")}, flood.told
-    assert all(int(one.retry_after or 0) >= 1 for one in refusals)
+    assert {(refusal.status, refusal.code) for refusal in refusals} == {(503, "INSUFFICIENT_RESOURCES")}, flood.told
+    assert all(int(refusal.retry_after or 0) >= 1 for refusal in refusals)
     assert done >= LEAST_GOODPUT * peak / SLACK
     assert refused <= SLACK * LATEST_REFUSAL
     assert growth <= MOST_GROWTH_MB
@@ -88,4 +88,4 @@ def test_at_five_times_its_peak_a_model_does_what_it_can_and_what_is_urgent_firs
 
 def goodput(answers: list[Answer], seconds: float) -> float:
     """Results a second."""
-    return sum(one.good for one in answers) / seconds
+    return sum(answer.good for answer in answers) / seconds

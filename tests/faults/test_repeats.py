@@ -26,8 +26,8 @@ def clients(management: Management, api: httpx.Client) -> Iterator[list[httpx.Cl
     """Each with a connection of its own."""
     opened = [management.client() for _ in range(CALLERS)]
     yield opened
-    for one in opened:
-        one.close()
+    for connection in opened:
+        connection.close()
 
 
 @pytest.mark.parametrize("wait", [0, WAIT])
@@ -54,14 +54,14 @@ def test_many_deployments_at_once_under_one_key_are_one(
     with ThreadPoolExecutor(CALLERS) as pool:
         told = list(pool.map(ask, clients))
     answers = [answer for answer, _ in told]
-    assert {one.status_code for one in answers} == {200 if wait else 202}
-    bodies: list[dict[str, Any]] = [one.json() for one in answers]
-    assert all(one == bodies[0] for one in bodies)
-    assert sum("idempotency-replayed" not in one.headers for one in answers) == 1
+    assert {answer.status_code for answer in answers} == {200 if wait else 202}
+    bodies: list[dict[str, Any]] = [answer.json() for answer in answers]
+    assert all(body == bodies[0] for body in bodies)
+    assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
     until(lambda: infer(api, {}).status_code == 200)
     assert status(api)["deployment_id"] == bodies[0]["deployment_id"]
     events = api.get("/models/echo/events", params={"limit": 1000}).json()
-    own = [one["action"] for one in events if one["deployment_id"] == bodies[0]["deployment_id"]]
+    own = [event["action"] for event in events if event["deployment_id"] == bodies[0]["deployment_id"]]
     assert sorted(own) == ["deploy", "replica_ready"]
     assert len(api.get("/models").json()) == 1
     assert len(hosts(management)) == 1

@@ -66,7 +66,7 @@ def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_request
                     kills.append((at, victim))
                     pending.append(at)
             time.sleep(0.05)
-        states = {one["replica_id"]: one["state"] for one in details(api)}
+        states = {replica["replica_id"]: replica["state"] for replica in details(api)}
     figure(
         f"{len(traffic.failed)} failed of {len(traffic.answers):,} with {len(kills)} kills; "
         f"3 ready again after {max(recoveries):.1f} s at most",
@@ -84,7 +84,7 @@ def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_bey
 ) -> None:
     ask = Ask(input_data={"sleep": 0.03}, timeout=5)  # long enough that all three are used
     with serving(echo_bentos, 3) as (server, api), rate(server, 50, ask) as traffic:
-        until(lambda: len({one.pid for one in traffic.answers}) == 3)
+        until(lambda: len({answer.pid for answer in traffic.answers}) == 3)
         victim = min(ready(api))
         pid = pid_of(server.home, victim)
         stopped = time.monotonic()
@@ -99,17 +99,17 @@ def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_bey
         until(lambda: len(ready(api)) == 3, SLACK * 20)
         back = time.monotonic() - continued
         whole = time.monotonic()
-        own = {pid_of(server.home, one) for one in ready(api)}
-        until(lambda: own <= {one.pid for one in traffic.since(whole)})
-    last = max((one.began - stopped for one in traffic.failed), default=0.0)
-    longest = max(one.seconds for one in traffic.answers)
+        own = {pid_of(server.home, replica) for replica in ready(api)}
+        until(lambda: own <= {answer.pid for answer in traffic.since(whole)})
+    last = max((answer.began - stopped for answer in traffic.failed), default=0.0)
+    longest = max(answer.seconds for answer in traffic.answers)
     figure(
         f"out of rotation after {max(last, unready):.1f} s; {len(traffic.failed)} of {len(traffic.answers):,} got 408, "
         f"after {longest:.1f} s at most; whole {back:.1f} s after SIGCONT",
         goal=f"{ROTATION_SECONDS:g} s; nobody waits longer than the 5 s he gave",
     )
-    assert {one.status for one in traffic.failed} <= {408}, traffic.told
-    assert all(one.began >= stopped - SLACK * 0.5 for one in traffic.failed)
+    assert {answer.status for answer in traffic.failed} <= {408}, traffic.told
+    assert all(answer.began >= stopped - SLACK * 0.5 for answer in traffic.failed)
     assert longest <= ask.timeout + SLACK * 0.5
     assert max(last, unready) <= SLACK * ROTATION_SECONDS
     assert traffic.unsent == 0 or not JUDGED
@@ -133,7 +133,7 @@ def test_updates_and_scaling_down_and_up_cost_none_of_10000_requests(echo_bentos
                 answer = api.request(method, path, params={"wait": 60}, json=body)
                 assert answer.status_code == 200, answer.text
             changes += 3
-    versions = {one.version for one in traffic.answers if one.good}
+    versions = {answer.version for answer in traffic.answers if answer.good}
     figure(
         f"{len(traffic.failed)} failed of {len(traffic.answers):,} during {changes} updates and scalings",
         goal="0 failed",

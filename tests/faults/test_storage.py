@@ -84,7 +84,7 @@ def api(server: Management) -> Iterator[httpx.Client]:
 
 
 def listed(api: httpx.Client) -> set[str]:
-    return {one["model_id"] for one in api.get("/models", params={"limit": 500}).json()}
+    return {model["model_id"] for model in api.get("/models", params={"limit": 500}).json()}
 
 
 def deploy_idle(api: httpx.Client, model_id: str) -> httpx.Response:
@@ -157,13 +157,13 @@ def test_a_model_that_finds_no_room_to_start_is_started_when_there_is_some(
     ):
         assert deploy(api).status_code == 200
         fill(disk / "filler")
-        for one in hosts(server):
-            one.kill()
+        for host in hosts(server):
+            host.kill()
 
         def refused() -> int:
             fill(disk / "filler")  # what the folders of forgotten replicas took
             events = api.get("/models/echo/events", params={"limit": 1000}).json()
-            return sum("No space left" in one["details"].get("reason", "") for one in events)
+            return sum("No space left" in event["details"].get("reason", "") for event in events)
 
         until(lambda: refused() >= FAILED_STARTS)
         # Who asks may be told at once, or be kept until the own timeout.
@@ -209,7 +209,7 @@ def test_a_locked_database_holds_up_changes_alone_and_none_of_them_for_long(
             until_then = time.monotonic() + LOCKED_SECONDS
             asked = [pool.submit(change, number) for number in range(changes)]
             time.sleep(until_then - time.monotonic())
-        told = [one.result() for one in asked]
+        told = [future.result() for future in asked]
         began = time.monotonic()
         until(lambda: deploy(api, "after").status_code == 200, SLACK * LONGEST_CHANGE)
         again = time.monotonic() - began
@@ -247,7 +247,7 @@ def test_a_replica_whose_folder_is_removed_is_replaced_and_none_of_its_processes
     server: Management, api: httpx.Client, figure: Figure, whose: str
 ) -> None:
     def serving() -> list[str]:
-        return [one["replica_id"] for one in status(api)["replica_details"] if one["state"] == "ready"]
+        return [replica["replica_id"] for replica in status(api)["replica_details"] if replica["state"] == "ready"]
 
     (before,) = serving()
     assert carrying(before)

@@ -64,7 +64,8 @@ class SlowOrDyingLauncher(DyingLauncher):
         return Phase.STARTING if self._looks[launch.replica_id] < 2 else super().becomes(launch)
 
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
-        return {one: ReplicaUsage(0.0, 7) for one in replica_ids}  # or the load would change what was wished
+        # No load: it would change the desired state.
+        return {replica_id: ReplicaUsage(0.0, 7) for replica_id in replica_ids}
 
 
 @cache
@@ -207,9 +208,9 @@ class Walk(RuleBasedStateMachine):
     def no_more_run_than_are_recorded_and_wished(self) -> None:
         if not hasattr(self, "stage"):
             return
-        alive = Counter(one.deployment_id for one in self.stage.replicas() if one.state.active)
+        alive = Counter(replica.deployment_id for replica in self.stage.replicas() if replica.state.active)
         for deployment_id, number in alive.items():
-            (wish,) = [one for model in MODELS if (one := self.stage.found(model)) and one.id == deployment_id]
+            (wish,) = [found for model in MODELS if (found := self.stage.found(model)) and found.id == deployment_id]
             most = max(wish.replicas, self.most_wished(deployment_id)) + 1
             assert number <= most
 
@@ -222,20 +223,22 @@ class Walk(RuleBasedStateMachine):
         self.pass_by(CONVERGED_SECONDS)
         running = set(self.run(self.stage.launcher.list_running()))
         replicas = self.stage.replicas()
-        assert running == {one.id for one in replicas if one.state.alive}, "an orphan, or a record of nothing"
+        assert running == {replica.id for replica in replicas if replica.state.alive}, (
+            "an orphan, or a record of nothing"
+        )
         for model_id in MODELS:
             wish = self.stage.found(model_id)
             if wish is None:
                 continue
-            own = [one for one in replicas if one.deployment_id == wish.id]
-            serving = [one for one in own if one.state in SERVED]
+            own = [replica for replica in replicas if replica.deployment_id == wish.id]
+            serving = [replica for replica in own if replica.state in SERVED]
             assert not wish.deletion, "it is deleted by now"
             if status_of(wish, own) is Status.FAILED:
                 assert wish.reason
                 assert not serving
                 continue
-            assert len(serving) == wish.replicas == sum(one.state.active for one in own), (wish, own)
-            assert {one.revision.number for one in serving} <= {wish.target.number}
+            assert len(serving) == wish.replicas == sum(replica.state.active for replica in own), (wish, own)
+            assert {replica.revision.number for replica in serving} <= {wish.target.number}
 
     def alive(self) -> list[str]:
         found: list[str] = self.run(self.stage.launcher.list_running())

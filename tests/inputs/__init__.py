@@ -1,1 +1,1 @@
-"""Which files are read in tests? Documents, pictures and disks, well made and hostile."""
+"""Which files are read in tests? Documents, pictures and disks, valid and hostile."""

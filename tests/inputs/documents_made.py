@@ -1,4 +1,4 @@
-"""Documents that tests write for themselves: PDFs by hand, and Word files with whatever XML is wanted."""
+"""Documents made by tests: PDFs from objects, and Word files from XML."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ NAMESPACES = " ".join(
         'xmlns:v="urn:schemas-microsoft-com:vml"',
     ]
 )
-"""Those of Word's namespaces that its main part has prefixes for."""
+"""The namespaces with prefixes in the main part of a Word file."""
 
 
 def pdf_of(objects: dict[int, bytes], trailer: str = "") -> bytes:
-    """A PDF of numbered objects, the first of which is the catalogue."""
-    out, places = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", {}
+    """Return a PDF of numbered objects, the first of which is the catalogue."""
+    out, offsets = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", {}
     for number, content in objects.items():
-        places[number] = len(out)
+        offsets[number] = len(out)
         out += b"%d 0 obj\n" % number + content + b"\nendobj\n"
-    table = b"".join(b"%010d 00000 n \n" % places[number] for number in sorted(objects))
+    table = b"".join(b"%010d 00000 n \n" % offsets[number] for number in sorted(objects))
     end = f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R {trailer} >>\nstartxref\n{len(out)}\n%%EOF\n"
     return out + b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1) + table + end.encode()
 
@@ -47,7 +47,7 @@ def stream(content: bytes, entries: str = "") -> bytes:
 
 
 def typed(lines: Sequence[str], left: int = 72, top: int = 770, size: int = 12, leading: float = 14) -> bytes:
-    """What draws lines of text; an empty one is left out, and its place stays."""
+    """Return the operators that draw lines of text; an empty line leaves a gap."""
     out = b"BT /F1 %d Tf\n" % size
     for number, line in enumerate(lines):
         escaped = line.encode("cp1252").replace(b"\\", b"\\\\").replace(b"(", b"\\(").replace(b")", b"\\)")
@@ -56,7 +56,7 @@ def typed(lines: Sequence[str], left: int = 72, top: int = 770, size: int = 12, 
 
 
 def pdf(*pages: bytes, size: tuple[int, int] = A4, title: str | None = None, resources: str = "") -> bytes:
-    """A PDF of pages, each given by what draws it."""
+    """Return a PDF of pages, each given by its drawing operators."""
     numbers = range(10, 10 + 2 * len(pages), 2)
     kids = " ".join(f"{number} 0 R" for number in numbers)
     objects = {
@@ -76,32 +76,32 @@ def pdf(*pages: bytes, size: tuple[int, int] = A4, title: str | None = None, res
 
 
 def pictured(*pages: bytes, image: Image.Image, size: tuple[int, int] = A4) -> bytes:
-    """A PDF whose pages may draw a picture, /Im0."""
+    """Return a PDF whose pages may draw the picture as /Im0."""
     entries = f"/Type /XObject /Subtype /Image /Width {image.width} /Height {image.height} /Filter /DCTDecode"
     picture = stream(saved(image.convert("L"), "JPEG"), entries + " /BitsPerComponent 8 /ColorSpace /DeviceGray")
-    made = pdf(*pages, size=size, resources="/XObject << /Im0 8 0 R >>")
-    return made.replace(b"8 0 obj\nnull", b"8 0 obj\n" + picture)
+    document = pdf(*pages, size=size, resources="/XObject << /Im0 8 0 R >>")
+    return document.replace(b"8 0 obj\nnull", b"8 0 obj\n" + picture)
 
 
 def placed(left: float, bottom: float, width: float, height: float) -> bytes:
-    """What draws that picture."""
+    """Return the operators that draw that picture."""
     return f"q {width} 0 0 {height} {left} {bottom} cm /Im0 Do Q\n".encode()
 
 
-def mapped(made: bytes, letters: Mapping[int, str]) -> bytes:
-    """A PDF whose font shows Latin letters, and now has a table that says which characters they are."""
+def mapped(document: bytes, letters: Mapping[int, str]) -> bytes:
+    """Add a table to a PDF's font that maps its letters to other characters."""
     lines = "".join(f"<{code:02x}> <{text.encode('utf-16-be').hex()}>\n" for code, text in letters.items())
     table = (
         "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /X def /CMapType 2 def"
         f" 1 begincodespacerange <00> <ff> endcodespacerange {len(letters)} beginbfchar\n{lines}endbfchar"
         " endcmap end end"
     )
-    made = made.replace(b"/Encoding /WinAnsiEncoding", b"/Encoding /WinAnsiEncoding /ToUnicode 5 0 R")
-    return made.replace(b"5 0 obj\nnull", b"5 0 obj\n" + stream(table.encode()))
+    document = document.replace(b"/Encoding /WinAnsiEncoding", b"/Encoding /WinAnsiEncoding /ToUnicode 5 0 R")
+    return document.replace(b"5 0 obj\nnull", b"5 0 obj\n" + stream(table.encode()))
 
 
 def form(fields: Sequence[str], content: bytes, entries: str = "", root: str = "") -> bytes:
-    """A page with form fields or notes, each given by the entries of its annotation."""
+    """Return a PDF with form fields or notes, each given by the entries of its annotation."""
     numbers = range(10, 10 + len(fields))
     references = " ".join(f"{number} 0 R" for number in numbers)
     objects = {
@@ -134,7 +134,7 @@ def rc4(key: bytes, data: bytes) -> bytes:
 
 
 def locked_pdf(password: str, text: str = "A secret.") -> bytes:
-    """Encrypted with RC4 of 40 bits, as PDF 1.1 had it."""
+    """Return a PDF encrypted with 40-bit RC4, as in PDF 1.1."""
     padded, mark = (password.encode() + PADDING)[:32], bytes(range(16))
     owner = rc4(hashlib.md5(padded).digest()[:5], padded)
     key = hashlib.md5(padded + owner + struct.pack("<i", -4) + mark).digest()[:5]
@@ -153,12 +153,12 @@ def locked_pdf(password: str, text: str = "A secret.") -> bytes:
 
 
 def scanned_pdf(*images: Image.Image) -> bytes:
-    """Pages that are pictures, as a scanner writes them."""
+    """Return a PDF whose pages are pictures, like a scanner's."""
     return saved(images[0], "PDF", save_all=True, append_images=images[1:], resolution=100)
 
 
 def written(text: str, size: tuple[int, int] = (400, 120)) -> Image.Image:
-    """A picture with text on it."""
+    """Return a picture of the text."""
     image = Image.new("RGB", size, "white")
     ImageDraw.Draw(image).text((20, 40), text, "black", ImageFont.load_default(28))
     return image
@@ -171,7 +171,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A picture that promises its size, and is nothing more."""
+    """Return a PNG whose header has this size, and whose data is too short."""
 
     def chunk(name: bytes, payload: bytes) -> bytes:
         return struct.pack(">L", len(payload)) + name + payload + struct.pack(">L", zlib.crc32(name + payload))
@@ -181,7 +181,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def word(*paragraphs: str, title: str = "") -> bytes:
-    """As Word writes it."""
+    """Return a Word file of these paragraphs."""
     document, out = docx.Document(), BytesIO()
     document.core_properties.title = title
     for paragraph in paragraphs:
@@ -191,7 +191,7 @@ def word(*paragraphs: str, title: str = "") -> bytes:
 
 
 def word_of(body: str, before: str = "", parts: Mapping[str, bytes] | None = None) -> bytes:
-    """A Word file of this XML alone, with what stands ``before`` it, and other ``parts``."""
+    """Return a Word file of this XML, with text ``before`` it and other ``parts``."""
     main = f"{before}<w:document {NAMESPACES}><w:body>{body}</w:body></w:document>".encode()
     members = {"[Content_Types].xml": b"<Types/>", "word/document.xml": main, **(parts or {})}
     out = BytesIO()
@@ -202,12 +202,12 @@ def word_of(body: str, before: str = "", parts: Mapping[str, bytes] | None = Non
 
 
 def word_part(name: str, body: str) -> bytes:
-    """Another part of a Word file, such as ``footnotes``."""
+    """Return another part of a Word file, such as ``footnotes``."""
     return f"<w:{name} {NAMESPACES}>{body}</w:{name}>".encode()
 
 
 def relations(*targets: tuple[str, str, str]) -> bytes:
-    """A part's relationships: the id, the kind and the target of each."""
+    """Return a part's relationships, each given by id, kind and target."""
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     inside = "".join(
         f'<Relationship Id="{name}" Type="{office}/{kind}" Target="{target}"/>' for name, kind, target in targets

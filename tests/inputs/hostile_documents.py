@@ -1,4 +1,4 @@
-"""Documents made to cost as much as they can: a few kilobytes each, of every format that is read."""
+"""Documents of every format, most a few kilobytes, that take as much time or memory as possible."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FILL: Final = b"0 0 595 842 re f "
 
 
 def packed(content: bytes, entries: str = "") -> bytes:
-    """A compressed stream of a PDF."""
+    """Return a compressed stream of a PDF."""
     return stream(zlib.compress(content, 9), f"/Filter /FlateDecode {entries}")
 
 
 def hostile_pdf(
     content: bytes, resources: str = "", objects: Mapping[int, bytes] | None = None, pages: int = 1
 ) -> bytes:
-    """A PDF whose pages are all drawn by the same content."""
+    """Return a PDF whose pages share their content."""
     numbers = range(100, 100 + pages)
     kids = " ".join(f"{number} 0 R" for number in numbers)
     box = f"[0 0 {A4[0]} {A4[1]}]"
@@ -42,13 +42,13 @@ def form(content: bytes, resources: str, entries: str = "") -> bytes:
 
 
 def nested_forms(depth: int = 9, width: int = 10) -> bytes:
-    """Each draws the next ten times: a thousand million rectangles."""
+    """Each form draws the next one ten times: 10^9 rectangles."""
     inner = {10 + level: form(b"/X Do " * width, f"/XObject << /X {11 + level} 0 R >>") for level in range(depth - 1)}
     return hostile_pdf(b"/X Do " * width, "/XObject << /X 10 0 R >>", {**inner, 9 + depth: form(FILL, "")})
 
 
 def soft_masks(depth: int = 6, width: int = 3) -> bytes:
-    """Each mask is drawn through three others."""
+    """Each mask is drawn through three further masks."""
     objects: dict[int, bytes] = {90: b"<< /Type /ExtGState /SMask << /S /Luminosity /G 10 0 R >> >>"}
     for level in range(depth):
         resources = f"/ExtGState << /G {11 + 2 * level} 0 R >>" if level + 1 < depth else ""

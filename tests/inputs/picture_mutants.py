@@ -1,4 +1,4 @@
-"""Damaged and hostile pictures of every format, the same in every run: small changes, long fills and repeated parts."""
+"""Damaged and hostile pictures of every format, the same in every run: changes, long fills and repetitions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.inputs.tiffs_made import raster
 from tests.runners.images.test_decode import files, saved
 
 FILL_BYTES = 300_000
-"""Most bytes that one change adds: what is quadratic takes minutes with it, what is linear a few milliseconds."""
+"""Maximum bytes that a change adds: quadratic code then takes minutes, linear code milliseconds."""
 
 FILLS = [
     b"\xff",
@@ -30,7 +30,7 @@ FILLS = [
 
 
 def seeds(kind: str) -> list[bytes]:
-    """Whole pictures of one format: the small ones of all its kinds, and a larger one of noise."""
+    """Return valid pictures of a format: small ones of all its kinds, and larger ones of noise."""
     noise = np.random.default_rng(7).integers(0, 256, (150, 200, 3), np.uint8)
     large = [saved(Image.fromarray(noise), kind)]
     if kind == "JPEG":
@@ -44,10 +44,10 @@ def seeds(kind: str) -> list[bytes]:
 
 
 def mutants(kind: str, count: int) -> Iterator[bytes]:
-    """Whole pictures with up to eight changes each; every tenth is only its head and a long fill, each kind in turn."""
-    draw, whole = random.Random(f"{kind} 1"), seeds(kind)
+    """Yield pictures with up to eight changes each; every tenth is cut to its head and a long fill."""
+    draw, valid = random.Random(f"{kind} 1"), seeds(kind)
     for number in range(count):
-        data = bytearray(draw.choice(whole))
+        data = bytearray(draw.choice(valid))
         if number % 10 == 0:
             _end_in_a_fill(draw, data, FILLS[number // 10 % len(FILLS)])
             yield bytes(data)
@@ -58,7 +58,7 @@ def mutants(kind: str, count: int) -> Iterator[bytes]:
 
 
 def _place(draw: random.Random, data: bytearray) -> int:
-    """Most of what matters stands at the beginning, or for a TIFF at the end."""
+    """Return a random offset, often near the beginning or the end, where the headers are."""
     return draw.choice([draw.randrange(len(data) + 1), min(draw.randrange(80), len(data)), max(0, len(data) - 100)])
 
 

@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, and its being full."""
+"""A disk of a few megabytes, and how to fill it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PIECES = (1 << 16, 1 << 12, 1)
 
 @contextmanager
 def small_disk(size: str = "8m") -> Iterator[Path]:
-    """A disk of its own."""
+    """Mount a disk until the block ends, and yield its folder. Skips the test where that is not permitted."""
     folder = Path(tempfile.mkdtemp(prefix="at-"))
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:
@@ -31,7 +31,7 @@ def small_disk(size: str = "8m") -> Iterator[Path]:
 
 
 def fill(file: Path) -> None:
-    """Takes what is left of the disk, to the last byte."""
+    """Fill the disk to the last byte."""
     with file.open("ab", buffering=0) as filler:
         for piece in PIECES:
             try:

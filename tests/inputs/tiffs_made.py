@@ -1,4 +1,4 @@
-"""TIFFs of measured values written by hand: every type, order and layout that the readers know."""
+"""TIFFs of measured values: every type, byte order and layout that the readers support."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 NAMES = {5: "tiff_lzw", 32773: "packbits", 50000: "zstd"}
-"""Pillow's names of the compressions that it writes for us."""
+"""Pillow's names of the compressions for which it is used."""
 
 
 def tiff_of(
     pieces: Sequence[bytes], tags: Mapping[int, Sequence[int]], order: str = "<", big: bool = False, note: str = ""
 ) -> bytes:
-    """A TIFF, or a BigTIFF, of these strips or tiles; ``note`` is GDAL's "no data"."""
+    """Return a TIFF or BigTIFF of these strips or tiles; ``note`` is GDAL's "no data" value."""
     body, head = b"".join(pieces), 16 if big else 8
     offsets = np.cumsum([head, *map(len, pieces[:-1])]).tolist()
     tiled = 322 in tags
@@ -53,7 +53,7 @@ def raster(
     extra: Sequence[int] | None = None,
     note: str = "",
 ) -> bytes:
-    """A picture, [height, width, bands], as a TIFF; ``tile`` and ``rows`` are in pixels, 0 for one strip."""
+    """Return a picture [height, width, bands] as a TIFF; ``tile`` and ``rows`` are in pixels, 0 for a single strip."""
     height, width, bands = values.shape
     down, across = (tile, tile) if tile else (rows or height, width)
     planes = [values[..., band : band + 1] for band in range(bands)] if apart else [values]
@@ -101,7 +101,7 @@ def _differences(part: NDArray[Any], predictor: int, order: str) -> NDArray[Any]
 def zeros(
     side: int, compression: int, rows: int, dtype: str = "u2", *, apart: bool = False, big: bool = False
 ) -> bytes:
-    """A large picture of three black bands in strips, each of its own bytes: it costs what the worst picture costs."""
+    """Return a large picture of three black bands in strips, which takes as long as the worst picture."""
     strips, bands = -(-side // rows), 1 if apart else 3
     strip = _packed(np.zeros((rows, side, bands), dtype), 0, compression, 1, "<")
     bits, kind = 8 * np.dtype(dtype).itemsize, {"u": 1, "i": 2, "f": 3}[np.dtype(dtype).kind]
@@ -111,7 +111,7 @@ def zeros(
 
 
 def two_tiles(side: int) -> bytes:
-    """A large black picture of 16-bit RGB in two tiles, each half of it."""
+    """Return a large black picture of 16-bit RGB in two tiles."""
     tile = zlib.compress(bytes(side * side * 3), 1)
     tags = {256: [side], 257: [side], 258: [16] * 3, 259: [8], 262: [2], 277: [3], 322: [side // 2], 323: [side]}
     return tiff_of([tile] * 2, tags)

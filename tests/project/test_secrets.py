@@ -27,7 +27,7 @@ def test_git_ignores_and_has_not_what_holds_a_secret(path: str) -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
 def test_git_ignores_the_archives_that_the_documentation_writes() -> None:
-    pages = "\n".join(one.read_text() for one in (ROOT / "docs").glob("*.md")).replace("$(date +%Y%m%d)", "20261127")
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md")).replace("$(date +%Y%m%d)", "20261127")
     archives = set(re.findall(r"(?:backup|restore|tar czf) ([\w./-]+\.tar\.gz)", pages))
     assert archives >= {"atelier-20261127.tar.gz", "model-20261127.tar.gz"}
     for path in archives:
@@ -35,15 +35,15 @@ def test_git_ignores_the_archives_that_the_documentation_writes() -> None:
 
 
 def test_the_documentation_writes_secrets_there_alone() -> None:
-    pages = "\n".join(one.read_text() for one in (ROOT / "docs").glob("*.md"))
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
     written = set(re.findall(r"(?:>>?|install -m 600 /dev/stdin) +([\w./-]*(?:\.env|\.key|\.token|\.pem))", pages))
     assert written >= {".env", "secrets/prometheus.key", ".atelier/bentocloud.token"}
-    assert {one if one.startswith((".atelier/", "deploy/")) else f"deploy/{one}" for one in written} <= set(SECRET)
+    assert {path if path.startswith((".atelier/", "deploy/")) else f"deploy/{path}" for path in written} <= set(SECRET)
 
 
 def test_compose_makes_a_file_of_its_users_own_once(tmp_path: Path) -> None:
-    for one in ("compose", ".env.example"):
-        shutil.copy(ROOT / "deploy" / one, tmp_path)
+    for name in ("compose", ".env.example"):
+        shutil.copy(ROOT / "deploy" / name, tmp_path)
     (tmp_path / "docker").write_text("#!/bin/sh\necho asked\n")  # the engine is not what this is about
     (tmp_path / "docker").chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}

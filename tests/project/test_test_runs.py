@@ -57,7 +57,7 @@ def test_what_workers_share_is_made_once_and_whole() -> None:
     with ThreadPoolExecutor(4) as workers:
         folders = list(workers.map(lambda _: sharing.made_once("thing", make), range(4)))
     assert len(made) == 1
-    assert {(one / "file").read_text() for one in folders} == {"whole"}
+    assert {(folder / "file").read_text() for folder in folders} == {"whole"}
 
 
 @pytest.mark.parametrize("marks", ["unit and not slow and not docker", "(unit or server) and not slow", "docker"])

@@ -1,1 +1,1 @@
-"""What do tests use? Real servers, calls, loads, and what is looked up of them."""
+"""Which helpers do tests share? Real servers, calls, loads, and observations of them."""

@@ -1,4 +1,4 @@
-"""Archives of back-ups, as they should be and as they should not."""
+"""Archives of back-ups, valid and invalid."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODEL = "store/models/weights/1.0.0/model.yaml"
 
 
 def database(keys: int = 0, version: str = "0001") -> bytes:
-    """An SQLite database with what a restore looks for."""
+    """Return an SQLite database with the tables that a restore checks."""
     connection = sqlite3.connect(":memory:")
     connection.executescript(
         f"CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('{version}');"
@@ -31,25 +31,27 @@ def database(keys: int = 0, version: str = "0001") -> bytes:
 
 
 def manifest(files: Files, **fields: object) -> bytes:
-    told = {name: {"size": len(one), "sha256": hashlib.sha256(one).hexdigest()} for name, one in files.items()}
-    return json.dumps({"format": FORMAT, "made_at": "2026-11-27T20:00:00.000Z", "files": told, **fields}).encode()
+    entries = {
+        name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in files.items()
+    }
+    return json.dumps({"format": FORMAT, "made_at": "2026-11-27T20:00:00.000Z", "files": entries, **fields}).encode()
 
 
 def member(name: str, content: bytes = b"", kind: bytes = tarfile.REGTYPE, link: str = "") -> Member:
-    made = tarfile.TarInfo(name)
-    made.size, made.type, made.linkname = len(content), kind, link
-    return made, content
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.linkname = len(content), kind, link
+    return info, content
 
 
 def archive(*members: Member) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as made:
-        for about, content in members:
-            made.addfile(about, io.BytesIO(content))
+    with tarfile.open(fileobj=packed, mode="w:gz") as file:
+        for info, content in members:
+            file.addfile(info, io.BytesIO(content))
     return packed.getvalue()
 
 
 def whole(files: Files, **fields: object) -> bytes:
-    """An archive as it should be."""
+    """Return a valid archive of the files."""
     members = [member(name, content) for name, content in files.items()]
     return archive(*members, member(MANIFEST, manifest(files, **fields)))

@@ -1,4 +1,4 @@
-"""What the tests of the management do to real servers: deploy, call, wait, count processes, keep callers asking."""
+"""Actions on real servers in tests of the management: deploy, call, wait, list processes, apply a load."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SETTINGS = ("STEADY_SECONDS=2", "RETRY_SECONDS=0.1", "CONCURRENCY=2", "QUEUE_SIZ
 
 @contextmanager
 def quick(bentos: Path, *, home: Path | None = None, workers: int = 1) -> Iterator[Management]:
-    """A server that is soon full, and soon tries again."""
-    pairs = dict(one.split("=") for one in SETTINGS)
+    """Serve with a small queue and short retries."""
+    pairs = dict(setting.split("=") for setting in SETTINGS)
     environment = {f"ATELIER_{name}": value for name, value in pairs.items()}
     with managing(bentos, home=home, workers=workers, **environment) as running:
         yield running
@@ -38,8 +38,8 @@ def infer(api: httpx.Client, input_data: dict[str, Any], model_id: str = "echo",
 
 
 def status(api: httpx.Client, model_id: str = "echo") -> dict[str, Any]:
-    found: dict[str, Any] = api.get(f"/models/{model_id}/status").json()
-    return found
+    answer: dict[str, Any] = api.get(f"/models/{model_id}/status").json()
+    return answer
 
 
 def until(true: Callable[[], object], seconds: float = 60.0) -> None:
@@ -50,7 +50,7 @@ def until(true: Callable[[], object], seconds: float = 60.0) -> None:
 
 
 def hosts(server: Management) -> list[psutil.Process]:
-    """The replicas' processes of this server."""
+    """Return the processes of this server's replicas."""
     folder = str(server.home / "replicas")
     found = []
     for process in psutil.process_iter():
@@ -63,7 +63,7 @@ def hosts(server: Management) -> list[psutil.Process]:
 
 
 class Load:
-    """Callers that ask one after the other until the block ends, and what they were answered."""
+    """Callers that each send a request after an answer until the block ends, and counts of the answers."""
 
     def __init__(self, server: Management, callers: int = 2, input_data: dict[str, Any] | None = None) -> None:
         self._input = {"n": 1} if input_data is None else input_data

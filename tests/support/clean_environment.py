@@ -1,7 +1,6 @@
-"""A virtual environment that holds what a requirements file names and nothing else, made without the internet.
+"""A virtual environment with the packages of a requirements file alone, made offline.
 
-The files are those of the environment that the tests run in, linked one distribution at a time: the lock files agree
-on every version.
+The packages are linked from the environment of the tests: the lock files agree on every version.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ PINNED = re.compile(r"^[A-Za-z0-9][^\\#]*==[^\\#]*", re.MULTILINE)
 
 
 def make(folder: Path, requirements: str) -> Path:
-    """Makes it and returns its Python. Raises PackageNotFoundError when a pinned package is not installed here."""
+    """Create it and return its Python. Raises PackageNotFoundError when a pinned package is not installed here."""
     venv.EnvBuilder(symlinks=True).create(folder)
     site = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
-    for found in PINNED.findall(requirements):
-        requirement = Requirement(found.strip())
+    for line in PINNED.findall(requirements):
+        requirement = Requirement(line.strip())
         if requirement.marker is None or requirement.marker.evaluate():
             _link(requirement, site)
     return folder / "bin" / "python"

@@ -17,13 +17,7 @@ import httpx
 import pytest
 
 from management.packaging import images
-from management.packaging.build import (
-    ROOT,
-    BentoHome,
-    Recipe,
-    build,
-    recipes,
-)
+from management.packaging.build import ROOT, BentoHome, Recipe, build, recipes
 from tests.support.management_servers import ECHO
 
 START_SECONDS = 120.0
@@ -43,7 +37,7 @@ docker:
 
 
 def require() -> None:
-    """Skips the test that runs, unless an engine answers."""
+    """Skip the current test unless an engine answers."""
     if problem := _problem():
         pytest.skip(problem)
 
@@ -58,20 +52,20 @@ def _problem() -> str:
 
 
 def docker(*arguments: str, text: str | None = None, timeout: float = 300) -> str:
-    """What the command line prints, of what it is given to read; raises CalledProcessError."""
+    """Run a docker command with that input, and return its output. Raises CalledProcessError."""
     return subprocess.run(
         ["docker", *arguments], input=text, check=True, capture_output=True, text=True, timeout=timeout
     ).stdout.strip()
 
 
 def inspected(name: str) -> dict[str, Any]:
-    """What the engine knows of an image or a container."""
-    (told,) = json.loads(docker("inspect", name))
-    return dict(told)
+    """Return the engine's description of an image or a container."""
+    (description,) = json.loads(docker("inspect", name))
+    return dict(description)
 
 
 def echo_project(folder: Path) -> tuple[Recipe, BentoHome]:
-    """A project that the echo is built from, with the template of our own images, and a store for it."""
+    """Return a recipe of the echo Bento in a new project with our images' template, and a home for it."""
     root = folder / "project"
     (root / "bentos").mkdir(parents=True)
     (root / "runners" / "echo").mkdir(parents=True)
@@ -83,19 +77,19 @@ def echo_project(folder: Path) -> tuple[Recipe, BentoHome]:
 
 
 def echo_images(folder: Path) -> list[str]:
-    """Makes the echo's images ``tests/echo:1.0.0`` and ``2.0.0``, unless the engine has them as they would be."""
+    """Make the images ``tests/echo:1.0.0`` and ``2.0.0``, unless the engine has them, and return their names."""
     recipe, store = echo_project(folder)
-    made = []
+    names = []
     for tag in recipe.tags():
         build(recipe, tag, store)
-        made.append(images.make(store, tag, f"tests/{tag}")[0].name)
-    return made
+        names.append(images.make(store, tag, f"tests/{tag}")[0].name)
+    return names
 
 
 def our_image(home: Path, name: str, number: int = 0) -> str:
-    """Makes the image of one of the project's Bentos, in the version of that number, from the models of a home."""
+    """Make the image of a Bento of the project in its ``number``-th version, and return its name."""
     store = BentoHome(home)
-    recipe = next(one for one in recipes() if one.name == name)
+    recipe = next(recipe for recipe in recipes() if recipe.name == name)
     tag = recipe.tags()[number]
     build(recipe, tag, store)
     return images.make(store, tag, images.name_of(tag))[0].name
@@ -103,54 +97,54 @@ def our_image(home: Path, name: str, number: int = 0) -> str:
 
 @dataclass(frozen=True)
 class Container:
-    """One that runs, and where its port is reached."""
+    """A running container and the URL of its port."""
 
     name: str
     url: str
 
     def client(self) -> httpx.Client:
-        """An HTTP client for it, which nothing in the environment diverts."""
+        """Return an HTTP client that ignores the environment's proxies."""
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def state(self) -> dict[str, Any]:
-        """Whether it runs, how it ended, and its health."""
+        """Return the engine's state of it: whether it runs, its exit code and its health."""
         return dict(inspected(self.name)["State"])
 
     def run(self, *command: str) -> str:
-        """What a command in it prints."""
+        """Run a command in it, and return the output."""
         return docker("exec", self.name, *command)
 
 
 @contextmanager
 def container(image: str, port: int, *options: str) -> Iterator[Container]:
-    """Runs an image until the block ends, its port on a free one of loopback; returns when it is ready."""
+    """Run an image until the block ends, published on a free loopback port; yields when it is ready."""
     name = docker("run", "--detach", "--publish", f"127.0.0.1::{port}", *options, image)
     try:
         address = docker("port", name, str(port)).splitlines()[0]
-        one = Container(name, f"http://{address}")
-        _await_ready(one)
-        yield one
+        running = Container(name, f"http://{address}")
+        _await_ready(running)
+        yield running
     finally:
         docker("rm", "--force", "--volumes", name)
 
 
-def _await_ready(one: Container) -> None:
+def _await_ready(container: Container) -> None:
     deadline = time.monotonic() + START_SECONDS
-    with one.client() as client:
-        while time.monotonic() < deadline and one.state()["Running"]:
+    with container.client() as client:
+        while time.monotonic() < deadline and container.state()["Running"]:
             try:
                 if client.get("/readyz", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             time.sleep(0.2)
-    raise RuntimeError(f"{one.name} does not become ready: {docker('logs', '--tail', '30', one.name)}")
+    raise RuntimeError(f"{container.name} does not become ready: {docker('logs', '--tail', '30', container.name)}")
 
 
-def await_line(one: Container, text: str) -> None:
-    """Returns when the container has written that."""
+def await_line(container: Container, text: str) -> None:
+    """Wait until the container's log has the text."""
     deadline = time.monotonic() + START_SECONDS
-    while text not in docker("logs", one.name):
+    while text not in docker("logs", container.name):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{one.name} never wrote {text}")
+            raise RuntimeError(f"{container.name} never wrote {text}")
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Every socket that a tree of processes listens on, and who else could reach it."""
+"""The sockets on which a tree of processes listens, and whether other users can connect to them."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from pathlib import Path
 import psutil
 
 LISTENS = 0x10000
-"""Among the flags of ``/proc/net/unix``: the socket accepts connections."""
+"""Flag in ``/proc/net/unix`` of sockets that accept connections."""
 NOBODY = 65534
 
 
 @dataclass(frozen=True)
 class Listening:
-    """What a tree listens on."""
+    """Ports and unix sockets on which a tree of processes listens."""
 
     ports: frozenset[int]
-    """Of TCP, and of UDP."""
+    """TCP and UDP ports."""
     paths: frozenset[str]
-    """Of unix sockets; abstract ones begin with ``@``."""
+    """Paths of unix sockets; abstract ones begin with ``@``."""
 
 
 def listening(pid: int) -> Listening:
-    """What this process and all that descend from it listen on."""
+    """Return the sockets of a process and its descendants."""
     root = psutil.Process(pid)
     ports: set[int] = set()
     paths: set[str] = set()
     known = dict(_unix_listeners())
     for process in (root, *root.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):
-            ports |= {one.laddr.port for one in process.net_connections("inet") if _listens(one)}
+            ports |= {connection.laddr.port for connection in process.net_connections("inet") if _listens(connection)}
             paths |= {known[inode] for inode in _sockets(process.pid) if inode in known}
     return Listening(frozenset(ports), frozenset(paths))
 
 
-def _listens(one: psutil._ntuples.pconn) -> bool:
-    return bool(one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and not one.raddr))
+def _listens(connection: psutil._ntuples.pconn) -> bool:
+    is_server = connection.status == psutil.CONN_LISTEN
+    return bool(is_server or (connection.type == socket.SOCK_DGRAM and not connection.raddr))
 
 
 def _unix_listeners() -> Iterator[tuple[str, str]]:
@@ -60,27 +61,27 @@ def _sockets(pid: int) -> Iterator[str]:
 
 
 def is_private(path: str) -> bool:
-    """Whether nobody but its owner can connect to it: one of the folders above it lets nobody else in."""
+    """Return whether only its owner can connect: a folder above the socket is accessible to nobody else."""
     if not path.startswith("/"):
         return False
-    above = [one.stat() for one in Path(path).parents]
-    return any(one.st_uid == os.geteuid() and stat.S_IMODE(one.st_mode) & 0o077 == 0 for one in above)
+    folders = [folder.stat() for folder in Path(path).parents]
+    return any(folder.st_uid == os.geteuid() and stat.S_IMODE(folder.st_mode) & 0o077 == 0 for folder in folders)
 
 
 def reached_by_nobody(paths: frozenset[str]) -> set[str]:
-    """Those of these that a user without any rights can connect to."""
-    told, tells = os.pipe()
+    """Return the paths to which the user nobody can connect."""
+    reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
         try:
             os.setgroups([])
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
-            os.write(tells, "\n".join(filter(_connects, paths)).encode())
+            os.write(writer, "\n".join(filter(_connects, paths)).encode())
         finally:
             os._exit(0)
-    os.close(tells)
-    with open(told, "rb") as file:
+    os.close(writer)
+    with open(reader, "rb") as file:
         found = file.read().decode()
     os.waitpid(pid, 0)
     return set(found.splitlines())

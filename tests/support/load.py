@@ -1,7 +1,7 @@
-"""A load on a server of the management: so many callers, or so many calls a second, and what each was answered.
+"""A load on a server of the management, by a number of callers or a rate of calls, and its answers.
 
-It runs in a thread with an event loop of its own, and measures how far it falls behind, so that a slow generator is
-not taken for a slow server.
+It runs in a thread with an event loop of its own, and measures its lag, so that a slow generator is not mistaken for a
+slow server.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import aiohttp
 
 from tests.support.management_servers import KEY, Management
 
-SPARE_SECONDS: Final = 5.0
-"""Beyond a call's timeout: whoever is not answered by then is not answered at all."""
-MOST_IN_FLIGHT: Final = 400
+MARGIN_SECONDS: Final = 5.0
+"""Added to a call's timeout; a later answer counts as none."""
+MAX_IN_FLIGHT: Final = 400
 UNANSWERED: Final = 0
-"""The status of a call without an answer."""
+"""Status of a call without an answer."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What is asked, again and again."""
+    """The request that is repeated."""
 
     model_id: str = "echo"
     input_data: Mapping[str, object] = field(default_factory=lambda: {"n": 1})
@@ -43,14 +43,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call came to."""
+    """The result of a call."""
 
     status: int
     began: float
-    """By the monotonic clock."""
+    """Start, by the monotonic clock."""
     seconds: float
     code: str = ""
-    """The error's, or what broke off."""
+    """Code of the error answer, or the class of the exception."""
     retry_after: str | None = None
     pid: int = 0
     version: str = ""
@@ -61,36 +61,36 @@ class Answer:
 
 
 class Traffic:
-    """What was asked and answered so far; it grows while the load runs."""
+    """The answers so far; grows while the load runs."""
 
     def __init__(self, note: Callable[[Answer], None] | None = None) -> None:
-        """``note`` gets each answer; without it they are kept."""
+        """``note`` is called with each answer; by default they are kept in ``answers``."""
         self.answers: list[Answer] = []
         self.lags: list[float] = []
-        """Seconds that calls of a rate were sent too late."""
+        """Seconds by which each call of a rate was late."""
         self.unsent = 0
-        """Calls of a rate that were left out, because too many were in flight."""
+        """Calls of a rate that were skipped because too many were in flight."""
         self.over = threading.Event()
-        """Set when the load has ended by itself, and to end it."""
+        """Set when the load has ended; setting it ends the load."""
         self.note = note or self.answers.append
 
     @property
     def failed(self) -> list[Answer]:
-        return [one for one in self.answers if not one.good]
+        return [answer for answer in self.answers if not answer.good]
 
     @property
     def told(self) -> str:
-        """The failures, counted, for a test that did not expect them."""
-        return str(Counter((one.status, one.code) for one in self.failed))
+        """Counts of the failures, for the message of an assertion."""
+        return str(Counter((answer.status, answer.code) for answer in self.failed))
 
     def since(self, began: float, until: float = float("inf")) -> list[Answer]:
-        """The answers to calls of that time."""
-        return [one for one in self.answers if began <= one.began < until]
+        """Return the answers to calls that began in that time."""
+        return [answer for answer in self.answers if began <= answer.began < until]
 
 
 @contextmanager
 def callers(server: Management, number: int, ask: Ask | None = None, *, most: int | None = None) -> Iterator[Traffic]:
-    """So many callers, who ask one call after the other, until the block ends or ``most`` calls were made."""
+    """Run callers that each send the next call after an answer, until the block ends or ``most`` calls were made."""
     traffic, asked = Traffic(), Ask() if ask is None else ask
     left = float("inf") if most is None else most
 
@@ -111,46 +111,46 @@ def callers(server: Management, number: int, ask: Ask | None = None, *, most: in
 def rate(
     server: Management, per_second: float, ask: Ask | None = None, *, note: Callable[[Answer], None] | None = None
 ) -> Iterator[Traffic]:
-    """So many calls a second, whatever becomes of them, until the block ends."""
+    """Send calls at a constant rate until the block ends, whether or not earlier ones are answered."""
     traffic, asked = Traffic(note), Ask() if ask is None else ask
 
-    async def one(session: aiohttp.ClientSession) -> None:
+    async def send(session: aiohttp.ClientSession) -> None:
         traffic.note(await call(session, server, asked))
 
     async def work(session: aiohttp.ClientSession) -> None:
-        flying: set[asyncio.Task[None]] = set()
+        in_flight: set[asyncio.Task[None]] = set()
         due = time.monotonic()
         while not traffic.over.is_set():
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             traffic.lags.append(time.monotonic() - due)
             due += 1 / per_second
-            if len(flying) >= MOST_IN_FLIGHT:
+            if len(in_flight) >= MAX_IN_FLIGHT:
                 traffic.unsent += 1
                 continue
-            task = asyncio.create_task(one(session))
-            flying.add(task)
-            task.add_done_callback(flying.discard)
-        await asyncio.gather(*flying)
+            task = asyncio.create_task(send(session))
+            in_flight.add(task)
+            task.add_done_callback(in_flight.discard)
+        await asyncio.gather(*in_flight)
 
     with _running(traffic, work):
         yield traffic
 
 
 async def call(session: aiohttp.ClientSession, server: Management, ask: Ask) -> Answer:
-    """One call, which never raises."""
+    """Make a call; never raises."""
     url = f"{server.url}/api/v1/models/{ask.model_id}/inference"
-    timeout = aiohttp.ClientTimeout(total=ask.timeout + SPARE_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=ask.timeout + MARGIN_SECONDS)
     began = time.monotonic()
     try:
         async with session.post(url, json=ask.body, timeout=timeout) as answer:
-            said: dict[str, Any] = await answer.json(content_type=None)
+            body: dict[str, Any] = await answer.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return Answer(UNANSWERED, began, time.monotonic() - began, type(error).__name__)
-    took = time.monotonic() - began
+    seconds = time.monotonic() - began
     if answer.status == 200:
-        output = said["output_data"]
-        return Answer(200, began, took, pid=output.get("pid", 0), version=output.get("version", ""))
-    return Answer(answer.status, began, took, said["error"]["code"], answer.headers.get("Retry-After"))
+        output = body["output_data"]
+        return Answer(200, began, seconds, pid=output.get("pid", 0), version=output.get("version", ""))
+    return Answer(answer.status, began, seconds, body["error"]["code"], answer.headers.get("Retry-After"))
 
 
 @contextmanager
@@ -182,6 +182,6 @@ def _running(traffic: Traffic, work: Callable[[aiohttp.ClientSession], Awaitable
 
 
 def percentile(answers: Iterable[Answer], percent: float) -> float:
-    """Seconds that so many percent of them took at most."""
-    times = sorted(one.seconds for one in answers)
+    """Return a percentile of the answers' seconds by the nearest-rank method."""
+    times = sorted(answer.seconds for answer in answers)
     return times[max(0, ceil(percent / 100 * len(times)) - 1)]

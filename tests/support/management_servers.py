@@ -1,4 +1,4 @@
-"""Real servers of the management on free ports, and a Bento store with an echo in it to deploy."""
+"""Real servers of the management on free ports, and a Bento store with the echo Bento for deployments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ for version in sys.argv[2:]:
 
 @dataclass(frozen=True)
 class Management:
-    """A running server of the management: its address, its process, its folder, and what it wrote."""
+    """A running server of the management: its URL, process, home and log."""
 
     url: str
     pid: int
@@ -41,13 +41,13 @@ class Management:
     log: Path
 
     def client(self, key: str | None = KEY, **headers: str) -> httpx.Client:
-        """An HTTP client for the API, which nothing in the environment diverts; paths begin below ``/api/v1``."""
-        given = {**({} if key is None else {"X-API-Key": key}), **headers}
-        return httpx.Client(base_url=f"{self.url}/api/v1", headers=given, timeout=120, trust_env=False)
+        """Return an HTTP client with paths below ``/api/v1``; it ignores the environment's proxies."""
+        merged = {**({} if key is None else {"X-API-Key": key}), **headers}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=merged, timeout=120, trust_env=False)
 
 
 def echo_store(folder: Path) -> Path:
-    """Builds a BentoML home with the Bento ``echo`` as 1.0.0 and 2.0.0."""
+    """Build a BentoML home with the Bento ``echo`` in versions 1.0.0 and 2.0.0, and return it."""
     environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
     command = [sys.executable, "-c", BUILD, str(ECHO), "1.0.0", "2.0.0"]
     subprocess.run(command, cwd=ECHO, env=environment, check=True, capture_output=True)
@@ -55,13 +55,13 @@ def echo_store(folder: Path) -> Path:
 
 
 def copied_echo(folder: Path) -> Path:
-    """A copy of that home, which a test run builds once."""
+    """Return a copy of that home, which is built once a test run."""
     shutil.copytree(made_once("echo", echo_store), folder, symlinks=True, dirs_exist_ok=True)
     return folder
 
 
 def built(folder: Path, source: Path) -> Path:
-    """A BentoML home with the Bento of that folder as 1.0.0."""
+    """Build a BentoML home with the Bento of a folder in version 1.0.0, and return it."""
     script = "import bentoml; bentoml.bentos.build_bentofile('bentofile.yaml', version='1.0.0', build_ctx='.')"
     environment = {**os.environ, "BENTOML_HOME": str(folder)}
     subprocess.run([sys.executable, "-c", script], cwd=source, env=environment, check=True, capture_output=True)
@@ -69,7 +69,7 @@ def built(folder: Path, source: Path) -> Path:
 
 
 def echo_config(model_id: str = "echo", *, version: str = "1.0.0", **fields: object) -> dict[str, object]:
-    """What deploys the echo: a body's ``config``."""
+    """Return a ``config`` that deploys the echo Bento."""
     config: dict[str, object] = {
         "model_id": model_id,
         "name": "Echo",
@@ -86,16 +86,16 @@ def echo_config(model_id: str = "echo", *, version: str = "1.0.0", **fields: obj
 def managing(
     bentoml_home: Path, *, home: Path | None = None, workers: int = 1, **environment: str
 ) -> Iterator[Management]:
-    """Serves the management until the block ends; raises when it does not answer.
+    """Serve the management until the block ends. Raises RuntimeError when it does not answer.
 
-    Without a ``home`` of the caller's, which must be short for the sockets in it, it has one of its own and takes it
-    along. The environment's variables are the server's, ``ATELIER_API_KEY`` among them.
+    ``home`` must be a short path because of the sockets in it; by default it is a temporary folder. ``environment`` are
+    additional variables of the server, which may replace ``ATELIER_API_KEY``.
     """
     own = Path(tempfile.mkdtemp(prefix="at-")) if home is None else home
     log = Path(tempfile.mkstemp(prefix="atelier-management-", suffix=".log")[1])
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    told = {
+    variables = {
         "ATELIER_HOME": str(own),
         "ATELIER_API_KEY": KEY,
         "ATELIER_PUBLIC_URL": url,
@@ -104,7 +104,9 @@ def managing(
     }
     with log.open("wb") as out:
         command = [sys.executable, "-c", SERVE, str(port), str(workers)]
-        process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **told}, stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=subprocess.STDOUT
+        )
         try:
             await_health(process, url, log)
             yield Management(url, process.pid, own, log)
@@ -121,7 +123,7 @@ def managing(
 
 
 def await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    """Returns when the server manages: its database is open, and somebody holds the lease."""
+    """Wait until the server is healthy and a worker holds the lease."""
     deadline = time.monotonic() + START_SECONDS
     with httpx.Client(trust_env=False, timeout=5) as client:
         while process.poll() is None and time.monotonic() < deadline:

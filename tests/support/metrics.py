@@ -1,4 +1,4 @@
-"""What a server of the management tells Prometheus, read the way Prometheus does."""
+"""The metrics of a server of the management, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Series = dict[str, list[tuple[dict[str, str], float]]]
 
 
 def scraped(api: httpx.Client) -> Series:
-    """By name, the labels and the value of each series."""
+    """Return the labels and the value of each series, by name."""
     answer = api.get("/metrics")
     assert answer.status_code == 200, answer.text
     found: Series = {}
@@ -20,10 +20,10 @@ def scraped(api: httpx.Client) -> Series:
 
 
 def total(api: httpx.Client, name: str, **labels: str) -> float:
-    """The sum of the series of this name that have these labels."""
-    return sum(value for told, value in scraped(api).get(name, []) if labels.items() <= told.items())
+    """Return the sum of the series with this name and these labels."""
+    return sum(value for series, value in scraped(api).get(name, []) if labels.items() <= series.items())
 
 
 def occupied(api: httpx.Client) -> tuple[float, float]:
-    """The requests that replicas work on, and those that wait for a place."""
+    """Return the numbers of requests in flight and in the queue."""
     return total(api, "atelier_model_in_flight"), total(api, "atelier_model_waiting")

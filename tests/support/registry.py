@@ -1,4 +1,4 @@
-"""A real registry of images on a loopback port: Debian's ``docker-registry``."""
+"""A real image registry on a loopback port: Debian's ``docker-registry``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ http: {{addr: "127.0.0.1:{port}"}}
 
 @contextmanager
 def registry(folder: Path) -> Iterator[str]:
-    """Its address, until the block ends; skips the test where there is none."""
+    """Run a registry until the block ends, and yield its address. Skips the test where it is not installed."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
@@ -44,7 +44,7 @@ def registry(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def pushed(address: str, image: str) -> Iterator[str]:
-    """The name of an image that the registry has, and the engine has not; what is pulled meanwhile is removed."""
+    """Push an image and remove it from the engine; yields its name. A pulled image is removed afterwards."""
     name = f"{address}/{image}"
     docker("tag", image, name)
     docker("push", name)

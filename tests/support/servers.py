@@ -1,4 +1,4 @@
-"""Real servers: ``bentoml serve`` on a free port, as a user would start it."""
+"""Real servers: the launcher on a free port, as a user starts it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: its address, its launcher's process, and what it wrote."""
+    """A running server: its URL, its launcher's process, and its log."""
 
     url: str
     pid: int
     log: Path
 
     def client(self) -> httpx.Client:
-        """An HTTP client for it, which nothing in the environment diverts."""
+        """Return an HTTP client that ignores the environment's proxies."""
         return httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def model_process(self, service: str) -> psutil.Process:
-        """The process that one model of the server runs in."""
+        """Return the process of a model of the server."""
         family = psutil.Process(self.pid).children(recursive=True)
-        return next(one for one in family if f"--service-name {service}" in " ".join(one.cmdline()))
+        return next(process for process in family if f"--service-name {service}" in " ".join(process.cmdline()))
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+    """Return a TCP port on which no process listens now."""
     (port,) = free_ports(1)
     return port
 
@@ -55,7 +55,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def serving(service: str, home: Path, project: Path = ROOT, /, **environment: str) -> Iterator[Server]:
-    """Serves through the launcher until the block ends; raises when it does not become healthy.
+    """Serve by the launcher until the block ends. Raises RuntimeError when it does not become healthy.
 
     ``project`` is the folder with the code.
     """
@@ -85,12 +85,12 @@ def serving(service: str, home: Path, project: Path = ROOT, /, **environment: st
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
-            shutil.rmtree(own, ignore_errors=True)  # the models are a link, which stays what it points to
+            shutil.rmtree(own, ignore_errors=True)  # the models are links, whose targets stay
             log.unlink()
 
 
 def _await_announcement(process: subprocess.Popen[bytes], log: Path) -> None:
-    # The launcher says where it answers once every model does, and ends when it cannot.
+    # The launcher prints its address once every model answers, and ends when one cannot.
     while "Atelier answers on" not in log.read_text():
         try:
             process.wait(timeout=0.2)

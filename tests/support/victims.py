@@ -1,4 +1,4 @@
-"""The replicas' processes of a server, as a test that ends or stops them sees them."""
+"""The processes of a server's replicas, for tests that kill or stop them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.support.management_servers import Management
 
 
 def ready(api: httpx.Client, model_id: str = "echo") -> set[str]:
-    """The ids of the replicas that requests are sent to."""
-    return {one["replica_id"] for one in details(api, model_id) if one["state"] == "ready"}
+    """Return the ids of the ready replicas."""
+    return {replica["replica_id"] for replica in details(api, model_id) if replica["state"] == "ready"}
 
 
 def details(api: httpx.Client, model_id: str = "echo") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = status(api, model_id)["replica_details"]
-    return found
+    replicas: list[dict[str, Any]] = status(api, model_id)["replica_details"]
+    return replicas
 
 
 def pid_of(home: Path, replica_id: str) -> int:
@@ -34,7 +34,7 @@ def pid_of(home: Path, replica_id: str) -> int:
 
 
 def kill_one(server: Management, api: httpx.Client, chance: random.Random) -> str | None:
-    """Kills a random replica that serves, and returns its id; None when there is none, or it has just ended."""
+    """Kill a random ready replica and return its id; None without one, or if it has just ended."""
     serving = sorted(ready(api))
     if not serving:
         return None
@@ -46,7 +46,7 @@ def kill_one(server: Management, api: httpx.Client, chance: random.Random) -> st
 
 
 def processes(home: Path) -> Counter[str]:
-    """How many processes carry each replica's id, of the replicas of that home; its keeper does not count beside it."""
+    """Return the number of processes of each replica of that home; its keeper counts only without a host."""
     hosts, keepers = Counter[str](), Counter[str]()
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""The training of the treatment model on made-up prescriptions, and its measures against values counted by hand."""
+"""The training of the treatment model on synthetic prescriptions, and its measures against values counted by hand."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.support.servers import ROOT
 from training import onnx_export
 from training.tcm import herb_measures, herb_networks, treatment
 from training.tcm.herb_data import Floats, Prescriptions, read
-from training.tcm.herb_networks import Blend, Herbs, Learning, Member
+from training.tcm.herb_networks import Blend, HerbModel, Learning, Member
 
 DIAGNOSIS = ROOT / "runners" / "weights" / "tcm-diagnosis-1.0.0.onnx"
 SYMPTOMS = ("咳嗽", "痰白", "恶寒", "发热", "口渴", "头痛", "头晕", "失眠", "心悸", "便溏", "腹胀", "盗汗")
-HERBS = tuple(one.names.zh for one in tables.herbs()[:20])
+HERBS = tuple(herb.names.zh for herb in tables.herbs()[:20])
 ENTRY = {
     "symptoms": "畏寒，腰膝酸软。",
     "疾病名称": "腰痛",
@@ -78,12 +78,12 @@ def test_prescriptions_are_read_as_ones_in_the_columns_that_the_mappings_name(tm
     (folder / "herb_mapping.txt").write_text(
         (folder / "herb_mapping.txt").read_text("utf-8") + "two words 20\n", "utf-8"
     )
-    one = read(folder)
-    assert (one.symptom_names, one.herb_names) == (SYMPTOMS, (*HERBS, "two words"))
-    assert (one.symptoms.shape, one.herbs.shape) == ((2, 12), (2, 21))
-    assert [np.flatnonzero(row).tolist() for row in one.symptoms] == [[0, 11], [2]]
-    assert [np.flatnonzero(row).tolist() for row in one.herbs] == [[3], [0, 19]]
-    assert set(np.unique(one.herbs)) == {0, 1}
+    data = read(folder)
+    assert (data.symptom_names, data.herb_names) == (SYMPTOMS, (*HERBS, "two words"))
+    assert (data.symptoms.shape, data.herbs.shape) == ((2, 12), (2, 21))
+    assert [np.flatnonzero(row).tolist() for row in data.symptoms] == [[0, 11], [2]]
+    assert [np.flatnonzero(row).tolist() for row in data.herbs] == [[3], [0, 19]]
+    assert set(np.unique(data.herbs)) == {0, 1}
 
 
 def test_missing_prescriptions_are_named_with_where_to_get_them(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_rankings_are_measured_as_a_hand_measures_them() -> None:
     herbs[2, [0, 1, 2, 3, 4, 6]] = 1
     order = np.tile(np.arange(25, 0, -1, dtype=np.float32), (3, 1))
     best = 1 + 1 / log2(3) + 1 / log2(4)  # of the three among the twenty, not of all four
-    wanted = {"precision": (2 / 5 + 0 + 1) / 3, "recall": (2 / 4 + 0 + 5 / 6) / 3, "ndcg": (1.5 / best + 0 + 1) / 3}
-    assert herb_measures.measure(order, herbs) == pytest.approx(wanted)
+    expected = {"precision": (2 / 5 + 0 + 1) / 3, "recall": (2 / 4 + 0 + 5 / 6) / 3, "ndcg": (1.5 / best + 0 + 1) / 3}
+    assert herb_measures.measure(order, herbs) == pytest.approx(expected)
     mixed = np.random.default_rng(1).permutation(25)
-    assert herb_measures.measure(order[:, mixed], herbs[:, mixed]) == pytest.approx(wanted)
+    assert herb_measures.measure(order[:, mixed], herbs[:, mixed]) == pytest.approx(expected)
 
 
 def test_ridge_regression_is_what_a_hand_solves() -> None:
@@ -126,7 +126,7 @@ def test_ridge_regression_is_what_a_hand_solves() -> None:
 def test_only_prescriptions_for_a_symptom_alone_are_counted() -> None:
     symptoms = floats([1, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0])
     herbs = floats([1, 1], [1, 0], [0, 1], [1, 1], [1, 1])
-    counts, seen = herb_measures.lone(symptoms, herbs)
+    counts, seen = herb_measures.single_symptom_counts(symptoms, herbs)
     assert counts.tolist() == [[2, 1], [0, 1], [0, 0]]
     assert seen.tolist() == [2, 1, 0]
 
@@ -137,27 +137,27 @@ def test_a_set_of_symptoms_has_length_one_and_an_empty_one_stays() -> None:
 
 
 def test_symptoms_are_alike_by_their_characters_and_by_what_the_table_says() -> None:
-    characters, elements, both = herb_networks.sides(("头痛", "头晕", "咳嗽"))
+    characters, elements, both = herb_networks.feature_sets(("头痛", "头晕", "咳嗽"))
     assert characters.numpy() == pytest.approx(floats([0.5**0.5] * 2, [0.5**0.5] * 2, [0, 0]))  # 头, and in front
-    row = next(one for one in tables.symptoms() if one.names.zh == "咳嗽")
-    wanted = [row.weights.get(one.names.zh, 0) / 6 for one in tables.elements()]
-    assert elements[2].tolist() == pytest.approx(wanted)
-    assert any(wanted)
+    cough = next(symptom for symptom in tables.symptoms() if symptom.names.zh == "咳嗽")
+    expected = [cough.weights.get(element.names.zh, 0) / 6 for element in tables.elements()]
+    assert elements[2].tolist() == pytest.approx(expected)
+    assert any(expected)
     assert torch.equal(both, torch.cat([characters, elements], dim=1))
 
 
 def member(seed: int, side: Tensor) -> Member:
-    """A member of which every weight matters."""
+    """A member without zero weights."""
     torch.manual_seed(seed)
-    made = Member(side, len(HERBS), Learning(hidden=8))
-    for value in made.parameters():
+    network = Member(side, len(HERBS), Learning(hidden=8))
+    for value in network.parameters():
         torch.nn.init.normal_(value)
-    return made.eval()
+    return network.eval()
 
 
 @pytest.fixture(scope="module")
 def side() -> Tensor:
-    return herb_networks.sides(SYMPTOMS)[2]
+    return herb_networks.feature_sets(SYMPTOMS)[2]
 
 
 MEMBERS_ALONE = Blend(ridge_share=0.0, lone_prior=float("inf"))
@@ -167,34 +167,36 @@ MEMBERS_ALONE = Blend(ridge_share=0.0, lone_prior=float("inf"))
 def test_a_whole_of_members_alone_says_what_the_mean_of_their_logits_says(known: Prescriptions, side: Tensor) -> None:
     symptoms = torch.from_numpy(known.symptoms[:50])
     first, second = member(1, side), member(2, side)
-    wanted = first(symptoms)
-    assert torch.allclose(Herbs([first], known, MEMBERS_ALONE)(symptoms), wanted.sigmoid(), atol=3e-3)
-    wanted = (first(symptoms) + second(symptoms)) / 2
-    assert torch.allclose(Herbs([first, second], known, MEMBERS_ALONE)(symptoms), wanted.sigmoid(), atol=3e-3)
-    assert not torch.allclose(first(symptoms).sigmoid(), wanted.sigmoid(), atol=3e-2)
+    expected = first(symptoms)
+    assert torch.allclose(HerbModel([first], known, MEMBERS_ALONE)(symptoms), expected.sigmoid(), atol=3e-3)
+    expected = (first(symptoms) + second(symptoms)) / 2
+    assert torch.allclose(HerbModel([first, second], known, MEMBERS_ALONE)(symptoms), expected.sigmoid(), atol=3e-3)
+    assert not torch.allclose(first(symptoms).sigmoid(), expected.sigmoid(), atol=3e-2)
 
 
 @torch.no_grad()
 def test_regression_has_the_share_that_it_is_given(known: Prescriptions, side: Tensor) -> None:
-    symptoms, one = torch.from_numpy(known.symptoms[:50]), member(1, side)
+    symptoms, single = torch.from_numpy(known.symptoms[:50]), member(1, side)
     weights, offset = herb_measures.ridge(known.symptoms, known.herbs, 5.0)
-    regressed, learned = symptoms @ torch.from_numpy(weights) + torch.from_numpy(offset), one(symptoms).sigmoid()
+    regressed, learned = symptoms @ torch.from_numpy(weights) + torch.from_numpy(offset), single(symptoms).sigmoid()
     for share in (1.0, 0.4):
-        said = Herbs([one], known, Blend(5.0, share, float("inf")))(symptoms)
-        assert torch.allclose(said, (share * regressed + (1 - share) * learned).clamp(0, 1), atol=3e-3)
+        blended = HerbModel([single], known, Blend(5.0, share, float("inf")))(symptoms)
+        assert torch.allclose(blended, (share * regressed + (1 - share) * learned).clamp(0, 1), atol=3e-3)
 
 
 @torch.no_grad()
 def test_counts_speak_for_a_symptom_alone_and_for_no_other_set(known: Prescriptions, side: Tensor) -> None:
-    one, alone = member(1, side), torch.eye(len(SYMPTOMS))
-    counts, seen = (torch.from_numpy(value) for value in herb_measures.lone(known.symptoms, known.herbs))
+    network, alone = member(1, side), torch.eye(len(SYMPTOMS))
+    counts, seen = (
+        torch.from_numpy(value) for value in herb_measures.single_symptom_counts(known.symptoms, known.herbs)
+    )
     assert seen.min() > 0
-    frequency, learned = counts / seen[:, None], Herbs([one], known, MEMBERS_ALONE)
-    whole = Herbs([one], known, replace(MEMBERS_ALONE, lone_prior=0.0))
-    assert torch.allclose(whole(alone), frequency, atol=1e-3)
+    frequency, learned = counts / seen[:, None], HerbModel([network], known, MEMBERS_ALONE)
+    counted = HerbModel([network], known, replace(MEMBERS_ALONE, lone_prior=0.0))
+    assert torch.allclose(counted(alone), frequency, atol=1e-3)
     pairs = alone[1:] + alone[:-1]
-    assert torch.equal(whole(pairs), learned(pairs))
-    blended = Herbs([one], known, replace(MEMBERS_ALONE, lone_prior=10.0))
+    assert torch.equal(counted(pairs), learned(pairs))
+    blended = HerbModel([network], known, replace(MEMBERS_ALONE, lone_prior=10.0))
     trust = (seen / (seen + 10))[:, None]
     assert torch.allclose(blended(alone), trust * frequency + (1 - trust) * learned(alone), atol=1e-3)
 
@@ -203,10 +205,10 @@ def test_a_member_learns_which_herb_goes_with_which_symptom(known: Prescriptions
     learning = Learning(hidden=16, dropout=0.1, epochs=40, batch=64, rate=0.02)
     once, again, other = (herb_networks.fit(known, side, learning, seed) for seed in (1, 1, 2))
     assert not once.training
-    said = treatment.scores_of(once, np.eye(len(SYMPTOMS), dtype=np.float32))
-    assert said.argmax(axis=1).tolist() == list(range(12))
+    scores = treatment.scores_of(once, np.eye(len(SYMPTOMS), dtype=np.float32))
+    assert scores.argmax(axis=1).tolist() == list(range(12))
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in once.state_dict().items())
-    assert not np.allclose(said, treatment.scores_of(other, np.eye(len(SYMPTOMS), dtype=np.float32)))
+    assert not np.allclose(scores, treatment.scores_of(other, np.eye(len(SYMPTOMS), dtype=np.float32)))
 
 
 def test_a_member_begins_at_how_often_each_herb_is_given(known: Prescriptions, side: Tensor) -> None:
@@ -217,20 +219,20 @@ def test_a_member_begins_at_how_often_each_herb_is_given(known: Prescriptions, s
 def test_the_file_computes_what_the_network_does_for_any_number_of_patients(
     known: Prescriptions, side: Tensor, tmp_path: Path
 ) -> None:
-    one, path = Herbs([member(1, side), member(2, side)], known, Blend()), tmp_path / "herbs.onnx"
+    model, path = HerbModel([member(1, side), member(2, side)], known, Blend()), tmp_path / "herbs.onnx"
     inputs = {"symptoms": torch.from_numpy(known.symptoms[:16])}
-    onnx_export.export(one, inputs, ["scores"], {"symptoms": {0: "patients"}}, path)
-    onnx_export.explain(path, {"herbs": ["甘草"]})
+    onnx_export.export(model, inputs, ["scores"], {"symptoms": {0: "patients"}}, path)
+    onnx_export.write_facts(path, {"herbs": ["甘草"]})
     stored = OnnxFile(path)
     assert stored.facts == {"herbs": ["甘草"]}
     for patients in (1, 3, 17):
         symptoms = known.symptoms[16 : 16 + patients]
         (scores,) = stored(symptoms=symptoms)
         assert scores.shape == (patients, 20)
-        assert np.allclose(scores, treatment.scores_of(one, symptoms), atol=1e-4)
-        assert onnx_export.check_equal(one, {"symptoms": torch.from_numpy(symptoms)}, path) <= 1e-4
+        assert np.allclose(scores, treatment.scores_of(model, symptoms), atol=1e-4)
+        assert onnx_export.check_equal(model, {"symptoms": torch.from_numpy(symptoms)}, path) <= 1e-4
     with pytest.raises(ValueError, match="computes something else"):
-        onnx_export.check_equal(Herbs([member(3, side)], known, Blend()), inputs, path)
+        onnx_export.check_equal(HerbModel([member(3, side)], known, Blend()), inputs, path)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, *arguments: str) -> None:
@@ -255,7 +257,7 @@ def test_the_program_writes_a_model_that_explains_itself_and_prescribes(
     figures = json.loads((tmp_path / "new" / "treatment-figures.json").read_text("utf-8"))
     assert figures == facts["figures"]
     assert set(figures) == {"ridge regression", "one network", "six networks", "all"}
-    assert all(0 <= one["mean"] <= 1 for row in figures.values() for one in row.values())
+    assert all(0 <= figure["mean"] <= 1 for row in figures.values() for figure in row.values())
     assert "split 13, all: precision" in capsys.readouterr().out
     monkeypatch.setattr(treatment, "SHIPPED", tmp_path / "new" / "tcm-treatment-1.0.0.onnx")
     run(monkeypatch, data, tmp_path / "new", "--test", "train.txt")
@@ -263,15 +265,15 @@ def test_the_program_writes_a_model_that_explains_itself_and_prescribes(
     measured = herb_measures.measure(scores, read(data).herbs)
     ridge, shipped = capsys.readouterr().out.splitlines()
     assert ridge.startswith("ridge regression: precision")
-    assert shipped == f"tcm-treatment-1.0.0.onnx: {treatment.shown(measured)}"
-    known_to_it, told, unknown = prescribe(
+    assert shipped == f"tcm-treatment-1.0.0.onnx: {treatment.format_figures(measured)}"
+    by_symptoms, by_syndrome, unknown = prescribe(
         [TreatedPatient(("咳嗽，恶寒",)), TreatedPatient(syndromes=(("肾阳虚", 0.9),)), TreatedPatient()]
     )
-    assert known_to_it.by == "symptoms"
-    assert {name for name, _ in known_to_it.herbs} == set(HERBS)
-    assert [one.symptoms for one in known_to_it.used] == [("咳嗽",), ("恶寒",)]
-    assert (told.by, told.herbs) == ("formulae", ((HERBS[2], 1.0),))
-    assert [one.name for one, _ in told.formulae] == ["右归丸"]
+    assert by_symptoms.by == "symptoms"
+    assert {name for name, _ in by_symptoms.herbs} == set(HERBS)
+    assert [used.symptoms for used in by_symptoms.used] == [("咳嗽",), ("恶寒",)]
+    assert (by_syndrome.by, by_syndrome.herbs) == ("formulae", ((HERBS[2], 1.0),))
+    assert [formula.name for formula, _ in by_syndrome.formulae] == ["右归丸"]
     assert not unknown.herbs
 
 

@@ -44,8 +44,8 @@ def optimized(model: Path, sample: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
     def run(tried: list[Candidate], *more: str, out: Path | None = None) -> int:
         monkeypatch.setattr(optimize, "candidates", lambda: tried)
-        given = ["--model_path", str(model), "--output_path", str(out or tmp_path / "out"), "--sample", str(sample)]
-        return optimize.main([*given, "--runs", "1", "--max_length", "4", "--threads", "1", *more])
+        arguments = ["--model_path", str(model), "--output_path", str(out or tmp_path / "out"), "--sample", str(sample)]
+        return optimize.main([*arguments, "--runs", "1", "--max_length", "4", "--threads", "1", *more])
 
     monkeypatch.setattr(loading, "compile_in_place", no_compiler)
     monkeypatch.setattr(loading, "_best_device", lambda: torch.device("cpu"))
@@ -74,10 +74,10 @@ def test_the_fastest_that_agrees_is_written_as_a_checkpoint(
 
     monkeypatch.setattr(trials.Bench, "attempt", half_the_time)
     assert optimized([*EAGER, COMPILED]) == 0
-    said = capsys.readouterr().out
-    assert "before  float32, eager" in said
-    assert "after   bfloat16, eager" in said
-    assert "float32, compiled     failed: RuntimeError: no C++ compiler found\n" in said
+    printed = capsys.readouterr().out
+    assert "before  float32, eager" in printed
+    assert "after   bfloat16, eager" in printed
+    assert "float32, compiled     failed: RuntimeError: no C++ compiler found\n" in printed
     facts = json.loads((tmp_path / "out" / "atelier.json").read_text())
     assert (facts["dtype"], facts["compile"], facts["device"]) == ("bfloat16", False, "cpu")
     assert facts["after"]["megabytes"] < 0.6 * facts["before"]["megabytes"]
@@ -99,7 +99,7 @@ def test_the_original_agrees_with_itself(optimized: Callable[..., int], tmp_path
 def test_what_does_not_agree_is_not_written(
     optimized: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "COSINE", 1.1)
+    monkeypatch.setattr(trials, "MIN_COSINE", 1.1)
     assert optimized(EAGER) == 1
     captured = capsys.readouterr()
     assert captured.out.count("does not agree") == 2
@@ -154,11 +154,11 @@ def test_the_checkpoint_itself_and_full_folders_and_files_are_not_overwritten(
         (tmp_path, "is not empty"),
         (sample, "is a file"),
     ]
-    for out, said in refused:
+    for out, message in refused:
         with pytest.raises(SystemExit) as stopped:
             optimized(EAGER, out=out)
         assert stopped.value.code == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert contents(model) == before
 
 
@@ -187,14 +187,14 @@ def test_code_that_is_trusted_is_written_with_its_checkpoint(
 
 
 def test_a_candidate_leaves_nothing_to_the_next(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks hold themselves in circles, so that they outlive their trial."""
+    """Networks are in reference cycles, so that they outlive their trial without a collection."""
     alive: list[weakref.ref[Any]] = []
     left: list[int] = []
     real = loading.load
 
-    def load(*given: Any, **named: Any) -> Any:
-        left.append(sum(one() is not None for one in alive))
-        loaded = real(*given, **named)
+    def load(*args: Any, **kwargs: Any) -> Any:
+        left.append(sum(network() is not None for network in alive))
+        loaded = real(*args, **kwargs)
         loaded.model.itself = [loaded.model]
         alive.append(weakref.ref(loaded.model))
         return loaded

@@ -1,4 +1,4 @@
-"""A smoke run of the training on a few made-up tiles: it learns something, resumes, calibrates and explains itself."""
+"""The training of the satellite network on synthetic tiles: it learns, resumes, calibrates and stores its facts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tm
 
 
 class Killed(Exception):
-    """Whoever ran the training is gone."""
+    """The training process ended."""
 
 
 def short(phases: int = 2) -> Config:
@@ -101,10 +101,12 @@ def test_a_state_of_another_configuration_is_not_gone_on_with(
     assert "is of another configuration" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("change", [augment.colour, augment.noise_and_sharpness, augment.view])
+@pytest.mark.parametrize("change", [augment.colour, augment.noise_and_sharpness, augment.random_view])
 def test_pictures_are_changed_on_the_device_they_lie_on(change: Callable[..., torch.Tensor]) -> None:
-    tiles = torch.zeros(4, 3, 64, 64, dtype=torch.uint8 if change is augment.view else torch.float32, device="meta")
-    changed = change(tiles, 48) if change is augment.view else change(tiles)
+    tiles = torch.zeros(
+        4, 3, 64, 64, dtype=torch.uint8 if change is augment.random_view else torch.float32, device="meta"
+    )
+    changed = change(tiles, 48) if change is augment.random_view else change(tiles)
     assert changed.device.type == "meta"
 
 
@@ -128,10 +130,10 @@ def test_batches_are_the_same_for_the_same_seed_and_epoch(data: Path) -> None:
 
 def test_a_picture_under_thick_clouds_is_called_cloudy(data: Path) -> None:
     torch.manual_seed(0)
-    one = loaded(data).eurosat
-    clouded = augment.clouds(augment.view(one.pixels, 48))
+    tiles = loaded(data).eurosat
+    clouded = augment.clouds(augment.random_view(tiles.pixels, 48))
     share = augment.cloudiness(clouded.cover)
-    assert clouded.pixels.shape == (len(one), 3, 48, 48)
+    assert clouded.pixels.shape == (len(tiles), 3, 48, 48)
     assert 0 <= clouded.pixels.min() <= clouded.pixels.max() <= 1
     assert torch.equal(augment.cloudiness(torch.tensor([0.1, 0.9])), torch.tensor([0.0, 1.0]))
     assert share[clouded.cover > 0.6].eq(1).all()
@@ -146,8 +148,8 @@ def test_a_temperature_heals_overconfidence() -> None:
 
 
 def test_the_threshold_parts_two_kinds_of_scene() -> None:
-    own, foreign = torch.linspace(0.6, 1, 100), torch.linspace(0, 0.5, 100)
-    assert 0.4 < calibration.fit_threshold(own, foreign) <= 0.62
+    known, foreign = torch.linspace(0.6, 1, 100), torch.linspace(0, 0.5, 100)
+    assert 0.4 < calibration.fit_threshold(known, foreign) <= 0.62
 
 
 def test_the_calibration_error_of_a_perfect_forecast_is_nothing() -> None:
@@ -163,5 +165,5 @@ def test_tiles_of_an_odd_size_are_resized(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(folder / "a.png")
     Image.new("L", (30, 30)).save(folder / "b.png")
-    one: Tiles = read(tmp_path, "aid", "train")
-    assert one.pixels.shape == (2, 3, 20, 20)
+    tiles: Tiles = read(tmp_path, "aid", "train")
+    assert tiles.pixels.shape == (2, 3, 20, 20)

@@ -1,4 +1,4 @@
-"""A smoke run of the ranker's training on made-up articles, and ROUGE against values counted by hand."""
+"""The ranker's training on synthetic articles, and ROUGE against values counted by hand."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from runners.models.summarizers import ranker
 from tests.support.servers import ROOT
 from training.summarization.data import english, french
-from training.summarization.ranker_networks import Members, RankerConfig
+from training.summarization.ranker_networks import Ensemble, RankerConfig
 from training.summarization.rouge import rouge
 from training.summarization.train import train
 
@@ -80,14 +80,14 @@ def test_training_twice_gives_the_same_numbers(data: Path) -> None:
 def test_serving_computes_what_training_computed() -> None:
     torch.manual_seed(0)
     features = torch.randn(20, 5)
-    members = Members(features, (7, 3), 2)
-    features = features * 10  # farther out than any that it was made for
-    served = ranker.Network(members.tensors("sets"), "sets")(features.numpy())
-    assert np.allclose(served, members(features).mean(dim=0).detach().numpy(), atol=1e-5)
+    ensemble = Ensemble(features, (7, 3), 2)
+    features = features * 10  # outside the range of its training data
+    served = ranker.Network(ensemble.tensors("sets"), "sets")(features.numpy())
+    assert np.allclose(served, ensemble(features).mean(dim=0).detach().numpy(), atol=1e-5)
 
 
 def test_english_articles_are_trained_on_or_measured_on_and_never_both(data: Path) -> None:
-    parts = [{one.text for one in english(data, part)} for part in ("train", "measured")]
+    parts = [{article.text for article in english(data, part)} for part in ("train", "measured")]
     assert [len(part) for part in parts] == [8, 4]
     assert not parts[0] & parts[1]
 
@@ -102,7 +102,7 @@ def test_missing_articles_are_named_with_where_to_get_them(module: str, data: Pa
 
 
 @pytest.mark.parametrize(
-    ("said", "reference", "expected"),
+    ("summary", "reference", "expected"),
     [
         ("le chat dort", "le chat dort", (1, 1, 1)),
         ("Le CHAT, dort !", "le chat dort", (1, 1, 1)),
@@ -117,19 +117,19 @@ def test_missing_articles_are_named_with_where_to_get_them(module: str, data: Pa
         ("le", "", (0, 0, 0)),
     ],
 )
-def test_rouge_is_what_a_hand_counts(said: str, reference: str, expected: tuple[float, float, float]) -> None:
-    found = rouge(said, reference)
-    assert (found.one, found.two, found.longest) == pytest.approx(expected)
+def test_rouge_is_what_a_hand_counts(summary: str, reference: str, expected: tuple[float, float, float]) -> None:
+    score = rouge(summary, reference)
+    assert (score.rouge1, score.rouge2, score.rouge_l) == pytest.approx(expected)
 
 
 def test_the_longest_common_subsequence_is_that_of_its_table() -> None:
     draw = random.Random(1)
     for _ in range(200):
-        said, reference = (draw.choices("abcd", k=draw.randint(1, 90)) for _ in range(2))
-        table = [[0] * (len(reference) + 1) for _ in range(len(said) + 1)]
-        for row, one in enumerate(said):
+        summary, reference = (draw.choices("abcd", k=draw.randint(1, 90)) for _ in range(2))
+        table = [[0] * (len(reference) + 1) for _ in range(len(summary) + 1)]
+        for row, word in enumerate(summary):
             for column, other in enumerate(reference):
                 longest = max(table[row][column + 1], table[row + 1][column])
-                table[row + 1][column + 1] = table[row][column] + 1 if one == other else longest
-        f1 = 2 * table[-1][-1] / (len(said) + len(reference))
-        assert rouge(" ".join(said), " ".join(reference)).longest == pytest.approx(f1)
+                table[row + 1][column + 1] = table[row][column] + 1 if word == other else longest
+        f1 = 2 * table[-1][-1] / (len(summary) + len(reference))
+        assert rouge(" ".join(summary), " ".join(reference)).rouge_l == pytest.approx(f1)

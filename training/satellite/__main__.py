@@ -1,4 +1,4 @@
-"""python -m training.satellite: see ``train``."""
+"""Entry point of ``python -m training.satellite``: see ``train``."""
 
 from training.satellite.train import main
 

@@ -1,7 +1,8 @@
-"""Random views of tiles, a batch at a time: geometry, clouds, colour, resolution and JPEG, noise.
+"""Random augmentation of batches of tiles: geometry, clouds, colour, resolution and JPEG, noise.
 
 Every class goes through the same chain, so that the size, the sharpness and the compression of a picture say nothing
-about what it shows. ``strength`` in [0, 1] scales how far a picture is moved from what it was.
+about its class. ``strength`` in [0, 1] scales how much a picture is changed. Unless stated otherwise, ``pixels`` are
+float [N, 3, H, W] in [0, 1].
 """
 
 from __future__ import annotations
@@ -18,23 +19,28 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-CLOUD_SHARE = 0.22  # of a batch gets clouds, of any cover
+CLOUD_SHARE = 0.22
+"""Share of a batch that gets clouds."""
 LOW_RESOLUTION_SHARE = 0.7
-SMALLEST_SIDE = 28  # pixels
+"""Share of a batch whose resolution is lowered."""
+MIN_SIDE = 28
+"""Smallest side of a picture whose resolution was lowered, in pixels."""
 JPEG_SHARE = 0.4
-CLEAR_BELOW, CLOUDY_ABOVE = 0.20, 0.45  # mean opacity; between them the label is shared
+"""Share of a batch that is compressed."""
+CLEAR_BELOW, CLOUDY_ABOVE = 0.20, 0.45
+"""Mean opacities of clouds; between them the label is soft."""
 
 
 @dataclass(frozen=True)
 class Clouded:
-    """``pixels`` [N, 3, H, W] in [0, 1] and the mean opacity of the clouds over each picture, [N] in [0, 1]."""
+    """Pictures under clouds, and the mean opacity ``cover`` of the clouds over each, [N] in [0, 1]."""
 
     pixels: Tensor
     cover: Tensor
 
 
-def view(tiles: Tensor, size: int, strength: float = 1.0) -> Tensor:
-    """uint8 [N, 3, S, S] -> float [N, 3, size, size] in [0, 1]: a random zoom, turn, flip and stretch of each."""
+def random_view(tiles: Tensor, size: int, strength: float = 1.0) -> Tensor:
+    """Zoom, rotate, flip and stretch each tile at random: uint8 [N, 3, S, S] -> float [N, 3, size, size] in [0, 1]."""
     count, device = len(tiles), tiles.device
     if not count:
         return torch.empty(0, 3, size, size, device=device)
@@ -58,15 +64,15 @@ def view(tiles: Tensor, size: int, strength: float = 1.0) -> Tensor:
 
 
 def lower_resolution(pixels: Tensor, strength: float = 1.0) -> Tensor:
-    """Some of the batch as a smaller source would look: shrunk to a random side, some through JPEG, and enlarged."""
+    """Shrink a part of the batch to a random side, compress some of it, and enlarge it again."""
     size = pixels.shape[-1]
     out = pixels.clone()
     for rows in torch.randperm(len(pixels)).chunk(8):
         if random.random() > LOW_RESOLUTION_SHARE:
             out[rows] = jpeg(pixels[rows])
             continue
-        side = round(math.exp(random.uniform(math.log(SMALLEST_SIDE), math.log(size))))
-        # Most sources have the tiles' own 64 pixels; the smallest say little and are shown seldom when it is mild.
+        side = round(math.exp(random.uniform(math.log(MIN_SIDE), math.log(size))))
+        # Most sources have the tiles' own 64 pixels; the smallest pictures say little and are rare at a low strength.
         side = side if random.random() < strength else random.randint(min(56, size), min(72, size))
         small = F.interpolate(pixels[rows], size=[side, side], mode="bilinear", antialias=random.random() < 0.8)
         mode = random.choice(["bilinear", "bilinear", "bicubic", "nearest"])
@@ -75,7 +81,7 @@ def lower_resolution(pixels: Tensor, strength: float = 1.0) -> Tensor:
 
 
 def clouds(pixels: Tensor) -> Clouded:
-    """Clouds of random cover over every picture of the batch (Czerkawski et al., Remote Sensing 15(17):4138, 2023)."""
+    """Lay clouds of random cover on every picture (Czerkawski et al., Remote Sensing 15(17):4138, 2023)."""
     ground = blur(pixels) if random.random() < 0.6 else pixels
     lowest = random.choice([(0.0, 0.1), (0.0, 0.6), (0.3, 0.9)])
     under, opacity = satellite_cloud_generator.add_cloud(
@@ -97,13 +103,13 @@ def clouds(pixels: Tensor) -> Clouded:
     blue = torch.tensor([0.18, 0.08, 0.0], device=device).view(1, 3, 1, 1)
     tint = 1 - torch.rand(count, 1, 1, 1, device=device) * blue
     tinted = under * (1 - opacity * (1 - shade * tint))
-    if random.random() < 0.5:  # the generator's clouds are all of one size: look closer at some
-        tinted, opacity = closer(tinted, opacity)
+    if random.random() < 0.5:  # the generator's clouds are all of one size: enlarge some
+        tinted, opacity = random_crop(tinted, opacity)
     return Clouded(tinted.clamp(0, 1), opacity.mean(dim=(1, 2, 3)).clamp(0, 1))
 
 
-def closer(*pictures: Tensor) -> list[Tensor]:
-    """The same random window of each batch of pictures, 30 to 80 % of the side, enlarged to the whole."""
+def random_crop(*pictures: Tensor) -> list[Tensor]:
+    """Crop the same random window, 30 to 80 % of the side, from each batch, and enlarge it to the old size."""
     size = pictures[0].shape[-1]
     side = int(size * random.uniform(0.3, 0.8))
     top, left = random.randint(0, size - side), random.randint(0, size - side)
@@ -112,16 +118,16 @@ def closer(*pictures: Tensor) -> list[Tensor]:
 
 
 def cloudiness(cover: Tensor) -> Tensor:
-    """Mean opacity -> how much of the label is "cloudy", in [0, 1]."""
+    """Return the weight of "cloudy" in the soft label, [N] in [0, 1], from the mean opacity [N]."""
     return ((cover - CLEAR_BELOW) / (CLOUDY_ABOVE - CLEAR_BELOW)).clamp(0, 1)
 
 
 def colour(pixels: Tensor, strength: float = 1.0) -> Tensor:
-    """Brightness, contrast, saturation, gamma and white balance of each picture, moved at random."""
+    """Change brightness, contrast, saturation, gamma and white balance of each picture at random."""
 
     def factor(spread: float, channels: int = 1) -> Tensor:
-        moved = torch.empty(len(pixels), channels, 1, 1, device=pixels.device)
-        return moved.uniform_(-spread * strength, spread * strength).exp()
+        log_factor = torch.empty(len(pixels), channels, 1, 1, device=pixels.device)
+        return log_factor.uniform_(-spread * strength, spread * strength).exp()
 
     pixels = pixels.clamp(1e-4, 1).pow(factor(0.25)) * factor(0.3) * factor(0.1, channels=3)
     grey = pixels.mean(dim=1, keepdim=True)
@@ -131,26 +137,26 @@ def colour(pixels: Tensor, strength: float = 1.0) -> Tensor:
 
 
 def noise_and_sharpness(pixels: Tensor, strength: float = 1.0) -> Tensor:
-    """Sensor noise on some pictures, unsharp masking or blur on others."""
+    """Add sensor noise to some pictures, and sharpen or blur others."""
 
-    def some(low: float, high: float) -> Tensor:
+    def amount(low: float, high: float) -> Tensor:
         shape = (len(pixels), 1, 1, 1)
         chosen = torch.rand(shape, device=pixels.device) < 0.35 * strength
         return torch.empty(shape, device=pixels.device).uniform_(low, high) * chosen
 
-    sharpened = pixels + some(-0.8, 1.5) * (pixels - blur(pixels))
-    return (sharpened + some(0, 0.04) * torch.randn_like(pixels)).clamp_(0, 1)
+    sharpened = pixels + amount(-0.8, 1.5) * (pixels - blur(pixels))
+    return (sharpened + amount(0, 0.04) * torch.randn_like(pixels)).clamp_(0, 1)
 
 
 def blur(pixels: Tensor) -> Tensor:
-    """Two passes of a 3x3 mean, close to a Gaussian of 1.2 pixels and thirty times as fast as convolving with one."""
+    """Blur by two passes of a 3x3 mean: close to a Gaussian of 1.2 pixels, and thirty times as fast."""
     for _ in range(2):
         pixels = F.avg_pool2d(pixels, 3, stride=1, padding=1, count_include_pad=False)
     return pixels
 
 
 def jpeg(pixels: Tensor) -> Tensor:
-    """Some of the batch through JPEG at a quality of 30 to 95."""
+    """Compress a part of the batch as JPEG with a quality of 30 to 95."""
     rows = (torch.rand(len(pixels)) < JPEG_SHARE).nonzero().flatten().tolist()
     out = pixels.clone()
     for row in rows:

@@ -1,7 +1,7 @@
-"""The last step of the recipe: refits the served head on the frozen trunk with pictures as users send them.
+"""The last step of the recipe: refits the served head on the frozen trunk, on pictures like those that users send.
 
-The trunk learns best from views far from the tiles, its classifier from pictures like those it will judge (Kang et al.,
-"Decoupling Representation and Classifier", ICLR 2020): the tiles as they are, rescaled, recompressed, and under clouds.
+The trunk learns best from strongly augmented tiles, its classifier from realistic pictures (Kang et al., "Decoupling
+Representation and Classifier", ICLR 2020): tiles without changes, rescaled, recompressed, and under clouds.
 """
 
 from __future__ import annotations
@@ -23,41 +23,46 @@ from training.satellite.measures import Scenes
 from training.satellite.recipe import CLOUDY, DESERT
 from training.satellite.tiles import Tiles
 
-SIDES = (32, 512)  # pixels
+SIDES = (32, 512)
+"""Range of the sides of rescaled pictures, in pixels."""
 QUALITIES = (35, 95)
-CLOUDED = 1500  # tiles of each set
-RARE_COPIES = 3  # changed copies of a desert tile
-DECAY = 1e-5
-STEPS = 150
-REFITTED = 0.7  # of the blend; on validation tiles the blend errs less than either head
+"""Range of the JPEG qualities of recompressed pictures."""
+CLOUDED_TILES = 1500
+"""Tiles of each set that are put under clouds."""
+DESERT_COPIES = 3
+"""Changed copies of each desert tile."""
+WEIGHT_DECAY = 1e-5
+MAX_STEPS = 150
+REFITTED_SHARE = 0.7
+"""Share of the refitted head in the blend, which on validation tiles makes fewer errors than either head."""
 
 
 def refit(network: SatelliteNet, sets: list[Tiles], seed: int) -> None:
-    """Changes the head's weights. The loss is that of the five outputs and, for the four covers, among themselves."""
+    """Refit the head's weights in place, by cross-entropy over all five outputs and over the four covers alone."""
     random.seed(seed)
     torch.manual_seed(seed)
-    seen = Scenes([], torch.empty(0, dtype=torch.long))
-    for one in sets:
-        seen = seen + _plain(one) + _changed(one) + _clouded(one)
+    scenes = Scenes([], torch.empty(0, dtype=torch.long))
+    for tiles in sets:
+        scenes = scenes + _plain(tiles) + _changed(tiles) + _clouded(tiles)
     trunk = TorchEngine(Served(network.trunk, SATELLITE_TRANSFORM), {})
-    features = measures.outputs(trunk, SATELLITE_TRANSFORM, seen.pictures, "features")
-    _fit(network, features, seen.truth)
+    features = measures.outputs(trunk, SATELLITE_TRANSFORM, scenes.pictures, "features")
+    _fit(network, features, scenes.truth)
 
 
 def _plain(tiles: Tiles) -> Scenes:
     return Scenes([measures.picture(tile) for tile in tiles.pixels], tiles.cover)
 
 
-def _changed(one: Tiles) -> Scenes:
-    copies = torch.ones(len(one), dtype=torch.long)
-    copies[one.cover == DESERT] = RARE_COPIES
-    copies[(one.cover == UNKNOWN) & (torch.rand(len(one)) < 0.6)] = 0
-    rows = torch.arange(len(one)).repeat_interleave(copies)
-    return Scenes([_change(measures.picture(one.pixels[row])) for row in rows.tolist()], one.cover[rows])
+def _changed(tiles: Tiles) -> Scenes:
+    copies = torch.ones(len(tiles), dtype=torch.long)
+    copies[tiles.cover == DESERT] = DESERT_COPIES
+    copies[(tiles.cover == UNKNOWN) & (torch.rand(len(tiles)) < 0.6)] = 0
+    rows = torch.arange(len(tiles)).repeat_interleave(copies)
+    return Scenes([_change(measures.picture(tiles.pixels[row])) for row in rows.tolist()], tiles.cover[rows])
 
 
 def _change(picture: Image.Image) -> Image.Image:
-    """Rescaled, recompressed, or both."""
+    """Rescale or recompress a picture, or both."""
     kind = random.choice(("rescaled", "recompressed", "both"))
     if kind != "recompressed":
         low, high = SIDES
@@ -65,34 +70,34 @@ def _change(picture: Image.Image) -> Image.Image:
     return picture if kind == "rescaled" else measures.recompressed(random.randint(*QUALITIES))(picture)
 
 
-def _clouded(one: Tiles) -> Scenes:
-    """Tiles under clouds; a picture whose label would be shared is left out."""
+def _clouded(tiles: Tiles) -> Scenes:
+    """Tiles under clouds; pictures with a soft label are left out."""
     pictures: list[Image.Image] = []
     truth: list[Tensor] = []
-    for rows in torch.randperm(len(one))[:CLOUDED].split(50):  # type: ignore[no-untyped-call]
-        clouded = augment.clouds(one.pixels[rows].float().div(255))
+    for rows in torch.randperm(len(tiles))[:CLOUDED_TILES].split(50):  # type: ignore[no-untyped-call]
+        clouded = augment.clouds(tiles.pixels[rows].float().div(255))
         share = augment.cloudiness(clouded.cover)
         decided = (share == 0) | (share == 1)
         pictures += [measures.picture(tile.mul(255).byte()) for tile in clouded.pixels[decided]]
-        truth.append(torch.where(share == 1, CLOUDY, one.cover[rows])[decided])
+        truth.append(torch.where(share == 1, CLOUDY, tiles.cover[rows])[decided])
     return Scenes(pictures, torch.cat(truth))
 
 
 def _fit(network: SatelliteNet, features: Tensor, truth: Tensor) -> None:
-    # Rare kinds of scene count more, but not as much as the frequent ones together.
+    # Each scene weighs the inverse square root of its class's frequency.
     frequency = torch.bincount(truth, minlength=len(CLASSES) + 1).float()
     weight = frequency[truth].rsqrt()
     weight = weight / weight.sum()
-    own = truth != UNKNOWN
+    known = truth != UNKNOWN
     head, learned = network.head, copy.deepcopy(network.head)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=STEPS, history_size=20, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=MAX_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         logits = head(features)
         loss = (F.cross_entropy(logits, truth, reduction="none") * weight).sum()
-        among = F.cross_entropy(logits[own, :UNKNOWN], truth[own], reduction="none")
-        loss = loss + (among * weight[own]).sum() + DECAY * head.weight.square().sum()
+        known_loss = F.cross_entropy(logits[known, :UNKNOWN], truth[known], reduction="none")
+        loss = loss + (known_loss * weight[known]).sum() + WEIGHT_DECAY * head.weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
@@ -102,7 +107,7 @@ def _fit(network: SatelliteNet, features: Tensor, truth: Tensor) -> None:
 
 @torch.no_grad()
 def _blend(head: nn.Linear, learned: nn.Linear, features: Tensor) -> None:
-    """Mixes the learned head into the refitted one, scaled to logits of the same spread."""
+    """Mix the learned head into the refitted head, scaled to logits of the same standard deviation."""
     scale = head(features).std() / learned(features).std()
-    for mixed, old in ((head.weight, learned.weight), (head.bias, learned.bias)):
-        mixed.mul_(REFITTED).add_(old * scale, alpha=1 - REFITTED)
+    for refitted, old in ((head.weight, learned.weight), (head.bias, learned.bias)):
+        refitted.mul_(REFITTED_SHARE).add_(old * scale, alpha=1 - REFITTED_SHARE)

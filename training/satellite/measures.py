@@ -38,11 +38,14 @@ from training import calibration
 from training.satellite import report, tiles
 from training.satellite.tiles import Tiles
 
-BATCH = 64
+BATCH_SIZE = 64
 CLOUDY = CLASSES.index("cloudy")
-COVERED = 0.6  # mean opacity of the simulated clouds that must be called cloudy
+MIN_OPACITY = 0.6
+"""Mean opacity from which the right label of simulated clouds is "cloudy"."""
 SIDES = (32, 64, 128, 256, 512)
+"""Sides of the rescaled pictures, in pixels."""
 QUALITIES = (40, 60, 80, 95)
+"""JPEG qualities of the recompressed pictures."""
 NEIGHBOURS = 20
 
 Change = Callable[[Image.Image], Image.Image]
@@ -68,10 +71,10 @@ class Scenes:
 
 
 def scenes(sets: Iterable[Tiles], half: slice) -> Scenes:
-    """Every tile of the half as it lies on disk, and some of them under simulated clouds of 60 % cover and more."""
+    """Every tile of the half without changes, and some of them under simulated clouds of at least 60 % cover."""
     clear, under = Scenes([], torch.empty(0, dtype=torch.long)), Scenes([], torch.empty(0, dtype=torch.long))
-    for one in sets:
-        pixels, cover = one.pixels[half], one.cover[half]
+    for tile_set in sets:
+        pixels, cover = tile_set.pixels[half], tile_set.cover[half]
         clear += Scenes([picture(tile) for tile in pixels], cover)
         clouded = [picture(tile) for tile in _clouded(pixels[:: max(1, len(pixels) // 80)])]
         under += Scenes(clouded, torch.full((len(clouded),), CLOUDY))
@@ -81,29 +84,29 @@ def scenes(sets: Iterable[Tiles], half: slice) -> Scenes:
 def _clouded(ground: Tensor) -> list[Tensor]:
     """The tiles under the generator's own clouds (its local blur included) whose mean opacity is 0.6 or more."""
     torch.manual_seed(0)
-    out: list[Tensor] = []
+    clouded: list[Tensor] = []
     for lowest, highest in (((0.0, 0.3), (0.95, 1.0)), ((0.3, 0.6), (0.8, 1.0)), ((0.6, 0.9), (0.9, 1.0))):
-        for group in torch.split(ground.float().div(255), BATCH):
+        for group in torch.split(ground.float().div(255), BATCH_SIZE):
             cloudy, opacity = satellite_cloud_generator.add_cloud(
                 group, min_lvl=lowest, max_lvl=highest, return_cloud=True
             )
-            enough = opacity.mean(dim=(1, 2, 3)) >= COVERED
-            out += list(cloudy[enough].clamp(0, 1).mul(255).byte())
-    return out
+            enough = opacity.mean(dim=(1, 2, 3)) >= MIN_OPACITY
+            clouded += list(cloudy[enough].clamp(0, 1).mul(255).byte())
+    return clouded
 
 
 def picture(tile: Tensor) -> Image.Image:
-    """A uint8 tile [3, S, S] as a picture."""
+    """Convert a uint8 tile [3, S, S] to a picture."""
     return Image.fromarray(tile.permute(1, 2, 0).contiguous().numpy())
 
 
 def rescaled(side: int) -> Change:
-    """Resizes a picture to a square of ``side`` pixels."""
+    """Return a function that resizes a picture to a square of ``side`` pixels."""
     return lambda image: image.resize((side, side), Image.Resampling.BICUBIC)
 
 
 def recompressed(quality: int) -> Change:
-    """Writes a picture as JPEG and reads it back."""
+    """Return a function that writes a picture as JPEG and reads it back."""
 
     def change(image: Image.Image) -> Image.Image:
         file = BytesIO()
@@ -113,49 +116,50 @@ def recompressed(quality: int) -> Change:
     return change
 
 
-def outputs(network: Engine, transform: EvalTransform, pictures: Sequence[Image.Image], what: str) -> Tensor:
-    """Return the network's outputs for each picture, [N, outputs]."""
-    rows = range(0, len(pictures), BATCH)
+def outputs(network: Engine, transform: EvalTransform, pictures: Sequence[Image.Image], title: str) -> Tensor:
+    """Return the network's outputs for each picture, [N, outputs]; ``title`` is the progress bar's."""
+    rows = range(0, len(pictures), BATCH_SIZE)
     return torch.cat(
         [
-            torch.from_numpy(network(np.stack([transform(picture) for picture in pictures[row : row + BATCH]])))
-            for row in tqdm(rows, desc=what, unit="batch", leave=False)
+            torch.from_numpy(network(np.stack([transform(picture) for picture in pictures[row : row + BATCH_SIZE]])))
+            for row in tqdm(rows, desc=title, unit="batch", leave=False)
         ]
     )
 
 
-def right_by_cover(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
-    """Return the accuracy among the four covers, for each cover."""
+def recall_by_cover(probabilities: Tensor, truth: Tensor) -> dict[str, float]:
+    """Return each cover's recall where the network must choose one of the four. probabilities [N, 5], truth [N]."""
     best = probabilities[:, :UNKNOWN].argmax(dim=1)
     return {name: float((best[truth == index] == index).float().mean()) for index, name in enumerate(CLASSES)}
 
 
-def robustness(network: Engine, transform: EvalTransform, own: Scenes) -> dict[str, dict[str, float]]:
-    """Return the four covers' figures after rescaling and recompressing."""
+def robustness(network: Engine, transform: EvalTransform, known: Scenes) -> dict[str, dict[str, float]]:
+    """Return the recall of each cover after rescaling and recompressing."""
     changes = {f"{side} px": rescaled(side) for side in SIDES} | {f"JPEG {q}": recompressed(q) for q in QUALITIES}
     return {
-        name: right_by_cover(outputs(network, transform, own.changed(change).pictures, name), own.truth)
+        name: recall_by_cover(outputs(network, transform, known.changed(change).pictures, name), known.truth)
         for name, change in changes.items()
     }
 
 
 def nearest_neighbours(file: Path, data: Path, split: str) -> float:
-    """Return how often the 20 nearest EuroSAT training tiles (cosine) predict the class of a tile of the split."""
+    """Return the accuracy of a 20-nearest-neighbours classifier of EuroSAT's classes on the trunk's embeddings."""
     with tempfile.TemporaryDirectory() as folder:
         trunk = Path(folder) / "trunk.onnx"
         graphs.trunk(file, trunk, graphs.read(file).facts)
         network, transform = _served(trunk)
     vectors, classes = [], []
     for part in ("train", split):
-        one = tiles.read(data, "eurosat", part)
-        vectors.append(outputs(network, transform, [picture(tile) for tile in one.pixels], f"embed {part}").numpy())
-        classes.append(one.fine.numpy())
+        eurosat = tiles.read(data, "eurosat", part)
+        pictures = [picture(tile) for tile in eurosat.pixels]
+        vectors.append(outputs(network, transform, pictures, f"embed {part}").numpy())
+        classes.append(eurosat.fine.numpy())
     neighbours = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(vectors[0], classes[0])
     return float(neighbours.score(vectors[1], classes[1]))
 
 
-def rejected_of(file: Path, folder: Path) -> float:
-    """Return the share of the folder's pictures that are rejected, as they should be."""
+def rejection_rate(file: Path, folder: Path) -> float:
+    """Return the share of the folder's pictures that are rejected, which is right for all of them."""
     pictures = [decode.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
     network, transform = _served(file)
     probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
@@ -168,23 +172,23 @@ def _served(file: Path) -> tuple[Engine, EvalTransform]:
 
 
 def measure(file: Path, data: Path, split: str, out: Path) -> dict[str, Any]:
-    """All figures of a model file; the pictures go to ``out``."""
+    """Return all figures of a model file; they and the plots are written to ``out``."""
     network, transform = _served(file)
     half = slice(1, None, 2) if split == "val" else slice(None)
     everything = scenes((tiles.read(data, source, split) for source in ("eurosat", "aid")), half)
     probabilities = outputs(network, transform, everything.pictures, "judge").softmax(dim=1)
-    own = everything.truth != UNKNOWN
+    known = everything.truth != UNKNOWN
     confidence, best = probabilities[:, :UNKNOWN].max(dim=1)
     right = best == everything.truth
-    reliable = calibration.reliability(confidence[own], right[own])
+    reliable = calibration.reliability(confidence[known], right[known])
     rejected = confidence < network.facts["threshold"]
     figures = {
         "tiles": {name: int((everything.truth == row).sum()) for row, name in enumerate((*CLASSES, "none"))},
-        "right": right_by_cover(probabilities, everything.truth),
-        "changed": robustness(network, transform, everything.of(own)),
-        "auroc": float(roc_auc_score(own.numpy(), confidence.numpy())),
-        "rejected_of_none": float(rejected[~own].float().mean()),
-        "rejected_of_four": float(rejected[own].float().mean()),
+        "right": recall_by_cover(probabilities, everything.truth),
+        "changed": robustness(network, transform, everything.of(known)),
+        "auroc": float(roc_auc_score(known.numpy(), confidence.numpy())),
+        "rejected_of_none": float(rejected[~known].float().mean()),
+        "rejected_of_four": float(rejected[known].float().mean()),
         "calibration_error": reliable.error,
         "calibration_error_with_none": calibration.reliability(confidence, right).error,
         "nearest_neighbours": nearest_neighbours(file, data, split),
@@ -192,7 +196,7 @@ def measure(file: Path, data: Path, split: str, out: Path) -> dict[str, Any]:
         "precision": network.precision,
     }
     report.confusion(everything.truth, torch.where(rejected, UNKNOWN, best), out / "satellite-confusion.png")
-    report.reliability(reliable, confidence, own, out / "satellite-reliability.png")
+    report.reliability(reliable, confidence, known, out / "satellite-reliability.png")
     (out / "satellite-figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     return figures
 
@@ -214,7 +218,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     figures = measure(arguments.weights, arguments.data, arguments.split, arguments.out)
     if arguments.foreign:
-        figures["rejected_of_foreign"] = rejected_of(arguments.weights, arguments.foreign)
+        figures["rejected_of_foreign"] = rejection_rate(arguments.weights, arguments.foreign)
     print(json.dumps(figures, indent=2))
 
 

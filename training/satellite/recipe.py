@@ -1,4 +1,4 @@
-"""The recipe's parts: its numbers, the network under three heads, a batch of augmented tiles, and the loss."""
+"""The parts of the recipe: hyperparameters, the network with three heads, augmented batches, and the loss."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ DESERT = CLASSES.index("desert")
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run with a one-cycle rate of its own."""
+    """A part of a run with a one-cycle learning-rate schedule of its own."""
 
     epochs: int
-    rate: float
+    rate: float  # maximum learning rate
     sides: tuple[int, ...]  # pixels, over equal parts of the phase
     strength: float  # of the augmentation, in [0, 1]
-    class_loss: float  # weight of the two class-naming heads
+    class_loss: float  # weight of the loss of the two auxiliary heads
 
 
 LEARN = Phase(epochs=18, rate=0.12, sides=(96, 96, 96, 128, 128), strength=1.0, class_loss=0.5)
 SETTLE = Phase(epochs=7, rate=0.03, sides=(128,), strength=0.3, class_loss=1.0)
-"""Views far from the tiles teach what does not matter; near ones, afterwards, what the colours and textures say."""
+"""Strong augmentation teaches invariance; mild augmentation, afterwards, the true colours and textures."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Every number of a run; it is written into the checkpoint."""
+    """The hyperparameters of a run; they are written into the checkpoint."""
 
     seed: int = 7
     phases: tuple[Phase, ...] = (LEARN, SETTLE)
@@ -47,13 +47,13 @@ class Config:
     batch: int = 96
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    average: float = 0.998
-    desert_weight: float = 5.0  # draws of a desert tile for one of a EuroSAT tile; there are only 414
-    aid_weight: float = 2.5
+    average: float = 0.998  # decay of the exponential moving average of the weights
+    desert_weight: float = 5.0  # sampling weight of a desert tile, of which there are 414; of a EuroSAT tile it is 1
+    aid_weight: float = 2.5  # sampling weight of AID's other tiles
 
 
 class TrainingNet(nn.Module):
-    """The served network with the two heads that only training needs."""
+    """The served network with two auxiliary heads, which only training needs."""
 
     def __init__(self, eurosat_classes: int, aid_classes: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class TrainingNet(nn.Module):
         self.aid = nn.Linear(FEATURES, aid_classes)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, 3, S, S] -> logits [N, 5], [N, eurosat classes], [N, aid classes]."""
+        """Return logits [N, 5], [N, EuroSAT classes] and [N, AID classes] of pixels [N, 3, S, S]."""
         features = self.served.trunk(pixels)
         return self.served.head(features), self.eurosat(features), self.aid(features)
 
@@ -76,7 +76,7 @@ class Data:
     device: torch.device
 
     def draws(self, config: Config) -> Tensor:
-        """Row numbers of an epoch: those of EuroSAT, then those of AID; rare scenes are drawn more often."""
+        """Draw the row numbers of an epoch, of EuroSAT and then AID; rare scenes are drawn more often."""
         aid = torch.where(self.aid.cover == DESERT, config.desert_weight, config.aid_weight)
         weights = torch.cat([torch.ones(len(self.eurosat)), aid])
         return torch.multinomial(weights, config.tiles_per_epoch, replacement=True)
@@ -92,17 +92,22 @@ class View:
 
 @dataclass(frozen=True)
 class Batch:
-    """``pixels`` normalised [N, 3, S, S], ``target`` soft [N, 5], ``fine`` [N], and which rows are EuroSAT's."""
+    """Augmented tiles of both sets with their labels."""
 
     pixels: Tensor
+    """Normalised, [N, 3, S, S]."""
     target: Tensor
+    """Soft labels, [N, 5]."""
     fine: Tensor
+    """Class of each tile within its set, [N]."""
     clear: Tensor
+    """Weight of everything but "cloudy" in the soft label, [N]."""
     from_eurosat: Tensor
+    """Mask of EuroSAT's rows, [N]."""
 
 
 def batches(data: Data, config: Config, epoch: int, view: View) -> Iterator[Batch]:
-    """One epoch of augmented batches; the same for the same seed and epoch."""
+    """Yield one epoch of augmented batches; they are the same for the same seed and epoch."""
     seed_everything(config.seed + epoch)
     for rows in torch.split(data.draws(config), config.batch):
         yield _batch(data, rows, view)
@@ -114,17 +119,17 @@ def _batch(data: Data, rows: Tensor, view: View) -> Batch:
     first, second = rows[is_eurosat], rows[~is_eurosat] - len(eurosat)
     pixels = torch.cat(
         [
-            augment.view(eurosat.pixels[first].to(device), view.side, view.strength),
-            augment.view(aid.pixels[second].to(device), view.side, view.strength),
+            augment.random_view(eurosat.pixels[first].to(device), view.side, view.strength),
+            augment.random_view(aid.pixels[second].to(device), view.side, view.strength),
         ]
     )
     cover = torch.cat([eurosat.cover[first], aid.cover[second]]).to(device)
     fine = torch.cat([eurosat.fine[first], aid.fine[second]]).to(device)
     cloudy = torch.zeros(len(rows), device=device)
-    under = torch.rand(len(rows), device=device) < augment.CLOUD_SHARE
-    if under.any():
-        clouded = augment.clouds(pixels[under])
-        pixels[under], cloudy[under] = clouded.pixels, augment.cloudiness(clouded.cover)
+    is_clouded = torch.rand(len(rows), device=device) < augment.CLOUD_SHARE
+    if is_clouded.any():
+        clouded = augment.clouds(pixels[is_clouded])
+        pixels[is_clouded], cloudy[is_clouded] = clouded.pixels, augment.cloudiness(clouded.cover)
     for change in (augment.colour, augment.lower_resolution, augment.noise_and_sharpness):
         pixels = change(pixels, view.strength)
     target = F.one_hot(cover, len(CLASSES) + 1).float() * (1 - cloudy)[:, None]
@@ -134,7 +139,7 @@ def _batch(data: Data, rows: Tensor, view: View) -> Batch:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """[0, 1] -> what the evaluation transform gives."""
+    """Normalise pixels in [0, 1] as the evaluation transform does."""
     mean, std = (
         torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
         for values in (SATELLITE_TRANSFORM.mean, SATELLITE_TRANSFORM.std)
@@ -142,19 +147,19 @@ def normalise(pixels: Tensor) -> Tensor:
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def loss_of(network: TrainingNet, batch: Batch, class_loss: float) -> Tensor:
-    """Soft cross-entropy of the served head, and of each class head over its own clear tiles."""
+def training_loss(network: TrainingNet, batch: Batch, class_loss: float) -> Tensor:
+    """Soft cross-entropy of the served head, and of each auxiliary head over its own set's clear tiles."""
     served, eurosat, aid = network(batch.pixels)
     loss = F.cross_entropy(served.float(), batch.target)
     for logits, rows in ((eurosat, batch.from_eurosat), (aid, ~batch.from_eurosat)):
         if rows.any():
-            each = F.cross_entropy(logits[rows].float(), batch.fine[rows], reduction="none")
-            loss = loss + class_loss * (each * batch.clear[rows]).sum() / len(batch.fine)
+            losses = F.cross_entropy(logits[rows].float(), batch.fine[rows], reduction="none")
+            loss = loss + class_loss * (losses * batch.clear[rows]).sum() / len(batch.fine)
     return loss
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds every generator that the recipe draws from."""
+    """Seed every random generator that the recipe uses."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

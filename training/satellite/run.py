@@ -1,4 +1,4 @@
-"""A run of the recipe: phases of epochs, a state that survives a kill, and the averaged network at the end."""
+"""A training run: phases of epochs, a state to resume from after a kill, and the averaged network at the end."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from training.satellite.recipe import Config, Data, Phase, TrainingNet, View, batches, loss_of, seed_everything
+from training.satellite.recipe import Config, Data, Phase, TrainingNet, View, batches, seed_everything, training_loss
 
 
 class Run:
-    """Goes on where ``out/resume.pt`` says, if that is of the same configuration."""
+    """Resumes from ``out/resume.pt`` if that is of the same configuration."""
 
     def __init__(self, data: Data, config: Config, out: Path) -> None:
         seed_everything(config.seed)
@@ -26,17 +26,17 @@ class Run:
         averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(self._network, multi_avg_fn=averaging, use_buffers=True)
         self._phase, self._epochs_done = 0, 0
-        self._begin()
+        self._start_phase()
         self._load()
 
     def finish(self) -> TrainingNet:
-        """Runs what is left and returns the averaged network."""
+        """Run the remaining epochs and return the averaged network."""
         while self._epochs_done < self._current.epochs or self._phase + 1 < len(self._config.phases):
             if self._epochs_done == self._current.epochs:
                 self._network.load_state_dict(self._average.module.state_dict())
                 self._phase, self._epochs_done = self._phase + 1, 0
-                self._begin()
-            self._epoch(self._current)
+                self._start_phase()
+            self._run_epoch(self._current)
             self._epochs_done += 1
             self._save()
         return cast("TrainingNet", self._average.module).eval()
@@ -45,7 +45,7 @@ class Run:
     def _current(self) -> Phase:
         return self._config.phases[self._phase]
 
-    def _begin(self) -> None:
+    def _start_phase(self) -> None:
         config, phase = self._config, self._current
         self._optimizer = torch.optim.SGD(
             self._network.parameters(), phase.rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
@@ -55,17 +55,17 @@ class Run:
             self._optimizer, phase.rate, epochs=phase.epochs, steps_per_epoch=steps, pct_start=0.2
         )
 
-    def _epoch(self, phase: Phase) -> None:
+    def _run_epoch(self, phase: Phase) -> None:
         config = self._config
-        number = sum(one.epochs for one in config.phases[: self._phase]) + self._epochs_done
+        number = sum(earlier.epochs for earlier in config.phases[: self._phase]) + self._epochs_done
         view = View(phase.sides[self._epochs_done * len(phase.sides) // phase.epochs], phase.strength)
-        name = f"epoch {number + 1}/{sum(one.epochs for one in config.phases)}"
+        name = f"epoch {number + 1}/{sum(each.epochs for each in config.phases)}"
         self._network.train()
         seen, total, started = 0, 0.0, time.monotonic()
         with tqdm(total=config.tiles_per_epoch, desc=f"{name} at {view.side} px", unit="tile") as progress:
             for batch in batches(self._data, config, number, view):
                 with torch.autocast(self._data.device.type, torch.bfloat16):
-                    loss = loss_of(self._network, batch, phase.class_loss)
+                    loss = training_loss(self._network, batch, phase.class_loss)
                 self._step(loss)
                 seen += len(batch.fine)
                 total += loss.item() * len(batch.fine)
@@ -90,12 +90,12 @@ class Run:
         }
 
     def _save(self) -> None:
-        """Writes the state beside the file and moves it there, so that a kill leaves the last whole one."""
+        """Write the state to a temporary file and rename it, so that a kill leaves the previous state intact."""
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        at = {"config": asdict(self._config), "phase": self._phase, "epochs_done": self._epochs_done}
-        beside = self._resume.with_suffix(".new")
-        torch.save({**at, **state}, beside)
-        beside.replace(self._resume)
+        position = {"config": asdict(self._config), "phase": self._phase, "epochs_done": self._epochs_done}
+        temporary = self._resume.with_suffix(".new")
+        torch.save({**position, **state}, temporary)
+        temporary.replace(self._resume)
 
     def _load(self) -> None:
         if not self._resume.exists():
@@ -105,7 +105,7 @@ class Run:
             tqdm.write(f"{self._resume} is of another configuration: starting afresh")
             return
         self._phase, self._epochs_done = state["phase"], state["epochs_done"]
-        self._begin()
+        self._start_phase()
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         tqdm.write(f"resuming after epoch {self._epochs_done} of phase {self._phase + 1}")

@@ -20,18 +20,22 @@ COVER_OF: dict[tuple[str, str], str] = {
     ("aid", "Desert"): "desert",
     ("aid", "BareLand"): "desert",
 }
-"""Which folders show one of the served covers; every other folder teaches the network to refuse. Clouds are laid on."""
+"""Cover of each class folder that shows one; all others are examples to reject. Clouds are simulated."""
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """One set of square tiles: ``pixels`` uint8 [N, 3, S, S], ``fine`` [N] into ``names``, ``cover`` [N] in 0..4."""
+    """A set of square tiles with their labels."""
 
     source: str
     names: tuple[str, ...]
+    """Names of the set's own classes."""
     pixels: Tensor
+    """uint8 [N, 3, S, S]."""
     fine: Tensor
+    """Index into ``names``, [N]."""
     cover: Tensor
+    """Output of the served head, [N] in 0..4."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -42,9 +46,9 @@ class Tiles:
 
 
 def read(root: Path, source: str, split: str) -> Tiles:
-    """Reads ``root/source/split/CLASS/*``; tiles take the size of the first one.
+    """Read ``root/source/split/CLASS/*``; tiles are resized to the size of the first one.
 
-    Raises FileNotFoundError when there is no tile, and says where the data can be had.
+    Raises FileNotFoundError with where to get the data when there is no tile.
     """
     folder = root / source / split
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir())) if folder.is_dir() else ()

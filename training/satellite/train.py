@@ -1,12 +1,12 @@
 """Trains the satellite network from scratch: python -m training.satellite --data DIR --out DIR.
 
 DIR holds ``eurosat`` and ``aid`` (train and val folders of class folders). About an hour and a half on two CPU cores,
-minutes on a GPU. A run that was stopped goes on where it was (``--out`` holds ``resume.pt``).
+minutes on a GPU. A stopped run is resumed (``--out`` holds ``resume.pt``).
 
-The recipe (``recipe``): one trunk (ResNet18) under three heads. The served head has five outputs (four covers
-and "none of these"); two more name the ten EuroSAT and the thirty AID classes and teach the trunk what land looks like.
-SGD with one-cycle rates, progressive resizing, strong augmentation and then mild, an exponential moving average of the
-weights; then one temperature, fitted on validation tiles, is folded into the served head.
+The recipe (``recipe``): one trunk (ResNet18) with three heads. The served head has five outputs (four covers and
+"none of these"); two auxiliary heads classify the ten EuroSAT and the thirty AID classes and improve the trunk's
+features. SGD with one-cycle learning rates, progressive resizing, strong and then mild augmentation, and an exponential
+moving average of the weights; then a temperature, fitted on validation tiles, is folded into the served head.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training.satellite.run import Run
 
 
 def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace) -> None:
-    """Calibrates the network, writes the model file and its report, and prints the figures."""
+    """Calibrate the network, write the model file and its report, and print the figures."""
     sets = [tiles.read(arguments.data, source, "val") for source in ("eurosat", "aid")]
     scenes = measures.scenes(sets, slice(0, None, 2))
     served = TorchEngine(Served(network, SATELLITE_TRANSFORM), {})
@@ -39,8 +39,8 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
         network.head.weight.div_(temperature)
         network.head.bias.div_(temperature)
     confidence = (logits / temperature).softmax(dim=1)[:, : len(CLASSES)].amax(dim=1)
-    own = scenes.truth < len(CLASSES)
-    epochs = sum(one.epochs for one in config.phases)
+    known = scenes.truth < len(CLASSES)
+    epochs = sum(phase.epochs for phase in config.phases)
     facts = {
         "network": "ResNet18",
         "weights": f"trained from scratch by training/satellite/train.py, {epochs} epochs, seed {config.seed}",
@@ -48,21 +48,21 @@ def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace
         "transform": SATELLITE_TRANSFORM.as_dict(),
         "labels": LABELS,
         "temperature": temperature,
-        "threshold": calibration.fit_threshold(confidence[own], confidence[~own]),
+        "threshold": calibration.fit_threshold(confidence[known], confidence[~known]),
         "config": asdict(config),
-        "data": {one.source: one.counts() for one in sets}
+        "data": {tile_set.source: tile_set.counts() for tile_set in sets}
         | {f"{source} train": tiles.count(arguments.data, source, "train") for source in ("eurosat", "aid")},
     }
     path = arguments.out / "satellite-1.0.0.onnx"
     onnx_export.export_pictures(network, SATELLITE_TRANSFORM, facts, path)
     figures = measures.measure(path, arguments.data, "val", arguments.out)
-    onnx_export.explain(path, {**facts, "figures": figures})
+    onnx_export.write_facts(path, {**facts, "figures": figures})
     print(json.dumps(figures, indent=2))
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def parse() -> argparse.Namespace:
-    """Run the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.satellite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -78,11 +78,11 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Trains, calibrates, measures and writes the model file."""
+    """Train, calibrate, measure and write the model file."""
     arguments = parse()
     config = Config(seed=arguments.seed, tiles_per_epoch=arguments.tiles_per_epoch)
     if arguments.epochs:
-        config = replace(config, phases=tuple(replace(one, epochs=arguments.epochs) for one in config.phases))
+        config = replace(config, phases=tuple(replace(phase, epochs=arguments.epochs) for phase in config.phases))
     arguments.out.mkdir(parents=True, exist_ok=True)
     device = torch.device(arguments.device)
     eurosat, aid = (tiles.read(arguments.data, source, "train") for source in ("eurosat", "aid"))

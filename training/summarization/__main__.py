@@ -1,4 +1,4 @@
-"""python -m training.summarization: see ``train``."""
+"""Entry point of ``python -m training.summarization``: see ``train``."""
 
 from training.summarization.train import main
 

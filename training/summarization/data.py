@@ -14,7 +14,8 @@ SOURCES = """the articles are not there. They are JSON lines with "text", "summa
                                  or https://github.com/Tixierae/OrangeSum (CC BY-SA 4.0)
   en_extractive.jsonl            BBC news with extracts (Greene and Cunningham 2006; the "BBC News Summary" data set):
                                  a headline, a blank line, and paragraphs"""
-HELD_OUT = 3  # every third English article is measured on, the others are trained on
+HELD_OUT_EVERY = 3
+"""Every third English article is held out for the measures; the others are trained on."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,14 @@ class Example:
 
 
 def french(data: Path, part: Part) -> list[Example]:
-    """OrangeSum's articles. Raises FileNotFoundError, with where to get them."""
+    """Read OrangeSum's articles. Raises FileNotFoundError with where to get them."""
     return _read(data / ("fr_train.jsonl" if part == "train" else "fr_val.jsonl"), "fr")
 
 
 def english(data: Path, part: Part) -> list[Example]:
-    """Two thirds of the BBC's articles, or the third that is never trained on. Raises as ``french`` does."""
+    """Read two thirds of the BBC's articles, or the held-out third. Raises as ``french`` does."""
     examples = _read(data / "en_extractive.jsonl", "en")
-    return [row for place, row in enumerate(examples) if (place % HELD_OUT == HELD_OUT - 1) == (part == "measured")]
+    return [row for index, row in enumerate(examples, 1) if (index % HELD_OUT_EVERY == 0) == (part == "measured")]
 
 
 def _read(path: Path, language: str) -> list[Example]:

@@ -1,7 +1,7 @@
-"""The extractive summarizer's figures on articles it never saw: python -m training.summarization.measures --data DIR.
+"""The extractive summarizer's figures on held-out articles: python -m training.summarization.measures --data DIR.
 
-Reads the shipped weights (or ``--weights``) and runs them through the engine that serves, beside what they must beat:
-the first sentences, and LexRank. Writes ``summarization-figures.json`` and ``summarization-rouge.png`` to ``--out``.
+Reads the shipped weights (or ``--weights``) and runs them through the engine that serves, beside two baselines: the
+first sentences, and LexRank. Writes ``summarization-figures.json`` and ``summarization-rouge.png`` to ``--out``.
 """
 
 from __future__ import annotations
@@ -31,27 +31,30 @@ from training.summarization import data as summary_data
 from training.summarization.data import Example
 from training.summarization.rouge import Rouge, rouge
 
-LIMIT = 128  # tokens, the service's default
-SIMILAR = 0.1  # cosine from which LexRank joins two sentences
+MAX_LENGTH = 128
+"""Tokens of a summary, the service's default."""
+SIMILARITY_THRESHOLD = 0.1
+"""Cosine from which LexRank connects two sentences."""
 DAMPING = 0.85
 MEGABYTE = 1_000_000
-LONG = 42  # words of a reference
+MIN_LONG_WORDS = 42
+"""Words from which a reference counts as long."""
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 Figures = dict[str, float]
 
 
-def figures_of(said: Sequence[str], examples: Sequence[Example]) -> Figures:
+def mean_scores(summaries: Sequence[str], examples: Sequence[Example]) -> Figures:
     """Mean ROUGE F1 in per cent, and the mean number of words."""
-    scores: list[Rouge] = [rouge(one, example.summary) for one, example in zip(said, examples, strict=True)]
-    values = np.array([(score.one, score.two, score.longest) for score in scores]).mean(axis=0) * 100
-    words = float(np.mean([len(one.split()) for one in said]))
+    scores: list[Rouge] = [rouge(text, example.summary) for text, example in zip(summaries, examples, strict=True)]
+    values = np.array([(score.rouge1, score.rouge2, score.rouge_l) for score in scores]).mean(axis=0) * 100
+    words = float(np.mean([len(text.split()) for text in summaries]))
     return {name: round(float(value), 2) for name, value in zip(NAMES, values, strict=True)} | {
         "words": round(words, 1)
     }
 
 
-def first(article: Article, count: int) -> str:
+def lead(article: Article, count: int) -> str:
     """Return the first sentences."""
     return " ".join(article.sentences[:count])
 
@@ -60,41 +63,43 @@ def lexrank(article: Article, count: int) -> str:
     """Return the most central sentences (Erkan and Radev, "LexRank", JAIR 2004), in order."""
     vectorizer = TfidfVectorizer(token_pattern=r"\w+")  # noqa: S106 - no password
     vectors = vectorizer.fit_transform(article.sentences)
-    joined = ((vectors @ vectors.T).toarray() >= SIMILAR).astype(float)
-    steps = joined / np.maximum(1, joined.sum(axis=1, keepdims=True))
-    rank = np.full(len(steps), 1 / len(steps))
+    connected = ((vectors @ vectors.T).toarray() >= SIMILARITY_THRESHOLD).astype(float)
+    transitions = connected / np.maximum(1, connected.sum(axis=1, keepdims=True))
+    rank = np.full(len(transitions), 1 / len(transitions))
     for _ in range(50):
-        rank = (1 - DAMPING) / len(steps) + DAMPING * rank @ steps
+        rank = (1 - DAMPING) / len(transitions) + DAMPING * rank @ transitions
     best = sorted(np.argsort(-rank, kind="stable")[:count])
     return " ".join(article.sentences[row] for row in best)
 
 
-def compared(engine: Extractive, examples: list[Example], count: int, *, titles: bool) -> dict[str, Figures]:
+def compare(engine: Extractive, examples: list[Example], count: int, *, titles: bool) -> dict[str, Figures]:
     """Compare the engine, without and with titles, with ``count`` sentences of each baseline."""
-    articles = [article_of(Task(one.text, LIMIT, 0, one.language)) for one in examples]
-    baselines: dict[str, Callable[[Article, int], str]] = {f"first {count} sentences": first, "LexRank": lexrank}
-    found = {
-        name: figures_of([choose(one, count) for one in tqdm(articles, desc=name, leave=False)], examples)
+    articles = [article_of(Task(example.text, MAX_LENGTH, 0, example.language)) for example in examples]
+    baselines: dict[str, Callable[[Article, int], str]] = {f"first {count} sentences": lead, "LexRank": lexrank}
+    figures = {
+        name: mean_scores([choose(article, count) for article in tqdm(articles, desc=name, leave=False)], examples)
         for name, choose in baselines.items()
     }
-    found["extractive"] = figures_of(_summaries(engine, examples, titles=False), examples)
+    figures["extractive"] = mean_scores(_summaries(engine, examples, titles=False), examples)
     if titles:
-        found["extractive, with the title"] = figures_of(_summaries(engine, examples, titles=True), examples)
-    return found
+        figures["extractive, with the title"] = mean_scores(_summaries(engine, examples, titles=True), examples)
+    return figures
 
 
 def _summaries(engine: Extractive, examples: list[Example], *, titles: bool) -> list[str]:
-    tasks = [Task(one.text, LIMIT, 0, one.language, one.title if titles else None) for one in examples]
-    return [str(said) for said in engine.summarize(tasks)]
+    tasks = [
+        Task(example.text, MAX_LENGTH, 0, example.language, example.title if titles else None) for example in examples
+    ]
+    return [str(summary) for summary in engine.summarize(tasks)]
 
 
 def cost(engine: Extractive, examples: list[Example]) -> dict[str, float]:
-    """Return seconds, and the growth of peak memory in MB, for one megabyte of text; must be measured first."""
-    text = " ".join(one.text for one in examples)
+    """Return seconds, and the growth of peak memory in MB, for one megabyte of text. An earlier peak would hide it."""
+    text = " ".join(example.text for example in examples)
     text = (text * (1 + MEGABYTE // len(text)))[:MEGABYTE]
-    engine.summarize([Task("Un mot. " * 50, LIMIT, 0, "fr")])
+    engine.summarize([Task("Un mot. " * 50, MAX_LENGTH, 0, "fr")])
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    engine.summarize([Task(text, LIMIT, 0, "fr")])
+    engine.summarize([Task(text, MAX_LENGTH, 0, "fr")])
     seconds = time.perf_counter() - start
     return {
         "seconds": round(seconds, 2),
@@ -103,13 +108,13 @@ def cost(engine: Extractive, examples: list[Example]) -> dict[str, float]:
 
 
 def draw(figures: dict[str, dict[str, Figures]], path: Path) -> None:
-    """One group of bars for each corpus and measure."""
+    """Draw a group of bars for each corpus and measure."""
     drawing, axes = plt.subplots(1, len(figures), figsize=(5 * len(figures), 4), layout="constrained", squeeze=False)
-    for axis, (corpus, found) in zip(axes[0], figures.items(), strict=True):
-        width = 0.8 / len(found)
-        for index, (name, values) in enumerate(found.items()):
-            places = np.arange(len(NAMES)) + (index - (len(found) - 1) / 2) * width
-            bars = axis.bar(places, [values[measure] for measure in NAMES], width, label=name)
+    for axis, (corpus, rows) in zip(axes[0], figures.items(), strict=True):
+        width = 0.8 / len(rows)
+        for index, (name, values) in enumerate(rows.items()):
+            positions = np.arange(len(NAMES)) + (index - (len(rows) - 1) / 2) * width
+            bars = axis.bar(positions, [values[measure] for measure in NAMES], width, label=name)
             axis.bar_label(bars, fmt="%.1f", fontsize=7)
         axis.set_xticks(range(len(NAMES)), list(NAMES))
         axis.set_title(corpus)
@@ -119,26 +124,26 @@ def draw(figures: dict[str, dict[str, Figures]], path: Path) -> None:
     plt.close(drawing)
 
 
-def measure(stored: ranker.RankerWeights, data: Path, out: Path) -> dict[str, Any]:
+def measure(weights: ranker.RankerWeights, data: Path, out: Path) -> dict[str, Any]:
     """Measure a ranker's summaries; the plot is written to ``out``."""
-    engine = Extractive(stored, "summarization")
+    engine = Extractive(weights, "summarization")
     french, english = summary_data.french(data, "measured"), summary_data.english(data, "measured")
-    # There are no English abstracts here: the nearest corpus measures English.
-    long = [replace(one, language="en") for one in french if len(one.summary.split()) >= LONG]
+    # There is no corpus of English abstracts: long French ones stand in for it.
+    long = [replace(example, language="en") for example in french if len(example.summary.split()) >= MIN_LONG_WORDS]
     sets = {
         "French: OrangeSum's validation part": (french, 2, True),
         "French: its long abstracts, as if English": (long, 3, False),
         "English: BBC, never trained on": (english, 3, False),
     }
     rouges = {
-        name: compared(engine, examples, count, titles=titles)
+        name: compare(engine, examples, count, titles=titles)
         for name, (examples, count, titles) in sets.items()
         if examples
     }
     draw(rouges, out / "summarization-rouge.png")
     return {
         "articles": {name: len(examples) for name, (examples, _, _) in sets.items()},
-        "max_length": LIMIT,
+        "max_length": MAX_LENGTH,
         "rouge": rouges,
     }
 
@@ -146,9 +151,9 @@ def measure(stored: ranker.RankerWeights, data: Path, out: Path) -> dict[str, An
 def table(figures: dict[str, Any]) -> str:
     """Return the figures as a table."""
     lines = []
-    for corpus, found in figures["rouge"].items():
+    for corpus, rows in figures["rouge"].items():
         lines += ["", corpus, f"{'':28}" + "".join(f"{name:>9}" for name in (*NAMES, "words"))]
-        lines += [f"{name:28}" + "".join(f"{value:9.1f}" for value in row.values()) for name, row in found.items()]
+        lines += [f"{name:28}" + "".join(f"{value:9.1f}" for value in row.values()) for name, row in rows.items()]
     return "\n".join(lines)
 
 
@@ -166,15 +171,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        stored = ranker.read(arguments.weights)
+        weights = ranker.read(arguments.weights)
         # First, while the process is small: an earlier peak would hide this one.
-        spent = cost(Extractive(stored, "summarization"), summary_data.french(arguments.data, "measured"))
-        figures = {"one megabyte": spent, **measure(stored, arguments.data, arguments.out)}
+        megabyte = cost(Extractive(weights, "summarization"), summary_data.french(arguments.data, "measured"))
+        figures = {"one megabyte": megabyte, **measure(weights, arguments.data, arguments.out)}
     except FileNotFoundError as error:
         parser.exit(1, f"{error}\n")
     (arguments.out / "summarization-figures.json").write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n")
     print(table(figures))
-    print(f"\none megabyte: {spent['seconds']:.2f} s, {spent['MB']:.0f} MB")
+    print(f"\none megabyte: {megabyte['seconds']:.2f} s, {megabyte['MB']:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
     python -m training.summarization.ocr_measures --data DIR
 
-DIR holds three folders of pictures with their text beside them, as had from:
+DIR holds three folders of pictures and their texts, from these sources:
 
 receipts   github.com/zzzDavid/ICDAR-2019-SROIE, data/img and data/box: NAME.jpg, NAME.csv (corners and text of each
            box; all in capitals, so that both sides are compared in capitals)
 pages_fr   github.com/Gallicorpora/HTR-imprime-18e-siecle: NAME.jpg, NAME.txt (ſ counts as s, ¬ is a hyphen)
 printed    github.com/tesseract-ocr/test, testing: phototest.tif, eurotext.tif and their texts
 
-A rate is the Levenshtein distance over the length of the true text, both with every white space made one space; rates
-are means over a folder's pages. "as found" is the detector's own order, "as laid out" what the service gives. "mended"
-has words hyphenated at a line's end made whole in the true text too.
+A rate is the Levenshtein distance divided by the length of the true text, both with each run of white space as one
+space; rates are means over a folder's pages. "as found" is the detector's order, "as laid out" the service's. For
+"mended", words that are hyphenated at a line's end are joined in the true text, too.
 """
 
 from __future__ import annotations
@@ -35,27 +35,28 @@ from runners.images import decode
 
 @dataclass(frozen=True)
 class Page:
-    """A picture and what is written on it."""
+    """A picture and its true text."""
 
     picture: Path
     text: str
-    compared: Callable[[str], str]
+    normalise: Callable[[str], str]
+    """Applied to both texts before they are compared."""
 
 
 def receipts(folder: Path) -> Iterator[Page]:
-    """Return the boxes' texts, row by row."""
+    """Yield each receipt; its text is that of the boxes, row by row."""
     for path in sorted(folder.glob("*.csv")):
         rows = csv.reader(path.read_text("utf-8", "replace").splitlines(), quoting=csv.QUOTE_NONE)
         yield Page(path.with_suffix(".jpg"), _by_rows([_box(row) for row in rows if row]), _in_capitals)
 
 
 def _box(row: list[str]) -> layout.TextLine:
-    across, down = [float(row[index]) for index in (0, 2, 4, 6)], [float(row[index]) for index in (1, 3, 5, 7)]
-    return layout.TextLine(",".join(row[8:]), min(across), min(down), max(across), max(down))
+    xs, ys = [float(row[index]) for index in (0, 2, 4, 6)], [float(row[index]) for index in (1, 3, 5, 7)]
+    return layout.TextLine(",".join(row[8:]), min(xs), min(ys), max(xs), max(ys))
 
 
 def _by_rows(boxes: list[layout.TextLine]) -> str:
-    """Not ``layout``'s way, which is what is measured: a box whose middle lies in the first of a row belongs to it."""
+    """Join rows. A box belongs to a row if its middle lies within the row's first box; ``layout`` differs."""
     rows: list[list[layout.TextLine]] = []
     for box in sorted(boxes, key=lambda box: box.middle):
         if rows and rows[-1][0].top < box.middle < rows[-1][0].bottom:
@@ -66,7 +67,7 @@ def _by_rows(boxes: list[layout.TextLine]) -> str:
 
 
 def pages(folder: Path) -> Iterator[Page]:
-    """Each picture that has a text of its name beside it."""
+    """Yield each picture with the text file of the same name."""
     for path in sorted(folder.iterdir()):
         if path.suffix in {".jpg", ".tif"}:
             yield Page(path, path.with_suffix(".txt").read_text("utf-8"), _with_round_s)
@@ -80,42 +81,42 @@ def _with_round_s(text: str) -> str:
     return text.replace("ſ", "s")
 
 
-def error_rate(read: str, page: Page, true: str) -> float:
-    """Return the character error rate of a text, both sides normalised as the page's ground truth is."""
-    return distance(page.compared(read), page.compared(true))
+def normalised_error_rate(read: str, page: Page, truth: str) -> float:
+    """Return the character error rate of two texts after the page's normalisation."""
+    return error_rate(page.normalise(read), page.normalise(truth))
 
 
-def distance(read: str, true: str) -> float:
-    """Return the character error rate without spaces."""
-    left, right = (" ".join(text.split()) for text in (read, true))
-    return Levenshtein.distance(left, right) / len(right)
+def error_rate(read: str, truth: str) -> float:
+    """Return the character error rate; each run of white space counts as one space."""
+    read, truth = (" ".join(text.split()) for text in (read, truth))
+    return Levenshtein.distance(read, truth) / len(truth)
 
 
-def measured(ocr: Ocr, page: Page) -> dict[str, float]:
-    """A page's rates and its seconds."""
+def measure_page(ocr: Ocr, page: Page) -> dict[str, float]:
+    """Return the error rates and the seconds of a page."""
     image = decode.decode(page.picture.read_bytes())
     begin, cpu = time.perf_counter(), time.process_time()
     lines = ocr.lines(image)
     text = layout.text(lines)
     seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
     return {
-        "as found": error_rate("\n".join(line.text for line in lines), page, page.text),
-        "as laid out": error_rate(text, page, page.text),
-        "mended": error_rate(text, page, page.text.replace("¬\n", "")),
-        "letter by letter": distance(text, page.text),
+        "as found": normalised_error_rate("\n".join(line.text for line in lines), page, page.text),
+        "as laid out": normalised_error_rate(text, page, page.text),
+        "mended": normalised_error_rate(text, page, page.text.replace("¬\n", "")),
+        "letter by letter": error_rate(text, page.text),
         "seconds": seconds,
         "cpu seconds": cpu,
     }
 
 
 def measure(ocr: Ocr, data: Path) -> dict[str, dict[str, float]]:
-    """Return the means over each existing folder."""
+    """Return the means over the pages of each folder that exists."""
     sources = {"receipts": receipts, "pages_fr": pages, "printed": pages}
     figures = {}
     for name, source in sources.items():
         if (data / name).is_dir():
-            found = [measured(ocr, page) for page in tqdm(list(source(data / name)), desc=name, unit="page")]
-            figures[name] = {figure: round(fmean(one[figure] for one in found), 4) for figure in found[0]}
+            measured = [measure_page(ocr, page) for page in tqdm(list(source(data / name)), desc=name, unit="page")]
+            figures[name] = {figure: round(fmean(page[figure] for page in measured), 4) for figure in measured[0]}
     return figures
 
 

@@ -1,12 +1,12 @@
-"""Finds the fastest way to run a summarization checkpoint on this machine, and writes it as one.
+"""Finds the fastest way to run a summarization checkpoint on this machine, and writes a checkpoint that runs so.
 
     python -m training.summarization.optimize --model_path IN --output_path OUT
 
 The original in float32 is compared with bfloat16 (on a GPU float16, too), each eager and compiled by torch.compile.
-What does not agree with the original is left out, what fails says why, and the fastest of the rest is written to OUT: a
-normal Hugging Face checkpoint (safetensors, tokenizer, config) and ``atelier.json``, which the engines honour on a
-device of the same type. An exported graph is not among the candidates: reading one from a file (.pt2) unpickles, and
-serving loads no code and no pickles. IN is only read. Exit status: 0 written, 1 a step failed, 2 wrong arguments.
+Of the candidates that run and agree with the original, the fastest is written to OUT: a normal Hugging Face checkpoint
+(safetensors, tokenizer, config) and ``atelier.json``, which the engines honour on a device of the same type. Exported
+graphs are not tried: reading one from a file (.pt2) unpickles, and serving loads no code and no pickles. IN is only
+read. Exit status: 0 written, 1 a step failed, 2 wrong arguments.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from runners.models.summarizers.neural import checkpoints
 from runners.models.summarizers.neural.checkpoints import CheckpointError
 from training.summarization.trials import Bench, Candidate, Trial, one_line, texts
 
-WORTH = 0.9
-"""Compiled kernels must take at most this share of the eager time: making them takes minutes at every start."""
+MAX_COMPILED_SHARE = 0.9
+"""Maximum share of the eager time that compiled kernels may take: compiling takes minutes at every start."""
 
 SAMPLE = """\
 The city council published its new transport plan on Monday. It foresees eleven kilometres of cycle paths, two tram
@@ -47,11 +47,15 @@ def candidates() -> list[Candidate]:
 def best(trials: Sequence[Trial]) -> Trial | None:
     """Return the fastest candidate that agrees, if its compilation pays off; None where nothing agrees."""
     agreeing = [trial for trial in trials if trial.agrees]
-    return min(agreeing, key=lambda trial: trial.seconds / (WORTH if trial.candidate.compiled else 1.0), default=None)
+    return min(
+        agreeing,
+        key=lambda trial: trial.seconds / (MAX_COMPILED_SHARE if trial.candidate.compiled else 1.0),
+        default=None,
+    )
 
 
 def table(trials: Sequence[Trial], chosen: Trial | None) -> str:
-    """Latency, memory and agreement of every candidate, a line each; the first is "before", the chosen "after"."""
+    """Return latency, memory and agreement, a line a candidate; the first is "before", the chosen one "after"."""
     memory = "peak MB" if torch.cuda.is_available() else "weights MB"
     lines = [f"{'':8}{'candidate':22}{'seconds':>10}{memory:>12}{'cosine':>9}{'agreement':>11}"]
     for number, trial in enumerate(trials):
@@ -65,7 +69,7 @@ def table(trials: Sequence[Trial], chosen: Trial | None) -> str:
 
 
 def write(bench: Bench, chosen: Trial, before: Trial, out: Path) -> None:
-    """Writes the checkpoint beside ``out`` and moves it there whole. Raises what loading and saving raise."""
+    """Write the checkpoint to a temporary folder and rename that to ``out``. Raises what loading and saving raise."""
     loaded = bench.load(Candidate(chosen.candidate.dtype, compiled=False))
     facts = {
         "dtype": chosen.candidate.dtype,
@@ -76,20 +80,18 @@ def write(bench: Bench, chosen: Trial, before: Trial, out: Path) -> None:
         "after": _figures(chosen),
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        loaded.model.save_pretrained(beside)
-        loaded.processor.save_pretrained(beside)
-        (beside / "atelier.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
-        checkpoints.find(
-            str(beside), trust_remote_code=bench.checkpoint.trusted
-        )  # check that the written checkpoint can be read
-        beside.chmod(0o755)
+        loaded.model.save_pretrained(temporary)
+        loaded.processor.save_pretrained(temporary)
+        (temporary / "atelier.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+        checkpoints.find(str(temporary), trust_remote_code=bench.checkpoint.trusted)  # raises if it cannot be read
+        temporary.chmod(0o755)
         if out.exists():
             out.rmdir()
-        beside.rename(out)
+        temporary.rename(out)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _figures(trial: Trial) -> dict[str, float | str]:
@@ -98,7 +100,7 @@ def _figures(trial: Trial) -> dict[str, float | str]:
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Run the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.summarization.optimize",
         description=__doc__,
@@ -118,18 +120,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all cores)")
     parser.add_argument("--trust_remote_code", action="store_true", help="run code that comes with the checkpoint")
     parsed = parser.parse_args(arguments)
-    refused = refusal(parsed.model_path, parsed.output_path)
-    if refused:
-        parser.error(refused)
+    problem = output_problem(parsed.model_path, parsed.output_path)
+    if problem:
+        parser.error(problem)
     return parsed
 
 
-def refusal(model: str, out: Path) -> str | None:
-    """Why nothing may be written to ``out``, or None."""
-    given, wanted = Path(model).resolve(), out.resolve()
-    if given.is_dir() and wanted == given:
+def output_problem(model: str, out: Path) -> str | None:
+    """Return why nothing may be written to ``out``, or None."""
+    source, target = Path(model).resolve(), out.resolve()
+    if source.is_dir() and target == source:
         return "--output_path is the checkpoint itself; it would be overwritten"
-    if given.is_dir() and wanted.is_relative_to(given):
+    if source.is_dir() and target.is_relative_to(source):
         return "--output_path is inside the checkpoint, which is only read"
     if out.exists() and not out.is_dir():
         return f"{out} is a file"
@@ -146,7 +148,7 @@ def _at_least_one(text: str) -> int:
 
 
 def optimize(arguments: argparse.Namespace) -> None:
-    """Tries, compares, and writes. Raises CheckpointError, OSError, ValueError."""
+    """Measure the candidates and write the best one. Raises CheckpointError, OSError, ValueError."""
     samples = texts(arguments.sample, SAMPLE)
     checkpoint = checkpoints.find(arguments.model_path, trust_remote_code=arguments.trust_remote_code)
     bench = Bench(checkpoint, samples, arguments.max_length, arguments.runs, arguments.threads)
@@ -163,7 +165,7 @@ def optimize(arguments: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; the exit status."""
+    """Run the command line and return the exit status."""
     parsed = parse(arguments)
     try:
         optimize(parsed)

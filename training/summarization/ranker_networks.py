@@ -1,4 +1,4 @@
-"""Trains the ranker's networks: ensembles of small members, their losses, and the fit."""
+"""The ranker's networks: ensembles of small members, their losses, and the training loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runners.models.summarizers.ranker_features import Floats
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """The hyperparameters of the recipe."""
+    """Hyperparameters."""
 
     seed: int = 0
     members: int = 4
@@ -25,17 +25,17 @@ class RankerConfig:
     term_epochs: int = 3
     sentence_epochs: int = 12
     set_epochs: int = 12
-    sets: int = 32  # of an article, in each of the two rounds
-    titled: float = 0.5  # articles that show their title
-    long: int = 42  # words of an abstract that is shown as an extract's stand-in too
-    english: float = 0.3  # how much F1 of an English article counts, whose references a program chose
-    rate: float = 2e-3
-    decay: float = 1e-4
-    temperature: float = 0.02  # of the preference among an article's sets, in F1
+    sets: int = 32  # sets of sentences of an article, in each of the two rounds
+    titled: float = 0.5  # share of the articles that are read with their title
+    long: int = 42  # words from which an abstract is also used as an extract
+    english: float = 0.3  # weight of the F1 of English articles, whose references were chosen by a program
+    rate: float = 2e-3  # maximum learning rate
+    decay: float = 1e-4  # weight decay
+    temperature: float = 0.02  # of the softmax over an article's sets, in F1
 
 
-class Members(nn.Module):
-    """Several small networks of the same shape, trained side by side."""
+class Ensemble(nn.Module):
+    """Small networks of the same shape, trained in parallel."""
 
     def __init__(self, features: Tensor, hidden: tuple[int, ...], members: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Members(nn.Module):
             self.biases.append(nn.Parameter(torch.zeros(members, outputs)))
 
     def forward(self, features: Tensor) -> Tensor:
-        """[N, F] -> [members, N]; the same steps as ``ranker.Network``."""
+        """Return [members, N] of features [N, F], computed as in ``ranker.Network``."""
         hidden = ((features - self.mean) * self.scale).clamp(-6, 6).expand(len(self.weights[0]), -1, -1)
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             hidden = torch.baddbmm(bias[:, None], hidden, weight)
@@ -57,7 +57,7 @@ class Members(nn.Module):
         return hidden[:, :, 0]
 
     def tensors(self, name: str) -> dict[str, Floats]:
-        """The numbers under the names that ``ranker.Network`` reads."""
+        """Return the parameters under the names that ``ranker.Network`` reads."""
         named = {f"{name}.mean": self.mean, f"{name}.scale": self.scale}
         for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             named |= {f"{name}.weight.{index}": weight, f"{name}.bias.{index}": bias}
@@ -68,25 +68,25 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How one network is fitted; ``batch`` is in rows."""
+class FitPlan:
+    """How a network is fitted; ``batch`` is in rows."""
 
-    what: str
+    title: str
     loss: Loss
     epochs: int
     batch: int
 
 
-def fit(members: Members, features: Tensor, targets: Tensor, plan: Plan, config: RankerConfig) -> None:
-    """Adam with a cosine schedule over shuffled rows of ``features`` and ``targets``, whose first sides agree."""
-    optimizer = torch.optim.AdamW(members.parameters(), lr=config.rate, weight_decay=config.decay)
+def fit(ensemble: Ensemble, features: Tensor, targets: Tensor, plan: FitPlan, config: RankerConfig) -> None:
+    """Fit by AdamW with a cosine learning-rate schedule on shuffled rows of ``features`` and ``targets``."""
+    optimizer = torch.optim.AdamW(ensemble.parameters(), lr=config.rate, weight_decay=config.decay)
     steps = plan.epochs * -(-len(features) // plan.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    bar = tqdm(total=steps, desc=plan.what, unit="step", mininterval=2)
+    bar = tqdm(total=steps, desc=plan.title, unit="step", mininterval=2)
     for _ in range(plan.epochs):
         for rows in torch.randperm(len(features)).split(plan.batch):  # type: ignore[no-untyped-call]
             optimizer.zero_grad()
-            value = plan.loss(members(features[rows].flatten(0, -2)), targets[rows])
+            value = plan.loss(ensemble(features[rows].flatten(0, -2)), targets[rows])
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
@@ -99,24 +99,24 @@ def term_loss(logits: Tensor, present: Tensor) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(logits, present.expand_as(logits))
 
 
-def square_loss(said: Tensor, wanted: Tensor) -> Tensor:
+def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean squared error of [members, N] against [N]."""
-    return (said - wanted).square().mean()
+    return (predicted - target).square().mean()
 
 
-def set_loss(config: RankerConfig) -> Loss:
-    """How far sets of one article are from their order, [members, B * S] against F1 values [B, S].
+def listwise_loss(config: RankerConfig) -> Loss:
+    """Listwise loss over the sets of each article: predictions [members, B * S] against F1 values [B, S].
 
-    Squared error of what differs within the article, and the F1 that is lost by choosing a set as likely as it is
-    said to be good.
+    The sum of the squared error after centring on the article's mean, and the expected regret in F1 of a choice by
+    the softmax of the predictions.
     """
 
-    def loss(said: Tensor, f1: Tensor) -> Tensor:
-        values = said.view(len(said), *f1.shape)
+    def loss(predicted: Tensor, f1: Tensor) -> Tensor:
+        values = predicted.view(len(predicted), *f1.shape)
         centred = values - values.mean(dim=2, keepdim=True)
         error = centred - (f1 - f1.mean(dim=1, keepdim=True)) * 10
-        chance = (values / 10 / config.temperature).softmax(dim=2)
-        lost = (f1.amax(dim=1) - (chance * f1).sum(dim=2)) * 10
-        return error.square().mean() + lost.mean()
+        probability = (values / 10 / config.temperature).softmax(dim=2)
+        regret = (f1.amax(dim=1) - (probability * f1).sum(dim=2)) * 10
+        return error.square().mean() + regret.mean()
 
     return loss

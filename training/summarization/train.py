@@ -2,9 +2,9 @@
 
 DIR holds ``fr_train.jsonl`` and ``en_extractive.jsonl``. Some ten minutes on one processor core.
 
-The recipe: one network learns which terms of an article its reference has; a second, with that, how good each sentence
-is alone; a third, what ROUGE a set of sentences gets. The sets it learns from are those that a beam search meets, first
-one that trusts the expected terms, then one that trusts the network itself. Each network is four small ones, averaged.
+The recipe: one network predicts which terms of an article are in its reference; a second, with that, the ROUGE of each
+sentence alone; a third, the ROUGE of a set of sentences. Its training sets come from two beam searches, the first
+scored by the expected terms, the second by the network itself. Each network is an ensemble of four.
 """
 
 from __future__ import annotations
@@ -27,54 +27,57 @@ from runners.models.summarizers.ranker import RankerWeights
 from runners.models.summarizers.ranker_features import SENTENCE_FEATURES, TERM_FEATURES, Floats
 from training.summarization import data, measures
 from training.summarization.data import Example
-from training.summarization.ranker_lessons import Lesson, lessons_of
-from training.summarization.ranker_networks import Members, Plan, RankerConfig, fit, square_loss, term_loss
+from training.summarization.ranker_networks import Ensemble, FitPlan, RankerConfig, fit, squared_error, term_loss
+from training.summarization.ranker_samples import RankerSample, samples_of
 from training.summarization.ranker_sets import train_sets
 
 
-def train_terms(lessons: list[Lesson], config: RankerConfig) -> Members:
-    """The first network: is a term in the reference?"""
-    features = torch.from_numpy(np.concatenate([one.measured.terms for one in lessons]))
-    present = [float(term in one.words) for one in map(_Said, lessons) for term in one.vocabulary]
-    members = Members(features, config.term_hidden, config.members)
-    fit(members, features, torch.tensor(present), Plan("terms", term_loss, config.term_epochs, 4096), config)
-    return members
+def train_terms(samples: list[RankerSample], config: RankerConfig) -> Ensemble:
+    """Train the first network: whether a term is in the reference."""
+    features = torch.from_numpy(np.concatenate([sample.measured.terms for sample in samples]))
+    words = [set(sample.reference.words) for sample in samples]
+    present = [float(term in words[i]) for i, sample in enumerate(samples) for term in sample.measured.vocabulary]
+    ensemble = Ensemble(features, config.term_hidden, config.members)
+    fit(ensemble, features, torch.tensor(present), FitPlan("terms", term_loss, config.term_epochs, 4096), config)
+    return ensemble
 
 
-class _Said:
-    """A reference's words as a set, beside the vocabulary of its article."""
-
-    def __init__(self, one: Lesson) -> None:
-        self.words, self.vocabulary = set(one.reference.words), one.measured.vocabulary
-
-
-def train_sentences(lessons: list[Lesson], tensors: dict[str, Floats], config: RankerConfig) -> Members:
-    """The second network: how good is a sentence alone, against the article's best?"""
+def train_sentences(samples: list[RankerSample], tensors: dict[str, Floats], config: RankerConfig) -> Ensemble:
+    """Train the second network: the F1 of a sentence alone, relative to the article's best sentence."""
     terms = ranker.Network(tensors, "terms")
-    seen = [ranker.with_expected(one.measured, ranker.probability(terms(one.measured.terms))) for one in lessons]
-    alone = [np.array([one.f1([row]) for row in range(len(one.said))]) for one in tqdm(lessons, desc="alone")]
-    wanted = np.concatenate([values / max(1e-6, values.max()) for values in alone])
-    features = torch.from_numpy(np.concatenate(seen))
-    members = Members(features, config.sentence_hidden, config.members)
-    targets = torch.from_numpy(wanted.astype(np.float32))
-    fit(members, features, targets, Plan("sentences", square_loss, config.sentence_epochs, 1024), config)
-    return members
+    measured = [sample.measured for sample in samples]
+    features = np.concatenate([ranker.with_expected(m, ranker.probability(terms(m.terms))) for m in measured])
+    f1 = [
+        np.array([sample.f1([row]) for row in range(len(sample.sentence_words))])
+        for sample in tqdm(samples, desc="alone")
+    ]
+    targets = np.concatenate([values / max(1e-6, values.max()) for values in f1]).astype(np.float32)
+    inputs = torch.from_numpy(features)
+    ensemble = Ensemble(inputs, config.sentence_hidden, config.members)
+    fit(
+        ensemble,
+        inputs,
+        torch.from_numpy(targets),
+        FitPlan("sentences", squared_error, config.sentence_epochs, 1024),
+        config,
+    )
+    return ensemble
 
 
 def train(examples: list[Example], config: RankerConfig) -> dict[str, Floats]:
-    """The tensors of all three networks."""
+    """Train the three networks and return their tensors."""
     random.seed(config.seed)
     torch.manual_seed(config.seed)
-    lessons = lessons_of(examples, config)
-    tensors = train_terms(lessons, config).tensors("terms")
-    tensors |= train_sentences(lessons, tensors, config).tensors("sentences")
-    return tensors | train_sets(lessons, tensors, config).tensors("sets")
+    samples = samples_of(examples, config)
+    tensors = train_terms(samples, config).tensors("terms")
+    tensors |= train_sentences(samples, tensors, config).tensors("sentences")
+    return tensors | train_sets(samples, tensors, config).tensors("sets")
 
 
-def save(path: Path, stored: RankerWeights) -> None:
-    """Writes one safetensors file that explains itself."""
-    save_file(stored.tensors, path, metadata={"facts": json.dumps(stored.facts, ensure_ascii=False, sort_keys=True)})
-    path.chmod(0o644)  # the file is created for its owner alone, but a container runs as another user
+def save(path: Path, weights: RankerWeights) -> None:
+    """Write the tensors and the facts to a safetensors file."""
+    save_file(weights.tensors, path, metadata={"facts": json.dumps(weights.facts, ensure_ascii=False, sort_keys=True)})
+    path.chmod(0o644)  # save_file makes it readable for its owner alone, and a container runs as another user
 
 
 def facts(config: RankerConfig, counts: dict[str, int]) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def facts(config: RankerConfig, counts: dict[str, int]) -> dict[str, Any]:
 
 
 def parse() -> argparse.Namespace:
-    """Run the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.summarization",
         description=__doc__,
@@ -110,7 +113,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Trains and writes the model file."""
+    """Train, measure and write the model file."""
     arguments = parse()
     config = replace(RankerConfig(), seed=arguments.seed)
     try:
@@ -122,8 +125,8 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     tensors = train(french + english, config)
     path = arguments.out / "summarization-1.0.0.safetensors"
-    stored = RankerWeights(tensors, facts(config, {"fr": len(french), "en": len(english)}))
-    figures = measures.measure(stored, arguments.data, arguments.out)
-    save(path, RankerWeights(tensors, {**stored.facts, "figures": figures}))
+    weights = RankerWeights(tensors, facts(config, {"fr": len(french), "en": len(english)}))
+    figures = measures.measure(weights, arguments.data, arguments.out)
+    save(path, RankerWeights(tensors, {**weights.facts, "figures": figures}))
     print(measures.table(figures))
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")

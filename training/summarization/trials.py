@@ -1,4 +1,4 @@
-"""One way to run a checkpoint, tried on this machine: how fast, how large, and how near to the original?"""
+"""Trials of ways to run a checkpoint on this machine: speed, memory, and agreement with the original."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ from runners.models.summarizers.neural.loading import Loaded, load
 from runners.models.summarizers.neural.seq2seq import Seq2Seq
 from runners.models.text.sentences import split
 
-COSINE = 0.99
-"""Mean cosine that a candidate's logits must have with the original's at the same words."""
-
-AGREEMENT = 0.95
-"""Share of the original's words that a candidate must reproduce."""
-
+MIN_COSINE = 0.99
+"""Minimum mean cosine between a candidate's logits and the original's, at the same tokens."""
+MIN_AGREEMENT = 0.95
+"""Minimum share of the original's tokens that a candidate must predict."""
 WARM_UPS = 2
-"""Runs before timing starts: the first compiles kernels, the second recompiles them for other shapes."""
+"""Runs before the timed ones: the first compiles kernels, the second recompiles them for other shapes."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Numbers to compute in, and whether torch.compile makes the kernels."""
+    """A number format, and whether torch.compile makes the kernels."""
 
     dtype: str
     compiled: bool
 
     @property
     def name(self) -> str:
-        """As the table shows it."""
+        """The name in the table."""
         return f"{self.dtype}, {'compiled' if self.compiled else 'eager'}"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A candidate's figures; ``failure`` says in one line why there are none."""
+    """A candidate's figures, or the reason in one line why there are none."""
 
     candidate: Candidate
-    seconds: float = 0.0  # median of the runs, all samples together
-    megabytes: float = 0.0  # on a GPU the peak of the run, on a CPU the weights
+    seconds: float = 0.0
+    """Median over the runs of the time for all samples."""
+    megabytes: float = 0.0
+    """On a GPU the peak of the run, on a CPU the weights."""
     cosine: float = 0.0
     agreement: float = 0.0
     failure: str | None = None
 
     @property
     def agrees(self) -> bool:
-        """Whether it says what the original says."""
-        return self.failure is None and self.cosine >= COSINE and self.agreement >= AGREEMENT
+        """Whether the outputs agree with the original's."""
+        return self.failure is None and self.cosine >= MIN_COSINE and self.agreement >= MIN_AGREEMENT
 
 
 @dataclass(frozen=True)
-class Words:
-    """The original's output for one sample: tokens [1, T], and float32 logits [T, V] before each."""
+class ReferenceOutput:
+    """The original's greedy output for a sample: tokens [1, T], and the float32 logits [T, V] that predict them."""
 
     tokens: Tensor
     logits: Tensor
@@ -72,7 +72,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Bench:
-    """The samples and the checkpoint for every candidate."""
+    """What all trials have in common: the checkpoint, the samples and the settings."""
 
     checkpoint: Checkpoint
     samples: Sequence[str]
@@ -84,56 +84,56 @@ class Bench:
         """Load the checkpoint with the candidate's settings. Raises CheckpointError."""
         return load(self.checkpoint, precision=candidate.dtype, compiled=candidate.compiled, threads=self.threads)
 
-    def original(self) -> list[Words]:
-        """Greedy summaries of the samples in float32. Raises CheckpointError."""
+    def original(self) -> list[ReferenceOutput]:
+        """Return the original's outputs for the samples, in float32. Raises CheckpointError."""
         loaded = self.load(Candidate("float32", compiled=False))
-        return [self._words(loaded, sample) for sample in self.samples]
+        return [self._reference_output(loaded, sample) for sample in self.samples]
 
-    def attempt(self, candidate: Candidate, original: Sequence[Words]) -> Trial:
-        """A trial of the candidate; never raises."""
-        _forget()
+    def attempt(self, candidate: Candidate, original: Sequence[ReferenceOutput]) -> Trial:
+        """Measure the candidate; never raises."""
+        _free_memory()
         try:
-            return self._measured(candidate, original)
+            return self._measure(candidate, original)
         except Exception as error:  # compilers, kernels and memory fail in many ways; other candidates still run
             return Trial(candidate, failure=one_line(error))
 
-    def _measured(self, candidate: Candidate, original: Sequence[Words]) -> Trial:
+    def _measure(self, candidate: Candidate, original: Sequence[ReferenceOutput]) -> Trial:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         loaded = self.load(candidate)
         pairs = list(zip(self.samples, original, strict=True))
-        # First, because an engine would hide a compiler's error.
-        logits = [_forced(loaded, _inputs(loaded, sample), words.tokens) for sample, words in pairs]
-        seconds = self._seconds(loaded)
+        # Before the timed runs, because an engine would hide a compiler's error.
+        logits = [_teacher_forced(loaded, _inputs(loaded, sample), output.tokens) for sample, output in pairs]
+        seconds = self._median_seconds(loaded)
         cosines = [torch.cosine_similarity(a, b.logits, dim=-1).mean() for a, b in zip(logits, original, strict=True)]
         same = [(a.argmax(-1) == b.logits.argmax(-1)).float().mean() for a, b in zip(logits, original, strict=True)]
         return Trial(candidate, seconds, _megabytes(loaded), _mean(cosines), _mean(same))
 
-    def _seconds(self, loaded: Loaded) -> float:
+    def _median_seconds(self, loaded: Loaded) -> float:
         engine = _engine(loaded)
         for _ in range(WARM_UPS):
             self._run(engine)
         return statistics.median(_timed(lambda: self._run(engine)) for _ in range(self.runs))
 
     def _run(self, engine: Summarizer) -> None:
-        """The samples one by one, as callers come."""
+        """Summarize the samples one at a time."""
         for sample in self.samples:
             (outcome,) = engine.summarize([Task(sample, self.max_length, 0.0, "en")])
             if isinstance(outcome, RunnerError):
                 raise outcome
 
     @torch.inference_mode()
-    def _words(self, loaded: Loaded, sample: str) -> Words:
+    def _reference_output(self, loaded: Loaded, sample: str) -> ReferenceOutput:
         inputs = _inputs(loaded, sample)
         rows = loaded.model.generate(**inputs, do_sample=False, num_beams=1, max_new_tokens=self.max_length)
         start = 0 if loaded.checkpoint.kind == "seq2seq" else inputs["input_ids"].shape[1]
         tokens = rows[:, start:]
-        return Words(tokens, _forced(loaded, inputs, tokens))
+        return ReferenceOutput(tokens, _teacher_forced(loaded, inputs, tokens))
 
 
-def _forget() -> None:
-    """Gives back what the candidate before has taken: its network, its kernels, the GPU's memory."""
-    gc.collect()  # networks and their kernels hold each other
+def _free_memory() -> None:
+    """Free the previous candidate's network, kernels and GPU memory."""
+    gc.collect()  # networks and their kernels refer to each other
     torch._dynamo.reset()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -163,18 +163,18 @@ def _inputs(loaded: Loaded, sample: str) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def _forced(loaded: Loaded, inputs: dict[str, Any], tokens: Tensor) -> Tensor:
-    """Logits before each of the tokens [1, T], float32 [T, V] on the CPU, with the original's words given."""
+def _teacher_forced(loaded: Loaded, inputs: dict[str, Any], tokens: Tensor) -> Tensor:
+    """The logits that predict each of the given tokens [1, T], float32 [T, V] on the CPU."""
     if loaded.checkpoint.kind == "seq2seq":
         output = loaded.model(**inputs, decoder_input_ids=tokens)
-        return _rows(output.logits[0, :-1])
+        return _on_cpu(output.logits[0, :-1])
     start = inputs["input_ids"].shape[1]
-    whole = torch.cat([inputs["input_ids"], tokens], dim=1)
+    sequence = torch.cat([inputs["input_ids"], tokens], dim=1)
     rest = {name: value for name, value in inputs.items() if name not in ("input_ids", "attention_mask")}
-    return _rows(loaded.model(input_ids=whole, **rest).logits[0, start - 1 : -1])
+    return _on_cpu(loaded.model(input_ids=sequence, **rest).logits[0, start - 1 : -1])
 
 
-def _rows(logits: Tensor) -> Tensor:
+def _on_cpu(logits: Tensor) -> Tensor:
     return logits.float().cpu()
 
 
@@ -195,10 +195,10 @@ def _mean(values: Sequence[Tensor]) -> float:
 
 
 def texts(path: Path | None, default: str) -> list[str]:
-    """The samples: a file's paragraphs, or the default, and it twice and four times. Raises OSError, ValueError."""
+    """Return a file's paragraphs, or the default once, twice and four times. Raises OSError, ValueError."""
     if path is None:
         return [default, "\n\n".join([default] * 2), "\n\n".join([default] * 4)]
-    found = [part.strip() for part in path.read_text("utf-8").split("\n\n") if part.strip()]
-    if not found:
+    paragraphs = [part.strip() for part in path.read_text("utf-8").split("\n\n") if part.strip()]
+    if not paragraphs:
         raise ValueError(f"{path} holds no text.")
-    return found
+    return paragraphs

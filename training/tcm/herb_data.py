@@ -1,7 +1,7 @@
 """Prescriptions: which herbs were given for which symptoms (github.com/yuanyuansiyuan/ICDE-2020-SMGCN, MIT).
 
-``train.txt`` has a prescription a line, symptom numbers, a tab, herb numbers; ``sym_mapping.txt`` and
-``herb_mapping.txt`` name them.
+Each line of ``train.txt`` is a prescription: symptom numbers, a tab, herb numbers. ``sym_mapping.txt`` and
+``herb_mapping.txt`` have their names.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Prescriptions:
         return len(self.symptoms)
 
     def of(self, rows: Integers) -> Prescriptions:
-        """Some of them."""
+        """Return the prescriptions with these row numbers."""
         return Prescriptions(self.symptoms[rows], self.herbs[rows], self.symptom_names, self.herb_names)
 
     def split(self, share: float, seed: int) -> tuple[Prescriptions, Prescriptions]:
-        """Two parts at random; the second has the share."""
+        """Split at random into two parts; the second has the share."""
         rows = np.random.default_rng(seed).permutation(len(self))
         cut = round(len(self) * share)
         return self.of(rows[cut:]), self.of(rows[:cut])
@@ -45,9 +45,8 @@ def read(folder: Path, name: str = "train.txt") -> Prescriptions:
         raise FileNotFoundError(f"no {folder / name}. {__doc__}")
     symptoms, herbs = _names(folder / "sym_mapping.txt"), _names(folder / "herb_mapping.txt")
     lines = [line.split("\t") for line in (folder / name).read_text().splitlines() if line.strip()]
-    columns = zip(*((_numbers(left), _numbers(right)) for left, right in lines), strict=True)
-    given, taken = columns
-    return Prescriptions(_dense(given, len(symptoms)), _dense(taken, len(herbs)), symptoms, herbs)
+    symptom_rows, herb_rows = zip(*((_numbers(left), _numbers(right)) for left, right in lines), strict=True)
+    return Prescriptions(_dense(symptom_rows, len(symptoms)), _dense(herb_rows, len(herbs)), symptoms, herbs)
 
 
 def _names(path: Path) -> tuple[str, ...]:

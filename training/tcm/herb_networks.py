@@ -1,4 +1,4 @@
-"""The networks of the treatment model: members that learn sets of symptoms, and their blend with other evidence."""
+"""The networks of the treatment model: an ensemble over sets of symptoms, and its blend with other evidence."""
 
 from __future__ import annotations
 
@@ -20,58 +20,61 @@ from training.tcm.herb_data import Floats, Prescriptions
 
 @dataclass(frozen=True)
 class Learning:
-    """The numbers of a member."""
+    """Hyperparameters of an ensemble member."""
 
     hidden: int = 512
     dropout: float = 0.6
     epochs: int = 20
     batch: int = 256
-    rate: float = 1e-3
+    rate: float = 1e-3  # maximum learning rate
     weight_decay: float = 0.1
 
 
 @dataclass(frozen=True)
 class Blend:
-    """How members, regression and counts are put together; chosen on a validation part."""
+    """Weights of the ensemble, the ridge regression and the counts; chosen on a validation split."""
 
     ridge_penalty: float = 5.0
-    ridge_share: float = 0.0  # tried up to 0.3, and worse at every one
-    lone_prior: float = 160.0  # prescriptions that the networks' word is worth beside those for a symptom alone
+    ridge_share: float = 0.0  # every other share tried, up to 0.3, was worse
+    lone_prior: float = 160.0  # weight of the ensemble beside the counts of a single symptom, in prescriptions
 
 
 class Member(nn.Module):
-    """Symptoms to herbs by one hidden layer and one step past it; ``side`` [S, K] tells which symptoms are alike."""
+    """An ensemble member: symptoms to herbs by a hidden layer and a skip connection.
 
-    side: Tensor
+    ``symptom_features`` [S, K] describes the symptoms, so that similar symptoms share weights.
+    """
 
-    def __init__(self, side: Tensor, herbs: int, learning: Learning) -> None:
+    symptom_features: Tensor
+
+    def __init__(self, symptom_features: Tensor, herbs: int, learning: Learning) -> None:
         super().__init__()
-        self.register_buffer("side", side)
-        self.own = nn.Linear(len(side), learning.hidden)
-        self.alike = nn.Linear(side.shape[1], learning.hidden, bias=False)
-        self.drop = nn.Dropout(learning.dropout)
+        self.register_buffer("symptom_features", symptom_features)
+        self.by_symptom = nn.Linear(len(symptom_features), learning.hidden)
+        self.by_feature = nn.Linear(symptom_features.shape[1], learning.hidden, bias=False)
+        self.dropout = nn.Dropout(learning.dropout)
         self.out = nn.Linear(learning.hidden, herbs)
-        self.past = nn.Linear(len(side), herbs)
-        nn.init.zeros_(self.past.weight)
-        nn.init.zeros_(self.past.bias)
+        self.skip = nn.Linear(len(symptom_features), herbs)
+        nn.init.zeros_(self.skip.weight)
+        nn.init.zeros_(self.skip.bias)
 
     def forward(self, symptoms: Tensor) -> Tensor:
-        """Sets as rows of ones [N, S] -> logits [N, herbs]."""
+        """Return logits [N, H] of sets of symptoms as ones and zeros [N, S]."""
         scaled = scaled_sets(symptoms)
-        hidden = torch.relu(self.own(scaled) + self.alike(scaled @ self.side))
-        logits: Tensor = self.out(self.drop(hidden)) + self.past(scaled)
+        hidden = torch.relu(self.by_symptom(scaled) + self.by_feature(scaled @ self.symptom_features))
+        logits: Tensor = self.out(self.dropout(hidden)) + self.skip(scaled)
         return logits
 
 
 def scaled_sets(symptoms: Tensor) -> Tensor:
-    """Rows of ones, [N, S], at length one; a row of zeros stays."""
+    """Scale rows of ones and zeros [N, S] to unit length; a row of zeros stays."""
     return symptoms / symptoms.sum(dim=1, keepdim=True).clamp(min=1).sqrt()
 
 
-class Herbs(nn.Module):
-    """Members in one matrix each, the mean of their logits; ridge regression; counts of symptoms that stood alone.
+class HerbModel(nn.Module):
+    """The served network: the members' mean logits, blended with ridge regression and single-symptom counts.
 
-    Matrices are kept in float16, which halves the file.
+    The members' layers are concatenated. Matrices are stored in float16, which halves the file.
     """
 
     inward: Tensor
@@ -84,30 +87,30 @@ class Herbs(nn.Module):
     alone: Tensor
     alone_trust: Tensor
 
-    def __init__(self, members: Sequence[Member], known: Prescriptions, blend: Blend) -> None:
+    def __init__(self, members: Sequence[Member], data: Prescriptions, blend: Blend) -> None:
         super().__init__()
         with torch.no_grad():
-            inward = [one.own.weight.T + one.side @ one.alike.weight.T for one in members]
+            inward = [each.by_symptom.weight.T + each.symptom_features @ each.by_feature.weight.T for each in members]
             self._keep("inward", torch.cat(inward, dim=1))
-            self._keep("inward_bias", torch.cat([one.own.bias for one in members]))
-            self._keep("out", torch.cat([one.out.weight.T for one in members]) / len(members))
-            self._keep("past", torch.stack([one.past.weight.T for one in members]).mean(dim=0))
-            self._keep("bias", torch.stack([one.out.bias + one.past.bias for one in members]).mean(dim=0))
+            self._keep("inward_bias", torch.cat([each.by_symptom.bias for each in members]))
+            self._keep("out", torch.cat([each.out.weight.T for each in members]) / len(members))
+            self._keep("past", torch.stack([each.skip.weight.T for each in members]).mean(dim=0))
+            self._keep("bias", torch.stack([each.out.bias + each.skip.bias for each in members]).mean(dim=0))
         self.ridge_share = blend.ridge_share
         if self.ridge_share:
-            weights, offset = herb_measures.ridge(known.symptoms, known.herbs, blend.ridge_penalty)
+            weights, offset = herb_measures.ridge(data.symptoms, data.herbs, blend.ridge_penalty)
             self._keep("ridge", torch.from_numpy(weights))
             self._keep("ridge_offset", torch.from_numpy(offset))
-        counts, seen = herb_measures.lone(known.symptoms, known.herbs)
+        counts, seen = herb_measures.single_symptom_counts(data.symptoms, data.herbs)
         self._keep("alone", torch.from_numpy(counts / np.maximum(1, seen)[:, None]))
-        trust = seen / np.maximum(1e-9, seen + blend.lone_prior)  # a symptom that never stood alone is trusted nothing
+        trust = seen / np.maximum(1e-9, seen + blend.lone_prior)  # 0 without a prescription
         self.register_buffer("alone_trust", torch.from_numpy(trust).float())
 
     def _keep(self, name: str, value: Tensor) -> None:
         self.register_buffer(name, value.half() if value.ndim > 1 else value.float())
 
     def forward(self, symptoms: Tensor) -> Tensor:
-        """Sets as rows of ones [N, S] -> how likely a prescription has each herb, [N, herbs]."""
+        """Return the probability [N, H] of each herb for sets of symptoms as ones and zeros [N, S]."""
         scaled = scaled_sets(symptoms)
         hidden = torch.relu(scaled @ self.inward.float() + self.inward_bias)
         logits = hidden @ self.out.float() + scaled @ self.past.float() + self.bias
@@ -120,17 +123,17 @@ class Herbs(nn.Module):
         return (1 - trust) * learned + trust * (symptoms @ self.alone.float())
 
 
-def fit(known: Prescriptions, side: Tensor, learning: Learning, seed: int) -> Member:
-    """A member that learned these prescriptions: the same sets of symptoms at once, with the mean of their herbs.
+def fit(data: Prescriptions, symptom_features: Tensor, learning: Learning, seed: int) -> Member:
+    """Fit a member. Prescriptions for the same symptoms are merged into one sample, with the mean of their herbs.
 
-    The expected gradient is that of single prescriptions, and it varies much less.
+    The expected gradient is that of single prescriptions, with much less variance.
     """
     torch.manual_seed(seed)
-    symptoms, herbs, counts = _by_set(known)
-    member = Member(side, herbs.shape[1], learning)
+    symptoms, herbs, counts = _by_set(data)
+    member = Member(symptom_features, herbs.shape[1], learning)
     with torch.no_grad():
-        member.out.bias.copy_(torch.logit(torch.from_numpy(known.herbs).mean(dim=0).clamp(1e-5, 1 - 1e-5)))
-    steps = learning.epochs * max(1, len(known) // learning.batch)
+        member.out.bias.copy_(torch.logit(torch.from_numpy(data.herbs).mean(dim=0).clamp(1e-5, 1 - 1e-5)))
+    steps = learning.epochs * max(1, len(data) // learning.batch)
     optimizer = torch.optim.AdamW(member.parameters(), learning.rate, weight_decay=learning.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning.rate, total_steps=steps)
     for _ in tqdm(range(steps), desc=f"member {seed}", unit="step", leave=False):
@@ -143,38 +146,38 @@ def fit(known: Prescriptions, side: Tensor, learning: Learning, seed: int) -> Me
     return member.eval()
 
 
-def _by_set(known: Prescriptions) -> tuple[Tensor, Tensor, Tensor]:
-    """The different sets of symptoms [U, S], the mean herbs of each [U, H], and how many prescriptions it has [U]."""
-    sets, which, counts = np.unique(known.symptoms, axis=0, return_inverse=True, return_counts=True)
-    herbs = np.zeros((len(sets), known.herbs.shape[1]), dtype=np.float32)
-    np.add.at(herbs, which, known.herbs)
+def _by_set(data: Prescriptions) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the U unique sets of symptoms [U, S], the mean of their herbs [U, H], and their prescriptions [U]."""
+    sets, set_of, counts = np.unique(data.symptoms, axis=0, return_inverse=True, return_counts=True)
+    herbs = np.zeros((len(sets), data.herbs.shape[1]), dtype=np.float32)
+    np.add.at(herbs, set_of, data.herbs)
     herbs /= counts[:, None]
     return torch.from_numpy(sets), torch.from_numpy(herbs), torch.from_numpy(counts).float()
 
 
-def sides(names: Sequence[str]) -> list[Tensor]:
-    """What makes symptoms alike, [S, K] each: characters of their names, their elements, and both."""
+def feature_sets(names: Sequence[str]) -> list[Tensor]:
+    """Return three sets of features of symptoms, [S, K] each: characters of their names, their elements, and both."""
     characters, elements = torch.from_numpy(_characters(names)), torch.from_numpy(_elements(names))
     return [characters, elements, torch.cat([characters, elements], dim=1)]
 
 
 def _characters(names: Sequence[str]) -> Floats:
-    """Runs of one to three characters that two or more names have, each name at length one."""
-    marked = [f"^{name}$" for name in names]
-    runs = [
+    """Return the n-grams of one to three characters that two or more names have, [S, K], each row of unit length."""
+    bounded = [f"^{name}$" for name in names]
+    grams = [
         {name[start : start + length] for length in (1, 2, 3) for start in range(len(name) - length + 1)} - {"^", "$"}
-        for name in marked
+        for name in bounded
     ]
-    shared = sorted(run for run in set().union(*runs) if sum(run in one for one in runs) > 1)
-    array = np.array([[run in one for run in shared] for one in runs], dtype=np.float32)
+    shared = sorted(gram for gram in set().union(*grams) if sum(gram in own for own in grams) > 1)
+    array = np.array([[gram in own for gram in shared] for own in grams], dtype=np.float32)
     return np.asarray(array / np.sqrt(np.maximum(1, array.sum(axis=1, keepdims=True))), dtype=np.float32)
 
 
 def _elements(names: Sequence[str]) -> Floats:
-    """Return the symptom table's entry for each name."""
-    lexicon, columns = symptom_lexicon(), [one.names.zh for one in tables.elements()]
-    rows = [[tables.symptoms()[row] for row in lexicon.inside(simplified(name))] for name in names]
+    """Return the weights of elements in the symptom table for each name, [S, E]."""
+    lexicon, elements = symptom_lexicon(), [element.names.zh for element in tables.elements()]
+    symptoms = [[tables.symptoms()[row] for row in lexicon.inside(simplified(name))] for name in names]
     return np.array(
-        [[sum(one.weights.get(column, 0) for one in found) / 6 for column in columns] for found in rows],
+        [[sum(symptom.weights.get(element, 0) for symptom in found) / 6 for element in elements] for found in symptoms],
         dtype=np.float32,
     )

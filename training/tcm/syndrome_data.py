@@ -1,4 +1,4 @@
-"""Textbook entries and case records of Chinese medicine, and what their labels mean in elements.
+"""Textbook entries and case records of Chinese medicine, and the elements that their labels mean.
 
 ``textbook.jsonl``: symptoms, 病位证素, 病性证素, 证名, treatment (github.com/Wayyuanyuan/MTCMB, Apache-2.0).
 ``cases_train.json``: clinical records with ten syndromes to choose from (TCMEval-SDT, github.com/zhuyan166/TCMEval).
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from runners.models.tcm import naming, tables
 
-SAME: Final = {
+ELEMENTS_OF_LABEL: Final = {
     "火（热）": "热",
     "火": "热",
     "实热": "热",
@@ -41,7 +41,7 @@ SAME: Final = {
     "少阳": "半表半里",
     "-": "",
 }
-"""Labels that the entries write in two ways, or two at once, in the words of the element table."""
+"""Names in the element table of labels with several spellings, and of labels that stand for two elements."""
 
 _SEPARATORS: Final = re.compile("[、，,;；]")
 
@@ -61,7 +61,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Case:
-    """A case record: its running text, the symptoms that an expert marked in it, ten syndromes, the right ones."""
+    """A case record: its running text, the symptoms that an expert marked in it, ten syndromes, and the right ones."""
 
     text: str
     symptoms: str
@@ -70,23 +70,23 @@ class Case:
 
     @property
     def whole(self) -> str:
-        """The marked symptoms and the running text, to learn from."""
+        """The marked symptoms and the running text, for training."""
         return f"{self.symptoms}。{self.text}"
 
     @property
     def elements(self) -> frozenset[str]:
-        """What the right syndromes' names mean together."""
+        """The elements in the names of the right syndromes."""
         return frozenset().union(*map(naming.elements_of, self.right))
 
 
 def entries(folder: Path) -> list[Entry]:
-    """The textbook entries. Raises FileNotFoundError, KeyError when a label is not in the element table."""
+    """Read the textbook entries. Raises FileNotFoundError, and KeyError for a label outside the element table."""
     return [_entry(json.loads(line)) for line in _text(folder / "textbook.jsonl").splitlines() if line.strip()]
 
 
 def cases(folder: Path) -> list[Case]:
-    """The case records. Raises FileNotFoundError."""
-    return [_case(one) for one in json.loads(_text(folder / "cases_train.json"))]
+    """Read the case records. Raises FileNotFoundError."""
+    return [_case(row) for row in json.loads(_text(folder / "cases_train.json"))]
 
 
 def _text(path: Path) -> str:
@@ -98,8 +98,8 @@ def _text(path: Path) -> str:
 def _entry(row: dict[str, Any]) -> Entry:
     treatment = row["treatment"]
     labels = _listed(row["病位证素"]) + _listed(row["病性证素"])
-    elements = frozenset(part for label in labels for part in _listed(SAME.get(label, label)))
-    unknown = elements - {one.names.zh for one in tables.elements()}
+    elements = frozenset(part for label in labels for part in _listed(ELEMENTS_OF_LABEL.get(label, label)))
+    unknown = elements - {element.names.zh for element in tables.elements()}
     if unknown:
         raise KeyError(f"no such element: {unknown}")
     return Entry(
@@ -114,7 +114,7 @@ def _entry(row: dict[str, Any]) -> Entry:
 
 
 def _case(row: dict[str, Any]) -> Case:
-    options = tuple(one.split(":", 1)[1] for one in row["Options of TCM Syndrome"].split(";"))
+    options = tuple(option.split(":", 1)[1] for option in row["Options of TCM Syndrome"].split(";"))
     return Case(row["Clinical Data"], row["Clinical Information"], options, frozenset(row["TCM Syndrome"].split(";")))
 
 

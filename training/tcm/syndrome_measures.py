@@ -1,4 +1,4 @@
-"""The diagnosis model's figures, every one of them out of fold."""
+"""The diagnosis model's figures from a ten-fold cross-validation."""
 
 from __future__ import annotations
 
@@ -24,42 +24,42 @@ from training.tcm import syndrome_ranking, syndrome_report
 from training.tcm.syndrome_data import Case, Entry
 from training.tcm.syndrome_ranking import Choice, First
 
-PARTS: Final = 10
+FOLDS: Final = 10
 
 
 @dataclass(frozen=True)
 class Record:
-    """A patient as a textbook or a case record tells of one; of a case, both its running text and its symptoms."""
+    """A patient as read from a text of a textbook entry or a case record."""
 
-    told: Entry | Case
+    source: Entry | Case
     phrases: tuple[str, ...]
     elements: frozenset[str]
 
 
-Judge = Callable[[Sequence[Record], Sequence[Record]], Tensor]
-"""Trains on some records and gives the logits [N, E] of others."""
+FitAndPredict = Callable[[Sequence[Record], Sequence[Record]], Tensor]
+"""Fits a network on the first records and returns the logits [N, E] of the second."""
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Records of one kind with their out-of-fold logits [N, E] and the part that each was in."""
+    """Records of one kind with their out-of-fold logits [N, E] and the number of the fold of each, [N]."""
 
     records: list[Record]
     logits: Tensor
-    part: Tensor
+    fold: Tensor
 
     @property
     def right(self) -> Tensor:
-        """Which elements each record has, [N, E]."""
-        names = [one.names.zh for one in tables.elements()]
+        """The elements of each record as a mask, [N, E]."""
+        names = [element.names.zh for element in tables.elements()]
         return torch.tensor([[name in record.elements for name in names] for record in self.records])
 
     def prior(self, slope: float, offset: float) -> Tensor:
-        """The mean calibrated logits, [E]."""
+        """Return the mean calibrated logits, [E]."""
         return (self.logits * slope + offset).mean(dim=0)
 
     def choices(self, slope: float, offset: float, prior: Tensor) -> list[Choice]:
-        """What each record is to choose from, with its calibrated evidence."""
+        """Return each record's candidates, with features from its calibrated logits."""
         logits = self.logits * slope + offset
         none = np.zeros((0, logits.shape[1]), dtype=np.float32)
         return [
@@ -70,7 +70,7 @@ class Folds:
 
 @dataclass(frozen=True)
 class Study:
-    """The entries and, read in two ways, the cases: by the symptoms that an expert marked, by the running text."""
+    """The entries, and the cases twice: read from the symptoms that an expert marked, and from the running text."""
 
     entries: Folds
     marked: Folds
@@ -78,142 +78,148 @@ class Study:
 
 
 def _choice(evidence: Evidence, record: Record) -> Choice:
-    if isinstance(record.told, Entry):
-        return syndrome_ranking.among_catalogue(evidence, record.phrases, record.told)
-    return syndrome_ranking.among_options(evidence, record.phrases, record.told)
+    if isinstance(record.source, Entry):
+        return syndrome_ranking.among_catalogue(evidence, record.phrases, record.source)
+    return syndrome_ranking.among_options(evidence, record.phrases, record.source)
 
 
-def read(lexicon: Lexicon, told: Entry | Case, text: str) -> Record:
-    """The record of a text."""
-    return Record(told, tuple(one.text for one in phrases([text], lexicon) if not one.denied), told.elements)
+def record_of(lexicon: Lexicon, source: Entry | Case, text: str) -> Record:
+    """Read the phrases of a text of the entry or case that are not negated."""
+    found = tuple(phrase.text for phrase in phrases([text], lexicon) if not phrase.denied)
+    return Record(source, found, source.elements)
 
 
-def out_of_fold(entries: Sequence[Entry], cases: Sequence[Case], lexicon: Lexicon, judge: Judge, seed: int) -> Study:
-    """Splits both kinds of records in ten and has each part judged by what was learned from the other nine."""
-    textbook = [read(lexicon, one, one.symptoms) for one in entries]
-    whole = [read(lexicon, one, one.whole) for one in cases]
-    marked = [read(lexicon, one, one.symptoms) for one in cases]
-    running = [read(lexicon, one, one.text) for one in cases]
-    entry_part, case_part = _parts(len(entries), seed), _parts(len(cases), seed)
-    study = Study(_unjudged(textbook, entry_part), _unjudged(marked, case_part), _unjudged(running, case_part))
-    for number in range(PARTS):
-        seen = _of(textbook, entry_part != number) + _of(whole, case_part != number)
+def out_of_fold(
+    entries: Sequence[Entry], cases: Sequence[Case], lexicon: Lexicon, fit_and_predict: FitAndPredict, seed: int
+) -> Study:
+    """Cross-validate: predict each fold of entries and cases with a network fitted on the other nine."""
+    textbook = [record_of(lexicon, entry, entry.symptoms) for entry in entries]
+    whole = [record_of(lexicon, case, case.whole) for case in cases]
+    marked = [record_of(lexicon, case, case.symptoms) for case in cases]
+    running = [record_of(lexicon, case, case.text) for case in cases]
+    entry_fold, case_fold = _fold_numbers(len(entries), seed), _fold_numbers(len(cases), seed)
+    study = Study(_unpredicted(textbook, entry_fold), _unpredicted(marked, case_fold), _unpredicted(running, case_fold))
+    for number in range(FOLDS):
+        training = _of(textbook, entry_fold != number) + _of(whole, case_fold != number)
         for folds in (study.entries, study.marked, study.running):
-            rows = folds.part == number
-            folds.logits[rows] = judge(seen, _of(folds.records, rows))
+            rows = folds.fold == number
+            folds.logits[rows] = fit_and_predict(training, _of(folds.records, rows))
     return study
 
 
-def _unjudged(records: list[Record], part: Tensor) -> Folds:
-    return Folds(records, torch.zeros(len(records), len(tables.elements())), part)
+def _unpredicted(records: list[Record], fold: Tensor) -> Folds:
+    return Folds(records, torch.zeros(len(records), len(tables.elements())), fold)
 
 
-def _parts(count: int, seed: int) -> Tensor:
-    part = torch.zeros(count, dtype=torch.long)
-    for number, (_, rows) in enumerate(KFold(PARTS, shuffle=True, random_state=seed).split(range(count))):
-        part[torch.from_numpy(rows)] = number
-    return part
+def _fold_numbers(count: int, seed: int) -> Tensor:
+    fold = torch.zeros(count, dtype=torch.long)
+    for number, (_, rows) in enumerate(KFold(FOLDS, shuffle=True, random_state=seed).split(range(count))):
+        fold[torch.from_numpy(rows)] = number
+    return fold
 
 
 def _of(records: Sequence[Record], mask: Tensor) -> list[Record]:
     return [records[row] for row in mask.nonzero().flatten().tolist()]
 
 
-def only_once(entries: Sequence[Entry], cases: Sequence[Case], lexicon: Lexicon) -> frozenset[str]:
-    """Phrases that a single record has: the symptom table may hold them only because that record was looked at."""
-    texts = [one.symptoms for one in entries] + [one.whole for one in cases]
-    counts = Counter(phrase for text in texts for phrase in {one.text for one in phrases([text], lexicon)})
-    return frozenset(phrase for phrase, count in counts.items() if count == 1)
+def single_record_phrases(entries: Sequence[Entry], cases: Sequence[Case], lexicon: Lexicon) -> frozenset[str]:
+    """Return the phrases of a single record, which may be in the symptom table only because of that record."""
+    texts = [entry.symptoms for entry in entries] + [case.whole for case in cases]
+    counts = Counter(text for read in texts for text in {phrase.text for phrase in phrases([read], lexicon)})
+    return frozenset(text for text, count in counts.items() if count == 1)
 
 
-def calibrated(folds: Folds, without: int | None = None) -> tuple[float, float]:
-    """Slope and offset under which the logits outside a part are likeliest."""
-    rows = folds.part != (-1 if without is None else without)
-    return calibration.fit_logistic(folds.logits[rows], folds.right[rows])
+def fit_calibration(folds: Folds, without: int | None = None) -> tuple[float, float]:
+    """Return the slope and offset of Platt scaling, fitted on all folds but ``without``."""
+    rows = folds.fold != (-1 if without is None else without)
+    return calibration.fit_platt(folds.logits[rows], folds.right[rows])
 
 
-def ranking_of(choices: Sequence[Choice], part: Tensor, without: int | None = None) -> Ranking:
-    """What every choice outside a part teaches about ranking."""
-    seen = [one for one, of in zip(choices, part.tolist(), strict=True) if of != without]
-    weights = syndrome_ranking.fit(seen)
-    said = torch.cat([torch.logit(one.likely(weights)) for one in seen])
-    right = torch.cat([torch.tensor(one.right) for one in seen])
-    return Ranking(tuple(weights), *calibration.fit_logistic(said, right))
+def fit_ranking(choices: Sequence[Choice], fold: Tensor, without: int | None = None) -> Ranking:
+    """Fit a calibrated ranking on the choices of all folds but ``without``; ``fold`` [N] is each choice's fold."""
+    training = [choice for choice, number in zip(choices, fold.tolist(), strict=True) if number != without]
+    weights = syndrome_ranking.fit(training)
+    logits = torch.cat([torch.logit(choice.probabilities(weights)) for choice in training])
+    right = torch.cat([torch.tensor(choice.right) for choice in training])
+    return Ranking(tuple(weights), *calibration.fit_platt(logits, right))
 
 
-def threshold_of(likely: Tensor, right: Tensor) -> float:
-    """The probability from which on elements are named for the best micro-F1."""
-    return max((one / 100 for one in range(5, 96)), key=lambda one: micro(likely >= one, right)["f1"])
+def best_threshold(probabilities: Tensor, right: Tensor) -> float:
+    """Return the probability threshold with the best micro-F1. probabilities, right: [N, E]."""
+    return max((percent / 100 for percent in range(5, 96)), key=lambda at: micro(probabilities >= at, right)["f1"])
 
 
-def micro(said: Tensor, right: Tensor) -> dict[str, float]:
-    """Precision, recall and F1 over all pairs of patient and element."""
-    hits = float((said & right).sum())
-    precision, recall = hits / max(1.0, float(said.sum())), hits / max(1.0, float(right.sum()))
+def micro(predicted: Tensor, right: Tensor) -> dict[str, float]:
+    """Return the micro-averaged precision, recall and F1 of two masks of any one shape."""
+    hits = float((predicted & right).sum())
+    precision, recall = hits / max(1.0, float(predicted.sum())), hits / max(1.0, float(right.sum()))
     return {"precision": precision, "recall": recall, "f1": 2 * precision * recall / max(1e-9, precision + recall)}
 
 
 def measure(study: Study, out: Path | None = None) -> dict[str, Any]:
-    """All figures; each part is judged with numbers that were fitted without it. A picture goes to ``out``."""
-    likely, said = _judged(study.entries)
+    """Return all figures; calibration, threshold and ranking are cross-validated, too. A plot is written to ``out``."""
+    probabilities, predicted = _predictions(study.entries)
     if out:
-        syndrome_report.draw(likely, said, study.entries.right, out / "diagnosis.png")
+        syndrome_report.draw(probabilities, predicted, study.entries.right, out / "diagnosis.png")
     return {
-        "elements": micro(said, study.entries.right),
-        "elements_calibration_error": calibration.reliability(likely.flatten(), study.entries.right.flatten()).error,
-        "first": _firsts(study.entries),
-        "options_by_marked_symptoms": _options(study, study.marked),
-        "options_by_running_text": _options(study, study.running),
+        "elements": micro(predicted, study.entries.right),
+        "elements_calibration_error": calibration.reliability(
+            probabilities.flatten(), study.entries.right.flatten()
+        ).error,
+        "first": _catalogue_figures(study.entries),
+        "options_by_marked_symptoms": _option_figures(study, study.marked),
+        "options_by_running_text": _option_figures(study, study.running),
     }
 
 
-def _judged(entries: Folds) -> tuple[Tensor, Tensor]:
-    """How likely each element is said to be, and which are named, [N, E] both."""
-    likely, said = torch.zeros_like(entries.logits), torch.zeros_like(entries.right)
-    for part in range(PARTS):
-        slope, offset = calibrated(entries, without=part)
-        probabilities = (entries.logits * slope + offset).sigmoid()
-        rows = entries.part == part
-        likely[rows] = probabilities[rows]
-        said[rows] = probabilities[rows] >= threshold_of(probabilities[~rows], entries.right[~rows])
-    return likely, said
+def _predictions(entries: Folds) -> tuple[Tensor, Tensor]:
+    """Return the calibrated probability of each element, and whether it is above the threshold, [N, E] both."""
+    probabilities, predicted = torch.zeros_like(entries.logits), torch.zeros_like(entries.right)
+    for fold in range(FOLDS):
+        slope, offset = fit_calibration(entries, without=fold)
+        calibrated = (entries.logits * slope + offset).sigmoid()
+        rows = entries.fold == fold
+        probabilities[rows] = calibrated[rows]
+        predicted[rows] = calibrated[rows] >= best_threshold(calibrated[~rows], entries.right[~rows])
+    return probabilities, predicted
 
 
-def _firsts(entries: Folds) -> dict[str, float]:
+def _catalogue_figures(entries: Folds) -> dict[str, float]:
     firsts: list[First] = []
-    for part in range(PARTS):
-        slope, offset = calibrated(entries, without=part)
+    for fold in range(FOLDS):
+        slope, offset = fit_calibration(entries, without=fold)
         choices = entries.choices(slope, offset, entries.prior(slope, offset))
-        ranking = ranking_of(choices, entries.part, without=part)
-        for record, choice, of in zip(entries.records, choices, entries.part.tolist(), strict=True):
-            if of == part and isinstance(record.told, Entry):
-                firsts.append(syndrome_ranking.first_of_catalogue(choice, ranking, record.told))
-    said, right = torch.tensor([one.said for one in firsts]), torch.tensor([one.right for one in firsts])
+        ranking = fit_ranking(choices, entries.fold, without=fold)
+        for record, choice, number in zip(entries.records, choices, entries.fold.tolist(), strict=True):
+            if number == fold and isinstance(record.source, Entry):
+                firsts.append(syndrome_ranking.first_of_catalogue(choice, ranking, record.source))
+    confidence = torch.tensor([first.probability for first in firsts])
+    right = torch.tensor([first.right for first in firsts])
     return {
-        "elements_right_of_those_named": mean(one.precision for one in firsts),
-        "elements_named_of_those_right": mean(one.recall for one in firsts),
-        "elements_in_both_of_those_in_either": mean(one.likeness for one in firsts),
-        "elements_all_right": mean(one.exact for one in firsts),
-        "name_right": mean(one.right for one in firsts),
-        "name_among_five": mean(one.among_five for one in firsts),
-        "mean_confidence": float(said.mean()),
-        "calibration_error": calibration.reliability(said, right).error,
+        "elements_right_of_those_named": mean(first.precision for first in firsts),
+        "elements_named_of_those_right": mean(first.recall for first in firsts),
+        "elements_in_both_of_those_in_either": mean(first.likeness for first in firsts),
+        "elements_all_right": mean(first.exact for first in firsts),
+        "name_right": mean(first.right for first in firsts),
+        "name_among_five": mean(first.among_five for first in firsts),
+        "mean_confidence": float(confidence.mean()),
+        "calibration_error": calibration.reliability(confidence, right).error,
     }
 
 
-def _options(study: Study, cases: Folds) -> dict[str, float]:
+def _option_figures(study: Study, cases: Folds) -> dict[str, float]:
     firsts: list[tuple[float, bool]] = []
-    for part in range(PARTS):
-        slope, offset = calibrated(study.entries, without=part)
+    for fold in range(FOLDS):
+        slope, offset = fit_calibration(study.entries, without=fold)
         prior = study.entries.prior(slope, offset)
         both = study.marked.choices(slope, offset, prior) + study.running.choices(slope, offset, prior)
-        ranking = ranking_of(both, torch.cat([study.marked.part, study.running.part]), without=part)
-        choices = zip(cases.choices(slope, offset, prior), cases.part.tolist(), strict=True)
-        firsts += [syndrome_ranking.first_of_options(choice, ranking) for choice, of in choices if of == part]
-    said, right = torch.tensor([one for one, _ in firsts]), torch.tensor([one for _, one in firsts])
+        ranking = fit_ranking(both, torch.cat([study.marked.fold, study.running.fold]), without=fold)
+        choices = zip(cases.choices(slope, offset, prior), cases.fold.tolist(), strict=True)
+        firsts += [syndrome_ranking.first_of_options(choice, ranking) for choice, number in choices if number == fold]
+    confidence, right = (torch.tensor(column) for column in zip(*firsts, strict=True))
     return {
         "right": float(right.float().mean()),
         "cases": len(firsts),
-        "mean_confidence": float(said.mean()),
-        "calibration_error": calibration.reliability(said, right).error,
+        "mean_confidence": float(confidence.mean()),
+        "calibration_error": calibration.reliability(confidence, right).error,
     }

@@ -1,10 +1,11 @@
 """Trains the treatment model: python -m training.tcm.treatment --data DIR --textbook DIR --out DIR.
 
-DIR holds the prescriptions (``herb_data`` says where they are had), the textbook's folder ``textbook.jsonl``,
-whose formulae the model file carries. Six networks over sets of symptoms, and counts of the symptoms that stood alone;
-ridge regression can be mixed in, and does not help. The numbers of ``Learning`` and ``Blend`` were chosen on the split
-of seed 5 (``--choose`` prints what was seen of the latter); figures are of splits with other seeds. Then everything is
-fitted on all prescriptions, exported to ONNX and checked against PyTorch. About a quarter of an hour on two CPU cores.
+The first DIR holds the prescriptions (``herb_data`` says where to get them), the second ``textbook.jsonl``, whose
+formulae are stored in the model file. The model is an ensemble of six networks over sets of symptoms, blended with
+counts of prescriptions for a single symptom; a ridge regression can be added, and does not help. ``Learning`` and
+``Blend`` were chosen on the split of seed 5 (``--choose`` prints the figures for the latter); the figures are of splits
+with other seeds. Then all is fitted on all prescriptions, exported to ONNX and checked against PyTorch. About a quarter
+of an hour on two CPU cores.
 """
 
 from __future__ import annotations
@@ -25,107 +26,107 @@ from runners.models.onnx_file import OnnxFile
 from training import onnx_export
 from training.tcm import herb_data, herb_measures, herb_networks, syndrome_data
 from training.tcm.herb_data import Floats, Prescriptions
-from training.tcm.herb_networks import Blend, Herbs, Learning, Member
+from training.tcm.herb_networks import Blend, HerbModel, Learning, Member
 
 FILE: Final = "tcm-treatment-1.0.0.onnx"
 SHIPPED: Final = Path("runners/weights") / FILE
 MEMBERS: Final = 6
-CHOOSING: Final = 5
-REPORTING: Final = (11, 12, 13)
-HELD: Final = 0.13  # of the prescriptions, as the official test part is
+VALIDATION_SEED: Final = 5
+REPORT_SEEDS: Final = (11, 12, 13)
+HELD_OUT_SHARE: Final = 0.13
+"""Held-out share of the prescriptions, that of the official test split."""
 
 
 def members_of(known: Prescriptions, learning: Learning, seed: int) -> list[Member]:
-    """Members with different starts and different ideas of which symptoms are alike."""
-    sides = herb_networks.sides(known.symptom_names)
+    """Fit the ensemble; its members differ in their seeds and in their features of symptoms."""
+    features = herb_networks.feature_sets(known.symptom_names)
     return [
-        herb_networks.fit(known, sides[number % len(sides)], learning, seed * 100 + number) for number in range(MEMBERS)
+        herb_networks.fit(known, features[number % len(features)], learning, seed * 100 + number)
+        for number in range(MEMBERS)
     ]
 
 
 @torch.no_grad()
 def scores_of(network: torch.nn.Module, symptoms: Floats) -> Floats:
-    """What a network says of sets of symptoms."""
+    """Return a network's scores of herbs [N, H] for sets of symptoms [N, S]."""
     scores: Floats = network(torch.from_numpy(symptoms)).numpy()
     return scores
 
 
-def choose(data: Prescriptions, learning: Learning) -> None:
-    """Prints what every way of blending gives on the split that numbers are chosen on."""
-    known, held = data.split(HELD, CHOOSING)
-    members = members_of(known, learning, CHOOSING)
+def compare_blends(data: Prescriptions, learning: Learning) -> None:
+    """Print the figures of every blend on the validation split."""
+    known, held = data.split(HELD_OUT_SHARE, VALIDATION_SEED)
+    members = members_of(known, learning, VALIDATION_SEED)
     for share, prior in product((0.0, 0.15, 0.3), (0.0, 20.0, 40.0, 80.0, 160.0)):
         blend = Blend(ridge_share=share, lone_prior=prior or float("inf"))
-        figures = herb_measures.measure(scores_of(Herbs(members, known, blend), held.symptoms), held.herbs)
-        print(f"ridge {share:.2f}, alone {prior:5.0f}: " + shown(figures), flush=True)
+        figures = herb_measures.measure(scores_of(HerbModel(members, known, blend), held.symptoms), held.herbs)
+        print(f"ridge {share:.2f}, alone {prior:5.0f}: " + format_figures(figures), flush=True)
 
 
-def report(data: Prescriptions, learning: Learning) -> dict[str, Any]:
-    """The figures of the whole and of its parts, on splits that nothing was chosen on: mean and spread."""
+def measure_splits(data: Prescriptions, learning: Learning) -> dict[str, Any]:
+    """Return the figures of the model and its parts on other splits than the validation one: mean and deviation."""
     rows: dict[str, list[dict[str, float]]] = {"ridge regression": [], "one network": [], "six networks": [], "all": []}
-    for seed in REPORTING:
-        known, held = data.split(HELD, seed)
+    for seed in REPORT_SEEDS:
+        known, held = data.split(HELD_OUT_SHARE, seed)
         weights, offset = herb_measures.ridge(known.symptoms, known.herbs, Blend().ridge_penalty)
         members = members_of(known, learning, seed)
         networks = {
             "one network": members[0],
-            "six networks": Herbs(members, known, replace(Blend(), ridge_share=0.0, lone_prior=float("inf"))),
-            "all": Herbs(members, known, Blend()),
+            "six networks": HerbModel(members, known, replace(Blend(), ridge_share=0.0, lone_prior=float("inf"))),
+            "all": HerbModel(members, known, Blend()),
         }
         scores = {"ridge regression": held.symptoms @ weights + offset}
         scores |= {name: scores_of(network, held.symptoms) for name, network in networks.items()}
-        for name, said in scores.items():
-            rows[name].append(herb_measures.measure(said, held.herbs))
-            print(f"split {seed}, {name}: " + shown(rows[name][-1]), flush=True)
-    return {name: _summary(found) for name, found in rows.items()}
+        for name, values in scores.items():
+            rows[name].append(herb_measures.measure(values, held.herbs))
+            print(f"split {seed}, {name}: " + format_figures(rows[name][-1]), flush=True)
+    return {name: _summary(figures) for name, figures in rows.items()}
 
 
 def measure_shipped(data: Prescriptions, official: Prescriptions, shipped: Path) -> None:
-    """Prints the figures of a model file, and of ridge regression, on a part that nothing was learned from."""
+    """Print the figures of a model file and of ridge regression on the official test split."""
     weights, offset = herb_measures.ridge(data.symptoms, data.herbs, Blend().ridge_penalty)
     (scores,) = OnnxFile(shipped)(symptoms=official.symptoms)
-    for name, said in (("ridge regression", official.symptoms @ weights + offset), (shipped.name, scores)):
-        print(f"{name}: " + shown(herb_measures.measure(said, official.herbs)))
+    for name, values in (("ridge regression", official.symptoms @ weights + offset), (shipped.name, scores)):
+        print(f"{name}: " + format_figures(herb_measures.measure(values, official.herbs)))
 
 
-def _summary(found: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    return {
-        measure: {"mean": mean(one[measure] for one in found), "spread": stdev(one[measure] for one in found)}
-        for measure in found[0]
-    }
+def _summary(splits: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    values = {name: [figures[name] for figures in splits] for name in splits[0]}
+    return {name: {"mean": mean(column), "spread": stdev(column)} for name, column in values.items()}
 
 
-def shown(figures: dict[str, float]) -> str:
-    """Figures as a line of text."""
+def format_figures(figures: dict[str, float]) -> str:
+    """Format figures as a line of text."""
     return ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
-def publish(data: Prescriptions, learning: Learning, told: dict[str, Any], path: Path) -> None:
-    """Fits everything on all prescriptions, exports it, checks it and explains it."""
-    network = Herbs(members_of(data, learning, REPORTING[0]), data, Blend())
+def publish(data: Prescriptions, learning: Learning, facts: dict[str, Any], path: Path) -> None:
+    """Fit the model on all prescriptions, export it with its facts, and check it."""
+    network = HerbModel(members_of(data, learning, REPORT_SEEDS[0]), data, Blend())
     inputs = {"symptoms": torch.from_numpy(data.symptoms[:16])}
     onnx_export.export(network, inputs, ["scores"], {"symptoms": {0: "patients"}}, path)
-    onnx_export.explain(path, told)
+    onnx_export.write_facts(path, facts)
     print(f"ONNX differs from PyTorch by {onnx_export.check_equal(network, inputs, path):.1e} at most")
 
 
 def formulae(folder: Path) -> list[dict[str, Any]]:
-    """The textbook's formulae, as the model file carries them."""
+    """Return the textbook's formulae as stored in the model file."""
     return [
         {
-            "name": one.formula,
-            "disease": one.disease,
-            "syndrome": one.syndrome,
-            "elements": sorted(one.elements),
-            "principle": one.principle,
-            "herbs": list(one.herbs),
+            "name": entry.formula,
+            "disease": entry.disease,
+            "syndrome": entry.syndrome,
+            "elements": sorted(entry.elements),
+            "principle": entry.principle,
+            "herbs": list(entry.herbs),
         }
-        for one in syndrome_data.entries(folder)
+        for entry in syndrome_data.entries(folder)
     ]
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.tcm.treatment",
         description=__doc__,
@@ -141,7 +142,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measures, trains and writes the model file."""
+    """Measure, train and write the model file."""
     arguments = parse()
     arguments.out.mkdir(parents=True, exist_ok=True)
     learning = Learning(epochs=arguments.epochs)
@@ -151,15 +152,15 @@ def main() -> None:
     except FileNotFoundError as error:
         sys.exit(str(error))
     if arguments.choose:
-        choose(data, learning)
+        compare_blends(data, learning)
         return
     if arguments.test:
         measure_shipped(data, official, SHIPPED)
         return
-    figures = report(data, learning)
-    told = {
+    figures = measure_splits(data, learning)
+    facts = {
         "network": f"{MEMBERS} networks over sets of symptoms, and counts of symptoms alone",
-        "weights": f"trained by training/tcm/treatment.py, seed {REPORTING[0]}",
+        "weights": f"trained by training/tcm/treatment.py, seed {REPORT_SEEDS[0]}",
         "licence": "Apache-2.0; trained on SMGCN's prescriptions (MIT); formulae of MTCMB (Apache-2.0)",
         "symptoms": list(data.symptom_names),
         "frequency": data.symptoms.sum(axis=0).astype(int).tolist(),
@@ -169,7 +170,7 @@ def main() -> None:
         "data": {"prescriptions": len(data)},
         "figures": figures,
     }
-    publish(data, learning, told, arguments.out / FILE)
+    publish(data, learning, facts, arguments.out / FILE)
     (arguments.out / "treatment-figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 

@@ -58,9 +58,13 @@ def fresh(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
     """
     for start in range(len(before)):
         rest = before[start:]
-        whole, last = rest[:-1], rest[-1]
-        if len(now) >= len(rest) and list(now[: len(whole)]) == list(whole) and now[len(whole)].startswith(last):
-            return now[len(rest) if now[len(whole)] == last else len(whole) :]
+        complete, last = rest[:-1], rest[-1]
+        if (
+            len(now) >= len(rest)
+            and list(now[: len(complete)]) == list(complete)
+            and now[len(complete)].startswith(last)
+        ):
+            return now[len(rest) if now[len(complete)] == last else len(complete) :]
     return _after(before, now)
 
 

@@ -88,8 +88,8 @@ def decide(desired: int, advice: Sequence[Recommendation], quiet_seconds: float)
     if last_two.replicas > desired:
         return last_two
     most = max(advice, key=lambda recommendation: (recommendation.replicas, recommendation.at))
-    whole = advice[-1].at - advice[0].at >= quiet_seconds
-    return most if whole and most.replicas < desired else None
+    is_quiet_time_over = advice[-1].at - advice[0].at >= quiet_seconds
+    return most if is_quiet_time_over and most.replicas < desired else None
 
 
 def idle(deployment: Deployment, last_used: float, now: float, idle_seconds: float) -> bool:

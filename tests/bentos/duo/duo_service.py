@@ -35,4 +35,4 @@ class Outer:
     async def infer(self, requests: list[Request]) -> list[Result]:
         inner: Any = self.inner
         pids = {"outer": os.getpid(), "inner": await inner.to_async.pid()}
-        return [Result(output_data={"echo": one.input_data, **pids}) for one in requests]
+        return [Result(output_data={"echo": request.input_data, **pids}) for request in requests]

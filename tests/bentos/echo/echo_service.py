@@ -61,7 +61,7 @@ class Echo:
     @bentoml.api  # type: ignore[untyped-decorator]
     def infer(self, requests: list[Request]) -> list[Result]:
         """A result for each item."""
-        return [self._answer(one) for one in requests]
+        return [self._answer(request) for request in requests]
 
     def _answer(self, item: Request) -> Result:
         told = item.input_data

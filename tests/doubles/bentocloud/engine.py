@@ -62,9 +62,9 @@ def bentocloud(settings: Settings, **changes: Any) -> BentoCloud:
 
 
 def order(number: int = 1, least: int = 1, most: int = 3, *, model_id: str = "echo", **changes: Any) -> EngineSpec:
-    one = revision(number)
+    target = revision(number)
     config = {"docker_image": f"tests/echo:{number}.0.0", "resources": SMALL, **changes}
-    return EngineSpec("d1", model_id, replace(one, config=replace(one.config, **config)), least, most)
+    return EngineSpec("d1", model_id, replace(target, config=replace(target.config, **config)), least, most)
 
 
 async def seen(engine: BentoCloud, standing: EnginePhase, deployment_id: str = "d1") -> EngineStatus:
@@ -85,4 +85,4 @@ async def serving(engine: BentoCloud, told: EngineSpec) -> EngineStatus:
 def callers() -> list[psutil.Process]:
     """The processes that call BentoCloud for this one."""
     found = psutil.Process().children(recursive=True)
-    return [one for one in found if any("bentocloud/worker.py" in part for part in one.cmdline())]
+    return [process for process in found if any("bentocloud/worker.py" in part for part in process.cmdline())]

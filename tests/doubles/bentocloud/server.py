@@ -137,8 +137,8 @@ class LocalCloud(Uploads):
 
     # Deployments
 
-    def _shown(self, one: Deployed, *, whole: bool = True) -> web.Response:
-        return web.json_response(one.shape(f"{self.url}/d/{one.name}" if whole else None))
+    def _shown(self, deployment: Deployed, *, whole: bool = True) -> web.Response:
+        return web.json_response(deployment.shape(f"{self.url}/d/{deployment.name}" if whole else None))
 
     def _deployed(self, request: web.Request) -> Deployed:
         name = request.match_info["name"]
@@ -148,7 +148,7 @@ class LocalCloud(Uploads):
 
     async def _list(self, request: web.Request) -> web.Response:
         count = int(request.query.get("count") or 10)  # empty where the client says nothing
-        items = [one.shape(None) for one in self.deployments.values()]
+        items = [deployment.shape(None) for deployment in self.deployments.values()]
         return web.json_response({"start": 0, "count": count, "total": len(items), "items": items[:count]})
 
     async def _create(self, request: web.Request) -> web.Response:
@@ -169,46 +169,46 @@ class LocalCloud(Uploads):
         return self._shown(self._deployed(request))
 
     async def _update(self, request: web.Request) -> web.Response:
-        one, told = self._deployed(request), await request.json()
-        one.bento = self._bento(told)
-        one.labels = told.get("labels") or one.labels
-        one.becomes(*self._script(), config=told)
-        return self._shown(one)
+        deployment, told = self._deployed(request), await request.json()
+        deployment.bento = self._bento(told)
+        deployment.labels = told.get("labels") or deployment.labels
+        deployment.becomes(*self._script(), config=told)
+        return self._shown(deployment)
 
     def _bento(self, told: Body) -> Package:
         name, _, version = told["bento"].partition(":")
         package = self.packages.get(("bento", name, version))
         if package is None or package.upload_status != "success":
             raise Refusal(400, f"bento {told['bento']} was not uploaded")
-        known = {one["display_name"] for one in instance_types()}
+        known = {instance_type["display_name"] for instance_type in instance_types()}
         for service in told["services"].values():
             if service["instance_type"] not in known:
                 raise Refusal(400, "no such instance type")
         return package
 
     async def _terminate(self, request: web.Request) -> web.Response:
-        one = self._deployed(request)
-        one.becomes("terminating", "terminated")
-        return self._shown(one)
+        deployment = self._deployed(request)
+        deployment.becomes("terminating", "terminated")
+        return self._shown(deployment)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        one = self._deployed(request)
-        if self.terminated_first and one.status != "terminated":
+        deployment = self._deployed(request)
+        if self.terminated_first and deployment.status != "terminated":
             raise Refusal(400, "the deployment must be terminated first")
-        del self.deployments[one.name]
-        return self._shown(one)
+        del self.deployments[deployment.name]
+        return self._shown(deployment)
 
     async def _pods(self, request: web.Request) -> web.StreamResponse:
-        one, socket = self._deployed(request), web.WebSocketResponse()
+        deployment, socket = self._deployed(request), web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.send_json({"type": "success", "message": "", "payload": one.pod_shapes()})
+        await socket.send_json({"type": "success", "message": "", "payload": deployment.pod_shapes()})
         await socket.close()
         return socket
 
     async def _tail(self, request: web.Request) -> web.StreamResponse:
         """Some lines, and then nothing until the client leaves: it follows."""
         pod = request.query["pod_name"]
-        if pod not in {shape["name"] for one in self.deployments.values() for shape in one.pod_shapes()}:
+        if pod not in {shape["name"] for deployment in self.deployments.values() for shape in deployment.pod_shapes()}:
             raise Refusal(404, "pod not found")
         socket = web.WebSocketResponse()
         await socket.prepare(request)
@@ -224,21 +224,24 @@ class LocalCloud(Uploads):
 
     async def _infer(self, request: web.Request) -> web.Response:
         """The entrance of a deployment: closed to whoever has no token."""
-        one = self._deployed(request)
-        self.asked.append((one.name, request.headers.get("Authorization")))
+        deployment = self._deployed(request)
+        self.asked.append((deployment.name, request.headers.get("Authorization")))
         if self.elsewhere is not None:
             raise web.HTTPTemporaryRedirect(self.elsewhere)
-        if one.config.get("access_authorization") and request.headers.get("Authorization") != f"Bearer {self.entry}":
+        if (
+            deployment.config.get("access_authorization")
+            and request.headers.get("Authorization") != f"Bearer {self.entry}"
+        ):
             raise Refusal(401, "no token")
-        if one.status == "scaled-to-zero":
-            one.becomes("running")
-        if one.status not in ("running", "unhealthy") and one.serving is None:
+        if deployment.status == "scaled-to-zero":
+            deployment.becomes("running")
+        if deployment.status not in ("running", "unhealthy") and deployment.serving is None:
             raise Refusal(503, "nothing serves")
         told = await request.json()
         await asyncio.sleep(self.seconds)
-        version = one.environment().get("ECHO_VERSION", "")
+        version = deployment.environment().get("ECHO_VERSION", "")
         results: list[dict[str, Any]] = [
-            {"output_data": {"echo": item["input_data"], "version": version, "on": one.name}, "confidence": 1.0}
+            {"output_data": {"echo": item["input_data"], "version": version, "on": deployment.name}, "confidence": 1.0}
             for item in told["requests"]
         ]
         return web.json_response(results)

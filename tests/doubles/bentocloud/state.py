@@ -138,7 +138,7 @@ class Deployed:
     def environment(self) -> dict[str, str]:
         """That of what serves."""
         config = self.serving or self.config
-        return {one["name"]: one["value"] for one in config.get("envs") or ()}
+        return {variable["name"]: variable["value"] for variable in config.get("envs") or ()}
 
     def shape(self, url: str | None) -> Body:
         bento = self.bento.shape(repository=repository("bento", self.bento.repository))

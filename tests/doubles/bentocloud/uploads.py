@@ -65,7 +65,7 @@ class Uploads:
         return web.json_response(self._packed(request).shape())
 
     def _packed(self, request: web.Request) -> Package:
-        kind, name, version = (request.match_info[one] for one in ("kind", "name", "version"))
+        kind, name, version = (request.match_info[key] for key in ("kind", "name", "version"))
         if (kind, name, version) not in self.packages:
             raise Refusal(404, "record not found")
         return self.packages[kind, name, version]

@@ -35,7 +35,7 @@ def made(role: Role = ADMIN, **changes: Any) -> NewKey:
 
 
 def found(text: str, *known: Key, at: datetime = AT) -> Key | None:
-    return keys.find(text, {one.id: one for one in known}, at)
+    return keys.find(text, {key.id: key for key in known}, at)
 
 
 def mistyped(text: str, place: int) -> str:
@@ -43,35 +43,35 @@ def mistyped(text: str, place: int) -> str:
 
 
 def test_a_key_has_the_form_that_scanners_look_for() -> None:
-    one = made()
-    assert re.fullmatch(r"atl_[0-9a-z]{12}_[A-Za-z0-9_-]{43}_[0-9a-f]{8}", one.text)
-    assert one.text.split("_")[1] == one.key.id
+    key = made()
+    assert re.fullmatch(r"atl_[0-9a-z]{12}_[A-Za-z0-9_-]{43}_[0-9a-f]{8}", key.text)
+    assert key.text.split("_")[1] == key.key.id
     assert len({made().text for _ in range(50)}) == 50
 
 
 def test_nothing_stored_tells_the_secret() -> None:
-    one = made()
-    secret = one.text[len("atl_") + 13 : -9]
-    assert secret not in repr(one.key)
-    assert re.fullmatch(r"[0-9a-f]{64}", one.key.digest)
+    key = made()
+    secret = key.text[len("atl_") + 13 : -9]
+    assert secret not in repr(key.key)
+    assert re.fullmatch(r"[0-9a-f]{64}", key.key.digest)
 
 
 def test_a_key_is_found_by_its_text_alone() -> None:
-    one, other = made(), made()
-    assert found(one.text, one.key, other.key) == one.key
-    assert found(one.text, other.key) is None
+    key, other = made(), made()
+    assert found(key.text, key.key, other.key) == key.key
+    assert found(key.text, other.key) is None
 
 
 def test_a_mistyped_key_is_no_key_at_any_place() -> None:
-    one = made()
-    for place in range(len(one.text)):
-        assert found(mistyped(one.text, place), one.key) is None
+    key = made()
+    for place in range(len(key.text)):
+        assert found(mistyped(key.text, place), key.key) is None
 
 
 def test_a_right_id_with_another_secret_is_no_key() -> None:
-    one, other = made(), made()
-    forged = keys.Key(**{**vars(other.key), "id": one.key.id})
-    assert found(one.text, forged) is None
+    key, other = made(), made()
+    forged = keys.Key(**{**vars(other.key), "id": key.key.id})
+    assert found(key.text, forged) is None
 
 
 @pytest.mark.parametrize("text", ["", "atl_", "x" * 10_000, "\0", "é", "ÿ" * 100, "\udcff", "a b", "atl_" + "0" * 65])
@@ -88,10 +88,10 @@ def test_expired_and_revoked_keys_are_nobody() -> None:
 
 
 def test_a_chosen_key_is_an_admin_key() -> None:
-    one = keys.chosen("your-api-key", "first", AT)
-    assert one.role is ADMIN
-    assert found("your-api-key", one) == one
-    assert found("your-api-kez", one) is None
+    key = keys.chosen("your-api-key", "first", AT)
+    assert key.role is ADMIN
+    assert found("your-api-key", key) == key
+    assert found("your-api-kez", key) is None
     ours = made()
     again = keys.chosen(ours.text, "first", AT)
     assert (again.id, again.digest) == (ours.key.id, ours.key.digest)
@@ -104,7 +104,7 @@ def test_a_chosen_key_must_travel_in_a_header_and_not_be_short(text: str) -> Non
 
 
 def test_each_role_may_do_what_those_before_it_may() -> None:
-    assert [[one.includes(other) for other in Role] for one in Role] == [
+    assert [[role.includes(other) for other in Role] for role in Role] == [
         [True, False, False],
         [True, True, False],
         [True, True, True],
@@ -157,7 +157,7 @@ class House:
     def __init__(self, most: int = 2) -> None:
         self.keyring, self.clock = KeyCache(), HandClock()
         self.keys = {role: made(role) for role in Role}
-        self.keyring.learn([one.key for one in self.keys.values()])
+        self.keyring.learn([key.key for key in self.keys.values()])
         self.failures = FailedLoginLimiter(most, self.clock)
         self.door = Authenticator(self.keyring, self.failures, role_for_api(OPEN, "/api/v1/static/"))
 
@@ -240,7 +240,7 @@ async def test_wrong_keys_of_one_host_are_counted_together_whatever_address_it_t
     house = House(most=2)
     wrong = ("x-api-key", "wrong-key")
     addresses = ["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3", "2001:db8:0:1::1"]
-    assert [await house.status(wrong, address=one) for one in addresses] == [401, 401, 429, 401]
+    assert [await house.status(wrong, address=address) for address in addresses] == [401, 401, 429, 401]
 
 
 async def test_what_is_no_address_is_not_kept() -> None:
@@ -272,12 +272,12 @@ async def test_a_key_that_is_learnt_to_be_revoked_opens_no_more() -> None:
 async def test_the_use_of_a_key_is_written_down_once(tmp_path: Any) -> None:
     store = Store(f"sqlite:///{tmp_path}/db")
     store.migrate()
-    one = made()
+    key = made()
     with store.writing() as session:
-        session.keys.add(one.key)
+        session.keys.add(key.key)
     keyring, before = KeyCache(), now()
-    keyring.learn([one.key])
-    keyring.find(one.text)
+    keyring.learn([key.key])
+    keyring.find(key.text)
     await keyring.write_uses(store)
     with store.reading() as session:
         [kept], changes = session.keys.all(), session.changes()
@@ -298,7 +298,7 @@ def test_failures_are_counted_for_a_minute_and_the_wait_is_until_the_first_is_fo
 
 
 def test_failures_remember_so_many_addresses_and_forget_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "MOST_ADDRESSES", 3)
+    monkeypatch.setattr(access, "MAX_ADDRESSES", 3)
     failures = FailedLoginLimiter(1, HandClock())
     for address in ("a", "b", "a", "c", "d"):  # b is the oldest then
         failures.note(address)

@@ -25,7 +25,7 @@ def start(home: Path, key: str | None) -> list[str]:
     values: dict[str, Any] = {"api_key": key}
     with store.writing() as session:
         first_key(session, AccessSettings(**values).api_key, home)
-        valid = [one.name for one in session.keys.all() if one.valid(now()) and one.name != "first"]
+        valid = [key.name for key in session.keys.all() if key.valid(now()) and key.name != "first"]
     store.close()
     return valid
 
@@ -86,7 +86,7 @@ def test_a_weak_key_that_was_revoked_stays_revoked(tmp_path: Path) -> None:
     start(tmp_path, "your-api-key")
     store = Store(f"sqlite:///{tmp_path / 'atelier.db'}")
     with store.writing() as session:
-        (weak,) = [one for one in session.keys.all() if one.name != "first"]
+        (weak,) = [key for key in session.keys.all() if key.name != "first"]
         session.keys.revoke(weak.id, now())
     store.close()
     assert start(tmp_path, None) == []

@@ -55,7 +55,7 @@ def test_a_restore_gives_a_server_with_the_same_deployments_and_keys(
                 config = echo_config(model_id, scaling_config=scaling)
                 assert api.post("/models/deploy", params={"wait": 60}, json={"config": config}).status_code == 200
                 api.post(f"/models/{model_id}/scale", params={"wait": 60}, json={"replicas": replicas})
-            before = {one["model_id"]: one for one in api.get("/models").json()}
+            before = {model["model_id"]: model for model in api.get("/models").json()}
             done = run(old)("backup", str(file))
         assert done.exit_code == 0, done.stderr
         assert "the database, the first key, 0 models, 2 Bentos" in done.stderr
@@ -67,10 +67,10 @@ def test_a_restore_gives_a_server_with_the_same_deployments_and_keys(
     assert (new / "home").stat().st_mode & 0o777 == 0o700
     with managing(new / "bentoml", home=new / "home", ATELIER_API_KEY="") as server:
         with server.client(first) as api:
-            after = {one["model_id"]: one for one in api.get("/models").json()}
+            after = {model["model_id"]: model for model in api.get("/models").json()}
             assert after.keys() == before.keys()
-            for model_id, one in after.items():
-                assert one["version"] == before[model_id]["version"]
+            for model_id, model in after.items():
+                assert model["version"] == before[model_id]["version"]
         with server.client(json.loads(made.stdout)["key"]) as shop:
             answer = shop.post("/models/two/inference", json={"input_data": {"say": "again"}, "timeout": 60})
         assert answer.status_code == 200, answer.text
@@ -83,7 +83,7 @@ def test_a_restored_server_knows_what_the_old_one_started(target: StorageSetting
     new = target.model_copy(update={"home": tmp_path / "new"})
     with (tmp_path / "file.tar.gz").open("rb") as file:
         restore(new, file)
-    (kept,) = (one for one in new.home.iterdir() if one.suffix != ".lock")
+    (kept,) = (path for path in new.home.iterdir() if path.suffix != ".lock")
     assert kept.stat().st_mode & 0o777 == 0o600
     assert of_home(new.home) == old
 

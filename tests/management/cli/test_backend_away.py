@@ -107,7 +107,7 @@ def test_a_monitor_is_unhealthy_while_the_backend_is_away(
     assert done.exit_code == 3
     seen = json.loads(done.stdout)
     assert (seen["api"]["status"], seen["api"]["status_code"]) == ("unhealthy", 200)
-    assert [one["message"] for one in seen["alerts"]] == ["API unhealthy: the backend docker does not answer"]
+    assert [alert["message"] for alert in seen["alerts"]] == ["API unhealthy: the backend docker does not answer"]
     monkeypatch.setattr(Slow, "health", WELL)
     assert CliRunner().invoke(main, ["monitor", "--once", "--url", url, *CALM]).exit_code == 0
 
@@ -122,8 +122,8 @@ def test_an_outage_is_logged_when_it_begins_when_its_cause_changes_and_when_it_e
         outage.end()
         outage.end()
         outage.report("b")
-    said = [one.getMessage() for one in caplog.records]
-    assert [("(a)" in one, "(b)" in one, "again" in one) for one in said] == [
+    said = [record.getMessage() for record in caplog.records]
+    assert [("(a)" in line, "(b)" in line, "again" in line) for line in said] == [
         (True, False, False),
         (False, True, False),
         (False, False, True),

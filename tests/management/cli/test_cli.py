@@ -97,7 +97,7 @@ def test_life(run: Run, tmp_path: Path) -> None:
     assert seen["config"]["environment_variables"] == {}
     deleted = run("delete", "life", "--force", "--wait")
     assert "Model life is deleted" in deleted.stdout
-    assert [one["action"] for one in told(run("events", "life", "--json", "--limit", "500"))].count("deploy") == 1
+    assert [event["action"] for event in told(run("events", "life", "--json", "--limit", "500"))].count("deploy") == 1
 
 
 def test_views(run: Run, model: str) -> None:
@@ -106,7 +106,7 @@ def test_views(run: Run, model: str) -> None:
         assert model in listed
         assert "running" in listed
     assert model not in run("list", "--status", "failed").stdout
-    assert [one["model_id"] for one in told(run("list", "--json"))] == [model]
+    assert [model["model_id"] for model in told(run("list", "--json"))] == [model]
     panel = run("status", model).stdout
     assert "1 of 1 replicas ready" in panel
     assert "tests/echo:1.0.0" in panel
@@ -120,8 +120,8 @@ def test_inference(run: Run, model: str, tmp_path: Path) -> None:
     assert answer["output_data"]["parameters"] == {"b": 1}
     (tmp_path / "input.json").write_text('[{"a": 1}, {"input_data": {"a": 2}, "parameters": {"c": 3}}]')
     several = told(run("infer", model, f"@{tmp_path / 'input.json'}", "--batch", "--parameters", '{"b": 1}', "--json"))
-    assert [one["output_data"]["echo"]["a"] for one in several] == [1, 2]
-    assert [one["output_data"]["parameters"] for one in several] == [{"b": 1}, {"c": 3}]
+    assert [result["output_data"]["echo"]["a"] for result in several] == [1, 2]
+    assert [result["output_data"]["parameters"] for result in several] == [{"b": 1}, {"c": 3}]
     refused = json.dumps({"error": {"code": "TOO_ODD", "message": "no \x1b[31mthanks"}})
     failed = run("infer", model, "-", text=refused)
     assert failed.exit_code == 1
@@ -304,11 +304,14 @@ def test_keys(alone: Path) -> None:
     shown = call("create", "eye", "--role", "viewer")
     assert shown.stdout.startswith("atl_")
     assert "eye" in shown.stderr
-    assert [one["name"] for one in told(call("list", "--json"))] == ["shop", "eye"]
+    assert [model["name"] for model in told(call("list", "--json"))] == ["shop", "eye"]
     assert made["key"] not in call("list").stdout
     assert call("revoke", made["id"]).exit_code == 0
     assert call("revoke", made["id"]).exit_code == 1
-    assert {one["name"]: one["state"] for one in told(call("list", "--json"))} == {"shop": "revoked", "eye": "valid"}
+    assert {model["name"]: model["state"] for model in told(call("list", "--json"))} == {
+        "shop": "revoked",
+        "eye": "valid",
+    }
     assert (alone / "atelier.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -333,7 +336,7 @@ def test_building(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(building, "recipes", lambda: [recipe])
     monkeypatch.setattr(building, "build", build)
     done = CliRunner().invoke(main, ["build", "--json"])
-    assert [one["state"] for one in told(done)] == ["built", "up to date"]
+    assert [row["state"] for row in told(done)] == ["built", "up to date"]
     listed = CliRunner().invoke(main, ["build", "--list"])
     assert listed.stdout.count("not built") == 2
     failed = CliRunner().invoke(main, ["build", "echo", "--version", "3.0.0"])

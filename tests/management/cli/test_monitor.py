@@ -135,7 +135,7 @@ def test_an_api_that_is_ill_or_away_is_an_error_whatever_else_is_warned_of(run: 
     assert ill.exit_code == 3
     seen = json.loads(ill.stdout)
     assert (seen["api"]["status"], seen["api"]["status_code"]) == ("unhealthy", 503)
-    assert [one["level"] for one in seen["alerts"] if "API" in one["message"]] == ["error"]
+    assert [alert["level"] for alert in seen["alerts"] if "API" in alert["message"]] == ["error"]
     away = run(f"http://127.0.0.1:{free_port()}", "--json")
     assert away.exit_code == 3
     told = json.loads(away.stdout)["api"]
@@ -149,7 +149,7 @@ def test_more_than_a_threshold_is_warned_of_and_no_less() -> None:
     assert alerts(seen, usual) == []
     seen["system"] = {"cpu_percent": 80.1, "memory_percent": 90.1, "gpu_metrics": [{**GPU, "load": 90.1}]}
     told = alerts(seen, usual)
-    assert [one["message"] for one in told] == [
+    assert [alert["message"] for alert in told] == [
         "High CPU usage: 80.1%",
         "High memory usage: 90.1%",
         "High GPU load: 90.1% on A GPU",
@@ -163,7 +163,7 @@ def test_gpus_are_those_of_the_driver_or_none() -> None:
     found = gpus()
     there = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if Path("/proc/driver/nvidia/gpus").exists() else 0
     assert len(found) == there
-    assert all(one.keys() == GPU.keys() for one in found)
+    assert all(gpu.keys() == GPU.keys() for gpu in found)
     assert Machine().look().keys() == SYSTEM
 
 
@@ -244,7 +244,7 @@ def test_json_is_a_line_for_each_look_until_ctrl_c(management: Management) -> No
         looks = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
-    assert {one["api"]["status"] for one in looks} == {"healthy"}
+    assert {look["api"]["status"] for look in looks} == {"healthy"}
 
 
 def test_on_a_terminal_it_is_one_table_that_is_drawn_anew_until_ctrl_c(management: Management) -> None:

@@ -143,7 +143,7 @@ def test_the_stored_key_is_not_told_to_whatever_listens(home: Path) -> None:
         announce(home, **there, started=1.0)
         assert run("list", "--url", other.url).exit_code == 1, "the number is another process's by now"
         stranger.kill()
-    assert [one["X-API-Key"] for one in other.headers] == [None] * 4
+    assert [headers["X-API-Key"] for headers in other.headers] == [None] * 4
 
 
 def test_the_stored_key_is_told_to_the_server_that_listens(home: Path) -> None:
@@ -153,7 +153,7 @@ def test_the_stored_key_is_told_to_the_server_that_listens(home: Path) -> None:
         for arguments in (("list",), ("list", "--url", f"http://localhost:{port}"), ("list", "--url", own.url)):
             run(*arguments)
         run("list", "--url", "http://127.0.0.1:1")
-    assert [one["X-API-Key"] for one in own.headers] == [STORED] * 3
+    assert [headers["X-API-Key"] for headers in own.headers] == [STORED] * 3
 
 
 @pytest.mark.server
@@ -205,7 +205,7 @@ def test_json_and_messages_survive_a_terminal_without_the_letters(
     made = in_folder(tmp_path, "keys", "create", "é头痛🙂", "--role", "viewer", **terminal)
     assert made.returncode == 0, made.stderr
     listed = in_folder(tmp_path, "keys", "list", "--json", **terminal)
-    assert "é头痛🙂" in [one["name"] for one in json.loads(listed.stdout)]
+    assert "é头痛🙂" in [model["name"] for model in json.loads(listed.stdout)]
     refused = in_folder(tmp_path, "status", "absent", "--language", "zh", **terminal)
     assert refused.returncode == 1
     assert "MODEL_NOT_FOUND" in refused.stderr

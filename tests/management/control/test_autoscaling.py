@@ -145,8 +145,8 @@ class Plant:
         self.history = RecommendationHistory()
 
     def second(self, at: int, millicores: float, asked: float = 1000.0) -> None:
-        self.ready += sum(one <= at for one in self.starting)
-        self.starting = [one for one in self.starting if one > at]
+        self.ready += sum(ready_at <= at for ready_at in self.starting)
+        self.starting = [ready_at for ready_at in self.starting if ready_at > at]
         if self.ready:
             used = 100 * millicores / self.ready / asked
             look = LoadSample(float(at), self.ready, used, in_flight=1, waiting=0, slots=self.ready * 32)
@@ -202,6 +202,6 @@ def test_a_day_is_followed_without_flapping(curve: Callable[[int], float], most_
 
 @pytest.mark.parametrize(("low", "seconds", "expected"), [(0, 300.0, True), (0, 299.0, False), (1, 1e9, False)])
 def test_only_a_model_on_demand_sleeps_when_nobody_asks(low: int, seconds: float, *, expected: bool) -> None:
-    one = deployment(target=revision(1, scaling=Scaling(low, 3)))
-    assert idle(one, 1000.0, 1000.0 + seconds, 300.0) is expected
+    model = deployment(target=revision(1, scaling=Scaling(low, 3)))
+    assert idle(model, 1000.0, 1000.0 + seconds, 300.0) is expected
     assert config().scaling.min_replicas == 0, "the doubles are on demand"

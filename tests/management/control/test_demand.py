@@ -42,7 +42,7 @@ def actions(api: httpx.Client, model_id: str = "echo") -> list[str]:
     """What has happened to the deployment that is there now, the first first."""
     own = status(api, model_id)["deployment_id"]
     events = api.get(f"/models/{model_id}/events").json()
-    return [one["action"] for one in events if one["deployment_id"] == own][::-1]
+    return [event["action"] for event in events if event["deployment_id"] == own][::-1]
 
 
 def test_a_model_that_nobody_asks_is_ended_and_the_next_request_starts_it_and_waits(
@@ -54,7 +54,7 @@ def test_a_model_that_nobody_asks_is_ended_and_the_next_request_starts_it_and_wa
     assert api.get("/health").json()["status"] == "healthy"
     assert infer(api, {"n": 1}).status_code == 200
     assert status(api)["replicas"]["ready"] == 1
-    assert [one for one in actions(api) if one in {"rest", "wake"}] == ["rest", "wake"]
+    assert [action for action in actions(api) if action in {"rest", "wake"}] == ["rest", "wake"]
 
 
 def test_many_who_ask_at_once_start_it_once_and_are_all_answered(api: httpx.Client, lazy: Management) -> None:
@@ -62,9 +62,9 @@ def test_many_who_ask_at_once_start_it_once_and_are_all_answered(api: httpx.Clie
     until(lambda: not hosts(lazy))
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda number: infer(api, {"n": number}), range(20)))
-    assert {one.status_code for one in answers} == {200}
-    assert len({one.json()["output_data"]["pid"] for one in answers}) == 1
-    slept = [one for one in actions(api) if one in {"rest", "wake"}]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["output_data"]["pid"] for answer in answers}) == 1
+    slept = [action for action in actions(api) if action in {"rest", "wake"}]
     assert slept[:3] in (["rest", "wake"], ["rest", "wake", "rest"]), "nobody woke it twice"
 
 
@@ -124,10 +124,10 @@ def test_replicas_follow_the_load_up_at_once_and_down_after_a_quiet_time(api: ht
     assert set(load.statuses) <= {200, 503}
     until(lambda: status(api)["replicas"]["current"] == 1, 40)
     own = status(api)["deployment_id"]
-    events = [one for one in api.get("/models/echo/events").json() if one["deployment_id"] == own]
-    scaled = [one for one in events if one["action"] == "scale"]
-    assert {one["actor"] for one in scaled} == {"autoscaler"}
-    numbers = [(one["details"]["from"], one["details"]["to"]) for one in scaled[::-1]]
+    events = [event for event in api.get("/models/echo/events").json() if event["deployment_id"] == own]
+    scaled = [event for event in events if event["action"] == "scale"]
+    assert {event["actor"] for event in scaled} == {"autoscaler"}
+    numbers = [(event["details"]["from"], event["details"]["to"]) for event in scaled[::-1]]
     assert all(low < high for low, high in numbers[:-1]), "up, and down once"
     assert numbers[-1][1] == 1
     assert "requests wait" in scaled[-1]["details"]["reason"]

@@ -19,7 +19,7 @@ from management.domain.clock import Clock
 from management.domain.records import NOTHING, Deployment, LoadReport, Resources, Revision, Scaling
 from management.errors import InsufficientResources, InvalidModelConfig
 from tests.doubles.management import AT, FakeLauncher, deployment, revision
-from tests.doubles.stage import LEAST_MEMORY, HandClock, Stage
+from tests.doubles.stage import MIN_FREE_MEMORY, HandClock, Stage
 
 SOMEBODY = "somebody"
 
@@ -35,7 +35,7 @@ class MeteredLauncher(FakeLauncher):
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         before, self._at = self._at, self._clock.steady()
         self._seconds += self.cores * (self._at - before)
-        return {one: ReplicaUsage(self._seconds, 7) for one in replica_ids}
+        return {replica_id: ReplicaUsage(self._seconds, 7) for replica_id in replica_ids}
 
 
 @pytest.fixture
@@ -70,30 +70,33 @@ async def second(stage: Stage, *demands: LoadReport) -> None:
     await stage.look()
 
 
-def demand(one: Deployment, stage: Stage, in_flight: int = 0, waiting: int = 0) -> LoadReport:
+def demand(model: Deployment, stage: Stage, in_flight: int = 0, waiting: int = 0) -> LoadReport:
     at = stage.clock.unix() + 1.0
-    return LoadReport("worker", one.id, in_flight, waiting, 32, at, at)
+    return LoadReport("worker", model.id, in_flight, waiting, 32, at, at)
 
 
 def reasons(stage: Stage, model_id: str = "echo") -> list[tuple[str, str, object]]:
     """Who changed the number, how, and why; the first first."""
-    found = [one for one in stage.events(model_id) if one.action in {"scale", "rest"}]
-    return [(one.actor, f"{one.details['from']} -> {one.details['to']}", one.details["reason"]) for one in found[::-1]]
+    found = [event for event in stage.events(model_id) if event.action in {"scale", "rest"}]
+    return [
+        (event.actor, f"{event.details['from']} -> {event.details['to']}", event.details["reason"])
+        for event in found[::-1]
+    ]
 
 
 async def test_requests_that_wait_bring_replicas_and_a_quiet_minute_takes_them_away(stage: Stage) -> None:
-    one = await serving(stage)
+    model = await serving(stage)
     for _ in range(2):
-        await second(stage, demand(one, stage, 32, 5))
+        await second(stage, demand(model, stage, 32, 5))
     assert stage.told().replicas == 2
-    await second(stage, demand(one, stage))
+    await second(stage, demand(model, stage))
     for _ in range(58):
         await second(stage)
     assert stage.told().replicas == 2
     for _ in range(6):
         await second(stage)
     assert stage.told().replicas == 1
-    assert [one[:2] for one in reasons(stage)] == [("autoscaler", "1 -> 2"), ("autoscaler", "2 -> 1")]
+    assert [reason[:2] for reason in reasons(stage)] == [("autoscaler", "1 -> 2"), ("autoscaler", "2 -> 1")]
     assert reasons(stage)[0][2] == "5 requests wait, 1 ready"
 
 
@@ -110,27 +113,27 @@ async def test_replicas_that_use_more_than_they_asked_for_get_company(stage: Sta
 
 
 async def test_never_more_than_is_allowed_nor_than_there_is_room_for(stage: Stage) -> None:
-    one = await serving(stage, high=3)
+    model = await serving(stage, high=3)
     for _ in range(20):
-        await second(stage, demand(one, stage, 32, 500))
+        await second(stage, demand(model, stage, 32, 500))
     assert stage.told().replicas == 3
     stage.supervisor._journal._capacity = Capacity(Resources(400, 2**40, 0))  # four replicas of 100 millicores
     other = await serving(stage, "other", high=9)
     for _ in range(20):
-        await second(stage, demand(one, stage, 32, 500), demand(other, stage, 32, 500))
+        await second(stage, demand(model, stage, 32, 500), demand(other, stage, 32, 500))
     assert (stage.told().replicas, stage.told("other").replicas) == (3, 1)
 
 
 async def test_a_number_that_somebody_chose_is_held(stage: Stage) -> None:
-    one = await serving(stage)
+    model = await serving(stage)
     wishes = DeploymentCommands(stage.capacity, hold_seconds=100, clock=stage.clock)
     with stage.store.writing() as session:
         wishes.scale(session, "echo", 2, SOMEBODY)
     for _ in range(90):
-        await second(stage, demand(one, stage, 64, 9))
+        await second(stage, demand(model, stage, 64, 9))
     assert stage.told().replicas == 2
     for _ in range(15):
-        await second(stage, demand(one, stage, 64, 9))
+        await second(stage, demand(model, stage, 64, 9))
     assert stage.told().replicas > 2
 
 
@@ -143,10 +146,10 @@ async def test_nobody_chooses_a_number_that_is_not_allowed(stage: Stage, replica
 
 
 async def test_a_model_on_demand_sleeps_when_nobody_asks_and_wakes_once(stage: Stage) -> None:
-    one = await serving(stage, low=0)
+    model = await serving(stage, low=0)
     for _ in range(280):
         await second(stage)
-    await second(stage, demand(one, stage))
+    await second(stage, demand(model, stage))
     for _ in range(298):
         await second(stage)
     assert stage.told().replicas == 1, "it was asked 298 seconds ago"
@@ -161,14 +164,14 @@ async def test_a_model_on_demand_sleeps_when_nobody_asks_and_wakes_once(stage: S
     for _ in range(4):
         await second(stage)
     assert stage.rests(1, 1)
-    assert [one.action for one in stage.events()].count("wake") == 1
+    assert [event.action for event in stage.events()].count("wake") == 1
 
 
 async def test_a_model_that_is_being_asked_does_not_sleep_however_long_it_takes(stage: Stage) -> None:
-    one = await serving(stage, low=0)
+    model = await serving(stage, low=0)
     asked_at = stage.clock.unix()
     for _ in range(400):
-        await second(stage, LoadReport("worker", one.id, 1, 0, 32, asked_at, stage.clock.unix() + 1.0))
+        await second(stage, LoadReport("worker", model.id, 1, 0, 32, asked_at, stage.clock.unix() + 1.0))
     assert stage.told().replicas == 1
 
 
@@ -193,9 +196,9 @@ async def test_nobody_makes_place_who_has_not_got_what_is_missing(stage: Stage) 
     await serving(stage, "cpu", low=0)
     await serving(stage, "gpu", low=0)
     with stage.store.writing() as session:
-        one = session.deployments.get("gpu")
-        assert one is not None
-        session.deployments.put(replace(one, target=with_gpu(one.target), last_stable=with_gpu(one.target)))
+        model = session.deployments.get("gpu")
+        assert model is not None
+        session.deployments.put(replace(model, target=with_gpu(model.target), last_stable=with_gpu(model.target)))
     for _ in range(12):
         await second(stage)
     wishes = DeploymentCommands(stage.capacity, clock=stage.clock)
@@ -226,7 +229,7 @@ async def test_what_was_given_up_neither_sleeps_nor_takes_room(stage: Stage) -> 
     await serving(stage, low=0)
     with stage.store.writing() as session:
         session.deployments.put(replace(stage.told(), failed=True))
-    stage.free_memory = LEAST_MEMORY - 1
+    stage.free_memory = MIN_FREE_MEMORY - 1
     for _ in range(400):
         await second(stage)
     assert not stage.told().scaled_to_zero
@@ -239,7 +242,7 @@ async def test_where_the_machine_is_short_of_memory_one_after_the_other_is_ended
     await serving(stage, "always", low=1)
     for _ in range(12):
         await second(stage)
-    stage.free_memory = LEAST_MEMORY - 1
+    stage.free_memory = MIN_FREE_MEMORY - 1
     for _ in range(3):
         await second(stage)
     assert [stage.told(name).scaled_to_zero for name in ("first", "second")] == [True, False]

@@ -53,7 +53,7 @@ class World:
         await self.awaken()
 
     def learn(self, wish: Deployment, *ready: Replica) -> None:
-        self.gateway.learn([wish], [replace(one, deployment_id=wish.id) for one in ready])
+        self.gateway.learn([wish], [replace(each, deployment_id=wish.id) for each in ready])
 
     async def asked(self, seconds: float = 10.0) -> asyncio.Task[list[Result]]:
         """Somebody who has asked, and waits."""
@@ -109,11 +109,11 @@ async def breaking(asked: list[str], *, alive: bool = True) -> AsyncIterator[Rep
 
 async def test_replicas_that_end_together_cost_no_request(world: World) -> None:
     asked: list[str] = []
-    async with breaking(asked, alive=False) as one, breaking(asked, alive=False) as two:
-        world.learn(SERVED, one, two)
+    async with breaking(asked, alive=False) as first, breaking(asked, alive=False) as second:
+        world.learn(SERVED, first, second)
         waiting = await world.asked()
-        async with answering() as three:
-            world.learn(SERVED, one, two, three)
+        async with answering() as third:
+            world.learn(SERVED, first, second, third)
             assert await waiting == [{"output_data": {"n": 1}}]
     assert asked.count("/infer") == 1
     assert "/livez" in asked
@@ -121,8 +121,8 @@ async def test_replicas_that_end_together_cost_no_request(world: World) -> None:
 
 async def test_an_input_that_ends_replicas_ends_two(world: World) -> None:
     asked: list[str] = []
-    async with breaking(asked) as one, breaking(asked) as two, breaking(asked) as three:
-        world.learn(SERVED, one, two, three)
+    async with breaking(asked) as first, breaking(asked) as second, breaking(asked) as third:
+        world.learn(SERVED, first, second, third)
         with pytest.raises(ModelNotReady):
             await (await world.asked())
     assert asked == ["/infer", "/livez", "/infer"]
@@ -130,16 +130,16 @@ async def test_an_input_that_ends_replicas_ends_two(world: World) -> None:
 
 async def gone() -> Replica:
     """One that is ready by all that is known, and is not there."""
-    async with answering() as one:
-        return one
+    async with answering() as server:
+        return server
 
 
 async def test_who_asks_a_sleeping_model_wakes_it_and_waits(world: World) -> None:
     world.learn(ASLEEP)
     waiting = await world.asked()
     assert world.awoken == ["echo"]
-    async with answering() as one:
-        world.learn(SERVED, one)
+    async with answering() as server:
+        world.learn(SERVED, server)
         assert await waiting == [{"output_data": {"n": 1}}]
 
 
@@ -150,8 +150,8 @@ async def test_who_waits_already_when_a_model_goes_to_sleep_wakes_it_too(world: 
     world.learn(ASLEEP)
     await asyncio.sleep(0.05)
     assert world.awoken == ["echo"]
-    async with answering() as one:
-        world.learn(SERVED, one)
+    async with answering() as server:
+        world.learn(SERVED, server)
         assert await waiting == [{"output_data": {"n": 1}}]
 
 
@@ -190,8 +190,8 @@ async def test_a_model_that_was_never_ready_is_not_waited_for_and_one_on_demand_
         await (await world.asked())
     world.learn(replace(SERVED, last_stable=None))
     waiting = await world.asked()
-    async with answering() as one:
-        world.learn(SERVED, one)
+    async with answering() as server:
+        world.learn(SERVED, server)
         assert await waiting == [{"output_data": {"n": 1}}]
 
 
@@ -201,8 +201,8 @@ async def test_who_finds_the_only_replica_dead_waits_for_its_successor(world: Wo
     waiting = await world.asked()
     assert not waiting.done()
     assert world.suspects == [dead.id]
-    async with answering() as one:
-        world.learn(SERVED, one)
+    async with answering() as server:
+        world.learn(SERVED, server)
         assert await waiting == [{"output_data": {"n": 1}}]
 
 

@@ -37,8 +37,8 @@ def test_a_full_queue_is_said_with_a_time_to_come_again_and_who_leaves_frees_a_p
         full = infer(api, {})
         assert (full.status_code, full.json()["error"]["code"]) == (503, "INSUFFICIENT_RESOURCES")
         assert 1 <= int(full.headers["retry-after"]) <= 60
-        for one in leavers:
-            one.result()
+        for task in leavers:
+            task.result()
     assert infer(api, {}, timeout=60).status_code == 200
 
 
@@ -56,9 +56,9 @@ def test_an_items_own_error_is_422_alone_and_in_its_place_in_a_batch(api: httpx.
     items = [{"input_data": error if number % 10 == 3 else {"n": number}} for number in range(64)]
     batch = api.post("/models/echo/batch_inference", json={"requests": items}).json()
     assert [
-        one.get("error", {}).get("code", one["output_data"] and one["output_data"]["echo"]["n"]) for one in batch
+        item.get("error", {}).get("code", item["output_data"] and item["output_data"]["echo"]["n"]) for item in batch
     ] == ["UNKNOWN_SYMPTOMS" if number % 10 == 3 else number for number in range(64)]
-    assert len({one["request_id"] for one in batch}) == 64
+    assert len({item["request_id"] for item in batch}) == 64
 
 
 def test_the_same_idempotency_key_deploys_once(api: httpx.Client) -> None:
@@ -66,8 +66,8 @@ def test_the_same_idempotency_key_deploys_once(api: httpx.Client) -> None:
     headers = {"Idempotency-Key": "one"}
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: api.post("/models/deploy", json=body, headers=headers), range(8)))
-    assert {one.status_code for one in answers} == {202}
-    assert len({one.json()["deployment_id"] for one in answers}) == 1
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["deployment_id"] for answer in answers}) == 1
     other = api.post("/models/deploy", json={"config": echo_config("other")}, headers=headers)
     assert (other.status_code, other.json()["error"]["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
@@ -95,7 +95,7 @@ def test_who_waits_for_a_model_that_is_deleted_is_told_at_once(api: httpx.Client
         calls = [pool.submit(infer, api, {"sleep": 2}, timeout=60) for _ in range(4)]  # two are served, two wait
         until(lambda: occupied(api) == (2, 2))
         api.delete("/models/echo", params={"wait": 30})
-        answers = sorted(one.result().status_code for one in calls)
+        answers = sorted(call.result().status_code for call in calls)
     assert answers == [200, 200, 404, 404]
     assert time.monotonic() - started < 20
 

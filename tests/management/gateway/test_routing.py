@@ -34,7 +34,7 @@ def turn(arrived: float, priority: Priority, number: int = 0) -> balancing.Queue
 
 
 def test_of_requests_of_the_same_moment_the_more_urgent_is_first() -> None:
-    turns = [turn(5, one) for one in (Priority.LOW, Priority.HIGH, Priority.NORMAL)]
+    turns = [turn(5, priority) for priority in (Priority.LOW, Priority.HIGH, Priority.NORMAL)]
     assert sorted(turns) == [turns[1], turns[2], turns[0]]
 
 
@@ -109,7 +109,7 @@ async def test_places_are_given_by_turn() -> None:
     for _ in range(4):
         made.release(seat, answered=True)
         await turned()
-        [done] = [one for one in (low, normal, high, late) if one.done() and one not in order]
+        [done] = [task for task in (low, normal, high, late) if task.done() and task not in order]
         order.append(done)
         seat = done.result()
     assert order == [high, normal, low, late]
@@ -122,9 +122,9 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     made.release(seat, answered=True)
     third = await queued(made)  # it comes while the place is being handed over
     await turned()
-    assert [one.done() for one in (first, second, third)] == [True, False, False]
-    for one in (second, third):
-        one.cancel()
+    assert [task.done() for task in (first, second, third)] == [True, False, False]
+    for task in (second, third):
+        task.cancel()
 
 
 async def test_a_full_line_turns_away_and_a_free_place_needs_no_line() -> None:
@@ -149,8 +149,8 @@ async def test_a_line_full_of_what_is_less_urgent_turns_nobody_away_who_is_more_
     for priority in Priority:
         with pytest.raises(QueueOverflow):
             await made.acquire(priority)
-    for one in waiting:
-        one.cancel()
+    for task in waiting:
+        task.cancel()
 
 
 async def test_of_idle_replicas_each_gets_its_turn() -> None:
@@ -256,7 +256,7 @@ async def test_whatever_comes_and_goes_no_replica_has_more_than_its_share_and_no
                 made.set_replicas(set(chance.choice(("", "a", "b", "ab", "abc"))))
         if chance.random() < 0.5:
             await turned()
-        assert all(0 <= one.in_flight <= concurrency for one in held)
+        assert all(0 <= load.in_flight <= concurrency for load in held)
     made.set_replicas(set("abc"))
     for _ in range(100):  # everybody who still waits is served in the end
         await turned()
@@ -265,7 +265,7 @@ async def test_whatever_comes_and_goes_no_replica_has_more_than_its_share_and_no
             made.release(held.pop(), answered=True)
     assert not asking
     full = [await asyncio.wait_for(made.acquire(Priority.NORMAL), 30) for _ in range(3 * concurrency)]
-    assert {one.in_flight for one in full} == {concurrency}, "a place was lost"
+    assert {load.in_flight for load in full} == {concurrency}, "a place was lost"
 
 
 def collect(
@@ -275,7 +275,7 @@ def collect(
     for task in asking:
         if task.done() and not task.cancelled() and task.exception() is None:
             held.append(task.result())
-    return [one for one in asking if not one.done()], held
+    return [task for task in asking if not task.done()], held
 
 
 async def test_a_line_is_full_of_bytes_as_well_as_of_requests() -> None:
@@ -316,8 +316,8 @@ async def test_who_is_turned_away_in_the_moment_in_which_he_leaves_is_counted_ou
     again = [asyncio.create_task(made.acquire(Priority.HIGH, size=500)) for _ in range(3)]
     await turned()
     assert isinstance(again[2].exception(), QueueOverflow), "the bytes are counted right"
-    for one in again[:2]:
-        one.cancel()
+    for task in again[:2]:
+        task.cancel()
 
 
 async def test_who_will_not_have_a_dead_replica_waits_for_another_and_keeps_nobody_from_it() -> None:
@@ -336,9 +336,9 @@ async def test_who_waits_in_vain_is_told_at_once(*, for_good: bool) -> None:
     seat = await made.acquire(Priority.NORMAL)
     waiting = [await queued(made) for _ in range(3)]
     (made.close if for_good else made.reject_all)()
-    for one in waiting:
+    for task in waiting:
         with pytest.raises(QueueClosed):
-            await one
+            await task
     made.release(seat, answered=True)
     if for_good:
         with pytest.raises(QueueClosed):
@@ -367,7 +367,7 @@ async def test_a_replica_that_fails_again_and_again_rests_longer_each_time_and_a
 
 async def test_when_all_fail_all_are_asked() -> None:
     made = line(concurrency=9, replicas="ab")
-    assert [made.record_failure(one) for _ in range(4) for one in "ab"] == [False] * 4 + [True] * 2 + [False] * 2
+    assert [made.record_failure(letter) for _ in range(4) for letter in "ab"] == [False] * 4 + [True] * 2 + [False] * 2
     assert {(await made.acquire(Priority.NORMAL)).replica_id for _ in range(4)} == {"a", "b"}
 
 

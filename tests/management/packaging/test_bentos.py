@@ -150,7 +150,7 @@ def test_a_bento_answers_with_nothing_but_its_own_files_and_dependencies(built: 
         item = {"requests": [{"input_data": body}]}
         assert client.post("/infer", json=item).json()[0]["error"] is None
         assert client.get("/health").json()["model_loaded"] is True
-        resident = [one.memory_info().rss for one in (process, *process.children(recursive=True))]
+        resident = [member.memory_info().rss for member in (process, *process.children(recursive=True))]
     assert max(resident) < MOST_MEMORY
 
 
@@ -208,7 +208,7 @@ def imported_files(file: Path) -> Iterator[Path]:
             names = [node.module or "", *(f"{node.module}.{name}" for name in names)]
         for name in names:
             place = ROOT.joinpath(*name.split("."))
-            yield from (one for one in (place.with_suffix(".py"), place / "__init__.py") if one.is_file())
+            yield from (path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file())
 
 
 def test_the_front_doors_bento_has_every_file_that_it_imports(store: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def put_model(store: BentoHome, version: str = "1") -> None:
 
 
 def test_every_build_file_of_the_project_is_read() -> None:
-    found = {one.name: one.versions for one in recipes()}
+    found = {recipe.name: recipe.versions for recipe in recipes()}
     assert found["tcm-diagnosis"] == ("2.0.0", "2.1.0")
     assert found.keys() == {"atelier", *(row.bento for row in MODELS)}
 
@@ -103,8 +103,8 @@ def test_every_build_file_of_the_project_is_read() -> None:
 @pytest.mark.server
 def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Path) -> None:
     """BentoML looks for names without a slash everywhere, also in the store, where it is just putting them."""
-    for one in recipes():
-        assert all("/" in pattern.rstrip("/") for pattern in one.include), one.file
+    for each in recipes():
+        assert all("/" in pattern.rstrip("/") for pattern in each.include), each.file
     file = root / "runners" / "echo" / "echo.bento.yaml"
     file.write_text(file.read_text().replace('"*.py"', '"/*.py"'))
     store = BentoHome(root / ".atelier")
@@ -112,13 +112,13 @@ def test_nothing_of_bentos_that_lie_below_the_project_goes_into_another(root: Pa
         with (root / "echo_service.py").open("a") as code:
             code.write(line)
         assert build(recipe(root), ONE, store)
-    assert sorted(one.name for one in (store.folder(ONE) / "src").rglob("*.py")) == ["echo_service.py"]
+    assert sorted(path.name for path in (store.folder(ONE) / "src").rglob("*.py")) == ["echo_service.py"]
 
 
 def test_a_bento_without_versions_of_its_own_has_the_projects(root: Path) -> None:
     shutil.copy(ROOT / "bentofile.yaml", root)
     (root / "pyproject.toml").write_text('[project]\nversion = "3.2.1"')
-    (front,) = (one for one in recipes(root) if one.name == "atelier")
+    (front,) = (recipe for recipe in recipes(root) if recipe.name == "atelier")
     assert front.tags() == [Tag("atelier", "3.2.1")]
 
 
@@ -171,7 +171,7 @@ def test_a_bento_is_built_once_replaced_when_outdated_and_never_half_there(root:
     assert build(made, ONE, store) is True
     assert BentoStore(store.home).all() == [ONE]
     assert not list(store.home.glob(f"{WORKPLACE}*"))
-    held = {one.name for one in (store.folder(ONE) / "src").rglob("*") if one.is_file()}
+    held = {path.name for path in (store.folder(ONE) / "src").rglob("*") if path.is_file()}
     assert {"echo_service.py", "taken.txt"} <= held
     assert not {"left_out.txt", DIGEST} & held
     assert str(store.home) not in (store.folder(ONE) / "bento.yaml").read_text()

@@ -50,21 +50,21 @@ def test_replicas_outlive_workers_that_are_started_anew_and_end_with_their_paren
     with quick(echo_bentos, workers=2) as server:
         with server.client() as api:
             deploy(api)
-        before = {one.pid for one in hosts(server)}
+        before = {host.pid for host in hosts(server)}
         workers = workers_of(server)
         os.kill(server.pid, signal.SIGHUP)
         until(lambda: len(workers_of(server)) == 2 and not workers & workers_of(server))
         until(lambda: _anew(server, infer, {}).status_code == 200)
-        assert {one.pid for one in hosts(server)} == before
+        assert {host.pid for host in hosts(server)} == before
     assert not hosts(server)
 
 
 def workers_of(server: Management) -> set[int]:
     found = set()
-    for one in psutil.Process(server.pid).children():
+    for child in psutil.Process(server.pid).children():
         with suppress(psutil.Error):
-            if "spawn_main" in " ".join(one.cmdline()):
-                found.add(one.pid)
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.add(child.pid)
     return found
 
 

@@ -29,7 +29,7 @@ def test_a_deployed_model_answers_and_tells_all_of_itself(api: httpx.Client) -> 
     until(lambda: status(api)["resource_usage"]["memory"] != "0Mi")
     assert "secret-value" not in api.get("/models/echo/events").text + str(told)
     newest = api.get("/models/echo/events", params={"limit": 2}).json()
-    assert [one["action"] for one in newest] == ["replica_ready", "deploy"]
+    assert [event["action"] for event in newest] == ["replica_ready", "deploy"]
     assert api.get("/models/echo/logs").json()["replicas"][0]["state"] == "ready"
 
 
@@ -98,7 +98,7 @@ def test_a_model_that_never_starts_is_given_up_with_its_reason(api: httpx.Client
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "DEPLOYMENT_FAILED")
     told = status(api)
     assert told["status"] == "failed"
-    assert [one["state"] for one in told["replica_details"]] == ["failed"] * 3
+    assert [replica["state"] for replica in told["replica_details"]] == ["failed"] * 3
     again = api.put(
         "/models/echo", params={"wait": 60}, json={"config": {"environment_variables": {"ECHO_FAIL": None}}}
     )
@@ -111,14 +111,16 @@ def test_a_killed_replica_is_replaced_and_its_callers_are_served_by_another(
 ) -> None:
     deploy(api)
     api.post("/models/echo/scale", params={"wait": 60}, json={"replicas": 2})
-    before = {one.pid for one in hosts(management)}
+    before = {host.pid for host in hosts(management)}
     with Load(management) as load:
         os.kill(min(before), signal.SIGKILL)
         until(
-            lambda: len({one.pid for one in hosts(management)} - before) == 1 and status(api)["replicas"]["ready"] == 2
+            lambda: (
+                len({host.pid for host in hosts(management)} - before) == 1 and status(api)["replicas"]["ready"] == 2
+            )
         )
     assert set(load.statuses) == {200}, load.refusals
-    failed = [one for one in status(api)["replica_details"] if one["state"] == "failed"]
+    failed = [replica for replica in status(api)["replica_details"] if replica["state"] == "failed"]
     assert failed[0]["reason"] == "the process was ended by SIGKILL"
 
 
@@ -126,9 +128,9 @@ def test_two_killed_replicas_of_three_cost_no_request(api: httpx.Client, managem
     deploy(api)
     api.post("/models/echo/scale", params={"wait": 60}, json={"replicas": 3})
     with Load(management) as load:
-        for one in hosts(management)[:2]:
-            one.kill()
-        until(lambda: sum(one["state"] == "failed" for one in status(api)["replica_details"]) == 2)
+        for host in hosts(management)[:2]:
+            host.kill()
+        until(lambda: sum(replica["state"] == "failed" for replica in status(api)["replica_details"]) == 2)
         until(lambda: status(api)["replicas"]["ready"] == 3)
     assert set(load.statuses) == {200}, load.refusals
 
@@ -150,11 +152,11 @@ def test_the_list_is_paged_in_the_order_of_creation(api: httpx.Client) -> None:
         config = echo_config(f"m{number}", scaling_config={"min_replicas": 0, "max_replicas": 0})
         api.post("/models/deploy", json={"config": config})
     first = api.get("/models", params={"limit": 2, "status": "stopped"})
-    assert [one["model_id"] for one in first.json()] == ["m0", "m1"]
+    assert [model["model_id"] for model in first.json()] == ["m0", "m1"]
     assert first.headers["x-total-count"] == "5"
     assert first.headers["link"] == '</api/v1/models?limit=2&offset=2&status=stopped>; rel="next"'
     last = api.get(
         str(httpx.URL(first.headers["link"].split(">")[0][1:]).copy_merge_params({"offset": "4"})).split("v1")[1]
     )
-    assert [one["model_id"] for one in last.json()] == ["m4"]
+    assert [model["model_id"] for model in last.json()] == ["m4"]
     assert 'rel="prev"' in last.headers["link"]

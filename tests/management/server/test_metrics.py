@@ -66,7 +66,7 @@ def test_a_full_queue_is_seen_in_flight_waiting_and_in_the_rejections(api: httpx
         assert total(api, "atelier_model_in_flight") == 2
         assert total(api, "atelier_model_waiting") == 2
         assert total(api, "atelier_model_places") == 2
-        statuses = sorted(one.result().status_code for one in answers)
+        statuses = sorted(answer.result().status_code for answer in answers)
     assert statuses == [200] * 4 + [503] * 4
     assert total(api, "atelier_model_requests_total", outcome="rejected") == 4
     assert total(api, "atelier_model_queue_seconds_sum") > 2

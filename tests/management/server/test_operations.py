@@ -75,11 +75,11 @@ def test_roles_are_what_they_are_called(echo_bentos: Path, management: Managemen
     store = Store(f"sqlite:///{management.home / 'atelier.db'}")
     made = {role: keys.make(role.value, role, now()) for role in (Role.VIEWER, Role.OPERATOR)}
     with store.writing() as session:
-        for one in made.values():
-            session.keys.add(one.key)
+        for key in made.values():
+            session.keys.add(key.key)
     store.close()
     deploy(api)
-    until(lambda: {_looked(management, one.text) for one in made.values()} == {200})
+    until(lambda: {_looked(management, key.text) for key in made.values()} == {200})
     for role, allowed in ((Role.VIEWER, 403), (Role.OPERATOR, 200)):
         with management.client(made[role].text) as other:
             assert infer(other, {}).status_code == allowed

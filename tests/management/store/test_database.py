@@ -41,7 +41,7 @@ def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
     store.close()
     again = migrated(tmp_path / "db")
     with again.reading() as session:
-        assert [one.model_id for one in session.deployments.all()] == ["echo"]
+        assert [deployment.model_id for deployment in session.deployments.all()] == ["echo"]
         assert session.changes() == 1
     again.close()
 
@@ -110,7 +110,7 @@ def test_a_full_disk_makes_it_unavailable_and_what_was_there_stays(tmp_path: Pat
         session.deployments.add(deployment("large", reason="x" * 2**20))
     assert caught.value.retry_after == 1
     with store.reading() as session:
-        assert [one.model_id for one in session.deployments.all()] == ["echo"]
+        assert [deployment.model_id for deployment in session.deployments.all()] == ["echo"]
     store.close()
 
 

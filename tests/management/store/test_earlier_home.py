@@ -45,7 +45,7 @@ def test_every_state_of_a_deployment_is_read(store: Store) -> None:
     assert by_id["sleeping"].may_become_ready
     assert by_id["being-deleted"].deletion is Deletion.GRACEFUL
     statuses = {
-        name: status_of(deployment, [one for one in replicas if one.deployment_id == deployment.id])
+        name: status_of(deployment, [replica for replica in replicas if replica.deployment_id == deployment.id])
         for name, deployment in by_id.items()
     }
     assert statuses == {

@@ -64,8 +64,8 @@ FULL = deployment(
 
 def test_a_deployment_comes_back_as_it_was(session: Session) -> None:
     plain = deployment("other")
-    for one in (FULL, plain):
-        session.deployments.add(one)
+    for each in (FULL, plain):
+        session.deployments.add(each)
     assert session.deployments.get("echo") == FULL
     assert session.deployments.all() == [FULL, plain], "in the order of creation"
     assert session.deployments.get("nobody") is None
@@ -83,30 +83,30 @@ def test_a_model_id_is_taken_once(store: Store) -> None:
 
 def test_a_replica_comes_back_as_it_was(session: Session) -> None:
     session.deployments.add(FULL)
-    one = replica(deployment_id=FULL.id, ready_at=AT, address="unix:/a", gpus=(3, 1), reason="é", log_tail="a\nb")
+    stored = replica(deployment_id=FULL.id, ready_at=AT, address="unix:/a", gpus=(3, 1), reason="é", log_tail="a\nb")
     two = replica(ReplicaState.STARTING, 2, deployment_id=FULL.id, cpu_millicores=5, memory_bytes=2**30)
-    for each in (one, two):
+    for each in (stored, two):
         session.replicas.add(each)
-    assert session.replicas.all() == session.replicas.of([FULL.id]) == [one, two]
-    assert session.replicas.ready() == [one]
+    assert session.replicas.all() == session.replicas.of([FULL.id]) == [stored, two]
+    assert session.replicas.ready() == [stored]
     assert session.replicas.of([]) == []
-    session.replicas.record_usage(one.id, 7, 8)
-    assert session.replicas.ready() == [replace(one, cpu_millicores=7, memory_bytes=8)]
+    session.replicas.record_usage(stored.id, 7, 8)
+    assert session.replicas.ready() == [replace(stored, cpu_millicores=7, memory_bytes=8)]
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(ReplicaState, repeat=2)))
 def test_only_legal_moves_are_made(session: Session, before: ReplicaState, after: ReplicaState) -> None:
     session.deployments.add(FULL)
-    one = replica(before, deployment_id=FULL.id)
-    session.replicas.add(one)
-    stale = replace(one, state=ReplicaState.STARTING)  # the row decides, not the caller's copy
+    stored = replica(before, deployment_id=FULL.id)
+    session.replicas.add(stored)
+    stale = replace(stored, state=ReplicaState.STARTING)  # the row decides, not the caller's copy
     if after not in TRANSITIONS[before]:
         with pytest.raises(IllegalTransition):
             session.replicas.transition(stale, after, AT)
-        assert session.replicas.all() == [one]
+        assert session.replicas.all() == [stored]
         return
     moved = session.replicas.transition(stale, after, AT + timedelta(1), reason="so")
-    assert moved == replace(one, state=after, changed_at=AT + timedelta(1), reason="so")
+    assert moved == replace(stored, state=after, changed_at=AT + timedelta(1), reason="so")
     assert session.replicas.all() == ([] if after is ReplicaState.GONE else [moved])
 
 
@@ -119,9 +119,9 @@ def test_all_but_the_last_failed_replicas_are_forgotten(session: Session) -> Non
     session.deployments.add(FULL)
     failed = [replica(ReplicaState.FAILED, deployment_id=FULL.id) for _ in range(replicas.KEPT_FAILURES + 2)]
     alive = replica(deployment_id=FULL.id)
-    for one in (*failed, alive):
-        session.replicas.add(one)
-    assert set(session.replicas.forget_failed(FULL.id)) == {one.id for one in failed[:2]}
+    for each in (*failed, alive):
+        session.replicas.add(each)
+    assert set(session.replicas.forget_failed(FULL.id)) == {replica.id for replica in failed[:2]}
     assert session.replicas.all() == [*failed[2:], alive]
     assert session.replicas.forget_failed(FULL.id) == []
 
@@ -130,8 +130,8 @@ def test_a_deployment_takes_its_replicas_along_and_no_replica_is_without_one(sto
     other = deployment("other")
     kept = replica(deployment_id=other.id)
     with store.writing() as session:
-        for one in (FULL, other):
-            session.deployments.add(one)
+        for each in (FULL, other):
+            session.deployments.add(each)
         session.replicas.add(replica(deployment_id=FULL.id))
         session.replicas.add(kept)
         session.deployments.remove(FULL.id)
@@ -144,26 +144,26 @@ def test_a_deployment_takes_its_replicas_along_and_no_replica_is_without_one(sto
 
 def test_a_page_has_those_whose_status_is_that_in_every_combination(session: Session) -> None:
     everything: list[tuple[Status, str, str]] = []
-    states = [(), *((one,) for one in ReplicaState), tuple(ReplicaState)]
+    states = [(), *((state,) for state in ReplicaState), tuple(ReplicaState)]
     for number, (some, removal, wanted, gave_up) in enumerate(
         product(states, (None, *Deletion), (0, 2), (False, True))
     ):
         kind = ("summarization", "multimodal")[number % 2]
         config = revision(1, model_type=kind)
-        one = deployment(f"m{number}", target=config, deletion=removal, replicas=wanted, failed=gave_up)
-        own = [replica(state, deployment_id=one.id) for state in some]
-        session.deployments.add(one)
+        stored = deployment(f"m{number}", target=config, deletion=removal, replicas=wanted, failed=gave_up)
+        own = [replica(state, deployment_id=stored.id) for state in some]
+        session.deployments.add(stored)
         for each in own:
             session.replicas.add(each)
-        everything.append((status_of(one, own), kind, one.model_id))
+        everything.append((status_of(stored, own), kind, stored.model_id))
     for status, model_type in product((None, *Status), (None, "summarization", "multimodal")):
         wanted_ids = [
             model_id for found, kind, model_id in everything if status in (None, found) and model_type in (None, kind)
         ]
         page = session.deployments.page(status=status, model_type=model_type, limit=500, offset=0)
-        assert [one.model_id for one in page.items] == wanted_ids
+        assert [item.model_id for item in page.items] == wanted_ids
         part = session.deployments.page(status=status, model_type=model_type, limit=3, offset=2)
-        assert ([one.model_id for one in part.items], part.total) == (wanted_ids[2:5], len(wanted_ids))
+        assert ([item.model_id for item in part.items], part.total) == (wanted_ids[2:5], len(wanted_ids))
     assert {status for status, _, _ in everything} == set(Status)
 
 
@@ -252,7 +252,7 @@ def test_events_come_back_newest_first_and_so_many_are_kept(session: Session, mo
     for number in range(8):
         for model_id in ("a", "b"):
             session.events.add(Event(AT, model_id, "d", "ci", "scale", {"to": number}))
-    assert [one.details["to"] for one in session.events.of("a", 3)] == [7, 6, 5]
+    assert [event.details["to"] for event in session.events.of("a", 3)] == [7, 6, 5]
     assert len(session.events.of("a", 100)) == len(session.events.of("b", 100)) == 5
     assert session.events.of("a", 1) == [Event(AT, "a", "d", "ci", "scale", {"to": 7})]
     assert session.events.of("c", 100) == []
@@ -261,8 +261,8 @@ def test_events_come_back_newest_first_and_so_many_are_kept(session: Session, mo
 def test_keys_come_back_as_they_were_and_are_revoked_once(session: Session) -> None:
     first = keys.make("first", Role.VIEWER, AT, AT + timedelta(1)).key
     second = keys.make("second", Role.ADMIN, AT + timedelta(2)).key
-    for one in (second, first):
-        session.keys.add(one)
+    for each in (second, first):
+        session.keys.add(each)
     assert session.keys.all() == [first, second]
     assert [session.keys.revoke(first.id, AT) for _ in range(2)] == [True, False]
     assert not session.keys.revoke("nobody", AT)
@@ -272,6 +272,6 @@ def test_keys_come_back_as_they_were_and_are_revoked_once(session: Session) -> N
 
 def test_a_replicas_record_is_of_the_revision_that_it_runs(session: Session) -> None:
     session.deployments.add(FULL)
-    one: Replica = replica(deployment_id=FULL.id, revision=FULL.target)
-    session.replicas.add(one)
+    stored: Replica = replica(deployment_id=FULL.id, revision=FULL.target)
+    session.replicas.add(stored)
     assert session.replicas.all()[0].revision.config.environment_variables == {"A": "é"}

@@ -118,8 +118,12 @@ class Chain:
         told = answer.json()
         if answer.status_code != 200 or (told["version"], told["replicas"]["desired"]) != (wish.version, wish.replicas):
             return f"another wish: {answer.text}"
-        alive = {one["replica_id"]: one for one in told["replica_details"] if one["state"] not in ("failed", "gone")}
-        if any((one["state"], one["version"]) != ("ready", wish.version) for one in alive.values()):
+        alive = {
+            replica["replica_id"]: replica
+            for replica in told["replica_details"]
+            if replica["state"] not in ("failed", "gone")
+        }
+        if any((replica["state"], replica["version"]) != ("ready", wish.version) for replica in alive.values()):
             return f"under way: {answer.text}"
         if len(alive) != wish.replicas or running != dict.fromkeys(alive, 1):
             return f"{len(alive)} replicas are recorded {sorted(alive)}, and {dict(running)} run"
@@ -149,7 +153,7 @@ class Chain:
 
     def close(self) -> None:
         """Ends every server in good order, the last one with the replicas."""
-        living = [one for one in self.planes if not one.ended]
+        living = [plane for plane in self.planes if not plane.ended]
         for plane in living:
             plane.process.terminate()
         for plane in living:
@@ -162,7 +166,7 @@ class Chain:
 
     def logs(self) -> str:
         """The last lines of the last two servers."""
-        return "\n".join(one.server.log.read_text()[-2000:] for one in self.planes[-2:])
+        return "\n".join(plane.server.log.read_text()[-2000:] for plane in self.planes[-2:])
 
 
 @contextmanager

@@ -61,7 +61,7 @@ class EchoLauncher(FakeLauncher):
         return Observation(Phase.READY, self._address) if seen.phase is Phase.READY else seen
 
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
-        return {one: ReplicaUsage(0.0, 0) for one in replica_ids}
+        return {replica_id: ReplicaUsage(0.0, 0) for replica_id in replica_ids}
 
 
 class EchoPlatform(Platform):
@@ -207,11 +207,11 @@ def _echo() -> web.Application:
     """Says what it is told, or answers as no model should: ``{"raw": [status, body, content type]}``."""
 
     async def infer(request: web.Request) -> web.Response:
-        items = [one["input_data"] for one in (await request.json())["requests"]]
+        items = [item["input_data"] for item in (await request.json())["requests"]]
         if "raw" in items[0]:
             status, body, kind = items[0]["raw"]
             return web.Response(status=status, body=body.encode(errors="surrogatepass"), content_type=kind)
-        return web.json_response([{"output_data": {"echo": one}, "error": None, "confidence": 1.0} for one in items])
+        return web.json_response([{"output_data": {"echo": item}, "error": None, "confidence": 1.0} for item in items])
 
     app = web.Application(client_max_size=2**27)
     app.router.add_post("/infer", infer)

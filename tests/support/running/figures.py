@@ -1,7 +1,7 @@
-"""What the promises of docs/reliability.md came to: each test takes its own down, and the run ends with a table.
+"""The measured figures of the promises in docs/reliability.md: tests record them, and the run prints a table.
 
-Their times are goals of a machine that does nothing else: ``make faults`` judges them as they stand. Any other run may
-share its machine, and its tests fail where a thing takes many times as long, because it hangs or became slow by nature.
+The times are goals for an idle machine, and ``make faults`` checks them exactly. Other runs may share the machine:
+their tests fail only where something takes several times as long.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ Figures = list[tuple[str, str, str]]
 
 JUDGE: Final = "ATELIER_TESTS_JUDGE_SPEED"
 JUDGED: Final = bool(os.environ.get(JUDGE))
-"""Whether this run is to judge how long things take."""
+"""Whether this run checks times exactly."""
 SLACK: Final = 1 if JUDGED else 5
-"""How many times its goal a thing may take."""
+"""Factor by which a time may exceed its goal."""
 
 _PROPERTY: Final = "figure"
 
 
 class Figure(Protocol):
-    """Takes one down."""
+    """Records a figure."""
 
     def __call__(self, measured: str, *, goal: str) -> None: ...
 
 
 def take_down(item: pytest.Item, measured: str, goal: str) -> None:
-    """Keeps a figure where it travels with the test's report, also from another process."""
+    """Record a figure in the test's report, which also reaches the main process."""
     item.user_properties.append((_PROPERTY, [item.name, measured, goal]))
 
 
 def taken(reports: Iterable[object]) -> Figures:
-    """The figures in these reports."""
-    calls = [one for one in reports if isinstance(one, pytest.TestReport) and one.when == "call"]
+    """Return the figures in these reports."""
+    calls = [report for report in reports if isinstance(report, pytest.TestReport) and report.when == "call"]
     kept: list[Any] = [value for call in calls for name, value in call.user_properties if name == _PROPERTY]
     return [(str(test), str(measured), str(goal)) for test, measured, goal in kept]
 
 
 def table(figures: Figures) -> str:
-    """Markdown, as it stands in the documentation."""
+    """Return the figures as a Markdown table, as in the documentation."""
     rows = [
         f"| {name.removeprefix('test_').replace('_', ' ')} | {measured} | {goal} |" for name, measured, goal in figures
     ]

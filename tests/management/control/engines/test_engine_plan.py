@@ -52,9 +52,9 @@ def row(state: ReplicaState, number: int = 2) -> Replica:
     return replica(state, number, address="" if state is STARTING else HERE)
 
 
-def sight(one: Deployment, standing: EnginePhase, *, applied: bool | None = True, **told: Any) -> Snapshot:
-    order = spec_of(one, NOW)
-    mark = None if applied is None else order.mark if applied else AppliedSpec(one.id, 1, 9, 9)
+def sight(deployment: Deployment, standing: EnginePhase, *, applied: bool | None = True, **told: Any) -> Snapshot:
+    order = spec_of(deployment, NOW)
+    mark = None if applied is None else order.mark if applied else AppliedSpec(deployment.id, 1, 9, 9)
     own = {"idle", "lasting"} & told.keys()
     others = {name: told[name] for name in told.keys() - own}
     return Snapshot(
@@ -63,37 +63,37 @@ def sight(one: Deployment, standing: EnginePhase, *, applied: bool | None = True
 
 
 def moved(rows: Sequence[Replica], state: ReplicaState, reason: str = "") -> ChangeState:
-    return ChangeState(tuple(one.id for one in rows), state, reason)
+    return ChangeState(tuple(row.id for row in rows), state, reason)
 
 
 def test_what_is_not_there_is_ordered_and_awaited() -> None:
-    one = wish(scaling=Scaling(2, 4))
-    assert plan_engine(one, [], replace(sight(one, EnginePhase.PENDING), status=NOTHING_THERE)) == [
+    deployment = wish(scaling=Scaling(2, 4))
+    assert plan_engine(deployment, [], replace(sight(deployment, EnginePhase.PENDING), status=NOTHING_THERE)) == [
         Apply(),
         RecordStarting(2),
     ]
 
 
 def test_an_order_that_is_held_is_not_given_again() -> None:
-    one = wish()
-    assert plan_engine(one, [row(STARTING)], sight(one, EnginePhase.PENDING)) == []
+    deployment = wish()
+    assert plan_engine(deployment, [row(STARTING)], sight(deployment, EnginePhase.PENDING)) == []
 
 
 def test_a_number_that_somebody_chose_is_kept_for_a_while_and_then_the_limits() -> None:
-    one = wish(3, autoscaling_paused_until=NOW + 1)
-    assert (spec_of(one, NOW).least, spec_of(one, NOW).most) == (3, 3)
-    assert (spec_of(one, NOW + 2).least, spec_of(one, NOW + 2).most) == (1, 4)
+    deployment = wish(3, autoscaling_paused_until=NOW + 1)
+    assert (spec_of(deployment, NOW).least, spec_of(deployment, NOW).most) == (3, 3)
+    assert (spec_of(deployment, NOW + 2).least, spec_of(deployment, NOW + 2).most) == (1, 4)
 
 
 def test_while_an_update_rolls_out_the_old_rows_serve_on_and_then_they_go() -> None:
-    one, old = wish(last_stable=revision(1)), row(READY, 1)
-    assert plan_engine(one, [old], sight(one, EnginePhase.RUNNING, applied=False, ready=1)) == [
+    deployment, old = wish(last_stable=revision(1)), row(READY, 1)
+    assert plan_engine(deployment, [old], sight(deployment, EnginePhase.RUNNING, applied=False, ready=1)) == [
         Apply(),
         RecordStarting(1),
     ]
     new = row(STARTING)
-    assert plan_engine(one, [old, new], sight(one, EnginePhase.PENDING, ready=1)) == []
-    steps = plan_engine(one, [old, new], sight(one, EnginePhase.RUNNING, ready=1))
+    assert plan_engine(deployment, [old, new], sight(deployment, EnginePhase.PENDING, ready=1)) == []
+    steps = plan_engine(deployment, [old, new], sight(deployment, EnginePhase.RUNNING, ready=1))
     assert steps == [moved([old], ReplicaState.GONE), moved([new], READY), MarkStable()]
 
 
@@ -117,60 +117,70 @@ def test_what_was_given_up_is_ordered_anew_when_the_wish_is_and_taken_up_when_it
 
 @pytest.mark.parametrize("standing", [EnginePhase.ENDING, EnginePhase.STOPPED])
 def test_what_somebody_else_ends_is_not_started_against_them(standing: EnginePhase) -> None:
-    one = wish(last_stable=revision(2))
-    assert plan_engine(one, [row(READY)], sight(one, standing)) == [MarkFailed(STOPPED_ELSEWHERE)]
+    deployment = wish(last_stable=revision(2))
+    assert plan_engine(deployment, [row(READY)], sight(deployment, standing)) == [MarkFailed(STOPPED_ELSEWHERE)]
 
 
 def test_what_somebody_else_deleted_is_made_again() -> None:
-    one, lost = wish(last_stable=revision(2)), row(READY)
-    seen = replace(sight(one, EnginePhase.PENDING), status=NOTHING_THERE)
-    assert [type(step) for step in plan_engine(one, [lost], seen)] == [ChangeState, Apply, RecordStarting]
+    deployment, lost = wish(last_stable=revision(2)), row(READY)
+    seen = replace(sight(deployment, EnginePhase.PENDING), status=NOTHING_THERE)
+    assert [type(step) for step in plan_engine(deployment, [lost], seen)] == [ChangeState, Apply, RecordStarting]
 
 
 def test_replicas_that_do_not_answer_get_no_requests_until_they_do() -> None:
-    one, rows = wish(2, last_stable=revision(2)), [row(READY), row(READY)]
-    assert plan_engine(one, rows, sight(one, EnginePhase.UNHEALTHY, ready=1)) == [moved(rows[1:], SILENT)]
+    deployment, rows = wish(2, last_stable=revision(2)), [row(READY), row(READY)]
+    assert plan_engine(deployment, rows, sight(deployment, EnginePhase.UNHEALTHY, ready=1)) == [moved(rows[1:], SILENT)]
     rows = [rows[0], replace(rows[1], state=SILENT)]
-    assert plan_engine(one, rows, sight(one, EnginePhase.RUNNING, ready=2))[0] == moved(rows[1:], READY)
-    assert plan_engine(one, rows[1:], sight(one, EnginePhase.UNHEALTHY, ready=0, lasting=True)) == [MarkFailed("")]
+    assert plan_engine(deployment, rows, sight(deployment, EnginePhase.RUNNING, ready=2))[0] == moved(rows[1:], READY)
+    assert plan_engine(deployment, rows[1:], sight(deployment, EnginePhase.UNHEALTHY, ready=0, lasting=True)) == [
+        MarkFailed("")
+    ]
 
 
 def test_an_update_that_stays_unhealthy_goes_back_though_what_served_before_answers() -> None:
-    one, rows = wish(last_stable=revision(1)), [row(READY, 1), row(STARTING)]
-    assert plan_engine(one, rows, sight(one, EnginePhase.UNHEALTHY, ready=1)) == []
-    assert plan_engine(one, rows, sight(one, EnginePhase.UNHEALTHY, ready=1, lasting=True)) == [RollBack("")]
+    deployment, rows = wish(last_stable=revision(1)), [row(READY, 1), row(STARTING)]
+    assert plan_engine(deployment, rows, sight(deployment, EnginePhase.UNHEALTHY, ready=1)) == []
+    assert plan_engine(deployment, rows, sight(deployment, EnginePhase.UNHEALTHY, ready=1, lasting=True)) == [
+        RollBack("")
+    ]
 
 
 def test_the_engine_s_own_number_is_followed() -> None:
-    one = wish(last_stable=revision(2))
-    assert plan_engine(one, [row(READY)], sight(one, EnginePhase.RUNNING, ready=3)) == [
+    deployment = wish(last_stable=revision(2))
+    assert plan_engine(deployment, [row(READY)], sight(deployment, EnginePhase.RUNNING, ready=3)) == [
         RecordStarting(2),
         AdoptReplicas(3),
     ]
 
 
 def test_what_was_scaled_to_zero_there_can_be_asked() -> None:
-    one, rows = wish(2, scaling=Scaling(0, 4), last_stable=revision(2)), [row(READY), row(READY)]
-    assert plan_engine(one, rows, sight(one, EnginePhase.RUNNING, ready=0)) == [moved(rows[1:], ReplicaState.GONE)]
+    deployment, rows = wish(2, scaling=Scaling(0, 4), last_stable=revision(2)), [row(READY), row(READY)]
+    assert plan_engine(deployment, rows, sight(deployment, EnginePhase.RUNNING, ready=0)) == [
+        moved(rows[1:], ReplicaState.GONE)
+    ]
 
 
 def test_a_model_is_stopped_when_its_requests_are_answered() -> None:
-    one, serving = wish(0), row(READY)
-    assert plan_engine(one, [serving], sight(one, EnginePhase.RUNNING)) == [moved([serving], DRAINING)]
+    deployment, serving = wish(0), row(READY)
+    assert plan_engine(deployment, [serving], sight(deployment, EnginePhase.RUNNING)) == [moved([serving], DRAINING)]
     drains = replace(serving, state=DRAINING)
-    assert plan_engine(one, [drains], sight(one, EnginePhase.RUNNING, idle=False)) == []
-    assert plan_engine(one, [drains], sight(one, EnginePhase.RUNNING)) == [Suspend()]
-    assert plan_engine(one, [drains], sight(one, EnginePhase.ENDING)) == [moved([drains], ReplicaState.GONE)]
+    assert plan_engine(deployment, [drains], sight(deployment, EnginePhase.RUNNING, idle=False)) == []
+    assert plan_engine(deployment, [drains], sight(deployment, EnginePhase.RUNNING)) == [Suspend()]
+    assert plan_engine(deployment, [drains], sight(deployment, EnginePhase.ENDING)) == [
+        moved([drains], ReplicaState.GONE)
+    ]
 
 
 def test_a_deletion_is_forgotten_when_nothing_is_there() -> None:
-    one, serving = wish(deletion=Deletion.FORCED), row(READY)
-    assert plan_engine(one, [serving], sight(one, EnginePhase.RUNNING)) == [
+    deployment, serving = wish(deletion=Deletion.FORCED), row(READY)
+    assert plan_engine(deployment, [serving], sight(deployment, EnginePhase.RUNNING)) == [
         moved([serving], ReplicaState.GONE),
         Delete(force=True),
     ]
-    assert plan_engine(one, [], sight(one, EnginePhase.ENDING)) == [Delete(force=True)]
-    assert plan_engine(one, [], replace(sight(one, EnginePhase.PENDING), status=NOTHING_THERE)) == [RemoveRecord()]
+    assert plan_engine(deployment, [], sight(deployment, EnginePhase.ENDING)) == [Delete(force=True)]
+    assert plan_engine(deployment, [], replace(sight(deployment, EnginePhase.PENDING), status=NOTHING_THERE)) == [
+        RemoveRecord()
+    ]
 
 
 # Every small state
@@ -194,29 +204,29 @@ class World:
         self.check(seen)
         for step in self.steps:
             self.follow(step)
-        self.rows = [one for one in self.rows if one.state.alive]
+        self.rows = [row for row in self.rows if row.state.alive]
 
     def follow(self, step: EngineAction) -> None:
-        one = self.deployment
+        deployment = self.deployment
         match step:
             case ChangeState(ids, state):
                 self.rows = [replace(row, state=state) if row.id in ids else row for row in self.rows]
             case RecordStarting(number):
-                self.rows += [replica(STARTING, one.target.number) for _ in range(number)]
+                self.rows += [replica(STARTING, deployment.target.number) for _ in range(number)]
             case MarkStable():
-                self.deployment = replace(one, last_stable=one.target, failed=False, reason="")
+                self.deployment = replace(deployment, last_stable=deployment.target, failed=False, reason="")
             case MarkFailed():
-                self.deployment = evaluation.marked_failed(one)
+                self.deployment = evaluation.marked_failed(deployment)
             case RollBack():
-                self.deployment = evaluation.rolled_back(one)
+                self.deployment = evaluation.rolled_back(deployment)
             case AdoptReplicas(number):
-                self.deployment = replace(one, replicas=number)
+                self.deployment = replace(deployment, replicas=number)
             case RemoveRecord():
                 self.erased = True
 
     def check(self, seen: Snapshot) -> None:
         """What must hold of every single look."""
-        one, standing = self.deployment, seen.status.phase
+        deployment, standing = self.deployment, seen.status.phase
         told = [step for step in self.steps if isinstance(step, TOLD)]
         moves = [
             (replica_id, step.state)
@@ -230,9 +240,9 @@ class World:
         assert all(state in TRANSITIONS[states[replica_id]] for replica_id, state in moves)
         after = {**states, **dict(moves)}
         for step in told:
-            wanted = not one.deletion and one.replicas > 0
-            assert isinstance(step, Apply) == (wanted and not one.failed), step
-            assert isinstance(step, Delete | RemoveRecord) == bool(one.deletion)
+            wanted = not deployment.deletion and deployment.replicas > 0
+            assert isinstance(step, Apply) == (wanted and not deployment.failed), step
+            assert isinstance(step, Delete | RemoveRecord) == bool(deployment.deletion)
             if isinstance(step, Suspend) or (isinstance(step, Delete) and not step.force):
                 assert not any(state.active for state in after.values())
                 assert seen.idle or not standing.serves or DRAINING not in after.values()
@@ -240,7 +250,7 @@ class World:
                 assert standing is EnginePhase.ABSENT
                 assert not self.rows
         promoted = [state for replica_id, state in moves if state is READY]
-        assert not promoted or (seen.applied and (standing is EnginePhase.RUNNING or one.is_stable))
+        assert not promoted or (seen.applied and (standing is EnginePhase.RUNNING or deployment.is_stable))
 
 
 def worlds() -> Iterator[World]:
@@ -259,26 +269,32 @@ def worlds() -> Iterator[World]:
     deleted = product((2,), Deletion, (False,), (None,), (None,))
     for (count, removal, gave_up, served, held), states_of in product((*kept, *deleted), rows):
         told = None if served is None else revision(served)
-        one = wish(count, deletion=removal, failed=gave_up, last_stable=told, autoscaling_paused_until=held)
-        order = spec_of(one, NOW)
+        deployment = wish(count, deletion=removal, failed=gave_up, last_stable=told, autoscaling_paused_until=held)
+        order = spec_of(deployment, NOW)
         for standing, ready in product(EnginePhase, (None, 0, 2)):
-            marks = (None,) if standing is EnginePhase.ABSENT else (None, order.mark, AppliedSpec(one.id, 1, 9, 9))
+            marks = (
+                (None,) if standing is EnginePhase.ABSENT else (None, order.mark, AppliedSpec(deployment.id, 1, 9, 9))
+            )
             for mark in marks:
                 condition = EngineStatus(standing, "echo", mark, ready, HERE)
                 for lasting in (False, True) if standing is EnginePhase.UNHEALTHY else (False,):
-                    yield World(one, [row(*each) for each in states_of], condition, True, lasting)
+                    yield World(deployment, [row(*each) for each in states_of], condition, True, lasting)
         yield World(
-            one, [row(*each) for each in states_of], EngineStatus(EnginePhase.RUNNING, "echo", order.mark), False, False
+            deployment,
+            [row(*each) for each in states_of],
+            EngineStatus(EnginePhase.RUNNING, "echo", order.mark),
+            False,
+            False,
         )
 
 
 @every_state
 def test_from_every_small_state_the_records_come_to_rest_as_the_engine_says(stride: int) -> None:
     for world in some(worlds(), stride):
-        before = (world.deployment, [(one.state, one.revision.number) for one in world.rows], world.condition)
+        before = (world.deployment, [(row.state, row.revision.number) for row in world.rows], world.condition)
         for _ in range(6):
             world.look()
-            if world.erased or not [one for one in world.steps if not isinstance(one, TOLD)]:
+            if world.erased or not [step for step in world.steps if not isinstance(step, TOLD)]:
                 break
         else:
             raise AssertionError((before, world.steps))
@@ -286,22 +302,27 @@ def test_from_every_small_state_the_records_come_to_rest_as_the_engine_says(stri
 
 
 def at_rest(world: World, before: object) -> None:
-    one, condition = world.deployment, world.condition
-    applied = condition.mark == spec_of(one, NOW).mark
+    deployment, condition = world.deployment, world.condition
+    applied = condition.mark == spec_of(deployment, NOW).mark
     ready = [row for row in world.rows if row.state is READY]
     if not condition.phase.serves:
         assert not ready, before
-    if one.deletion:
+    if deployment.deletion:
         assert world.erased == (condition.phase is EnginePhase.ABSENT), before
         assert not ready, before
-    elif one.replicas and condition.phase is EnginePhase.RUNNING and applied:
-        assert one.is_stable, before
-        assert not one.failed, before
-        assert {row.revision.number for row in ready} == {one.target.number}, before
-        least = spec_of(one, NOW).least
+    elif deployment.replicas and condition.phase is EnginePhase.RUNNING and applied:
+        assert deployment.is_stable, before
+        assert not deployment.failed, before
+        assert {row.revision.number for row in ready} == {deployment.target.number}, before
+        least = spec_of(deployment, NOW).least
         assert len(ready) == max(1, least if condition.ready is None else condition.ready), before
         assert len(world.rows) == max(len(ready), least), before
-    elif one.replicas and condition.phase is EnginePhase.FAILED and applied:
-        assert one.failed or any(isinstance(step, Apply) for step in world.steps), before
-    elif one.replicas and not one.failed and condition.mark is not None and condition.phase is not EnginePhase.ENDING:
+    elif deployment.replicas and condition.phase is EnginePhase.FAILED and applied:
+        assert deployment.failed or any(isinstance(step, Apply) for step in world.steps), before
+    elif (
+        deployment.replicas
+        and not deployment.failed
+        and condition.mark is not None
+        and condition.phase is not EnginePhase.ENDING
+    ):
         assert applied or any(isinstance(step, Apply) for step in world.steps), before

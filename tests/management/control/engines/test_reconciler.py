@@ -33,7 +33,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[EngineStage]:
 async def test_a_wish_becomes_an_order_and_the_rows_follow_the_engine(stage: EngineStage) -> None:
     stage.wish(replicas=2, autoscaling_paused_until=HELD)
     await stage.until(lambda: stage.rests(2, 1))
-    assert {one.address for one in stage.replicas()} == {"https://echo.example"}
+    assert {replica.address for replica in stage.replicas()} == {"https://echo.example"}
     assert len(stage.engine.applied) == 1
     stage.wish(replicas=1, autoscaling_paused_until=HELD)
     await stage.until(lambda: stage.rests(1, 1))
@@ -75,9 +75,9 @@ async def test_a_failed_update_goes_back_to_what_served(tmp_path: Path) -> None:
         stage = EngineStage(folder, engine)
         await stage.lead()
         stage.wish()
-        await stage.until(lambda one=stage: one.rests(1, 1))  # type: ignore[misc]
+        await stage.until(lambda current=stage: current.rests(1, 1))  # type: ignore[misc]
         stage.wish(target=revision(2))
-        await stage.until(lambda one=stage: one.rests(1, 1) and one.told().rolled_back_from == "2.0.0")  # type: ignore[misc]
+        await stage.until(lambda current=stage: current.rests(1, 1) and current.told().rolled_back_from == "2.0.0")  # type: ignore[misc]
         assert stage.told().rollback_reason == why
         assert stage.engine.kept["echo"].order.revision.number == 1
         stage.store.close()
@@ -104,8 +104,8 @@ async def test_a_first_order_that_is_refused_is_given_up_with_its_reason(tmp_pat
     await stage.until(lambda: stage.told().failed)
     await stage.look()
     assert (stage.told().reason, status_of(stage.told(), stage.replicas())) == ("it is too large", Status.FAILED)
-    assert [one.reason for one in stage.replicas()] == ["it is too large"]
-    assert {one.action: one.details["reason"] for one in stage.events()}["given_up"] == "it is too large"
+    assert [replica.reason for replica in stage.replicas()] == ["it is too large"]
+    assert {event.action: event.details["reason"] for event in stage.events()}["given_up"] == "it is too large"
     stage.store.close()
 
 
@@ -138,10 +138,10 @@ async def test_a_new_wish_interrupts_an_order_that_takes_long(tmp_path: Path) ->
     stage.wish()
     await stage.look()
     stage.wish("other", target=revision(2))
-    await stage.until(lambda: any(one.state is ReplicaState.READY for one in stage.replicas()))
+    await stage.until(lambda: any(replica.state is ReplicaState.READY for replica in stage.replicas()))
     stage.wish(target=revision(2))
     await stage.until(lambda: stage.ready() == 2)
-    assert [one.revision.number for one in begun if one.model_id == "echo"] == [1, 2]
+    assert [launch.revision.number for launch in begun if launch.model_id == "echo"] == [1, 2]
     stage.wish("third")
     await stage.look()
     stage.wish("third", deletion=Deletion.GRACEFUL)
@@ -239,8 +239,8 @@ async def test_a_kill_at_any_step_leaves_nothing_that_nobody_knows_and_makes_not
         await stage.until(over)
         assert stage.engine.made == ["echo"], steps
         with stage.store.writing() as session:
-            for one in session.deployments.all():
-                session.deployments.remove(one.id)
+            for deployment in session.deployments.all():
+                session.deployments.remove(deployment.id)
         await stage.look()
         assert stage.engine.kept == {}, "what no record knows is ended"
         stage.engine.made.clear()

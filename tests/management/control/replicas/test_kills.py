@@ -50,10 +50,10 @@ async def test_a_kill_at_any_step_orphans_nothing_and_starts_nothing_twice(
         await stage.succeed()
         await stage.until(lambda: over(stage, number, replicas), always=lambda: stage.ready() >= least)
         assert await stage.honest(), steps
-        assert set(stage.launcher.phases) <= {one.id for one in stage.replicas()}, steps
+        assert set(stage.launcher.phases) <= {replica.id for replica in stage.replicas()}, steps
         with stage.store.writing() as session:
-            for one in session.deployments.all():
-                session.deployments.remove(one.id)
+            for deployment in session.deployments.all():
+                session.deployments.remove(deployment.id)
         await stage.succeed()  # and ends what now is an orphan
         await stage.look()
         if not death.came:

@@ -89,7 +89,7 @@ def test_a_deleted_model_drains_and_is_erased_when_nothing_is_left() -> None:
 
 def test_a_forced_deletion_stops_what_drains_too() -> None:
     crowd = [replica(READY, 2), replica(DRAINING, 2), replica(STARTING, 1)]
-    assert planned(wished(2, deletion=Deletion.FORCED), crowd) == [Stop(one.id) for one in crowd]
+    assert planned(wished(2, deletion=Deletion.FORCED), crowd) == [Stop(replica.id) for replica in crowd]
 
 
 def test_an_update_starts_one_new_replica_at_a_time_and_drains_an_old_one_for_each_that_is_ready() -> None:
@@ -181,30 +181,30 @@ def wishes() -> Iterator[Deployment]:
 
 
 def crowds() -> list[list[Replica]]:
-    return [[replica(state, one.number, revision=one) for state, one in kinds] for kinds in CROWDS]
+    return [[replica(state, target.number, revision=target) for state, target in kinds] for kinds in CROWDS]
 
 
 def ready(replicas: Sequence[Replica]) -> int:
-    return sum(one.state is READY for one in replicas)
+    return sum(replica.state is READY for replica in replicas)
 
 
 def judge(wish: Deployment, crowd: Sequence[Replica], room: int, actions: Sequence[Action]) -> str:
     """What is wrong with the actions; nothing when they are right."""
-    ended = [one.replica_id for one in actions if isinstance(one, Drain | Stop)]
-    starts = sum(isinstance(one, Start) for one in actions)
-    by_id = {one.id: one for one in crowd}
+    ended = [action.replica_id for action in actions if isinstance(action, Drain | Stop)]
+    starts = sum(isinstance(action, Start) for action in actions)
+    by_id = {replica.id: replica for replica in crowd}
     if len(set(ended)) < len(ended) or not by_id.keys() >= set(ended):
         return "an id is unknown, or ended twice"
     if wish.deletion or not wish.replicas:
         return "something is started that nobody wants" if starts else ""
-    left = ready(crowd) - sum(by_id[one].state is READY for one in ended)
+    left = ready(crowd) - sum(by_id[replica_id].state is READY for replica_id in ended)
     least = min(wish.replicas, ready(crowd))
-    draining = any(one.state is DRAINING for one in crowd)
+    draining = any(replica.state is DRAINING for replica in crowd)
     if left < least - (room == 0 and not draining):
         return "too few serve"
     if starts and (wish.failed or wish.retry_at is None or wish.retry_at > NOW):
         return "it is too early, or too late, to start"
-    staying = sum(one.state is not DRAINING for one in crowd) - len(ended)
+    staying = sum(replica.state is not DRAINING for replica in crowd) - len(ended)
     if starts and (staying + starts > wish.replicas + 1 or starts > room):
         return "too many are started"
     return ""
@@ -230,12 +230,14 @@ class World:
 
     def round(self) -> list[Action]:
         self.moment += timedelta(minutes=2)  # longer than every pause
-        seen = {one.id: Observation(self._phase(one)) for one in self.crowd}
-        health = {one.id: Health(successes_in_a_row=2) for one in self.crowd}
+        seen = {replica.id: Observation(self._phase(replica)) for replica in self.crowd}
+        health = {replica.id: Health(successes_in_a_row=2) for replica in self.crowd}
         settled = evaluate(self.wish, self.crowd, seen, EvaluationContext(self.moment, QUICK, health))
-        states = {one.replica.id: one.state for one in settled.transitions}
-        moved = [replace(one, state=states[one.id]) if one.id in states else one for one in self.crowd]
-        self.crowd = [one for one in moved if one.state.alive]
+        states = {transition.replica.id: transition.state for transition in settled.transitions}
+        moved = [
+            replace(replica, state=states[replica.id]) if replica.id in states else replica for replica in self.crowd
+        ]
+        self.crowd = [replica for replica in moved if replica.state.alive]
         if settled.deployment_update:
             self.wish = settled.deployment_update(self.wish)
         room = self.places - len(self.crowd)
@@ -244,10 +246,10 @@ class World:
             self._apply(action)
         return actions
 
-    def _phase(self, one: Replica) -> Phase:
-        if one.state is DRAINING:
+    def _phase(self, replica: Replica) -> Phase:
+        if replica.state is DRAINING:
             return Phase.ABSENT
-        return Phase.READY if one.state in (READY, SILENT) or self.works(one.revision) else Phase.EXITED
+        return Phase.READY if replica.state in (READY, SILENT) or self.works(replica.revision) else Phase.EXITED
 
     def _apply(self, action: Action) -> None:
         match action:
@@ -256,7 +258,9 @@ class World:
                     replica(STARTING, revision=self.wish.target, created_at=self.moment, changed_at=self.moment)
                 )
             case Drain(replica_id) | Stop(replica_id):
-                self.crowd = [replace(one, state=DRAINING) if one.id == replica_id else one for one in self.crowd]
+                self.crowd = [
+                    replace(replica, state=DRAINING) if replica.id == replica_id else replica for replica in self.crowd
+                ]
             case RollBack():
                 self.wish = rolled_back(self.wish)
             case MarkFailed():
@@ -270,7 +274,9 @@ class World:
             planned_nothing = not self.round()
             assert ready(self.crowd) >= least, (self.wish, self.crowd)
             paused = (self.wish.retry_at or 0) > self.moment.timestamp()
-            if self.erased or (planned_nothing and not paused and all(one.state is READY for one in self.crowd)):
+            if self.erased or (
+                planned_nothing and not paused and all(replica.state is READY for replica in self.crowd)
+            ):
                 return
         raise AssertionError(f"it never comes to rest: {self.wish} {self.crowd}")
 
@@ -290,7 +296,7 @@ def test_from_every_small_state_the_wish_comes_true(stride: int) -> None:
     for world in worlds(lambda _: True, (0, 2), (None, WANTED, OLD), stride):
         start = world.wish, world.crowd
         world.settle_down()
-        numbers = Counter(one.revision.number for one in world.crowd)
+        numbers = Counter(replica.revision.number for replica in world.crowd)
         if not world.wish.failed:
             wanted = world.wish.target.number
             assert numbers == Counter({wanted: world.wish.replicas} if world.wish.replicas else {}), start
@@ -308,8 +314,8 @@ def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Deletion) 
 
 @every_state
 def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up(stride: int) -> None:
-    for world in worlds(lambda one: one.number == OLD.number, (2,), (None, OLD), stride):
-        if any(one.state in (READY, SILENT) and one.revision is WANTED for one in world.crowd):
+    for world in worlds(lambda target: target.number == OLD.number, (2,), (None, OLD), stride):
+        if any(replica.state in (READY, SILENT) and replica.revision is WANTED for replica in world.crowd):
             continue  # it has become ready
         start = world.wish, list(world.crowd)
         world.settle_down(least=min(world.wish.replicas, ready(world.crowd)))

@@ -43,8 +43,8 @@ def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         return made[-1]
 
     yield make
-    for one in made:
-        one.store.close()
+    for replica in made:
+        replica.store.close()
 
 
 async def serving(stage: Stage, replicas: int = 1, **changes: Any) -> None:
@@ -57,10 +57,10 @@ async def serving(stage: Stage, replicas: int = 1, **changes: Any) -> None:
 async def test_a_deployment_becomes_ready(staged: Callable[..., Stage]) -> None:
     stage = staged(SlowLauncher(looks=3))
     await serving(stage, 2)
-    one = stage.told()
-    assert one.last_stable == revision(1)
-    assert status_of(one, stage.replicas()) is Status.RUNNING
-    assert {replica.address for replica in stage.replicas()} == {f"unix:/{one.id}" for one in stage.replicas()}
+    deployment = stage.told()
+    assert deployment.last_stable == revision(1)
+    assert status_of(deployment, stage.replicas()) is Status.RUNNING
+    assert {replica.address for replica in stage.replicas()} == {f"unix:/{replica.id}" for replica in stage.replicas()}
     assert await stage.honest()
     assert not await stage.supervisor.take_turn(), "nothing is on its way"
 
@@ -96,13 +96,18 @@ async def test_an_update_that_fails_leaves_the_old_one_serving_and_says_why(
 ) -> None:
     stage = staged(launcher, start_seconds=0.001)
     await serving(stage, 2)
-    before = {one.id for one in stage.replicas()}
+    before = {replica.id for replica in stage.replicas()}
     stage.wish(target=revision(2))
     await stage.until(
         lambda: bool(stage.told().rolled_back_from) and stage.rests(2, 1), always=lambda: stage.ready(1) >= 2
     )
-    one = stage.told()
-    assert (one.target, one.rolled_back_from, one.rollback_reason, one.revision_counter) == (
+    deployment = stage.told()
+    assert (
+        deployment.target,
+        deployment.rolled_back_from,
+        deployment.rollback_reason,
+        deployment.revision_counter,
+    ) == (
         revision(1),
         "2.0.0",
         reason,
@@ -124,11 +129,11 @@ async def test_what_never_becomes_ready_is_given_up_with_its_reason_and_log(
     for _ in range(3):
         await stage.look()
     failed = stage.replicas()
-    assert [one.state for one in failed] == [ReplicaState.FAILED] * 2
+    assert [failure.state for failure in failed] == [ReplicaState.FAILED] * 2
     assert status_of(stage.told(), failed) is Status.FAILED
-    assert all(one.reason == stage.told().reason != "" for one in failed)
+    assert all(failure.reason == stage.told().reason != "" for failure in failed)
     if kind is not BadLauncher:
-        assert {one.log_tail for one in failed} == {"a line before\nits last words"}
+        assert {failure.log_tail for failure in failed} == {"a line before\nits last words"}
     assert await stage.launcher.list_running() == []
     assert len(stage.launcher.begun) == (0 if kind is BadLauncher else 2)
 
@@ -165,7 +170,7 @@ async def test_a_replica_that_dies_is_replaced(staged: Callable[..., Stage]) -> 
     stage.launcher.kill(victim)
     await stage.until(lambda: stage.ready() == 2, always=lambda: stage.ready() >= 1)
     assert len(stage.launcher.begun) == 3
-    assert [one.reason for one in stage.replicas() if one.id == victim] == ["it was killed"]
+    assert [replica.reason for replica in stage.replicas() if replica.id == victim] == ["it was killed"]
 
 
 async def test_a_replica_that_falls_silent_is_ended_and_replaced(staged: Callable[..., Stage]) -> None:
@@ -183,7 +188,7 @@ async def test_failed_replicas_that_are_forgotten_leave_nothing_on_disk(staged: 
     for count in range(2, 9):
         stage.launcher.kill(stage.launcher.begun[-1])
         await stage.until(lambda wanted=count: stage.ready() == 1 and len(stage.launcher.begun) == wanted)  # type: ignore[misc]
-    assert set(stage.launcher.phases) == {one.id for one in stage.replicas()}
+    assert set(stage.launcher.phases) == {replica.id for replica in stage.replicas()}
 
 
 async def test_what_no_record_knows_is_ended_by_a_new_holder_of_the_lease(staged: Callable[..., Stage]) -> None:
@@ -237,7 +242,7 @@ async def test_no_gpu_is_ever_given_twice_and_an_update_without_a_free_one_still
     stage = staged(SlowLauncher(looks=2), gpus=2)
 
     def exclusive() -> bool:
-        taken = [gpu for one in stage.replicas() if one.state.alive for gpu in one.gpus]
+        taken = [gpu for replica in stage.replicas() if replica.state.alive for gpu in replica.gpus]
         return len(set(taken)) == len(taken) and set(taken) <= {0, 1}
 
     await stage.lead()
@@ -245,7 +250,7 @@ async def test_no_gpu_is_ever_given_twice_and_an_update_without_a_free_one_still
     await stage.until(lambda: stage.rests(2, 1), exclusive)
     stage.wish(target=revision(2, gpus=1))
     await stage.until(lambda: stage.rests(2, 2), lambda: exclusive() and stage.ready() >= 1)
-    assert {one.gpus for one in stage.launcher.launches.values()} == {(0,), (1,)}
+    assert {launch.gpus for launch in stage.launcher.launches.values()} == {(0,), (1,)}
 
 
 async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
@@ -256,7 +261,9 @@ async def test_what_replicas_use_is_measured_and_nobody_need_look_again_for_it(
     await serving(stage, 2)
     with stage.store.reading() as session:
         before = session.changes()
-    await stage.until(lambda: all(one.cpu_millicores > 0 and one.memory_bytes == 7 for one in stage.replicas()))
+    await stage.until(
+        lambda: all(replica.cpu_millicores > 0 and replica.memory_bytes == 7 for replica in stage.replicas())
+    )
     with stage.store.reading() as session:
         assert session.changes() == before
 
@@ -274,7 +281,7 @@ async def test_a_measurement_that_hangs_holds_up_no_look_and_counts_when_it_come
             await stage.until(lambda wanted=number: stage.rests(wanted, 1))  # type: ignore[misc]
     assert launcher.looks == 0, "the first measurement still hangs"
     launcher.measures.set()
-    await stage.until(lambda: all(one.cpu_millicores > 0 for one in stage.replicas()))
+    await stage.until(lambda: all(replica.cpu_millicores > 0 for replica in stage.replicas()))
 
 
 async def test_deployments_do_not_mix(staged: Callable[..., Stage]) -> None:
@@ -304,7 +311,7 @@ async def test_a_replica_that_cannot_be_looked_at_stays_what_it_is_and_keeps_nob
     for _ in range(20):
         await stage.look()
     assert stage.rests(3, 1)
-    assert spoilt in {one.id for one in stage.replicas()}
+    assert spoilt in {replica.id for replica in stage.replicas()}
     stage.wish(deletion=Deletion.GRACEFUL)
     await stage.until(lambda: stage.found() is None)
     assert await stage.launcher.list_running() == []
@@ -318,7 +325,7 @@ async def test_an_orphan_is_ended_also_when_its_worker_wakes_up_late(
     await serving(stage)
     await stage.launcher.start(Launch("late", "echo", ECHO_2, NOTHING))
     await stage.lead()
-    assert list(stage.launcher.phases) == [one.id for one in stage.replicas()]
+    assert list(stage.launcher.phases) == [replica.id for replica in stage.replicas()]
 
 
 async def test_a_look_that_writes_keeps_the_lease(staged: Callable[..., Stage]) -> None:
@@ -348,7 +355,7 @@ async def test_while_the_backend_does_not_answer_nothing_is_concluded_and_afterw
     assert not stage.told().failures
     launcher.away = False
     await stage.until(lambda: stage.rests(3, 1))
-    assert not [one for one in stage.replicas() if one.state is ReplicaState.FAILED]
+    assert not [replica for replica in stage.replicas() if replica.state is ReplicaState.FAILED]
     assert await stage.honest()
 
 

@@ -60,9 +60,9 @@ def context(seconds: float = 0.5, **changes: Any) -> EvaluationContext:
 
 
 def settled(
-    one: Replica, look: Observation, when: EvaluationContext | None = None, wish: Deployment | None = None
+    recorded: Replica, look: Observation, when: EvaluationContext | None = None, wish: Deployment | None = None
 ) -> Evaluation:
-    return evaluate(wish or deployment(), [one], {one.id: look}, when or context())
+    return evaluate(wish or deployment(), [recorded], {recorded.id: look}, when or context())
 
 
 def moved(state: ReplicaState, look: Observation, when: EvaluationContext | None = None) -> ReplicaState | None:
@@ -97,21 +97,23 @@ def test_a_replica_that_nobody_looked_at_stays_what_it_is() -> None:
 def test_what_is_not_ready_in_time_has_failed(phase: Phase) -> None:
     assert moved(STARTING, Observation(phase), context(180)) is None
     found = settled(replica(STARTING), Observation(phase), context(180.1))
-    assert [(one.state, one.reason) for one in found.transitions] == [(FAILED, "it was not ready within 180 s")]
+    assert [(transition.state, transition.reason) for transition in found.transitions] == [
+        (FAILED, "it was not ready within 180 s")
+    ]
 
 
 def test_a_replica_that_is_silent_for_too_long_has_failed() -> None:
-    one = replica(READY)
+    recorded = replica(READY)
     for seconds, reasons in ((30.0, []), (30.1, ["it did not answer for 30 s"])):
-        found = settled(one, Observation(Phase.UNRESPONSIVE), context(health={one.id: Health(9, 0, seconds)}))
+        found = settled(recorded, Observation(Phase.UNRESPONSIVE), context(health={recorded.id: Health(9, 0, seconds)}))
         assert [news.reason for news in found.transitions] == reasons
 
 
 @pytest.mark.parametrize("state", [STARTING, READY, SILENT])
 def test_one_that_could_not_be_looked_at_stays_what_it_is_however_long(state: ReplicaState) -> None:
-    one = replica(state)
-    long = context(1e6, health={one.id: Health(9, 0, 1e6)})
-    found = settled(one, Observation(Phase.UNKNOWN), long)
+    recorded = replica(state)
+    long = context(1e6, health={recorded.id: Health(9, 0, 1e6)})
+    found = settled(recorded, Observation(Phase.UNKNOWN), long)
     assert (found.transitions, found.restart, found.end) == ((), (), {})
 
 
@@ -127,7 +129,7 @@ def test_one_that_misses_two_probes_gets_no_more_requests_if_another_one_answers
     found = evaluate(
         deployment(last_stable=revision(1)), crowd, {bad.id: Observation(Phase.UNRESPONSIVE)}, context(health=health)
     )
-    assert [one.state for one in found.transitions] == [SILENT] * ejected
+    assert [transition.state for transition in found.transitions] == [SILENT] * ejected
     assert found.deployment_update is None, "it has not failed"
 
 
@@ -135,10 +137,10 @@ def test_one_that_misses_two_probes_gets_no_more_requests_if_another_one_answers
 def test_a_silent_one_that_answers_twice_is_in_use_again_and_was_ready_since_before(
     answers: int, *, back: bool
 ) -> None:
-    one = replica(SILENT, address="unix:/here", ready_at=AT)
+    recorded = replica(SILENT, address="unix:/here", ready_at=AT)
     wish = deployment(last_stable=revision(1))
     found = settled(
-        one, Observation(Phase.READY), context(9, health={one.id: Health(successes_in_a_row=answers)}), wish
+        recorded, Observation(Phase.READY), context(9, health={recorded.id: Health(successes_in_a_row=answers)}), wish
     )
     assert [news.more({}) for news in found.transitions] == [{"address": "unix:/here", "ready_at": AT}] * back
     assert found.deployment_update is None
@@ -152,9 +154,9 @@ def test_only_a_replica_that_should_serve_can_be_silent() -> None:
 
 
 def test_a_recorded_replica_that_was_never_begun_is_begun() -> None:
-    one = replica(STARTING)
-    assert settled(one, Observation(Phase.ABSENT)).restart == (one,)
-    assert settled(one, Observation(Phase.STARTING)).restart == ()
+    recorded = replica(STARTING)
+    assert settled(recorded, Observation(Phase.ABSENT)).restart == (recorded,)
+    assert settled(recorded, Observation(Phase.STARTING)).restart == ()
     assert settled(replica(READY), Observation(Phase.ABSENT)).restart == ()
 
 
@@ -175,31 +177,31 @@ def test_a_recorded_replica_that_was_never_begun_is_begun() -> None:
 def test_a_draining_replica_ends_when_it_is_idle_or_out_of_time(
     seconds: float, phase: Phase, in_flight: int, *, ends: bool
 ) -> None:
-    one = replica(DRAINING)
-    found = settled(one, Observation(phase, in_flight=in_flight), context(seconds))
-    assert found.end == ({one.id: 5} if ends else {})
+    recorded = replica(DRAINING)
+    found = settled(recorded, Observation(phase, in_flight=in_flight), context(seconds))
+    assert found.end == ({recorded.id: 5} if ends else {})
 
 
 def test_what_is_being_ended_is_not_ended_again() -> None:
-    one = replica(DRAINING)
-    assert settled(one, Observation(Phase.READY), context(90, stopping=frozenset({one.id}))).end == {}
+    recorded = replica(DRAINING)
+    assert settled(recorded, Observation(Phase.READY), context(90, stopping=frozenset({recorded.id}))).end == {}
 
 
 def test_news_carry_what_the_record_needs() -> None:
-    one = replica(STARTING)
-    [ready] = settled(one, Observation(Phase.READY, "unix:/here")).transitions
+    recorded = replica(STARTING)
+    [ready] = settled(recorded, Observation(Phase.READY, "unix:/here")).transitions
     assert ready.more({}) == {"address": "unix:/here", "ready_at": ready.at}
-    [failed] = settled(one, Observation(Phase.EXITED, reason="it broke")).transitions
-    assert failed.more({one.id: ["first", "last"]}) == {"reason": "it broke", "log_tail": "first\nlast"}
+    [failed] = settled(recorded, Observation(Phase.EXITED, reason="it broke")).transitions
+    assert failed.more({recorded.id: ["first", "last"]}) == {"reason": "it broke", "log_tail": "first\nlast"}
     [gone] = settled(replica(DRAINING), Observation(Phase.EXITED)).transitions
     assert gone.more({}) == {}
 
 
 def test_news_become_events() -> None:
-    one = replica(STARTING)
-    [event] = settled(one, Observation(Phase.EXITED, reason="it broke")).events("echo", "supervisor")
+    recorded = replica(STARTING)
+    [event] = settled(recorded, Observation(Phase.EXITED, reason="it broke")).events("echo", "supervisor")
     assert (event.action, event.model_id, event.actor) == ("replica_failed", "echo", "supervisor")
-    assert event.details == {"replica_id": one.id, "revision": 1, "reason": "it broke"}
+    assert event.details == {"replica_id": recorded.id, "revision": 1, "reason": "it broke"}
 
 
 def learnt(
@@ -254,7 +256,7 @@ def test_the_last_one_that_served_for_long_is_no_crash_loop() -> None:
 
 def test_what_was_started_before_a_failure_and_fails_too_says_nothing_new() -> None:
     wish, both = deployment(replicas=2), [replica(STARTING), replica(STARTING)]
-    found = evaluate(wish, both, {one.id: Observation(Phase.EXITED) for one in both}, context())
+    found = evaluate(wish, both, {each.id: Observation(Phase.EXITED) for each in both}, context())
     assert found.deployment_update is not None
     after = found.deployment_update(wish)
     assert (after.failures, after.retry_at) == (1, context().at.timestamp() + 1)
@@ -262,9 +264,9 @@ def test_what_was_started_before_a_failure_and_fails_too_says_nothing_new() -> N
     assert learnt_of(after, again, context(3)).failures == 2
 
 
-def learnt_of(wish: Deployment, one: Replica, when: EvaluationContext) -> Deployment:
+def learnt_of(wish: Deployment, recorded: Replica, when: EvaluationContext) -> Deployment:
     """The wish after this replica has ended."""
-    change = settled(one, Observation(Phase.EXITED), when, wish).deployment_update
+    change = settled(recorded, Observation(Phase.EXITED), when, wish).deployment_update
     return change(wish) if change else wish
 
 
@@ -286,7 +288,7 @@ def test_one_that_crashes_by_itself_is_a_failure_also_where_others_serve_and_no_
 def test_an_update_is_proven_when_nothing_is_left_to_go_back_to() -> None:
     wish = deployment(target=revision(2), last_stable=revision(1))
     new, old = replica(READY, 2), replica(READY, 1)
-    seen = {one.id: Observation(Phase.READY) for one in (new, old)}
+    seen = {each.id: Observation(Phase.READY) for each in (new, old)}
     assert evaluate(wish, [new, old], seen, context()).deployment_update is None
     found = evaluate(wish, [new, replace(old, state=DRAINING)], seen, context())
     assert found.deployment_update is not None
@@ -296,7 +298,7 @@ def test_an_update_is_proven_when_nothing_is_left_to_go_back_to() -> None:
 def test_a_refused_start_is_a_failure_like_any_other() -> None:
     wish = deployment()
     found = evaluate_refusal(wish, replica(STARTING), "there is no such image", context())
-    assert [one.state for one in found.transitions] == [FAILED]
+    assert [transition.state for transition in found.transitions] == [FAILED]
     assert found.deployment_update is not None
     after = found.deployment_update(wish)
     assert (after.failures, after.reason) == (1, "there is no such image")

@@ -15,7 +15,7 @@ COMPARED_CLIENTS: Final = 32
 
 @dataclass(frozen=True)
 class Sample:
-    """One load on one contender."""
+    """Figures of a load on a contender."""
 
     contender: str
     task: str
@@ -27,20 +27,20 @@ class Sample:
     p99_ms: float = math.nan
     errors: int = 0
     cpu_ms: float = math.nan
-    """Processor time for a request."""
+    """CPU time per request."""
     megabytes: float = math.nan
     start_seconds: float = math.nan
     kinds: str = ""
-    """Which errors there were."""
+    """Number of each kind of error, as text."""
     generator_ms: float = math.nan
-    """Processor time of the load generator for a request."""
+    """CPU time of the load generator per request."""
     others: float = math.nan
-    """Cores that other processes on this machine used."""
+    """Cores used by other processes on this machine."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A contender that could not be measured in one round."""
+    """A contender that could not be measured in a round."""
 
     contender: str
     task: str
@@ -50,15 +50,15 @@ class Failure:
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of several rounds, the least and the most."""
+    """Median, minimum and maximum of several rounds."""
 
     median: float
-    least: float
-    most: float
+    min: float
+    max: float
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Evaluate the values that are not NaN; NaN where there are none."""
+        """Summarise the values that are not NaN; NaN where there are none."""
         numbers = [number for number in values if not math.isnan(number)]
         if not numbers:
             return cls(math.nan, math.nan, math.nan)
@@ -67,7 +67,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """All rounds of one contender, task and number of clients."""
+    """All rounds of a contender, task and number of clients."""
 
     contender: str
     task: str
@@ -86,7 +86,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Goal:
-    """Something that was set out for: a figure, and what it must be."""
+    """A figure and its bound ``wanted``, a minimum unless ``at_most``."""
 
     task: str
     name: str
@@ -96,12 +96,12 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it is; what was not measured is not met."""
+        """Whether the figure is within the bound; NaN is not."""
         return self.value <= self.wanted if self.at_most else self.value >= self.wanted
 
     @property
-    def told(self) -> str:
-        """Met or missed, and by how much."""
+    def outcome(self) -> str:
+        """Whether the goal is met, and the difference."""
         if math.isnan(self.value):
             return "not measured"
         if self.wanted == 0:
@@ -128,7 +128,7 @@ def _row(group: Sequence[Sample]) -> Row:
 
 
 def goals(measured: Sequence[Row]) -> list[Goal]:
-    """Return each task's goals with the measured values; goals without their contenders are left out."""
+    """Return each task's goals; those without their contenders are left out."""
     return [goal for task in TASKS for goal in _goals(task, measured)]
 
 
@@ -137,18 +137,18 @@ def _goals(task: str, measured: Sequence[Row]) -> list[Goal]:
     rates = {row.contender: row.per_second.median for row in of_task if row.clients in {0, COMPARED_CLIENTS}}
     if ATELIER not in rates:
         return []
-    own = rates[ATELIER]
+    atelier = rates[ATELIER]
     if task == SUMMARIZE:
-        return [Goal(task, "atelier / flask", own / rates["flask"], 2.0)] if "flask" in rates else []
+        return [Goal(task, "atelier / flask", atelier / rates["flask"], 2.0)] if "flask" in rates else []
     peers = [rate for name, rate in rates.items() if name not in OURS | {LIMIT}]
-    compared = [("fastapi", 3.0), ("litserve", 1.7), (LIMIT, 0.70)]
-    found = [Goal(task, f"atelier / {name}", own / rates[name], wanted) for name, wanted in compared if name in rates]
+    bounds = [("fastapi", 3.0), ("litserve", 1.7), (LIMIT, 0.70)]
+    ratios = [Goal(task, f"atelier / {name}", atelier / rates[name], bound) for name, bound in bounds if name in rates]
     if peers:
-        found.insert(2, Goal(task, "atelier / best peer", own / max(peers), 1.2))
-    tail = next(row for row in of_task if row.contender == ATELIER and row.clients == COMPARED_CLIENTS)
+        ratios.insert(2, Goal(task, "atelier / best peer", atelier / max(peers), 1.2))
+    row = next(row for row in of_task if row.contender == ATELIER and row.clients == COMPARED_CLIENTS)
     errors = sum(row.errors for row in of_task if row.contender in OURS)
     return [
-        *found,
-        Goal(task, "p99 / p50", tail.p99_ms.median / tail.p50_ms.median, 2.5, at_most=True),
+        *ratios,
+        Goal(task, "p99 / p50", row.p99_ms.median / row.p50_ms.median, 2.5, at_most=True),
         Goal(task, "errors", float(errors), 0.0, at_most=True),
     ]

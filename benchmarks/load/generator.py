@@ -1,12 +1,12 @@
-"""A load on one URL: clients in one process, each sending again as soon as it has an answer.
+"""A closed-loop load on a URL: clients in one process, each of which sends the next request after an answer.
 
-    python -m benchmarks.load.load http://127.0.0.1:8080/classify --form image --clients 32 --seconds 5 one.jpg two.jpg
+    python -m benchmarks.load.generator http://127.0.0.1:8080/classify --form image --clients 32 --seconds 5 a.jpg b.jpg
 
-Each file is a body; they are sent in turn. The warm-up ends when every caller was answered once. Then requests are
-counted for ``--seconds``: one that was only partly in that time counts for its part, so that batches, which end
-together, make no steps in the figure. What is in flight at the end is waited for. The outcome is printed as JSON.
+Each file is a body; they are sent in turn. The warm-up ends when every client has had an answer. Then requests are
+counted for ``--seconds``. A request that was partly in that time counts in part: batches end together, and would make
+steps in the figure. The last requests in flight are waited for. The outcome is printed as JSON.
 
-It shares the machine with the server, so that it does little: requests are made before, and answers are not kept.
+The generator shares the machine with the server, so it does little: requests are built before, answers are not kept.
 """
 
 from __future__ import annotations
@@ -27,16 +27,18 @@ from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
-WARM_SECONDS: Final = 0.5
-LONGEST_WARM_SECONDS: Final = 12.0
+MIN_WARM_UP_SECONDS: Final = 0.5
+MAX_WARM_UP_SECONDS: Final = 12.0
 DEADLINE_SECONDS: Final = 30.0
-LOOK_SECONDS: Final = 0.1
-REFUSED_SECONDS: Final = 0.1
+"""Default of the seconds until a request counts as late."""
+DEADLINE_CHECK_SECONDS: Final = 0.1
+RECONNECT_PAUSE_SECONDS: Final = 0.1
+"""Pause after a refused connection."""
 BOUNDARY: Final = b"e60f3a3e1c6d4b7f"
 
 
-class Ask(NamedTuple):
-    """The requests of a load as raw bytes, sent one after the other, and where to send them."""
+class LoadSpec(NamedTuple):
+    """The address, the requests as raw bytes, which are sent in turn, and the size of the load."""
 
     host: str
     port: int
@@ -48,7 +50,7 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of a load; its times are of the requests that ended in the measured period."""
+    """The outcome of a load; the latencies are those of requests that ended in the measured period."""
 
     clients: int
     seconds: float
@@ -56,11 +58,11 @@ class Outcome:
     p50_ms: float
     p99_ms: float
     answered: int
-    """All good answers, those of the warm-up and the last ones among them."""
+    """All good answers, including those of the warm-up and after the end."""
     errors: dict[str, int]
-    """Count of each kind of failure in the whole run: a status, "broken", "refused" or "late"."""
+    """Number of each kind of failure in the whole run: a status, "broken", "refused" or "late"."""
     generator_seconds: float
-    """Processor time of the generator itself, its start left out."""
+    """CPU time of the generator itself without its start."""
 
 
 @dataclass
@@ -68,133 +70,133 @@ class Record:
     """The results so far."""
 
     times: list[tuple[float, float]] = field(default_factory=list)
-    """When each good answer's request began, and when it ended."""
+    """Start and end of each request with a good answer."""
     errors: Counter[str] = field(default_factory=Counter)
-    fresh: set[int] = field(default_factory=set)
-    """The callers that had no answer so far."""
-    asking: bool = True
+    unanswered: set[int] = field(default_factory=set)
+    """Clients without an answer so far."""
+    sending: bool = True
 
 
-class Caller(asyncio.Protocol):
-    """One client connection that sends requests until the end, and reconnects when it breaks."""
+class Client(asyncio.Protocol):
+    """A client's connection, which sends requests until the end."""
 
-    def __init__(self, number: int, record: Record, following: Callable[[], bytes]) -> None:
-        self._number, self._record, self._following = number, record, following
+    def __init__(self, number: int, record: Record, next_request: Callable[[], bytes]) -> None:
+        self._number, self._record, self._next_request = number, record, next_request
         self._transport: asyncio.Transport | None = None
         self._parser: Any = None
         self.began: float | None = None
-        """When the request in flight was sent."""
+        """Time at which the request in flight was sent; None without one."""
         self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Asks at once."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of it
-        self._ask()
+        """Send the first request."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is not a subclass
+        self._send()
 
     def data_received(self, data: bytes) -> None:
-        """Hands what came to the parser, which calls ``on_message_complete``."""
+        """Pass the data to the parser, which calls ``on_message_complete``."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self.give_up("broken")
+            self.fail("broken")
 
     def on_message_complete(self) -> None:
-        """Notes the answer, and asks again."""
+        """Record the answer and send the next request."""
         now, status = time.perf_counter(), self._parser.get_status_code()
-        self._record.fresh.discard(self._number)
+        self._record.unanswered.discard(self._number)
         if status == 200 and self.began is not None:
             self._record.times.append((self.began, now))
         else:
             self._record.errors[str(status)] += 1
         self.began = None
-        if not self._record.asking or not self._parser.should_keep_alive():
+        if not self._record.sending or not self._parser.should_keep_alive():
             self._close()
         else:
-            self._ask()
+            self._send()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Counts the request that was in flight as broken."""
+        """Count the request in flight as broken."""
         if self.began is not None:
             self._record.errors["broken"] += 1
             self.began = None
         self.lost.set()
 
-    def give_up(self, kind: str) -> None:
-        """Counts the request in flight as an error of that kind."""
+    def fail(self, kind: str) -> None:
+        """Count the request in flight as an error of that kind, and close the connection."""
         self._record.errors[kind] += 1
         self.began = None
         self._close()
 
-    def _ask(self) -> None:
+    def _send(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self.began = time.perf_counter()
         if self._transport is not None:
-            self._transport.write(self._following())
+            self._transport.write(self._next_request())
 
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
 
-async def load(ask: Ask) -> Outcome:
+async def load(spec: LoadSpec) -> Outcome:
     """Run the load for its duration and return the outcome."""
-    before, record = time.process_time(), Record(fresh=set(range(ask.clients)))
-    callers: dict[int, Caller] = {}
-    bodies = cycle(ask.requests)
+    before, record = time.process_time(), Record(unanswered=set(range(spec.clients)))
+    clients: dict[int, Client] = {}
+    bodies = cycle(spec.requests)
     tasks = [
-        asyncio.create_task(_calling(number, ask, record, callers, lambda: next(bodies)))
-        for number in range(ask.clients)
+        asyncio.create_task(_run_client(number, spec, record, clients, lambda: next(bodies)))
+        for number in range(spec.clients)
     ]
-    watch = asyncio.create_task(_watching(ask, callers))
-    start = await _warmed(record)
-    await asyncio.sleep(ask.seconds)
+    watch = asyncio.create_task(_enforce_deadline(spec, clients))
+    start = await _warm_up(record)
+    await asyncio.sleep(spec.seconds)
     end = time.perf_counter()
-    record.asking = False
+    record.sending = False
     await asyncio.gather(*tasks)
     watch.cancel()
-    return replace(_outcome(ask, record, start, end), generator_seconds=time.process_time() - before)
+    return replace(_outcome(spec, record, start, end), generator_seconds=time.process_time() - before)
 
 
-async def _calling(
-    number: int, ask: Ask, record: Record, callers: dict[int, Caller], following: Callable[[], bytes]
+async def _run_client(
+    number: int, spec: LoadSpec, record: Record, clients: dict[int, Client], next_request: Callable[[], bytes]
 ) -> None:
-    """Keep one client connected until the end of the load."""
+    """Keep a client connected until the end of the load."""
     loop = asyncio.get_running_loop()
-    while record.asking:
+    while record.sending:
         try:
-            _, caller = await loop.create_connection(lambda: Caller(number, record, following), ask.host, ask.port)
+            _, client = await loop.create_connection(lambda: Client(number, record, next_request), spec.host, spec.port)
         except OSError:
             record.errors["refused"] += 1
-            await asyncio.sleep(REFUSED_SECONDS)
+            await asyncio.sleep(RECONNECT_PAUSE_SECONDS)
             continue
-        callers[number] = caller
-        await caller.lost.wait()
+        clients[number] = client
+        await client.lost.wait()
 
 
-async def _watching(ask: Ask, callers: dict[int, Caller]) -> None:
-    """Gives up what takes too long."""
+async def _enforce_deadline(spec: LoadSpec, clients: dict[int, Client]) -> None:
+    """Fail the requests that take too long."""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        latest = time.perf_counter() - ask.deadline
-        for caller in list(callers.values()):
-            if caller.began is not None and caller.began < latest:
-                caller.give_up("late")
+        await asyncio.sleep(DEADLINE_CHECK_SECONDS)
+        latest = time.perf_counter() - spec.deadline
+        for client in list(clients.values()):
+            if client.began is not None and client.began < latest:
+                client.fail("late")
 
 
-async def _warmed(record: Record) -> float:
-    """Returns the time when every caller was answered."""
+async def _warm_up(record: Record) -> float:
+    """Wait until every client has had an answer, and return the time."""
     began = time.perf_counter()
-    await asyncio.sleep(WARM_SECONDS)
-    while record.fresh and time.perf_counter() - began < LONGEST_WARM_SECONDS:  # noqa: ASYNC110 - a counter, not an event
+    await asyncio.sleep(MIN_WARM_UP_SECONDS)
+    while record.unanswered and time.perf_counter() - began < MAX_WARM_UP_SECONDS:  # noqa: ASYNC110 - a counter, not an event
         await asyncio.sleep(0.01)
     return time.perf_counter()
 
 
-def _outcome(ask: Ask, record: Record, start: float, end: float) -> Outcome:
+def _outcome(spec: LoadSpec, record: Record, start: float, end: float) -> Outcome:
     parts = sum(max(0.0, min(last, end) - max(first, start)) / (last - first) for first, last in record.times)
     counted = sorted(last - first for first, last in record.times if start <= last <= end)
     return Outcome(
-        ask.clients,
+        spec.clients,
         end - start,
         parts / (end - start),
         1000 * percentile(counted, 50),
@@ -206,7 +208,7 @@ def _outcome(ask: Ask, record: Record, start: float, end: float) -> Outcome:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return a percentile; NaN where there are no values."""
+    """Return a percentile of sorted values by the nearest-rank method; NaN where there are none."""
     return ordered[max(0, ceil(percent / 100 * len(ordered)) - 1)] if ordered else float("nan")
 
 
@@ -218,7 +220,7 @@ def request(
     content_type: str = "image/jpeg",
     headers: Sequence[str] = (),
 ) -> bytes:
-    """A whole POST request; with ``form`` the body is a file in that field of a multipart form."""
+    """Return a POST request as bytes; with ``form`` the body is a file in that field of a multipart form."""
     if form is not None:
         body, content_type = multipart(form, body, content_type)
     lines = (
@@ -233,14 +235,14 @@ def request(
 
 
 def multipart(field: str, body: bytes, content_type: str) -> tuple[bytes, str]:
-    """A form with a file in that field, and the form's own content type."""
+    """Return a form with a file in that field, and the form's content type."""
     head = b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="a"\r\nContent-Type: %s\r\n\r\n'
     start = head % (BOUNDARY, field.encode(), content_type.encode())
     return start + body + b"\r\n--%s--\r\n" % BOUNDARY, f"multipart/form-data; boundary={BOUNDARY.decode()}"
 
 
 def _run(main: Coroutine[Any, Any, Outcome]) -> Outcome:
-    """With uvloop where it is installed."""
+    """Run with uvloop where it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -250,9 +252,11 @@ def _run(main: Coroutine[Any, Any, Outcome]) -> Outcome:
 
 
 def main() -> None:
-    """The command line at the top of this file."""
+    """Run the command line at the top of this file."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load.load", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.load.generator",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("url", type=urlsplit)
     parser.add_argument("bodies", nargs="+", type=Path, metavar="FILE")
@@ -277,7 +281,7 @@ def main() -> None:
         )
         for path in arguments.bodies
     ]
-    ask = Ask(
+    spec = LoadSpec(
         arguments.url.hostname,
         arguments.url.port or 80,
         requests,
@@ -285,7 +289,7 @@ def main() -> None:
         arguments.seconds,
         arguments.deadline,
     )
-    json.dump(asdict(_run(load(ask))), sys.stdout)
+    json.dump(asdict(_run(load(spec))), sys.stdout)
 
 
 if __name__ == "__main__":

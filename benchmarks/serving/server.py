@@ -1,4 +1,4 @@
-"""One server at a time: started, waited for, looked at with all its processes, and ended with all of them."""
+"""Starts a contender's server, measures its processes, and stops them all."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ import psutil
 from benchmarks.serving.contenders import Contender
 from tests.support.servers import ROOT, free_port
 
-START_SECONDS: Final = 90.0
-STOP_SECONDS: Final = 15.0
-ANSWER_SECONDS: Final = 20.0
-PAUSE_SECONDS: Final = 0.02
-TAIL: Final = 1500
+START_TIMEOUT_SECONDS: Final = 90.0
+STOP_TIMEOUT_SECONDS: Final = 15.0
+PROBE_TIMEOUT_SECONDS: Final = 20.0
+PROBE_INTERVAL_SECONDS: Final = 0.02
+LOG_TAIL_CHARACTERS: Final = 1500
+"""Characters of a log's end in an error."""
 MARK: Final = "ATELIER_BENCHMARK"
-"""Environment variable that marks all processes of one server, even after their parent has changed."""
+"""Environment variable by which all processes of a server are found, even after their parent has changed."""
 
 
 class NotStarted(Exception):
-    """A server did not answer; the message is why, or the end of what it wrote."""
+    """A server did not answer; the message has the reason and the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Probe:
     content_type: str
 
     def status(self, port: int) -> int | None:
-        """Return the status of one answer, or None."""
-        connection = HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+        """Send the request and return the answer's status; None without an answer."""
+        connection = HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT_SECONDS)
         try:
             connection.request("POST", self.route, self.body, {"Content-Type": self.content_type})
             answer = connection.getresponse()
@@ -56,7 +57,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """A server that answers."""
 
     url: str
@@ -65,28 +66,28 @@ class Running:
     start_seconds: float
 
     def family(self) -> list[psutil.Process]:
-        """Its process and all that came of it."""
+        """Return all its processes."""
         return family(self.pid, self.mark)
 
     def cpu_seconds(self) -> float:
-        """CPU seconds of all its processes so far, including ended ones that were waited for."""
+        """Return the CPU seconds of all its processes so far, including ended children that were waited for."""
         return sum(_cpu_seconds(process) for process in self.family())
 
     def megabytes(self) -> float:
-        """Its memory: what is shared between its processes counts once."""
+        """Return the memory in MB (PSS: shared pages count once)."""
         return sum(_pss(process) for process in self.family()) / 1e6
 
 
 @contextmanager
-def running(contender: Contender, environment: Mapping[str, str], probe: Probe) -> Iterator[Running]:
-    """Serves until the block ends; its log goes to the folder ``TMPDIR`` of the environment. Raises NotStarted."""
+def serve(contender: Contender, environment: Mapping[str, str], probe: Probe) -> Iterator[RunningServer]:
+    """Serve until the block ends; the log is in the environment's ``TMPDIR``. Raises NotStarted."""
     port, mark = free_port(), uuid.uuid4().hex
     variables = {**os.environ, **environment, **contender.environment, MARK: mark}
     log = Path(variables["TMPDIR"]) / f"{contender.name}.log"
     began = time.perf_counter()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            contender.started_on(port),
+            contender.command_on(port),
             cwd=ROOT,
             env=variables,
             stdout=out,
@@ -95,13 +96,13 @@ def running(contender: Contender, environment: Mapping[str, str], probe: Probe) 
         )
     try:
         _await_answer(process, port, probe, log)
-        yield Running(f"http://127.0.0.1:{port}", process.pid, mark, time.perf_counter() - began)
+        yield RunningServer(f"http://127.0.0.1:{port}", process.pid, mark, time.perf_counter() - began)
     finally:
         stop(process, mark)
 
 
 def stop(process: subprocess.Popen[bytes], mark: str) -> None:
-    """Ends a server by a signal, and kills what is left of it; a second Ctrl-C does not keep it from that."""
+    """Stop a server by a signal, and kill its remaining processes. A second Ctrl-C does not interrupt this."""
     with _uninterrupted():
         _stop(process, mark)
 
@@ -110,13 +111,13 @@ def _stop(process: subprocess.Popen[bytes], mark: str) -> None:
     known = family(process.pid, mark)
     process.send_signal(signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
+        process.wait(STOP_TIMEOUT_SECONDS)
     remaining = {*known, *family(process.pid, mark)}
     for member in remaining:
         with contextlib.suppress(psutil.Error):
             member.kill()
-    psutil.wait_procs(remaining, timeout=STOP_SECONDS)
-    process.wait(STOP_SECONDS)
+    psutil.wait_procs(remaining, timeout=STOP_TIMEOUT_SECONDS)
+    process.wait(STOP_TIMEOUT_SECONDS)
 
 
 @contextmanager
@@ -161,16 +162,16 @@ def _pss(process: psutil.Process) -> float:
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, probe: Probe, log: Path) -> None:
-    deadline, status = time.perf_counter() + START_SECONDS, 0
+    deadline, status = time.perf_counter() + START_TIMEOUT_SECONDS, 0
     while time.perf_counter() < deadline:
         if process.poll() is not None:
             raise NotStarted(f"it ended with status {process.returncode}: {_tail(log)}")
         status = probe.status(port) or status
         if status == 200:
             return
-        time.sleep(PAUSE_SECONDS)
-    raise NotStarted(f"no good answer in {START_SECONDS:.0f} s (status {status or 'none'}): {_tail(log)}")
+        time.sleep(PROBE_INTERVAL_SECONDS)
+    raise NotStarted(f"no good answer in {START_TIMEOUT_SECONDS:.0f} s (status {status or 'none'}): {_tail(log)}")
 
 
 def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-TAIL:].strip() or "it wrote nothing"
+    return log.read_text(errors="replace")[-LOG_TAIL_CHARACTERS:].strip() or "it wrote nothing"

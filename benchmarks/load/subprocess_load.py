@@ -1,4 +1,4 @@
-"""The load generator from outside: its process is started, and what it printed is read."""
+"""Runs the load generator in a process of its own, and reads its output."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.load.load import DEADLINE_SECONDS, LONGEST_WARM_SECONDS, Outcome
+from benchmarks.load.generator import DEADLINE_SECONDS, MAX_WARM_UP_SECONDS, Outcome
 from tests.support.servers import ROOT
 
-SPARE_SECONDS: Final = 20.0
+MARGIN_SECONDS: Final = 20.0
+"""Added to the generator's longest run before it is stopped."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """One load: the URL, the bodies, the number of clients and the duration."""
+    """The load generator's arguments."""
 
     url: str
     files: Sequence[Path]
@@ -31,7 +32,7 @@ class Load:
     @property
     def command(self) -> list[str]:
         """Command line of the generator."""
-        command = [sys.executable, "-m", "benchmarks.load.load", self.url, *map(str, self.files)]
+        command = [sys.executable, "-m", "benchmarks.load.generator", self.url, *map(str, self.files)]
         command += ["--clients", str(self.clients), "--seconds", str(self.seconds)]
         command += ["--content-type", self.content_type]
         command += [] if self.form is None else ["--form", self.form]
@@ -40,10 +41,10 @@ class Load:
         return command
 
 
-def asked(load: Load) -> Outcome:
+def run_load(load: Load) -> Outcome:
     """Run a load and return its outcome. Raises RuntimeError when the generator itself fails."""
-    longest = LONGEST_WARM_SECONDS + load.seconds + DEADLINE_SECONDS + SPARE_SECONDS
-    done = subprocess.run(load.command, cwd=ROOT, capture_output=True, text=True, timeout=longest, check=False)
+    timeout = MAX_WARM_UP_SECONDS + load.seconds + DEADLINE_SECONDS + MARGIN_SECONDS
+    done = subprocess.run(load.command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode:
         raise RuntimeError(f"the load generator failed: {done.stderr[-500:]}")
     return Outcome(**json.loads(done.stdout))
