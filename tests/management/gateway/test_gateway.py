@@ -13,6 +13,7 @@ from aiohttp import web
 
 from management.domain.records import Deployment, Replica
 from management.errors import BackendUnavailable, InsufficientResources, ModelNotReady
+from management.gateway import queue
 from management.gateway.balancing import Priority
 from management.gateway.gateway import Gateway, GatewayHooks, InferenceOptions
 from management.gateway.replica_client import Item, Result
@@ -206,7 +207,10 @@ async def test_who_finds_the_only_replica_dead_waits_for_its_successor(world: Wo
         assert await waiting == [{"output_data": {"n": 1}}]
 
 
-async def test_a_replica_that_fails_again_and_again_is_told_of_once_while_it_rests(world: World) -> None:
+async def test_a_replica_that_fails_again_and_again_is_told_of_once_while_it_rests(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "PROBE_PAUSE_SECONDS", queue.LONGEST_EJECTION_SECONDS)  # no request outlasts it
     async with answering(500) as bad:
         world.learn(SERVED, bad)
         for _ in range(20):
