@@ -64,15 +64,15 @@ unit: .venv-dev/dev ## Run the tests that start no process: what to run while ty
 test: .venv-dev/dev ## Run the tests but for those that take long, need torch, or need a Docker Engine
 	$(TEST) -m "(unit or server) and not slow and not docker"
 
-slow: .venv-dev/dev ## Run those that take long or need torch: fuzzing, training, faults, everything from end to end
+slow: .venv-dev/dev ## Run those that take long or need torch: fuzzing, training, everything from end to end
 	$(TEST) -m "(slow or torch) and not docker" --ignore tests/faults
-	$(DEV)/python -m pytest -m slow tests/faults
 
 containers: .venv-dev/dev ## Run the tests that need a Docker Engine
 	$(DEV)/python -m pytest -m docker
 
+faults: export ATELIER_TESTS_JUDGE_SPEED ?= 1
 faults: .venv-dev/dev ## Run the promises of docs/reliability.md alone, and print their figures
-	ATELIER_TESTS_JUDGE_SPEED=1 $(DEV)/python -m pytest tests/faults
+	$(DEV)/python -m pytest tests/faults
 
 soak: .venv-dev/dev ## Ask three replicas for 20 minutes, of which one is killed each minute (MINUTES= changes that)
 	$(DEV)/python -m benchmarks.soak --minutes $(MINUTES)
