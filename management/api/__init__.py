@@ -1,4 +1,4 @@
-"""Which HTTP requests does the management accept, and how does it answer? Here bodies become domain values."""
+"""How is the management called by its own REST API? Another dialect is a sibling package over the same commands."""
 
 from typing import Final
 

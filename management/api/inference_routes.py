@@ -12,8 +12,8 @@ from management.api.documentation import openapi
 from management.api.documentation.responses import BatchItem, InferenceAnswer
 from management.api.parsing import PathModelId
 from management.errors import ItemRefused
-from management.gateway.balancing import Priority
 from management.gateway.gateway import Gateway, InferenceOptions
+from management.gateway.priority import Priority
 from management.gateway.replica_client import Result, code_of, message_of
 from web.answers import large_answer, timestamp
 from web.edge.disconnect import while_awaited

@@ -1,1 +1,1 @@
-"""Where do replicas run? One folder each, chosen by name in ``registry``."""
+"""Where do replicas run? One folder each with a launcher or an engine, chosen by name in ``registry``."""

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from management.backends.base import Headers, Images, Launcher, no_headers
 from management.backends.engine import Engine
+from management.backends.launcher import Headers, Images, Launcher, no_headers
 from management.domain.capacity import Capacity
 from management.settings import SettingsGroup
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from management.backends.base import ImageRefused, Images
+from management.backends.launcher import ImageRefused, Images
 from management.control.change_feed import ChangeFeed
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import DeploymentFailed, InvalidModelConfig, Problem, StoreUnavailable

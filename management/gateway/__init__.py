@@ -1,1 +1,1 @@
-"""How does a request reach a replica? Queue, slot, connection, answer; the routes are kept in memory."""
+"""How does a request reach a replica? It waits in a queue by a priority that ages, gets a slot, and is sent."""

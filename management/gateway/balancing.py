@@ -1,10 +1,9 @@
-"""Which request is next, and to which replica: the gateway's decisions, without a clock and without a connection."""
+"""Which replica a request goes to, and when a refused one may come again. Pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 from math import ceil
 from typing import Final
 
@@ -14,31 +13,6 @@ LONGEST_RETRY_SECONDS: Final = 60
 """Longest ``Retry-After``, in seconds."""
 UNMEASURED_RETRY_SECONDS: Final = 5
 """``Retry-After``, in seconds, while the rate of a model's answers is not measured."""
-
-
-class Priority(IntEnum):
-    """How urgent a request is; the number is its steps behind the most urgent."""
-
-    HIGH = 0
-    NORMAL = 1
-    LOW = 2
-
-
-@dataclass(frozen=True, order=True)
-class QueuePosition:
-    """A waiting request's place: the smallest is next.
-
-    Strict priorities that age: each step of priority is worth ``ageing`` seconds of waiting. All requests age at the
-    same pace, so the order of two requests never changes and is known when they arrive.
-    """
-
-    virtual_start: float
-    number: int
-
-
-def position(arrived: float, priority: Priority, number: int, *, ageing: float) -> QueuePosition:
-    """The position of the ``number``-th request, which arrived at that second."""
-    return QueuePosition(arrived + priority * ageing, number)
 
 
 @dataclass(frozen=True)

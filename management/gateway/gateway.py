@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from management.backends.base import Headers, no_headers
+from management.backends.launcher import Headers, no_headers
 from management.counters import ModelCounters, counting
 from management.domain.records import Deployment, Replica
 from management.errors import (
@@ -25,7 +25,7 @@ from management.errors import (
     QueueFull,
     StoreUnavailable,
 )
-from management.gateway.balancing import Priority
+from management.gateway.priority import Priority
 from management.gateway.queue import QueueClosed, QueueLimits, QueueOverflow, ReplicaSlot
 from management.gateway.replica_client import (
     ConnectionBroken,

@@ -12,7 +12,8 @@ from typing import Final
 
 from management.domain.backoff import backoff
 from management.gateway import balancing
-from management.gateway.balancing import Priority, QueuePosition, ReplicaLoad
+from management.gateway.balancing import ReplicaLoad
+from management.gateway.priority import Priority, QueuePosition
 
 RATE_WEIGHT: Final = 0.1
 """Weight of the newest measurement in the smoothed time between two answers."""
@@ -133,7 +134,7 @@ class RequestQueue:
         before = sum(number for other, number in self._waiting.items() if other <= priority)
         if before >= self._limits.size or self._bytes + size > self._limits.most_bytes * BYTE_SHARES[priority]:
             raise QueueOverflow
-        position = balancing.position(self._clock(), priority, next(self._numbers), ageing=self._limits.ageing)
+        position = QueuePosition.of_request(self._clock(), priority, next(self._numbers), ageing=self._limits.ageing)
         waiting = _Waiting(position, size, priority, avoid, never, asyncio.get_running_loop().create_future())
         self._enqueue(waiting)
         try:

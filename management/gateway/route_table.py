@@ -9,7 +9,7 @@ from functools import partial
 from math import ceil
 from typing import Final
 
-from management.backends.base import Headers, no_headers
+from management.backends.launcher import Headers, no_headers
 from management.counters import ModelCounters
 from management.domain.records import Deployment, Replica
 from management.errors import ModelGaveUp, ModelNotReady, ModelStopped

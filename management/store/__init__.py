@@ -1,4 +1,4 @@
-"""What is stored? Deployments, replicas, events, keys, replies to repeat, load reports, and the supervisor's lease."""
+"""What is stored, and in which columns? Deployments, replicas, events, keys, replies, load reports and leases."""
 
 from management.store.store import Session, Store
 

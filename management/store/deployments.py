@@ -11,7 +11,7 @@ from sqlalchemy.sql import ColumnElement
 
 from management.domain.records import Deletion, Deployment, ReplicaState, Status
 from management.store import tables
-from management.store.codecs import of_revision, to_revision
+from management.store.revision_json import of_revision, to_revision
 
 _columns = tables.deployments.c
 COLUMNS: Final = {

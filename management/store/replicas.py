@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from management.domain.records import TRANSITIONS, Replica, ReplicaState
 from management.store import tables
-from management.store.codecs import of_revision, to_revision
+from management.store.revision_json import of_revision, to_revision
 
 KEPT_FAILURES: Final = 3
 """Failed replicas of a deployment that are kept."""

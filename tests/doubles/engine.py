@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from management.backends.base import LaunchRefused
 from management.backends.engine import AppliedSpec, Engine, EnginePhase, EngineSpec, EngineStatus
+from management.backends.launcher import LaunchRefused
 from management.control.engines.reconciler import Reconciler
 from management.control.journal import Journal
 from management.domain.records import Deployment

@@ -1,4 +1,4 @@
-"""The test suite of every launcher: each function tests a part of the contract in ``backends/base.py``."""
+"""The test suite of every launcher: each function tests a part of the contract in ``backends/launcher.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from management.backends.base import Launch, Launcher, Observation, Phase, ReplicaInventory
+from management.backends.launcher import Launch, Launcher, Observation, Phase, ReplicaInventory
 from management.backends.process.launcher import ProcessLauncher
 from management.domain.records import Resources
 from tests.doubles.management import settings

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from management.backends.base import (
+from management.backends.launcher import (
     Launch,
     Launcher,
     LaunchRefused,

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 
 from management.api.configs import change_of, config_of
 from management.api.schemas import ChangedConfigBody, ConfigBody, ScalingBody
-from management.backends.base import (
+from management.backends.launcher import (
     Phase,
     ReplicaUsage,
 )

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from management.backends.base import Launch, LaunchRefused
 from management.backends.bentocloud.client import CloudClient, CloudNotFound, CloudRefused, unavailable
 from management.backends.bentocloud.instance_types import InstanceType, cheapest, of_told
 from management.backends.bentocloud.mapping import CloudDeployment, configured, name_of
 from management.backends.bentocloud.settings import BentoCloudSettings
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import Engine, EnginePhase, EngineSpec, EngineStatus
+from management.backends.launcher import Launch, LaunchRefused
 from management.backends.replica.environment import for_model
 from management.backends.replica.identity import of_home
 from management.domain.bento_tag import (

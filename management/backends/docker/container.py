@@ -7,8 +7,8 @@ import tarfile
 from collections.abc import Mapping
 from typing import Any, Final
 
-from management.backends.base import Launch, Observation, Phase
 from management.backends.docker.settings import DockerSettings
+from management.backends.launcher import Launch, Observation, Phase
 from management.backends.replica.environment import device
 from management.domain.quantities import shown_memory
 

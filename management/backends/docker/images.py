@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from management.backends.base import ImageRefused, Images
 from management.backends.docker.client import DockerEngine
 from management.backends.docker.settings import DockerSettings
+from management.backends.launcher import ImageRefused, Images
 
 BENTO_PATH: Final = "BENTO_PATH"
 """Environment variable in which an image of BentoML has the path of its Bento."""

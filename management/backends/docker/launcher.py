@@ -21,7 +21,11 @@ from typing import Any, Final
 
 from typing_extensions import override
 
-from management.backends.base import (
+from management.backends.docker.client import DockerEngine, DockerNotFound, DockerRefused
+from management.backends.docker.container import PORT, archive, ended, limits
+from management.backends.docker.images import UNFIT, bento_path, unfit
+from management.backends.docker.settings import DockerSettings
+from management.backends.launcher import (
     TAIL_BYTES,
     Launch,
     Launcher,
@@ -30,10 +34,6 @@ from management.backends.base import (
     Phase,
     ReplicaUsage,
 )
-from management.backends.docker.client import DockerEngine, DockerNotFound, DockerRefused
-from management.backends.docker.container import PORT, archive, ended, limits
-from management.backends.docker.images import UNFIT, bento_path, unfit
-from management.backends.docker.settings import DockerSettings
 from management.backends.replica import identity, probe
 from management.backends.replica.environment import MARKER, for_model
 from management.backends.replica.files import ARBITER, HOST, IN_CONTAINERS

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
 
-from management.backends.base import ImageRefused, Images
+from management.backends.launcher import ImageRefused, Images
 from management.domain.bento_tag import Tag, tag_of
 
 MODEL_TYPE: Final = "model_type"

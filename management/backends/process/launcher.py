@@ -25,7 +25,7 @@ from typing import Final
 
 from typing_extensions import override
 
-from management.backends.base import (
+from management.backends.launcher import (
     Launch,
     Launcher,
     LaunchRefused,

@@ -11,7 +11,7 @@ from typing import Final
 
 import psutil
 
-from management.backends.base import (
+from management.backends.launcher import (
     ReplicaUsage,
 )
 from management.backends.replica.environment import MARKER

@@ -15,7 +15,7 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
-from management.backends.base import TAIL_BYTES
+from management.backends.launcher import TAIL_BYTES
 
 
 def taken(lock: int) -> bool:

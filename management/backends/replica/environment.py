@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from machine.devices import VISIBLE_DEVICES, listed_gpus
-from management.backends.base import Launch
+from management.backends.launcher import Launch
 from management.domain.records import LONGEST_TIMEOUT
 
 MARKER: Final = "ATELIER_REPLICA_ID"

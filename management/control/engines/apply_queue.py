@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from management.backends.base import LaunchRefused
 from management.backends.engine import Engine, EngineSpec
+from management.backends.launcher import LaunchRefused
 from management.domain.backoff import backoff
 from management.domain.clock import Clock
 from management.errors import BackendUnavailable

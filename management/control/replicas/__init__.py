@@ -1,1 +1,1 @@
-"""Which replicas are started and stopped, where the control plane runs each one itself?"""
+"""Which replicas are alive, and which are started or stopped? Observed by ``prober``, evaluated by ``transitions``."""

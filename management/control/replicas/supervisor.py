@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
-from management.backends.base import Launch, Launcher, LaunchRefused, Observation
+from management.backends.launcher import Launch, Launcher, LaunchRefused, Observation
 from management.control import evaluation
 from management.control.autoscaling.autoscaler import Autoscaler
 from management.control.evaluation import Evaluation, MarkFailed, RemoveRecord, RollBack
@@ -21,7 +21,7 @@ from management.control.journal import Journal
 from management.control.leader_loop import BACKEND_RETRY_SECONDS, LeaderLoop
 from management.control.replicas import transitions
 from management.control.replicas.plan import Action, Drain, Start, Stop, plan
-from management.control.replicas.probes import ReplicaProber
+from management.control.replicas.prober import ReplicaProber
 from management.control.replicas.usage import UsageSampler
 from management.domain.records import Deployment, Replica, ReplicaState
 from management.errors import BackendUnavailable, StoreUnavailable

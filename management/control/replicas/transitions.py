@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from management.backends.base import Observation, Phase
+from management.backends.launcher import Observation, Phase
 from management.control.evaluation import Evaluation, Transition
 from management.control.replicas.plan import MAX_PAUSE_SECONDS
 from management.domain.backoff import backoff

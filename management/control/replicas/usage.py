@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from management.backends.base import ReplicaTelemetry, ReplicaUsage
+from management.backends.launcher import ReplicaTelemetry, ReplicaUsage
 from management.control.journal import Journal
-from management.control.replicas.probes import PROBE_WAIT_SECONDS
+from management.control.replicas.prober import PROBE_WAIT_SECONDS
 from management.errors import BackendUnavailable
 
 SAMPLE_INTERVAL_SECONDS: Final = 2.0

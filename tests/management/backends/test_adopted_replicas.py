@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from management.backends.base import Phase
+from management.backends.launcher import Phase
 from management.gateway.replica_client import ReplicaClient
 from tests.doubles.launchers import process_launcher, until
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from management.backends.base import TAIL_BYTES, ImageRefused, Launch, LaunchRefused, Phase
 from management.backends.docker.client import PING_SECONDS, DockerEngine
 from management.backends.docker.images import DockerImages
 from management.backends.docker.launcher import DockerLauncher
 from management.backends.docker.settings import DockerSettings
+from management.backends.launcher import TAIL_BYTES, ImageRefused, Launch, LaunchRefused, Phase
 from management.backends.replica.host import KEY_HEADER
 from management.configuration import Settings
 from management.domain.records import Resources

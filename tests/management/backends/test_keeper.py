@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from management.backends.base import Launch, Phase
+from management.backends.launcher import Launch, Phase
 from management.backends.process import launcher, replica_folder
 from management.backends.process.launcher import ProcessLauncher
 from management.backends.replica import keeper

@@ -13,14 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from management.backends.base import Phase
 from management.backends.docker.client import DockerEngine
 from management.backends.docker.container import PORT
 from management.backends.docker.launcher import DockerLauncher
 from management.backends.docker.settings import DockerSettings
+from management.backends.launcher import Phase
 from management.backends.process import replica_folder
 from management.backends.replica import probe
-from management.control.replicas.probes import (
+from management.control.replicas.prober import (
     ProbeHistory,
 )
 from management.domain.clock import Clock

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from aiohttp import web
 
-from management.backends.base import TAIL_BYTES, LaunchRefused, Phase
+from management.backends.launcher import TAIL_BYTES, LaunchRefused, Phase
 from management.gateway.replica_client import ReplicaClient
 from tests.doubles.launchers import CONTRACT, Bench, begun, launch, listed, process_launcher, until
 from tests.doubles.management import FakeLauncher

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from management.backends.base import ImageRefused
+from management.backends.launcher import ImageRefused
 from management.backends.process.images import (
     BentoStore,
 )

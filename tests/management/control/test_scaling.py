@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from management.backends.base import (
+from management.backends.launcher import (
     ReplicaUsage,
 )
 from management.control.commands import DeploymentCommands
-from management.control.replicas import probes
+from management.control.replicas import prober
 from management.domain.capacity import Capacity
 from management.domain.clock import Clock
 from management.domain.records import NOTHING, Deployment, LoadReport, Resources, Revision, Scaling
@@ -40,7 +40,7 @@ class MeteredLauncher(FakeLauncher):
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(prober, "PROBE_INTERVAL_SECONDS", 0.0)
     clock = HandClock(AT.timestamp())
     made = Stage(tmp_path, MeteredLauncher(clock), clock=clock, idle_seconds=300, quiet_seconds=60, lease_seconds=1e9)
     yield made

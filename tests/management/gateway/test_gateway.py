@@ -14,8 +14,8 @@ from aiohttp import web
 from management.domain.records import Deployment, Replica
 from management.errors import BackendUnavailable, InsufficientResources, ModelNotReady
 from management.gateway import queue
-from management.gateway.balancing import Priority
 from management.gateway.gateway import Gateway, GatewayHooks, InferenceOptions
+from management.gateway.priority import Priority
 from management.gateway.replica_client import Item, Result
 from tests.doubles.management import deployment, replica, revision, settings
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from management.gateway import balancing
 from management.gateway import queue as waiting_module
-from management.gateway.balancing import Priority, ReplicaLoad, pick, retry_after
+from management.gateway.balancing import ReplicaLoad, pick, retry_after
+from management.gateway.priority import Priority, QueuePosition
 from management.gateway.queue import QueueClosed, QueueLimits, QueueOverflow, ReplicaSlot, RequestQueue
 
 AGEING = 10.0
@@ -29,8 +30,8 @@ class HandClock:
         return self.now
 
 
-def turn(arrived: float, priority: Priority, number: int = 0) -> balancing.QueuePosition:
-    return balancing.position(arrived, priority, number, ageing=AGEING)
+def turn(arrived: float, priority: Priority, number: int = 0) -> QueuePosition:
+    return QueuePosition.of_request(arrived, priority, number, ageing=AGEING)
 
 
 def test_of_requests_of_the_same_moment_the_more_urgent_is_first() -> None:

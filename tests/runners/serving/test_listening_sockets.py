@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from management.backends.base import Phase
+from management.backends.launcher import Phase
 from management.backends.process.launcher import ProcessLauncher
 from management.gateway.replica_client import ReplicaClient
 from tests.doubles.launchers import launch, process_launcher, until

@@ -27,7 +27,7 @@ from management.backends import machine
 from management.backends.backend import (
     Backend,
 )
-from management.backends.base import (
+from management.backends.launcher import (
     Observation,
     Phase,
     ReplicaUsage,

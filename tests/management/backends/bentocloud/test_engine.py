@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from management.backends.base import LaunchRefused
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.bentocloud.mapping import MARK, STANDINGS
 from management.backends.engine import EnginePhase
+from management.backends.launcher import LaunchRefused
 from management.backends.replica.identity import of_home
 from management.configuration import Settings
 from management.domain.records import Resources

@@ -11,10 +11,10 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from management.backends.base import LaunchRefused
 from management.backends.bentocloud.client import WORKER_FILE
 from management.backends.bentocloud.engine import BentoCloud
 from management.backends.engine import EnginePhase
+from management.backends.launcher import LaunchRefused
 from management.configuration import Settings
 from management.errors import BackendUnavailable
 from tests.doubles.bentocloud import engine as bentocloud_engine

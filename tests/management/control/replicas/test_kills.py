@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from management.control.replicas import probes
+from management.control.replicas import prober
 from management.domain.records import Deletion
 from tests.doubles.management import SlowLauncher, revision
 from tests.doubles.stage import Death, Stage
@@ -31,7 +31,7 @@ SCENES: dict[str, tuple[dict[str, Any], int, int, int]] = {
 async def test_a_kill_at_any_step_orphans_nothing_and_starts_nothing_twice(
     scene: str, stride: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(prober, "PROBE_INTERVAL_SECONDS", 0.0)
     changes, least, number, replicas = SCENES[scene]
     stage = Stage(tmp_path, SlowLauncher(looks=2))
     await stage.lead()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from management.backends.base import Observation, Phase
+from management.backends.launcher import Observation, Phase
 from management.control.evaluation import (
     MarkFailed,
     RemoveRecord,

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from management.backends.base import Launch, Observation, Phase
+from management.backends.launcher import Launch, Observation, Phase
 from management.control.journal import LeaseLost
 from management.control.leader_loop import BACKEND_RETRY_SECONDS
-from management.control.replicas import probes, supervisor, usage
+from management.control.replicas import prober, supervisor, usage
 from management.domain.records import NOTHING, Deletion, ReplicaState, Status, status_of
 from management.store import tables
 from tests.doubles.management import (
@@ -35,7 +35,7 @@ ECHO_2 = "suoke/echo:2.0.0"
 @pytest.fixture
 def staged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stage]]:
     """Makes stages, on which every look is at everything."""
-    monkeypatch.setattr(probes, "PROBE_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(prober, "PROBE_INTERVAL_SECONDS", 0.0)
     made: list[Stage] = []
 
     def make(launcher: FakeLauncher | None = None, **changes: Any) -> Stage:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from management.backends.base import (
+from management.backends.launcher import (
     Observation,
     Phase,
     ReplicaUsage,
@@ -21,7 +21,7 @@ from management.control.evaluation import (
     rolled_back,
 )
 from management.control.replicas.plan import MAX_PAUSE_SECONDS
-from management.control.replicas.probes import (
+from management.control.replicas.prober import (
     is_unresponsive,
 )
 from management.control.replicas.transitions import (

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from management.backends.base import Observation, Phase, ReplicaLauncher
+from management.backends.launcher import Observation, Phase, ReplicaLauncher
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import Health, Replica, ReplicaState
 from management.errors import BackendUnavailable
