@@ -15,7 +15,7 @@ from fastapi import Header, Query
 from starlette.requests import Request
 
 from management.api.errors import of_error
-from management.api.parsing import language, query
+from management.api.parsing import language, only_documents, query
 from management.api.schemas import WaitQuery
 from management.control.deployments import Deployments
 from management.domain.clock import now
@@ -102,6 +102,7 @@ class Reply:
         raise _ReplayError(earlier.status, earlier.body)
 
 
+@only_documents
 async def read_by_once(
     _query: Annotated[WaitQuery, Query()],
     _key: str = Header(
@@ -111,7 +112,7 @@ async def read_by_once(
         description="A repeated request with the same key and body gets the first answer, for 24 hours.",
     ),
 ) -> None:
-    """What ``Idempotency.once`` reads of a request: a dependency that documents, and is not called."""
+    """What ``Idempotency.once`` reads of a request."""
 
 
 class Idempotency:

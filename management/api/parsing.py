@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Path
 from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
@@ -29,24 +30,41 @@ MAX_PROBLEMS: Final = 50
 
 Model = TypeVar("Model", bound=BaseModel)
 AnyBody = TypeVar("AnyBody", bound=schemas.Body)
+Dependency = TypeVar("Dependency", bound=Callable[..., Any])
 PathModelId = Annotated[str, Path(pattern=fields.MODEL_ID)]
 """The path's model id. The pattern only documents it: another id is that of no model, which is another error."""
+
+
+_DOCUMENTING: Final[set[Callable[..., Any]]] = set()
+
+
+def only_documents(dependency: Dependency) -> Dependency:
+    """Mark a dependency that FastAPI documents, and that no route calls."""
+    _DOCUMENTING.add(dependency)
+    return dependency
 
 
 class StrictRoute(APIRoute):
     """A route whose handler's signature is read twice: FastAPI documents by it, and this module parses by it.
 
     FastAPI's own parsing takes the last of repeated query parameters, has no validation context, and validates large
-    bodies on the event loop. Dependencies are not called: they document what other parts read of a request.
+    bodies on the event loop. Dependencies are not called: those that ``only_documents`` marks, and security schemes,
+    document what other parts read of a request. Raises TypeError for any other, which would enforce nothing.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of a request: it parses the body first, then the query."""
         if self.dependant.header_params or self.dependant.cookie_params:
             raise TypeError(f"{self.name} declares a header or a cookie, which only a dependency may document")
+        for dependency in self.dependant.dependencies:
+            if not (isinstance(dependency.call, SecurityBase) or dependency.call in _DOCUMENTING):
+                raise TypeError(f"{self.name} has a dependency that would not be called: {dependency.call}")
         request_name = self.dependant.request_param_name
         bodies: dict[str, Any] = {item.name: item.field_info.annotation for item in self.dependant.body_params}
         queries: dict[str, Any] = {item.name: item.field_info.annotation for item in self.dependant.query_params}
+        for name, model in (bodies | queries).items():
+            if not (isinstance(model, type) and issubclass(model, BaseModel)):
+                raise TypeError(f"{self.name} declares {name}, which is not a model")
 
         async def handle(request: Request) -> Response:
             request.state.began = time.perf_counter()  # a processing time includes the body's arrival

@@ -114,7 +114,7 @@ def _with_image(input_data: Mapping[str, Any], item: Item) -> dict[str, Any] | R
 
 
 async def json_body(request: Request, max_elements: int = strict_json.MAX_ELEMENTS) -> Any:
-    """Return the body as strict JSON of at most ``most`` elements. Raises InvalidInput."""
+    """Return the body as strict JSON of at most ``max_elements`` elements. Raises InvalidInput."""
     try:
         return await work.loads(await request.body(), max_elements)
     except strict_json.InvalidJSON as error:

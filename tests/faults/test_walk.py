@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,7 +35,7 @@ from management.backends.launcher import (
 from management.control.commands import DeploymentCommands
 from management.domain.records import Deployment, ReplicaState, Status, status_of
 from management.errors import ManagementError
-from management.store import Store
+from management.store import Session, Store
 from tests.doubles.management import AT, DyingLauncher
 from tests.doubles.stage import HandClock, Stage
 
@@ -139,14 +139,14 @@ class Walk(RuleBasedStateMachine):
     def delete(self, model_id: str, force: bool) -> None:
         self.change(model_id, lambda session: self.wishes.delete(session, model_id, force=force, actor=SOMEBODY))
 
-    def change(self, model_id: str, work: Any) -> None:
+    def change(self, model_id: str, work: Callable[[Session], Deployment]) -> None:
         """A change is made whole or refused."""
         try:
             with self.stage.store.writing() as session:
                 deployment = work(session)
         except ManagementError:
             return
-        self.acknowledged[model_id] = None if deployment.removal else deployment
+        self.acknowledged[model_id] = None if deployment.deletion else deployment
 
     # What happens to them
 

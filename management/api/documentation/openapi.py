@@ -18,6 +18,7 @@ from management.api.documentation.responses import INSTANT, ErrorAnswer
 from management.api.errors import error_body
 from management.api.idempotency import read_by_once
 from management.api.messages import ERRORS, text
+from management.api.parsing import only_documents
 from management.errors import ManagementError
 
 _VALIDATION: Final = "ValidationError"
@@ -25,7 +26,7 @@ _VALIDATION: Final = "ValidationError"
 
 
 class DocumentedAPI(FastAPI):
-    """FastAPI without the answer 422 of its own parsing, which ``StrictRoute`` replaces."""
+    """FastAPI with the handlers' first sentences as summaries, and without the answer 422 of its own parsing."""
 
     def openapi(self) -> dict[str, Any]:
         """The document, made once."""
@@ -37,9 +38,13 @@ class DocumentedAPI(FastAPI):
             for operation in (operation for path in document["paths"].values() for operation in path.values()):
                 if _VALIDATION in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
+                operation["summary"], _, details = operation.pop("description").partition(".")
+                if details:
+                    operation["description"] = details.strip()
         return super().openapi()
 
 
+@only_documents
 async def read_by_all(
     _language: str = Header(
         None,
@@ -52,7 +57,7 @@ async def read_by_all(
         description="At most 64 letters, digits, dots, underscores and hyphens; another id is replaced by a new one.",
     ),
 ) -> None:
-    """What the edge and the error handlers read of a request: a dependency that documents, and is not called."""
+    """What the edge and the error handlers read of a request."""
 
 
 _KEYS: Final = [

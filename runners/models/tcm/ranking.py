@@ -36,7 +36,7 @@ def shared(names: Sequence[str], texts: Sequence[str]) -> Floats:
 
 
 def fits(evidence: Evidence, member: Floats, shared: Floats) -> Floats:
-    """Return the features of C candidates, [C, len(FITS)], from their ``membership`` [C, E] and ``shared`` [C].
+    """Return the features of C candidates, [C, len(FITS)], from their ``member`` [C, E] and ``shared`` [C].
 
     The features of its elements are zero for a candidate without elements.
     """

@@ -210,6 +210,12 @@ def test_every_operation_is_there_and_says_how_to_be_allowed(document: dict[str,
         assert open_to_all or {"401", "403", "429"} <= set(told["responses"]), path
 
 
+def test_every_operation_has_the_sentence_of_its_handler(document: dict[str, Any]) -> None:
+    summaries = {told["operationId"]: told["summary"] for _, _, told in _operations(document)}
+    assert summaries["model_events"] == "Who changed what, the newest first"
+    assert all(" " in summary for summary in summaries.values()), summaries
+
+
 def test_every_example_is_what_its_schema_says(document: dict[str, Any]) -> None:
     tried = 0
     for path, _, told in _operations(document):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import Header
+from fastapi import Depends, Header
 from starlette.responses import Response
 
 from management.api import parsing, schemas
@@ -118,12 +118,32 @@ def test_a_body_is_read_and_its_image_looked_up_before_the_query_is_read(
     assert problem in {one["problem"] for one in told(answer)["details"]["problems"]}
 
 
-def test_a_handler_declares_nothing_that_its_route_does_not_parse() -> None:
-    async def handler(_key: str = Header("")) -> Response:
+async def of_a_header(_key: str = Header("")) -> Response:
+    return Response()
+
+
+async def of_a_role(_role: str = Depends(lambda: "admin")) -> Response:
+    return Response()
+
+
+async def of_a_number(limit: int) -> Response:
+    return Response(str(limit))
+
+
+@pytest.mark.parametrize(
+    ("handler", "problem"), [(of_a_header, "header"), (of_a_role, "not be called"), (of_a_number, "not a model")]
+)
+def test_a_handler_declares_nothing_that_its_route_does_not_parse(handler: Any, problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        parsing.StrictRoute("/", handler)
+
+
+def test_a_dependency_that_would_enforce_nothing_is_refused() -> None:
+    async def handler() -> Response:
         return Response()
 
-    with pytest.raises(TypeError, match="header"):
-        parsing.StrictRoute("/", handler)
+    with pytest.raises(TypeError, match="not be called"):
+        parsing.StrictRoute("/", handler, dependencies=[Depends(lambda: "admin")])
 
 
 @pytest.mark.parametrize("language", ["zh", "fr", "en"])
