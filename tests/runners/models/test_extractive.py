@@ -193,6 +193,7 @@ def test_no_control_character_and_no_surrogate_is_said(engine: Extractive) -> No
     assert "\x07" not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     ["a" * 200_000, "a b c " * 32_000, "." * 200_000, "a. " * 66_000, "a\n\n" * 66_000, (FRENCH + " ") * 300],

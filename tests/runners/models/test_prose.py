@@ -100,6 +100,7 @@ def test_a_title_before_a_list_stays_the_title() -> None:
     assert article_of(Task(text, 128, 0, "en")).title == "Report on the dykes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece", [".", ". ", " .", "…", "-", "_", "1.", "a@", "a.b ", "[1] ", "\n", "x\n", "1 2 ", "A "]
 )

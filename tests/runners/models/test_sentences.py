@@ -93,6 +93,7 @@ UNITS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS)
 def test_no_text_takes_long(unit: str) -> None:
     def seconds(characters: int) -> float:
@@ -103,6 +104,7 @@ def test_no_text_takes_long(unit: str) -> None:
     assert seconds(80_000) < 8 * seconds(20_000) + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["ca", "da", "de", "en", "fr", "it", "kl", "oc", "zh"])
 @pytest.mark.parametrize("unit", ["USA. ", '. "', "Hello there, Mr. Smith. "])
 def test_no_languages_rules_make_a_long_text_slow(language: str, unit: str) -> None:

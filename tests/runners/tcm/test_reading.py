@@ -329,6 +329,7 @@ def test_a_hostile_text_is_read_in_a_moment(unit: str) -> None:
     assert all(0 < len(one.text) <= MAX_PHRASE_CHARACTERS for one in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["无", "、", "热", "无、", "a", "中 ", "头痛，", "\n"])
 def test_twice_the_text_takes_no_more_than_about_twice_the_time(unit: str) -> None:
     def seconds(length: int) -> float:

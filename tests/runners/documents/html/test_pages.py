@@ -205,6 +205,7 @@ WEAPONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weapon", WEAPONS)
 def test_a_page_takes_time_by_its_length_alone(weapon: str) -> None:
     start, piece = "<a " if weapon == "equals signs" else "", WEAPONS[weapon]

@@ -192,6 +192,7 @@ def test_a_pdf_after_other_bytes_is_found() -> None:
     assert read(b"\xef\xbb\xbf\r\n" + pdf(typed(["Some text."])), "", Forbidden()).text == "Some text."
 
 
+@pytest.mark.slow
 def test_more_text_than_allowed_is_refused() -> None:
     data = pdf(*[typed(["x" * 9_000] * 20)] * 10)
     with pytest.raises(PayloadTooLarge, match="characters"):

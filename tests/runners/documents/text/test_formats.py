@@ -121,6 +121,7 @@ def test_a_photograph_is_kept_as_large_as_an_engine_looks_at_it() -> None:
     assert Image.open(BytesIO(image)).size == (MAX_SIDE, MAX_SIDE * 3 // 4)
 
 
+@pytest.mark.slow
 def test_a_picture_of_noise_is_made_small_enough_to_be_sent() -> None:
     noise = Image.frombytes("RGB", (3000, 3000), random.Random(1).randbytes(27_000_000))
     (image,) = reader.read(saved(noise, "JPEG", quality=60), "", AsPictures()).images

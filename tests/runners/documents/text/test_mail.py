@@ -121,6 +121,7 @@ MAIL_WEAPONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weapon", MAIL_WEAPONS)
 def test_a_mail_takes_time_by_its_length_alone(weapon: str) -> None:
     with cpu_time.at_most(10):
