@@ -165,14 +165,14 @@ async def test_a_caller_who_leaves_ends_the_reading() -> None:
 
 async def test_a_caller_who_leaves_the_queue_costs_nobody_a_process() -> None:
     with readers("Slow") as found:
-        await found.read(page(), "", seconds=SECONDS)
-        (process,) = children()
-        first = asyncio.create_task(found.read(page(), "", seconds=SECONDS))
-        second = asyncio.create_task(found.read(page(), "", seconds=SECONDS))
+        seated = [asyncio.create_task(found.read(page(), "", seconds=SECONDS)) for _ in range(2)]
+        await until(lambda: len(children()) == 2)
+        pids = {child.pid for child in children()}
+        waiting = asyncio.create_task(found.read(page(), "", seconds=SECONDS))
         await asyncio.sleep(0)
-        second.cancel()
-        assert (await first).text
-        assert [child.pid for child in children()] == [process.pid]
+        waiting.cancel()
+        assert {(await task).text for task in seated} == {f"pid {pid}" for pid in pids}
+        assert {child.pid for child in children()} == pids
 
 
 async def test_callers_who_leave_the_queue_make_room_and_leave_no_bytes_behind(monkeypatch: pytest.MonkeyPatch) -> None:
