@@ -1,1 +1,1 @@
-"""Which replicas are alive, and which are started or stopped? Observed by ``prober``, evaluated by ``transitions``."""
+"""Which replicas live, and what starts or stops? ``prober`` observes, ``transitions`` evaluates, ``plan`` decides."""
