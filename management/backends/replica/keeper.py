@@ -191,7 +191,7 @@ def kept(replica: KeptProcess, log: Log, wakeup: int) -> None:
 
 
 def end_family(replica: KeptProcess) -> None:
-    """Kill every descendant of this process until there is none, for at most ``FAMILY_SECONDS``."""
+    """Kill and reap every descendant of this process until there is none, for at most ``FAMILY_SECONDS``."""
     deadline = time.monotonic() + FAMILY_SECONDS
     while (family := _descendants()) and time.monotonic() < deadline:
         for pid in family:
@@ -199,6 +199,7 @@ def end_family(replica: KeptProcess) -> None:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
         replica.reap()
+    replica.reap()  # those that died after the last turn
 
 
 def _descendants() -> list[int]:
