@@ -38,10 +38,11 @@ from management.errors import ManagementError
 from management.store import Session, Store
 from tests.doubles.management import AT, DyingLauncher
 from tests.doubles.stage import HandClock, Stage
+from tests.support.running.figures import JUDGED
 
 T = TypeVar("T")
 
-WALKS: Final = 300
+WALKS: Final = 300 if JUDGED else 100
 CONVERGED_SECONDS: Final = 10.0
 MODELS: Final = ("first", "second")
 BAD: Final = "tests/echo:9.0.0"
