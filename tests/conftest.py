@@ -132,6 +132,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()  # each full collection would look through all modules and tests again, in some test's time
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Before the tests are distributed, whether each has its group."""
+    if node.config.getoption("dist") == "loadgroup":
+        promises.check_groups(ids)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A test shares the machine with those of other workers, unless it is to be alone on it."""

@@ -280,7 +280,7 @@ def test_a_field_that_no_schema_knows_is_refused_at_every_level(
 def _examples(document: dict[str, Any], content: dict[str, Any]) -> list[Any]:
     """The examples of a body or an answer: its own, or those of its schema; there is always one."""
     if "examples" in content:
-        return [one["value"] for one in content["examples"].values()]
+        return [example["value"] for example in content["examples"].values()]
     if "example" in content:
         return [content["example"]]
     schema = content["schema"]

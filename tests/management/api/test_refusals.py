@@ -115,7 +115,7 @@ def test_a_body_is_read_and_its_image_looked_up_before_the_query_is_read(
 ) -> None:
     api.deploy_echo()
     answer = api.ask("PUT", f"{MODELS}/echo?wait=soon", body, Idempotency_Key="no key")
-    assert problem in {one["problem"] for one in told(answer)["details"]["problems"]}
+    assert problem in {reported["problem"] for reported in told(answer)["details"]["problems"]}
 
 
 async def of_a_header(_key: str = Header("")) -> Response:

@@ -196,11 +196,11 @@ def test_no_control_character_and_no_surrogate_is_said(engine: Extractive) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
-    ["a" * 200_000, "a b c " * 32_000, "." * 200_000, "a. " * 66_000, "a\n\n" * 66_000, (FRENCH + " ") * 300],
+    ["a" * 1_000_000, "a b c " * 160_000, "." * 1_000_000, "a. " * 330_000, "a\n\n" * 330_000, (FRENCH + " ") * 1_500],
     ids=["one word", "no full stop", "full stops", "short", "lines", "article"],
 )
-def test_a_long_text_of_any_kind_is_summarized_in_seconds(engine: Extractive, text: str) -> None:
-    with cpu_time.at_most(2):
+def test_a_megabyte_is_summarized_in_seconds(engine: Extractive, text: str) -> None:
+    with cpu_time.at_most(10):
         assert summary(engine, task(text))
 
 

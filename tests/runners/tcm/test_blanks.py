@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from runners.models.tcm.phrases import Phrase, phrases
+from tests.runners.tcm.test_answers import model, output
 from tests.runners.tcm.test_reading import LEXICON
-from tests.runners.tcm.test_requests import model, output
 from tests.support.running import cpu_time
 
 __all__ = ["model"]

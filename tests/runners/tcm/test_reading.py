@@ -259,7 +259,7 @@ def test_nothing_is_denied_where_nothing_known_follows() -> None:
 def test_a_long_text_is_read_to_its_end_in_pieces() -> None:
     text = "甲乙丙丁戊己庚辛壬癸" * 37 + "子"
     pieces = read(text)
-    assert {len(one.text) for one in pieces} == {MAX_PHRASE_CHARACTERS, 11}
+    assert {len(piece.text) for piece in pieces} == {MAX_PHRASE_CHARACTERS, 11}
     assert pieces[-1].text == "甲乙丙丁戊己庚辛壬癸子"
     assert present(f"{'头痛发热，' * 5_000}口渴")[-1] == "口渴"
 
@@ -272,7 +272,7 @@ def test_a_denial_holds_for_all_pieces_of_what_is_too_long() -> None:
 @given(st.lists(PIECES, max_size=5))
 def test_no_text_raises_and_no_phrase_is_empty_or_too_long(texts: list[str]) -> None:
     found = phrases(texts, LEXICON)
-    assert all(0 < len(one.text) <= MAX_PHRASE_CHARACTERS for one in found)
+    assert all(0 < len(phrase.text) <= MAX_PHRASE_CHARACTERS for phrase in found)
     assert len(set(found)) == len(found)
     assert found == phrases(texts, LEXICON)
 
@@ -326,7 +326,7 @@ def test_a_hostile_text_is_read_in_a_moment(unit: str) -> None:
     read("头痛")
     with cpu_time.at_most(1):
         found = read(text)
-    assert all(0 < len(one.text) <= MAX_PHRASE_CHARACTERS for one in found)
+    assert all(0 < len(phrase.text) <= MAX_PHRASE_CHARACTERS for phrase in found)
 
 
 @pytest.mark.slow
@@ -335,7 +335,7 @@ def test_twice_the_text_takes_no_more_than_about_twice_the_time(unit: str) -> No
     def seconds(length: int) -> float:
         return cpu_time.least(partial(read, (unit * length)[:length]))
 
-    assert seconds(40_000) < 8 * 3 * seconds(5_000) + 0.05
+    assert seconds(160_000) < 8 * 3 * seconds(20_000) + 0.05
 
 
 def test_grams_are_characters_and_pairs_with_the_ends_marked() -> None:
@@ -385,7 +385,9 @@ def test_a_denial_may_stand_in_the_middle(text: str) -> None:
 
 def test_a_curly_apostrophe_is_an_apostrophe() -> None:
     names = [
-        one.names.fr for one in tables.symptoms() if "'" in one.names.fr and len(one.names.fr) <= MAX_PHRASE_CHARACTERS
+        symptom.names.fr
+        for symptom in tables.symptoms()
+        if "'" in symptom.names.fr and len(symptom.names.fr) <= MAX_PHRASE_CHARACTERS
     ]
     assert names
     assert [name for name in names if LEXICON.exact(simplified(name.replace("'", "’"))) is None] == []

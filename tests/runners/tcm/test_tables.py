@@ -234,7 +234,7 @@ def test_the_drugs_of_a_pair_are_named_as_the_materia_names_them() -> None:
     [("十八反", "eighteen incompatibles", "dix-huit incompatibilités"), ("十九畏", "nineteen", "dix-neuf")],
 )
 def test_what_is_said_of_a_pair_names_its_rule(rule: str, english: str, french: str) -> None:
-    said = [one.translations for one in tables.pairs() if one.rule == rule]
+    said = [pair.translations for pair in tables.pairs() if pair.rule == rule]
     assert said
     assert all(one.zh == rule and english in one.en and french in one.fr for one in said)
 

@@ -4,7 +4,7 @@ tests of one group run on one worker."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -28,10 +28,14 @@ def kept(item: pytest.Item) -> Iterator[None]:
             _running.pop()
 
 
+def check_groups(ids: Sequence[str]) -> None:
+    """End the run where pytest-xdist has ignored the groups: it appends each test's group to its id."""
+    if not all("@" in test for test in ids):
+        pytest.exit("this pytest-xdist does not group tests under this pytest: see pyproject.toml", returncode=4)
+
+
 def check_collection(session: pytest.Session) -> None:
-    """Raises UsageError where torch was imported for nothing, or where pytest-xdist ignores the groups."""
-    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
-        raise pytest.UsageError("this pytest-xdist does not group tests under this pytest: see pyproject.toml")
+    """Raises UsageError where torch was imported for nothing."""
     if "torch" in sys.modules and not sorting.wants_torch(session.config):
         raise pytest.UsageError(
             "torch was imported to collect tests that need none: see tests/support/running/sorting.py"

@@ -52,7 +52,7 @@ def test_the_token_is_read_from_its_file_and_shown_nowhere(tmp_path: Path) -> No
     assert "a-key" not in str(raised.value)
     file.write_text(f"{TOKEN}\n")
     settings = settings_of(backend="bentocloud", cloud_token_file=file)
-    assert [one.current().get_secret_value() for one in tokens(settings.backends.bentocloud)] == [TOKEN, TOKEN]
+    assert [token.current().get_secret_value() for token in tokens(settings.backends.bentocloud)] == [TOKEN, TOKEN]
     assert TOKEN not in repr(settings)
     with pytest.raises(ValueError, match="elsewhere cannot be read"):
         settings_of(backend="bentocloud", cloud_token_file=file, cloud_endpoint_token_file=tmp_path / "elsewhere")

@@ -83,16 +83,18 @@ def test_references_make_no_character_that_no_text_may_have() -> None:
     assert read(b"<p>a&#0;b&#xd800;c&#x1f;d&#xfffe;e&lt;&eacute;", "", Blind()).text == "abc de<é"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["div", "b", "p", "table", "ul", "nav", "span", "form", "font", "a", "svg", "select"])
 @pytest.mark.parametrize("end", ["", "</{tag}>"])
-def test_twenty_thousand_tags_in_one_another_are_harmless(tag: str, end: str) -> None:
-    with cpu_time.at_most(2):
-        html.read(f"<{tag}>" * 20_000 + "x" + end.format(tag=tag) * 20_000)
+def test_a_hundred_thousand_tags_in_one_another_are_harmless(tag: str, end: str) -> None:
+    with cpu_time.at_most(10):
+        html.read(f"<{tag}>" * 100_000 + "x" + end.format(tag=tag) * 100_000)
 
 
-@pytest.mark.parametrize("bad", ["<" * 100_000, "<!--" * 40_000, "<p " + "a=1 " * 40_000, "&" * 100_000, "<![CDATA["])
+@pytest.mark.slow
+@pytest.mark.parametrize("bad", ["<" * 500_000, "<!--" * 200_000, "<p " + "a=1 " * 200_000, "&" * 500_000, "<![CDATA["])
 def test_broken_pages_are_read_as_far_as_they_go(bad: str) -> None:
-    with cpu_time.at_most(2):
+    with cpu_time.at_most(10):
         html.read(bad)
 
 
@@ -163,7 +165,7 @@ def test_markdown_that_goes_on_beginning_ends(bad: str) -> None:
 
 
 def test_markdown_of_marks_is_plain_text() -> None:
-    text = "![" * 20_000
+    text = "![" * 100_000
     assert markdown.read(text).text == text
 
 
