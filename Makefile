@@ -9,6 +9,7 @@ MODELS ?= $(ATELIER_MODELS)
 MINUTES ?= 20
 BENCH ?=
 WORKERS ?= 2
+KUBERNETES ?= $(HOME)/.cache/atelier-kubernetes
 
 export BENTOML_HOME ?= $(CURDIR)/.atelier/bentoml
 export BENTOML_DO_NOT_TRACK := True
@@ -20,17 +21,23 @@ endif
 # A summarization checkpoint wants transformers and torch, a GPU wants torch beside what every model needs.
 GPUS := $(wildcard /proc/driver/nvidia/gpus/*)
 RUNTIME := .venv/$(if $(or $(MODEL_PATH),$(wildcard deepsynth-summarizer)),neural,$(if $(GPUS),gpu,runtime))
+# The client of Kubernetes takes an eighth of all that is installed, and few have a cluster.
+RUNTIME += $(if $(filter kubernetes,$(ATELIER_BACKEND)),.venv/kubernetes)
 
 # What serves and what tests are apart: torch and its friends make the second one ten times as large.
 BIN := .venv/bin
 DEV := .venv-dev/bin
 TEST := $(DEV)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# Tests that need no engine or cluster; and of these, the short ones.
+ALONE := not docker and not kubernetes and not swarm
+HERE := not slow and $(ALONE)
 COMPILE := $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   pyproject.toml
-SERVED := --extra client --extra docker --extra documents --extra management --extra vision
+SERVED := --extra client --extra docker --extra documents --extra management --extra postgresql --extra shared-store \
+  --extra vision
 LOCKED = $(@D)/bin/python -m pip install --quiet --require-hashes --disable-pip-version-check --requirement
 
-.PHONY: help checked serve models bentos images unit test up down slow containers faults soak bench check format lock docs deploy-files train figures clean
+.PHONY: help checked serve models bentos images unit test up down slow whole containers kubernetes swarm faults soak bench check format lock docs deploy-files train figures clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -59,16 +66,25 @@ down: ## Stop and remove them; the state that they keep stays
 	@deploy/compose --profile atelier down
 
 unit: .venv-dev/dev ## Run the tests that start no process: what to run while typing
-	$(TEST) -m "unit and not slow and not docker"
+	$(TEST) -m "unit and $(HERE)"
 
-test: .venv-dev/dev ## Run the tests but for those that take long, need torch, or need a Docker Engine
-	$(TEST) -m "(unit or server) and not slow and not docker"
+test: .venv-dev/dev ## Run the tests but for those that take long, need torch, a Docker Engine or a cluster
+	$(TEST) -m "(unit or server) and $(HERE)"
 
 slow: .venv-dev/dev ## Run those that take long or need torch: fuzzing, training, everything from end to end
-	$(TEST) -m "(slow or torch) and not docker" --ignore tests/faults
+	$(TEST) -m "(slow or torch) and $(ALONE)" --ignore tests/faults
+
+whole: .venv-dev/dev ## Run what test and slow run, at once
+	$(TEST) -m "$(ALONE)" --ignore tests/faults
 
 containers: .venv-dev/dev ## Run the tests that need a Docker Engine
-	$(DEV)/python -m pytest -m docker
+	$(DEV)/python -m pytest -m "docker and not kubernetes"
+
+kubernetes: .venv-dev/dev ## Run the tests that need a Kubernetes cluster, built as root from Debian's source once, into KUBERNETES=
+	.ci/kubernetes/with $(KUBERNETES) $(DEV)/python -m pytest -m kubernetes
+
+swarm: .venv-dev/dev ## Run the tests that need nodes of a Docker Swarm, which they start; as root
+	$(DEV)/python -m pytest -m swarm
 
 faults: export ATELIER_TESTS_JUDGE_SPEED ?= 1
 faults: .venv-dev/dev ## Run the promises of docs/reliability.md alone, and print their figures
@@ -93,11 +109,13 @@ format: .venv-dev/dev ## Format the code
 
 lock: .venv-dev/dev ## Write the lock files anew from pyproject.toml
 	$(DEV)/python -m pip install --quiet uv
-	$(COMPILE) --upgrade $(SERVED) --extra neural --extra train --extra dev --output-file requirements/dev.lock
+	$(COMPILE) --upgrade $(SERVED) --extra kubernetes --extra neural --extra train --extra tracing --extra dev \
+	  --output-file requirements/dev.lock
 	$(COMPILE) --constraint requirements/dev.lock --output-file requirements/core.lock
 	$(COMPILE) --constraint requirements/dev.lock --extra vision --output-file requirements/vision.lock
 	$(COMPILE) --constraint requirements/dev.lock --extra documents --output-file requirements/documents.lock
 	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --output-file requirements/runtime.lock
+	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra kubernetes --output-file requirements/kubernetes.lock
 	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra gpu --output-file requirements/gpu.lock
 	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra bench --output-file requirements/bench.lock
 	$(COMPILE) --constraint requirements/dev.lock $(SERVED) --extra neural --output-file requirements/neural.lock
@@ -123,7 +141,7 @@ clean: ## Remove what was built, both environments and the model store
 	@$(PYTHON) -m venv $(@D)
 	@touch $@
 
-.venv/runtime .venv/gpu .venv/neural: | checked
+.venv/runtime .venv/gpu .venv/neural .venv/kubernetes: | checked
 
 .venv/runtime: .venv/created requirements/runtime.lock
 	@echo "installing what serving needs (less than a minute)"
@@ -134,6 +152,11 @@ clean: ## Remove what was built, both environments and the model store
 .venv/gpu: .venv/runtime requirements/gpu.lock
 	@echo "installing what a GPU needs (torch is large: a few minutes)"
 	@$(LOCKED) requirements/gpu.lock
+	@touch $@
+
+.venv/kubernetes: .venv/runtime requirements/kubernetes.lock
+	@echo "installing what the backend kubernetes needs"
+	@$(LOCKED) requirements/kubernetes.lock
 	@touch $@
 
 .venv/neural: .venv/runtime requirements/neural.lock

@@ -21,12 +21,13 @@ import os
 import re
 import time
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from ipaddress import ip_address
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
@@ -40,8 +41,13 @@ ANSWER_SECONDS: Final = 310.0  # default timeout: reading and summarizing a long
 FIRST_PAUSE_SECONDS: Final = 0.2  # pause before the second try; it doubles with each further one
 MARGIN_SECONDS: Final = 30.0  # added to the time that the server may take for an answer
 MODELS: Final = "/api/v1/models"
+SECRETS: Final = "/api/v1/secrets"
+SAFE: Final = ("GET", "HEAD", "OPTIONS")  # methods that may be sent again after a lost connection
+BENTOS: Final = "/api/v1/bentos"
+PUSH_SECONDS: Final = 3600.0  # timeout of a push: a large archive takes minutes to unpack
 LOCALES: Final = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first variable with a value is used
-PAGE_SIZE: Final = 500  # maximum number of models in a page of the list
+PAGE_SIZE: Final = 500  # maximum number of entries in a page of a list
+PIECE_BYTES: Final = 64 * 1024  # bytes of a file that are sent at a time
 
 Image = str | PathLike[str] | bytes
 Answer = dict[str, Any]
@@ -209,18 +215,44 @@ class AtelierClient:
     # The management. ``wait`` is the number of seconds to wait for a change's outcome, at most 600. Without it, the
     # change continues in the background.
 
-    def deploy(self, config: Answer, *, wait: float | None = None, idempotency_key: str | None = None) -> Answer:
+    def deploy(  # noqa: PLR0913 - the optional fields of a configuration
+        self,
+        config: Answer,
+        *,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+        default_api: str | None = None,
+        access_authorization: bool | None = None,
+        strategy: str | None = None,
+        labels: dict[str, str] | None = None,
+    ) -> Answer:
         """Deploy a model. Requests with the same idempotency key deploy it once, as with ``scale`` and ``update``.
 
-        By default, each call has a new key.
+        By default, each call has a new key. ``default_api`` is the API of the Bento that inference calls. With
+        ``access_authorization=False`` the model's own address requires no key.
         """
-        return self._change("POST", f"{MODELS}/deploy", {"config": config}, wait, idempotency_key)
+        body = {"config": _with_options(config, default_api, access_authorization, strategy, labels)}
+        return self._change("POST", f"{MODELS}/deploy", body, wait, idempotency_key)
 
-    def update(
-        self, model_id: str, config: Answer, *, wait: float | None = None, idempotency_key: str | None = None
+    def update(  # noqa: PLR0913 - the optional fields of a configuration
+        self,
+        model_id: str,
+        config: Answer,
+        *,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+        default_api: str | None = None,
+        access_authorization: bool | None = None,
+        strategy: str | None = None,
+        labels: dict[str, str] | None = None,
     ) -> Answer:
-        """Replace a model's replicas by replicas of another version or configuration; omitted fields stay."""
-        return self._change("PUT", _path(model_id), {"config": config}, wait, idempotency_key)
+        """Replace a model's replicas by replicas of another version or configuration; omitted fields stay.
+
+        ``default_api`` is the API of the Bento that inference calls; an empty text removes the choice. ``labels`` are
+        all labels of the model, in place of the earlier ones.
+        """
+        body = {"config": _with_options(config, default_api, access_authorization, strategy, labels)}
+        return self._change("PUT", _path(model_id), body, wait, idempotency_key)
 
     def scale(
         self, model_id: str, replicas: int, *, wait: float | None = None, idempotency_key: str | None = None
@@ -259,11 +291,49 @@ class AtelierClient:
         """Return the last ``tail`` lines of each replica's log."""
         return self.call("GET", _path(model_id, "logs"), params={"tail": tail})
 
+    def environment(self, model_id: str, tail: int = 100) -> Answer:
+        """Return a model's environment, what is installed in it, and the last ``tail`` lines of its making's log."""
+        return self.call("GET", _path(model_id, "environment"), params={"tail": tail})
+
     def events(self, model_id: str, limit: int = 100) -> list[Answer]:
         """Return the changes of a model with their authors, also those of a deleted model."""
         return self._list("GET", _path(model_id, "events"), params={"limit": limit})
 
-    def infer_model(
+    # The Bentos in the server's store. A tag is NAME:VERSION.
+
+    def push_bento(self, path: str | PathLike[str], *, progress: Callable[[int], object] = lambda size: None) -> Answer:
+        """Bring a Bento in: a file that ``bentoml export`` wrote. The same Bento again changes nothing.
+
+        The file is sent piece by piece; ``progress`` is called with the bytes of each. ``last_status`` is 201 for a
+        new Bento, and 200 for one that the server has.
+        """
+        digest = b64encode(_sha256(Path(path))).decode()
+        headers = {"Content-Type": "application/octet-stream", "Content-Digest": f"sha-256=:{digest}:"}
+        with Path(path).open("rb") as file:
+            body = _Upload(file, progress)
+            return self.call("POST", BENTOS, data=body, headers=headers, timeout=PUSH_SECONDS, again=False)
+
+    def list_bentos(self, name: str | None = None, limit: int = 50, offset: int = 0) -> list[Answer]:
+        """Return a page of the Bentos, by name and version."""
+        return self._list("GET", BENTOS, params={"name": name, "limit": limit, "offset": offset})
+
+    def all_bentos(self, name: str | None = None) -> Iterator[Answer]:
+        """Yield every Bento; pages are requested as needed."""
+        offset, page = 0, self.list_bentos(name, PAGE_SIZE)
+        while page:
+            yield from page
+            offset += len(page)
+            page = self.list_bentos(name, PAGE_SIZE, offset) if len(page) == PAGE_SIZE else []
+
+    def get_bento(self, tag: str) -> Answer:
+        """Return a Bento's APIs with their schemas, what it needs, and which models run it."""
+        return self.call("GET", _bento_path(tag))
+
+    def delete_bento(self, tag: str) -> Answer:
+        """Delete a Bento. Raises AtelierError with status 409 while a model uses it."""
+        return self.call("DELETE", _bento_path(tag), again=False)
+
+    def infer_model(  # noqa: PLR0913 - the fields of a request
         self,
         model_id: str,
         input_data: Answer,
@@ -271,17 +341,82 @@ class AtelierClient:
         *,
         timeout: int = 30,
         priority: str = "normal",
+        api: str | None = None,
     ) -> Answer:
-        """Call a model with one input. ``timeout`` in seconds includes the time in the queue."""
+        """Call a model with one input. ``timeout`` in seconds includes the time in the queue.
+
+        ``api`` names an API of the model's Bento, whose arguments the input is; Bentos with several need it.
+        """
         body = {"input_data": input_data, "parameters": parameters or {}, "timeout": timeout, "priority": priority}
+        body |= {} if api is None else {"api": api}
         return self.call("POST", _path(model_id, "inference"), json=body, timeout=self._seconds(timeout))
 
     def infer_batch(
-        self, model_id: str, requests: Sequence[Answer], *, timeout: int = 30, priority: str = "normal"
+        self,
+        model_id: str,
+        requests: Sequence[Answer],
+        *,
+        timeout: int = 30,
+        priority: str = "normal",
+        api: str | None = None,
     ) -> list[Answer]:
         """Call a model with up to 64 items as in ``infer``; failed items have an ``error``."""
         body = {"requests": list(requests), "timeout": timeout, "priority": priority}
+        body |= {} if api is None else {"api": api}
         return self._list("POST", _path(model_id, "batch_inference"), json=body, timeout=self._seconds(timeout))
+
+    def call_model(  # noqa: PLR0913 - the parts of a request
+        self,
+        model_id: str,
+        path: str = "/",
+        *,
+        method: str = "POST",
+        timeout: float | None = None,
+        priority: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **arguments: Any,
+    ) -> requests.Response:
+        """Send any request to a model's own address, and return the model's response whatever its status.
+
+        ``timeout`` is the deadline of the first byte in seconds. ``stream=True`` returns once the headers are there;
+        ``arguments`` go to ``requests``. Raises AtelierError for an error that is not the model's own.
+        """
+        asked = {"X-Atelier-Timeout": None if timeout is None else f"{timeout:g}", "X-Atelier-Priority": priority}
+        sent = {**{name: value for name, value in asked.items() if value is not None}, **(headers or {})}
+        seconds = None if timeout is None else self._seconds(timeout)
+        address = f"/models/{_quoted(model_id)}/{path.removeprefix('/')}"
+        response = self.send(method, address, timeout=seconds, again=method in SAFE, headers=sent, **arguments)
+        if "X-Atelier-Error" in response.headers:
+            raise _refusal(response)
+        return response
+
+    def set_secret(
+        self,
+        name: str,
+        variables: dict[str, str] | None = None,
+        *,
+        files: dict[str, bytes] | None = None,
+        paths: dict[str, str] | None = None,
+    ) -> Answer:
+        """Set all values of a secret; no answer has any of them. A model receives it by ``secrets`` in its config.
+
+        ``files`` are contents by path; ``paths`` are variables that get the path of one of them.
+        """
+        contents = {path: b64encode(content).decode() for path, content in (files or {}).items()}
+        body = {"variables": variables or {}, "files": contents, "paths": paths or {}}
+        return self.call("PUT", _secret_path(name), json=body)
+
+    def secrets(self) -> list[Answer]:
+        """Return all secrets without their values: names, keys, and the models that name each."""
+        return self._list("GET", SECRETS)
+
+    def secret(self, name: str) -> Answer:
+        """Return a secret without its values."""
+        return self.call("GET", _secret_path(name))
+
+    def delete_secret(self, name: str) -> Answer:
+        """Delete a secret that no model names."""
+        return self.call("DELETE", _secret_path(name), again=False)
 
     def platform_health(self) -> Answer:
         """Return the health of the management. Raises AtelierError with status 503 if it is unhealthy."""
@@ -420,6 +555,22 @@ def own_language() -> str:
     return tag if tag.lower().startswith("en") else f"{tag}, en;q=0.5"
 
 
+def _with_options(
+    config: Answer,
+    default_api: str | None,
+    access_authorization: bool | None,
+    strategy: str | None,
+    labels: dict[str, str] | None,
+) -> Answer:
+    options = {
+        "default_api": default_api,
+        "access_authorization": access_authorization,
+        "strategy": strategy,
+        "labels": labels,
+    }
+    return {**config, **{name: value for name, value in options.items() if value is not None}}
+
+
 def _options(max_length: int, temperature: float) -> Answer:
     return {"max_length": max_length, "temperature": temperature}
 
@@ -450,9 +601,55 @@ def _json(response: requests.Response) -> Any:
 
 
 def _path(model_id: str, action: str = "") -> str:
+    return f"{MODELS}/{_quoted(model_id)}" + (f"/{action}" if action else "")
+
+
+def _quoted(model_id: str) -> str:
     if model_id in ("", ".", ".."):
         raise ValueError("a model's id is required")  # these would change the path itself
-    return f"{MODELS}/{quote(model_id, safe='')}" + (f"/{action}" if action else "")
+    return quote(model_id, safe="")
+
+
+def _bento_path(tag: str) -> str:
+    name, _, version = tag.partition(":")
+    if not name.strip(".") or not version.strip("."):
+        raise ValueError("a Bento's tag is NAME:VERSION")  # dots alone would change the path itself
+    return f"{BENTOS}/{quote(name, safe='')}/{quote(version, safe='')}"
+
+
+def _sha256(path: Path) -> bytes:
+    total = sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1024 * 1024):
+            total.update(piece)
+    return total.digest()
+
+
+class _Upload:
+    """A file as a request's body of known length, which tells how much of it was sent."""
+
+    def __init__(self, file: BinaryIO, progress: Callable[[int], object]) -> None:
+        self._file, self._progress = file, progress
+        self._size = os.fstat(file.fileno()).st_size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(PIECE_BYTES):
+            yield piece
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(max(size, PIECE_BYTES) if size >= 0 else size)
+        if piece:
+            self._progress(len(piece))
+        return piece
+
+
+def _secret_path(name: str) -> str:
+    if name in ("", ".", ".."):
+        raise ValueError("a secret's name is required")
+    return f"{SECRETS}/{quote(name, safe='')}"
 
 
 def _sendable(key: str) -> str:

@@ -56,7 +56,7 @@ def _checked_home() -> BentoHome:
         current = settings()
     except ValidationError as error:
         checks.refuse(preflight.wrong_settings(error))
-    if obstacles := preflight.obstacles(current):
+    if obstacles := preflight.obstacles(current, lasting=True):
         checks.refuse("; ".join(obstacles))
     return BentoHome(current.storage.bentoml_home)
 

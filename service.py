@@ -76,8 +76,8 @@ class ManagedService(EdgedService):
         )
 
     def sections(self) -> Sequence[Section]:
-        """Return the management API."""
-        return (_platform().section(),)
+        """Return the management API, and the addresses of the models that it manages."""
+        return _platform().sections()
 
     def authenticator(self) -> Authenticate | None:
         """Return the check of the management's keys if the settings require them, else that of the models' key."""

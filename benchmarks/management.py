@@ -88,7 +88,7 @@ async def _measure(server: Management) -> Figures:
     direct, through = await alternating(server, socket)
     rate, failed = await _load(server)
     memory = psutil.Process(server.pid).memory_info().rss
-    list_ms = _listing(server)
+    list_ms = statistics.median(list_times(server, f"sqlite:///{server.home / 'atelier.db'}"))
     return Figures(
         direct_ms=direct,
         gateway_ms=through,
@@ -211,13 +211,13 @@ async def _load(server: Management) -> tuple[float, int]:
         return good / (time.perf_counter() - started), bad
 
 
-def _listing(server: Management) -> float:
-    """Return the median milliseconds of both pages of 500 of 1,000 stored deployments, which are stopped."""
+def list_times(server: Management, database: str) -> list[float]:
+    """Return the milliseconds of 20 lists: both pages of 500 of 1,000 stored deployments, which are stopped."""
     at = datetime.now(UTC)
     config = ModelConfig(
         "Echo", "1.0.0", "multimodal", "onnx", "a/echo:1.0.0", {}, Scaling(0, 0), {}, Resources(1, 1, 0)
     )
-    with closing(Store(f"sqlite:///{server.home / 'atelier.db'}")) as store, store.writing() as session:
+    with closing(Store(database)) as store, store.writing() as session:
         for number in range(STORED):
             session.deployments.add(Deployment(f"{number:032}", f"stored{number}", Revision(1, config), 0, at, at))
     with server.client() as client:
@@ -228,7 +228,7 @@ def _listing(server: Management) -> float:
             times.append((time.perf_counter() - started) * 1000)
             if any(len(page.json()) != 500 for page in pages):
                 raise RuntimeError(pages[0].text[:200])
-    return statistics.median(times)
+    return times
 
 
 if __name__ == "__main__":

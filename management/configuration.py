@@ -16,15 +16,19 @@ from management.faults import failpoints
 from management.settings import (
     READ,
     AccessSettings,
+    AddressSettings,
     ApiSettings,
     AutoscalingSettings,
+    BentoSettings,
     CapacitySettings,
+    Count,
     QueueSettings,
     ReplicaSettings,
     Seconds,
     SettingsGroup,
     StorageSettings,
 )
+from web.download.settings import DownloadSettings
 
 if TYPE_CHECKING:
     BackendName = str  # type checkers do not accept computed literals
@@ -42,7 +46,8 @@ class ServerSettings(SettingsGroup):
     """The server and its workers."""
 
     backend: BackendName = "process"
-    """Where replicas run: in processes of this machine, in containers of its Docker Engine, or on BentoCloud."""
+    """Where replicas run: in processes of this machine, in containers of its Docker Engine, as services of a
+    Docker Swarm, in Pods of a Kubernetes cluster, or on BentoCloud."""
 
     keep_replicas: bool = False
     """Whether replicas run on when the server is stopped normally. They always outlive a crash of it."""
@@ -52,6 +57,12 @@ class ServerSettings(SettingsGroup):
 
     refresh_seconds: Seconds = 0.2
     """Seconds between checks for changes by other workers."""
+
+    workers: Count = 1
+    """Workers of the server, which share the concurrency that a Bento declares. ``serve --workers`` sets it."""
+
+    control_planes: Count = 1
+    """Control planes of one database, which share the concurrency that a Bento declares."""
 
     failpoint: Annotated[str | None, AfterValidator(_known)] = None
     """Failpoint at which this process ends, for tests: a name in ``failpoints.py`` with ``:exit``."""
@@ -63,6 +74,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
     storage: StorageSettings = READ
+    bentos: BentoSettings = READ
     access: AccessSettings = READ
     api: ApiSettings = READ
     server: ServerSettings = READ
@@ -71,6 +83,8 @@ class Settings(BaseModel):
     replicas: ReplicaSettings = READ
     autoscaling: AutoscalingSettings = READ
     queue: QueueSettings = READ
+    addresses: AddressSettings = READ
+    downloads: DownloadSettings = READ
 
     @model_validator(mode="after")
     def _complete(self) -> Settings:

@@ -23,7 +23,7 @@ from management import errors
 
 BOUNDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper ends of a histogram's buckets, in seconds; one more bucket has no end."""
-METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
 OTHER: Final = "other"
 """Label of all methods and paths that are not served, each of which would otherwise make a series."""
 
@@ -148,8 +148,11 @@ class RequestCounters:
 
     def count(self, scope: Scope, status: int, seconds: float) -> None:
         """Counts an answered request; ``scope`` is the application's, which holds the route."""
-        route = self._route(scope)
-        method = scope["method"] if route != OTHER and scope["method"] in METHODS else OTHER
+        self.count_as(self._route(scope), scope["method"], status, seconds)
+
+    def count_as(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Counts an answered request of that route."""
+        method = method if route != OTHER and method in METHODS else OTHER
         labels = (method, route, f"{status // 100}xx")
         self.answered[labels] = self.answered.get(labels, 0) + 1
         self.seconds.setdefault((method, route), Durations()).add(seconds)
@@ -161,18 +164,37 @@ class RequestCounters:
         return next((path for regex, path in self._templates if regex.match(scope["path"])), OTHER)
 
 
+class CountedRequest:
+    """A request that is being counted."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._seconds: float | None = None
+        self.failed = False
+        """Whether the model failed on it, although no exception says so."""
+
+    def begin_answer(self) -> None:
+        """The answer has begun: what follows does not count towards the duration."""
+        self._seconds = time.perf_counter() - self._began
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until its answer began, or until now."""
+        return time.perf_counter() - self._began if self._seconds is None else self._seconds
+
+
 @contextmanager
-def counting(find_counters: Callable[[], ModelCounters | None]) -> Iterator[None]:
+def counting(find_counters: Callable[[], ModelCounters | None]) -> Iterator[CountedRequest]:
     """Counts a request when the block ends, in the counters found then; an unknown model has none."""
-    began, failed = time.perf_counter(), None
+    request, raised = CountedRequest(), None
     try:
-        yield
+        yield request
     except BaseException as error:
-        failed = error
+        raised = error
         raise
     finally:
         if (counters := find_counters()) is not None:
-            counters.end(failed, time.perf_counter() - began)
+            counters.end(errors.ModelFailed() if request.failed else raised, request.seconds)
 
 
 def _outcome(error: BaseException) -> Outcome:

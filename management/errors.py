@@ -2,19 +2,36 @@
 
     ManagementError                 500 INTERNAL_ERROR
     ├── InvalidRequest              400 INVALID_REQUEST
-    │   └── InvalidModelConfig      400 INVALID_MODEL_CONFIG
+    │   ├── InvalidModelConfig      400 INVALID_MODEL_CONFIG
+    │   ├── InvalidBento            422 INVALID_BENTO
+    │   └── InvalidModelFiles       422 INVALID_MODEL_FILES
     ├── Unauthorized                401 UNAUTHORIZED
     ├── Forbidden                   403 FORBIDDEN
     ├── RouteNotFound               404 NOT_FOUND
+    │   └── PathNotServed
     ├── ModelNotFound               404 MODEL_NOT_FOUND
+    ├── BentoNotFound               404 BENTO_NOT_FOUND
+    ├── StoredModelNotFound         404 MODEL_FILES_NOT_FOUND
+    ├── UploadNotFound              404 UPLOAD_NOT_FOUND
+    ├── SecretNotFound              404 SECRET_NOT_FOUND
+    ├── KeyNotFound                 404 KEY_NOT_FOUND
     ├── MethodNotAllowed            405 METHOD_NOT_ALLOWED
     ├── InferenceTimeout            408 INFERENCE_TIMEOUT
     ├── ModelAlreadyExists          409 MODEL_ALREADY_EXISTS
     │   └── ModelBeingDeleted
+    ├── BentoAlreadyExists          409 BENTO_ALREADY_EXISTS
+    │   └── BentoModelTaken
+    ├── StoredModelTaken            409 MODEL_FILES_ALREADY_EXISTS
+    ├── BentoInUse                  409 BENTO_IN_USE
     ├── RequestRunning              409 REQUEST_RUNNING
+    ├── StreamingApi                409 STREAMING_API
+    ├── TaskApi                     409 TASK_API
+    ├── SecretInUse                 409 SECRET_IN_USE
     ├── PayloadTooLarge             413 PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType        415 UNSUPPORTED_MEDIA_TYPE
+    │   └── ArchiveExpected
     ├── ItemRefused                 422 the model's own code
+    ├── FileUnavailable             422 URL_REFUSED, UPSTREAM_FAILED or UPSTREAM_TIMEOUT
     ├── KeyReused                   422 IDEMPOTENCY_KEY_REUSED
     ├── TooManyRequests             429 TOO_MANY_REQUESTS
     ├── DeploymentFailed            500 DEPLOYMENT_FAILED
@@ -22,13 +39,18 @@
     ├── BackendUnavailable          503 BACKEND_UNAVAILABLE
     ├── InsufficientResources       503 INSUFFICIENT_RESOURCES
     │   ├── QueueFull
-    │   └── ModelBusy
+    │   ├── ModelBusy
+    │   └── DownloadsBusy
     ├── ModelNotReady               503 MODEL_NOT_READY
     │   ├── ModelStopped
     │   └── ModelGaveUp
-    └── StoreUnavailable            503 STORE_UNAVAILABLE
+    ├── SecretsUnreadable           503 SECRETS_UNREADABLE
+    ├── SharedStoreUnavailable      503 SHARED_STORE_UNAVAILABLE
+    │   └── SharedArchiveDamaged
+    ├── StoreUnavailable            503 STORE_UNAVAILABLE
+    └── StorageFull                 507 STORAGE_FULL
 
-The message of each is in ``messages.py``, in three languages, under its code; ``details`` is for programs.
+The message of each is in ``wording/locales``, in three languages, under its code; ``details`` is for programs.
 """
 
 from __future__ import annotations
@@ -80,6 +102,20 @@ class InvalidModelConfig(InvalidRequest):
     code = "INVALID_MODEL_CONFIG"
 
 
+class InvalidBento(InvalidRequest):
+    """The archive is not a Bento that may be kept."""
+
+    status = 422
+    code = "INVALID_BENTO"
+
+
+class InvalidModelFiles(InvalidRequest):
+    """The archive is not a model that may be kept."""
+
+    status = 422
+    code = "INVALID_MODEL_FILES"
+
+
 class Unauthorized(ManagementError):
     """The key is missing or unknown."""
 
@@ -101,11 +137,52 @@ class RouteNotFound(ManagementError):
     code = "NOT_FOUND"
 
 
+class PathNotServed(RouteNotFound):
+    """The model's Bento serves no such path."""
+
+    wording = "PATH_NOT_SERVED"
+
+
 class ModelNotFound(ManagementError):
     """No model has this id."""
 
     status = 404
     code = "MODEL_NOT_FOUND"
+
+
+class BentoNotFound(ManagementError):
+    """The Bento store does not have this Bento."""
+
+    status = 404
+    code = "BENTO_NOT_FOUND"
+
+
+class StoredModelNotFound(ManagementError):
+    """The model store does not have the files of this model."""
+
+    status = 404
+    code = "MODEL_FILES_NOT_FOUND"
+
+
+class UploadNotFound(ManagementError):
+    """No upload has this id, or it has ended."""
+
+    status = 404
+    code = "UPLOAD_NOT_FOUND"
+
+
+class SecretNotFound(ManagementError):
+    """No secret has this name."""
+
+    status = 404
+    code = "SECRET_NOT_FOUND"
+
+
+class KeyNotFound(ManagementError):
+    """No valid API key has this id."""
+
+    status = 404
+    code = "KEY_NOT_FOUND"
 
 
 class MethodNotAllowed(ManagementError):
@@ -135,11 +212,59 @@ class ModelBeingDeleted(ModelAlreadyExists):
     wording = "MODEL_BEING_DELETED"
 
 
+class BentoAlreadyExists(ManagementError):
+    """The Bento store has another content under this tag."""
+
+    status = 409
+    code = "BENTO_ALREADY_EXISTS"
+
+
+class BentoModelTaken(BentoAlreadyExists):
+    """The model store has another content under the tag of one of the Bento's models."""
+
+    wording = "BENTO_MODEL_TAKEN"
+
+
+class StoredModelTaken(ManagementError):
+    """The model store has another content under this tag."""
+
+    status = 409
+    code = "MODEL_FILES_ALREADY_EXISTS"
+
+
+class BentoInUse(ManagementError):
+    """Deployments use the Bento."""
+
+    status = 409
+    code = "BENTO_IN_USE"
+
+
 class RequestRunning(ManagementError):
     """A request with this Idempotency-Key is not answered yet."""
 
     status = 409
     code = "REQUEST_RUNNING"
+
+
+class StreamingApi(ManagementError):
+    """The API answers with a stream, which has no end that an inference could wait for; ``details.url`` streams it."""
+
+    status = 409
+    code = "STREAMING_API"
+
+
+class TaskApi(ManagementError):
+    """The API is a task, whose result comes later; ``details.url`` takes it."""
+
+    status = 409
+    code = "TASK_API"
+
+
+class SecretInUse(ManagementError):
+    """The secret cannot be deleted, because models name it."""
+
+    status = 409
+    code = "SECRET_IN_USE"
 
 
 class PayloadTooLarge(ManagementError):
@@ -156,6 +281,12 @@ class UnsupportedMediaType(ManagementError):
     code = "UNSUPPORTED_MEDIA_TYPE"
 
 
+class ArchiveExpected(UnsupportedMediaType):
+    """The body is not named as an archive."""
+
+    wording = "ARCHIVE_EXPECTED"
+
+
 class ItemRefused(ManagementError):
     """The model refuses the input; code and message are the model's own."""
 
@@ -166,6 +297,17 @@ class ItemRefused(ManagementError):
         super().__init__()
         self.code = code
         self.message = message
+
+
+class FileUnavailable(ManagementError):
+    """A URL in the input was refused, or the server behind it did not give the file."""
+
+    status = 422
+    code = "UPSTREAM_FAILED"
+
+    def __init__(self, code: str, field: str) -> None:
+        super().__init__({"field": field})
+        self.code = code
 
 
 class KeyReused(ManagementError):
@@ -217,6 +359,12 @@ class ModelBusy(InsufficientResources):
     """The model's replica accepts no further request."""
 
 
+class DownloadsBusy(InsufficientResources):
+    """As many downloads are under way as there may be."""
+
+    wording = "DOWNLOADS_BUSY"
+
+
 class ModelNotReady(ManagementError):
     """No replica of the model is ready."""
 
@@ -236,8 +384,35 @@ class ModelGaveUp(ModelNotReady):
     wording = "MODEL_GAVE_UP"
 
 
+class SecretsUnreadable(ManagementError):
+    """The key file is missing, or does not fit what is stored; ``details`` have the reason, and never a value."""
+
+    status = 503
+    code = "SECRETS_UNREADABLE"
+
+
 class StoreUnavailable(ManagementError):
     """The database cannot be read or written now."""
 
     status = 503
     code = "STORE_UNAVAILABLE"
+
+
+class SharedStoreUnavailable(ManagementError):
+    """The store that control planes share their Bentos in does not answer now; models that run go on."""
+
+    status = 503
+    code = "SHARED_STORE_UNAVAILABLE"
+
+
+class SharedArchiveDamaged(SharedStoreUnavailable):
+    """The shared store did not keep an archive as it was."""
+
+    wording = "SHARED_ARCHIVE_DAMAGED"
+
+
+class StorageFull(ManagementError):
+    """The disk has no room for the upload."""
+
+    status = 507
+    code = "STORAGE_FULL"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +85,7 @@ class Metrics:
             # The gateway's report of an activation stands for a request that a worker's queue counts, too.
             counted_here = {self._worker, GATEWAY}
             reports = (report for report in records.load_reports if report.worker not in counted_here)
-            others = total_load(reports, time.time())
+            others = total_load(reports, self._store.clock.unix())
             families += [
                 *_load(routes, others),
                 *_deployments(records),
@@ -102,7 +101,7 @@ class Metrics:
         return generate_latest(Families())
 
     def _platform(self, records: _Records | None) -> list[Metric]:
-        held = records is not None and records.lease is not None and records.lease.held_until > time.time()
+        held = records is not None and records.lease is not None and records.lease.held_until > self._store.clock.unix()
         families = [
             _gauge("atelier_management_database_up", "Whether the database answers", (), {(): records is not None}),
             _gauge("atelier_management_lease_held", "Whether a worker starts and stops replicas", (), {(): held}),

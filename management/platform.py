@@ -3,49 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
-from management.api.application import section
+from management.api import application
 from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_models
 from management.auth.bootstrap_key import first_key
+from management.auth.browser_login import BrowserLogin
+from management.auth.shared_identity import SharedIdentity
 from management.backends import machine, registry
 from management.backends.backend import Backend
 from management.backends.engine import Engine
+from management.backends.preparation import EnvironmentPreparer
 from management.backup.swap import interrupted
+from management.bentoml_api import application as bentoml_api
+from management.bentoml_api.instances import type_file
+from management.bentoml_api.instances.instance_types import LocalInstanceType
 from management.configuration import Settings, settings
 from management.control.activation import Activator
+from management.control.api_keys import ApiKeys
 from management.control.autoscaling.autoscaler import Autoscaler
+from management.control.bentos import Bentos
 from management.control.change_feed import ChangeFeed
+from management.control.codespaces.codespaces import Codespaces
 from management.control.commands import DeploymentCommands
 from management.control.deployments import Deployments
 from management.control.engines.reconciler import Reconciler
 from management.control.journal import Journal
-from management.control.replicas.supervisor import Supervisor
+from management.control.replicas.supervisor import Supervisor, SupervisorHooks
+from management.control.repository.sending import DownloadPlaces
+from management.control.repository.stored_models import StoredModels
+from management.control.repository.uploads import Uploads
+from management.control.secrets import Secrets
 from management.domain.keys import Key
 from management.domain.records import Deployment, Replica, Status
-from management.errors import StoreUnavailable
+from management.encryption.key_file import KeyFile
+from management.errors import SharedStoreUnavailable, StoreUnavailable
 from management.faults import failpoints
 from management.faults.disk import Reserve
-from management.gateway.gateway import Gateway, GatewayHooks
+from management.gateway.failover import GatewayHooks
+from management.gateway.gateway import Gateway
 from management.gateway.load_reporter import REPORT_SECONDS, LoadReporter
+from management.inference.inference import Inference
 from management.metrics import Metrics
-from management.settings import ApiSettings
+from management.packaging.build import BentoHome
+from management.packaging.shared.opening import open_store
+from management.packaging.shared.shared_store import SharedStore
+from management.proxy import application as proxy
+from management.settings import AddressSettings, ApiSettings
 from management.startup import every, opened
 from management.store import Session, Store
 from management.store.leases import Lease
 from web.answers import timestamp
+from web.download.client import Downloader
 from web.edge.middleware import Section
 
 HEALTH_CACHE_SECONDS: Final = 0.5
 """Seconds for which an answer about the health is reused."""
 KEY_USES_SECONDS: Final = 10.0
 """Seconds between two writes of when keys were last used."""
+CAPACITY_SECONDS: Final = 30.0
+"""Seconds between two questions for the capacity of a backend whose machines come and go."""
+FOLLOW_SECONDS: Final = 20.0
+"""Seconds between two looks at what other control planes have deleted."""
+SWEEP_SECONDS: Final = 3600.0
+"""Seconds between two removals of what killed pushes left in a shared store."""
 RESERVE_SECONDS: Final = 30.0
 """Seconds between two attempts to keep the disk reserve at its size."""
+
+logger = logging.getLogger(__name__)
 
 
 class Platform:
@@ -58,7 +89,7 @@ class Platform:
         """``beside_models``: the same server has models of its own, whose documentation is at ``/docs``."""
         self._read_settings = read_settings
         self._beside_models = beside_models
-        self.keyring = KeyCache()
+        self.keyring = KeyCache(self._now)
         self._tasks: list[asyncio.Task[None]] = []
         self._health: dict[str, Any] = {}
         self._health_until = 0.0
@@ -72,6 +103,11 @@ class Platform:
     def api_settings(self) -> ApiSettings:
         """The settings of the API."""
         return self.settings.api
+
+    @property
+    def address_settings(self) -> AddressSettings:
+        """The settings of models' own addresses."""
+        return self.settings.addresses
 
     @cached_property
     def store(self) -> Store:
@@ -104,8 +140,20 @@ class Platform:
                 activator.record_ejection,
                 self.backend.answers,
                 self.backend.headers,
+                self.backend.images.describe,
             ),
+            workers=self.settings.server.workers * self.settings.server.control_planes,
         )
+
+    @cached_property
+    def downloader(self) -> Downloader:
+        """What fetches the files that a call names by URL."""
+        return Downloader(self.settings.downloads)
+
+    @cached_property
+    def inference(self) -> Inference:
+        """What calls the models with the documented bodies."""
+        return Inference(self.gateway, self.downloader, self.settings.api.public_url)
 
     @cached_property
     def activator(self) -> Activator:
@@ -120,7 +168,7 @@ class Platform:
     @cached_property
     def journal(self) -> Journal:
         """What the leader records."""
-        return Journal(self.store, self.commands.capacity, self.settings.server.lease_seconds)
+        return Journal(self.store, self.commands.capacity, self.settings.server.lease_seconds, self.store.clock)
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -136,12 +184,35 @@ class Platform:
             return Reconciler(self.journal, driver, self.settings.replicas, self.feed.refresh)
         min_free_memory = machine.least_memory(self.settings.capacity)
         autoscaler = Autoscaler(self.journal, self.settings.autoscaling, machine.free_memory, min_free_memory)
-        return Supervisor(self.journal, driver, autoscaler, self.settings.replicas, self.feed.refresh)
+        hooks = SupervisorHooks(self.feed.refresh, self.secrets.contents)
+        return Supervisor(self.journal, driver, autoscaler, self.settings.replicas, hooks, self.backend.environments)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """The secrets, and the key file that opens them."""
+        return Secrets(self.store, KeyFile(self.settings.storage.secrets_key), self.store.clock)
+
+    @cached_property
+    def keys(self) -> ApiKeys:
+        """The API keys as commands."""
+        return ApiKeys(self.store, self.feed.refresh, self.store.clock)
+
+    @cached_property
+    def browser_login(self) -> BrowserLogin:
+        """The logins of command lines by a browser."""
+        return BrowserLogin(self.settings.storage.home.absolute() / "login.key")
 
     @cached_property
     def commands(self) -> DeploymentCommands:
         """Changes of the desired state."""
-        return DeploymentCommands(self.backend.capacity, self.settings.autoscaling.hold_seconds)
+        hold_seconds = self.settings.autoscaling.hold_seconds
+        return DeploymentCommands(
+            self.backend.capacity,
+            hold_seconds,
+            self.store.clock,
+            gives_secrets=self.backend.gives_secrets,
+            open_models=self.settings.access.open_models,
+        )
 
     @cached_property
     def failures(self) -> FailedLoginLimiter:
@@ -151,7 +222,54 @@ class Platform:
     @cached_property
     def deployments(self) -> Deployments:
         """Checks and commits changes, and waits for their outcome."""
-        return Deployments(self.store, self.backend.images, self.feed, self.supervisor.wake, self._room)
+        images, environments = self.backend.images, self.backend.environments
+        return Deployments(self.store, images, self.feed, self.supervisor.wake, self._room, environments)
+
+    @property
+    def environments(self) -> EnvironmentPreparer:
+        """What prepares the environments of replicas."""
+        return self.backend.environments
+
+    @cached_property
+    def shared(self) -> SharedStore | None:
+        """The store that control planes share; None where this machine has a store of its own."""
+        return open_store(self.settings.storage)
+
+    @cached_property
+    def bentos(self) -> Bentos:
+        """The Bentos in this machine's store, or of all control planes."""
+        return Bentos(self.store, BentoHome(self.settings.storage.bentoml_home), self.settings.bentos, self.shared)
+
+    @cached_property
+    def stored_models(self) -> StoredModels:
+        """The models in the same store."""
+        return StoredModels(BentoHome(self.settings.storage.bentoml_home), self.settings.bentos, self.shared)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """The pushes of BentoML's own client that have begun."""
+        return Uploads(BentoHome(self.settings.storage.bentoml_home), self.settings.bentos, shared=self.shared)
+
+    @cached_property
+    def codespaces(self) -> Codespaces:
+        """The services that are edited while they run."""
+        home = BentoHome(self.settings.storage.bentoml_home)
+        return Codespaces(home, self.settings.bentos, self.bentos, self.uploads)
+
+    @cached_property
+    def download_places(self) -> DownloadPlaces:
+        """The downloads of Bentos and models that may be under way at a time."""
+        return DownloadPlaces(self.settings.bentos.downloads)
+
+    @property
+    def upload_bytes(self) -> int:
+        """Bytes of the largest archive of a Bento."""
+        return self.settings.bentos.upload_bytes
+
+    @cached_property
+    def instance_types(self) -> Sequence[LocalInstanceType]:
+        """The instance types that BentoML's commands may name. Raises InvalidTypeFile."""
+        return type_file.offered(self.settings.api.instance_types, self.commands.capacity.machine)
 
     @cached_property
     def reserve(self) -> Reserve:
@@ -161,12 +279,14 @@ class Platform:
     async def start(self) -> None:
         """Opens the database and begins to supervise. While the database is unavailable, retries in the background.
 
-        Raises RuntimeError where a restore was interrupted, and any error that a retry cannot mend.
+        Raises RuntimeError where a restore was interrupted, InvalidTypeFile for a wrong file of instance types, and any
+        error that a retry cannot mend.
         """
         failpoints.arm(self.settings.server.failpoint)
+        _ = self.instance_types  # read now, so that a wrong file ends the start
         if (reason := interrupted(self.settings.storage.home)) is not None:
             raise RuntimeError(reason)
-        if (retries := await opened(self.settings.storage.home.absolute(), self._open)) is not None:
+        if (retries := await opened(self.store.place, self._open)) is not None:
             self._tasks.append(retries)
 
     async def _open(self) -> None:
@@ -176,16 +296,49 @@ class Platform:
         home.chmod(0o700)  # it may have existed with another mode
         await asyncio.to_thread(self.reserve.give)
         await asyncio.to_thread(self.store.migrate)
+        await self._join_others()
+        await self.bentos.remove_abandoned()
+        await self.uploads.remove_abandoned()
+        await self.codespaces.clean()
         await self.store.write(lambda session: first_key(session, self.settings.access.api_key, home))
         await self.feed.refresh()
         self._tasks += [
             asyncio.create_task(self.supervisor.run()),
             asyncio.create_task(every(self.settings.server.refresh_seconds, self.feed.refresh)),
             asyncio.create_task(every(REPORT_SECONDS, self.reporter.report)),
+            asyncio.create_task(every(CAPACITY_SECONDS, self.backend.measure_capacity)),
             asyncio.create_task(every(KEY_USES_SECONDS, lambda: self.keyring.write_uses(self.store))),
             asyncio.create_task(every(RESERVE_SECONDS, lambda: asyncio.to_thread(self.reserve.keep))),
         ]
         await asyncio.to_thread(self.reserve.keep)
+
+    async def _join_others(self) -> None:
+        """Has in common with the other control planes of a shared store what they must have in common.
+
+        Raises RuntimeError where the key file is another one, and where the store cannot be shared safely.
+        """
+        if self.shared is None:
+            return
+        storage = self.settings.storage
+        await self.secrets.require_key()
+        await SharedIdentity(self.store, KeyFile(storage.secrets_key), storage.home.absolute()).join()
+        try:
+            await asyncio.to_thread(self.shared.check)
+        except SharedStoreUnavailable:
+            logger.warning("the shared store does not answer; Bentos are neither taken in nor listed until it does")
+        self._tasks += [
+            asyncio.create_task(every(FOLLOW_SECONDS, self._follow)),
+            asyncio.create_task(every(SWEEP_SECONDS, self._sweep)),
+        ]
+
+    async def _follow(self) -> None:
+        with suppress(SharedStoreUnavailable):  # which the store's client has logged
+            await self.bentos.follow()
+
+    async def _sweep(self) -> None:
+        if self.supervisor.leads:
+            with suppress(SharedStoreUnavailable):
+                await self.bentos.sweep()
 
     async def _room(self, model_id: str) -> AsyncIterator[None]:
         """Frees space on a full disk to delete a model: first the reserve, then the files of the model's replicas."""
@@ -201,9 +354,11 @@ class Platform:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.uploads.close()
         await self.activator.close()
         await self.supervisor.close(stop_replicas=not self.settings.server.keep_replicas)
         await self.gateway.close()
+        await self.downloader.close()
         await self.backend.close()
         with suppress(StoreUnavailable):
             await self.keyring.write_uses(self.store)
@@ -227,7 +382,7 @@ class Platform:
             lease, wanted, ready = await self.store.read(_health_records)
         except StoreUnavailable:
             return {"status": "unhealthy", "database": "unavailable", "backend": self.settings.server.backend}
-        held = lease is not None and lease.held_until > time.time()
+        held = lease is not None and lease.held_until > self.store.clock.unix()
         answers = await self.backend.answers()
         return {
             "status": "healthy" if held and answers and ready == wanted else "degraded",
@@ -247,6 +402,10 @@ class Platform:
         health = await self.health()
         return None if health["status"] == "unhealthy" else health
 
+    def _now(self) -> datetime:
+        """The time by which keys expire; the store is made when it is first asked."""
+        return self.store.clock.now()
+
     def _wake(self) -> None:
         self.supervisor.wake()
 
@@ -255,9 +414,10 @@ class Platform:
         self.gateway.learn(deployments, ready)
         self.keyring.learn(keys)
 
-    def section(self) -> Section:
-        """The API as a section of a server's paths."""
-        return section(self, beside_models=self._beside_models)
+    def sections(self) -> tuple[Section, ...]:
+        """The API, the models' own addresses, and the calls of BentoML's client, as sections of a server's paths."""
+        api = application.section(self, beside_models=self._beside_models)
+        return api, proxy.section(self), bentoml_api.section(self)
 
     def door_for_models(self, open_paths: frozenset[str]) -> Authenticator | None:
         """The authenticator of the models' own endpoints; None where the settings leave them open."""

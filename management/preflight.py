@@ -12,15 +12,21 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
 from management.backup.swap import interrupted
+from management.bentoml_api.instances import type_file
 from management.configuration import Settings
-from management.settings import StorageSettings
+from management.packaging.shared.opening import PACKAGE
+from management.settings import ApiSettings, StorageSettings
+from management.urls import libpq_url
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk, or a used up quota."""
+FROM_HOME: Final = "bentocloud"
+"""The backend that sends Bentos of this machine's store alone."""
 VERSIONS: Final = "alembic_version"
 """Table with the version that a database was migrated to."""
 
@@ -46,9 +52,18 @@ def _variable(*location: int | str) -> str:
     return f"{group.model_config.get('env_prefix', 'ATELIER_')}{name}".upper()
 
 
-def obstacles(settings: Settings) -> list[str]:
-    """Return the reasons why a server with these settings cannot start. Nothing is changed."""
-    return [*_home(settings.storage), *_database(settings.storage), *_backend(settings)]
+def obstacles(settings: Settings, *, lasting: bool = False) -> list[str]:
+    """Return the reasons why a server with these settings cannot start. Nothing is changed.
+
+    ``lasting`` leaves out a database that does not answer now: a server starts all the same, and waits for it.
+    """
+    return [
+        *_home(settings.storage),
+        *_database(settings.storage, lasting=lasting),
+        *_backend(settings),
+        *_types(settings.api),
+        *_shared(settings),
+    ]
 
 
 def _home(storage: StorageSettings) -> Iterator[str]:
@@ -69,25 +84,37 @@ def _unwritable(folder: Path) -> str | None:
         return None if error.errno in FULL else error.strerror  # a server starts on a full disk and reports it
 
 
-def _database(storage: StorageSettings) -> Iterator[str]:
+def _database(storage: StorageSettings, *, lasting: bool) -> Iterator[str]:
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from sqlalchemy.exc import ArgumentError
 
+    if (server := libpq_url(storage.database)) is not None:
+        yield from _postgresql(server, lasting=lasting)
+        return
     try:
-        url = make_url(storage.database)
-        if url.get_backend_name() not in ("sqlite", "postgresql"):
-            yield f"ATELIER_DATABASE_URL: {url.drivername!r} is neither sqlite nor postgresql"
-            return
-        url.get_dialect().import_dbapi()
-    except NoSuchModuleError:
-        yield f"ATELIER_DATABASE_URL: there is no driver {url.drivername!r}"
+        kind = make_url(storage.database).drivername
     except ArgumentError:
-        yield "ATELIER_DATABASE_URL is not an SQLAlchemy URL, such as postgresql+psycopg://user@host/name"
+        yield "ATELIER_DATABASE_URL is not a URL of a database, such as postgresql://USER:PASSWORD@HOST/NAME"
+        return
+    if kind.partition("+")[0] not in ("sqlite", "postgresql"):
+        yield f"ATELIER_DATABASE_URL: {kind!r} is neither sqlite nor postgresql"
+    elif kind not in ("sqlite", "sqlite+pysqlite"):
+        yield f"ATELIER_DATABASE_URL: there is no driver {kind!r} here; write sqlite:// or postgresql://"
+    elif (file := storage.database_file) is not None:
+        yield from _sqlite(file)
+
+
+def _postgresql(url: str, *, lasting: bool) -> Iterator[str]:
+    try:
+        from management.store.databases.diagnosis import obstacles
     except ImportError as error:
-        yield f"ATELIER_DATABASE_URL: {url.drivername!r} needs a package that is not installed: {error.name}"
-    else:
-        if url.get_backend_name() == "sqlite" and url.database:
-            yield from _sqlite(Path(url.database))
+        yield f"ATELIER_DATABASE_URL: PostgreSQL needs a package that is not installed: {error.name}"
+        return
+    from management.store.migrate import revisions
+
+    for obstacle in obstacles(url, revisions()):
+        if not (lasting and obstacle.passes):
+            yield f"ATELIER_DATABASE_URL: {obstacle.reason}"
 
 
 def _sqlite(file: Path) -> Iterator[str]:
@@ -121,4 +148,24 @@ def _newer(file: Path, versions: set[str]) -> Iterator[str]:
 def _backend(settings: Settings) -> Iterator[str]:
     library = settings.backend.library
     if library is not None and find_spec(library) is None:
-        yield f"ATELIER_BACKEND={settings.server.backend} needs the package {library}, which is not installed"
+        yield f"ATELIER_BACKEND={settings.server.backend} needs the package {library}: pip install {library}"
+
+
+def _shared(settings: Settings) -> Iterator[str]:
+    url = settings.storage.store_url
+    if url is None:
+        return
+    if settings.server.backend == FROM_HOME:
+        yield f"ATELIER_STORE_URL: the backend {FROM_HOME} does not take Bentos from a shared store"
+    if find_spec(PACKAGE) is None:
+        yield f"ATELIER_STORE_URL needs the package {PACKAGE}: pip install {PACKAGE}"
+    if url.startswith("file:") and not Path(unquote(urlsplit(url).path)).is_dir():
+        yield "ATELIER_STORE_URL: the folder is not there; mount it, or make it on one control plane"
+
+
+def _types(api: ApiSettings) -> Iterator[str]:
+    try:
+        if api.instance_types is not None:
+            type_file.read(api.instance_types)
+    except type_file.InvalidTypeFile as error:
+        yield f"ATELIER_INSTANCE_TYPES: {error}"

@@ -36,6 +36,11 @@ SHUTDOWN_GRACE_SECONDS: Final = 5
 """Seconds requests in flight have to end when the server shuts down."""
 BACKLOG: Final = 128
 """Connections accepted at a time: each takes a descriptor before it can be rejected."""
+WORKER_SECONDS: Final = 30
+"""Seconds in which a worker that is started in another one's place must serve, or a worker must answer its parent.
+
+uvicorn's own 5 s are too few on a busy machine: it would end the new worker, and each one after it.
+"""
 PATHS: Final = frozenset({"/", "/health"})
 """Paths of the server itself, beside those of the API."""
 
@@ -63,7 +68,7 @@ def application() -> ASGIApp:
 
     main = Starlette(routes=[Route("/health", answer_health), Route("/", redirect_to_docs)])
     edge_limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
-    return Edge(main, name="management", routes=is_own_path, limits=edge_limits, sections=(platform.section(),))
+    return Edge(main, name="management", routes=is_own_path, limits=edge_limits, sections=platform.sections())
 
 
 def serve(host: str, port: int, workers: int) -> None:
@@ -76,6 +81,7 @@ def serve(host: str, port: int, workers: int) -> None:
     keep = settings().server.keep_replicas
     if workers > 1:
         os.environ["ATELIER_KEEP_REPLICAS"] = "true"
+    os.environ["ATELIER_WORKERS"] = str(workers)
     with server_file.announced(settings().storage.home, f"http://{ports.reached(host)}:{port}", port):
         uvicorn.run(
             APPLICATION,
@@ -88,6 +94,7 @@ def serve(host: str, port: int, workers: int) -> None:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
+            timeout_worker_healthcheck=WORKER_SECONDS,
             backlog=BACKLOG,
             forwarded_allow_ips=outermost().trusted_proxies,
         )

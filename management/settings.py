@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
 
 from management.domain import environment_names, quantities
 from management.domain.keys import check_chosen
+from management.urls import check_store, sqlite_file
 
 
 def _split(value: object) -> object:
@@ -44,10 +44,17 @@ def _sendable(key: SecretStr | None) -> SecretStr | None:
     return key
 
 
+def _store_url(text: str | None) -> str | None:
+    if text:
+        check_store(text)
+    return text or None
+
+
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
 Memory = Annotated[str | None, AfterValidator(_memory)]
 Key = Annotated[SecretStr | None, AfterValidator(_sendable)]
+GIB: Final = 1024**3
 READ: Any = {}
 """Default of a field that is a group: the group is read from the environment."""
 
@@ -70,7 +77,23 @@ class StorageSettings(SettingsGroup):
     """Folder of everything that is kept: database, first key, replicas with their logs. Created with mode 0700."""
 
     database_url: str | None = None
-    """An SQLAlchemy URL. Default: the SQLite file ``atelier.db`` in ``home``."""
+    """The database: ``postgresql://USER:PASSWORD@HOST/NAME``, with all options of libpq after a ``?``, for servers on
+    several machines (postgresql.md); or ``sqlite:///FILE``. Default: the SQLite file ``atelier.db`` in ``home``."""
+
+    store_url: Annotated[str | None, AfterValidator(_store_url)] = None
+    """Where several control planes share Bentos and models: ``file:///folder``, which all of them mount, or
+    ``s3://bucket/prefix?endpoint=https://host&region=name``; credentials come from the variables and files of AWS's own
+    tools. Default: the Bento store is that of this machine alone. See several-control-planes.md."""
+
+    secrets_key_file: Path | None = None
+    """File with the keys that encrypt secrets in the database; made with mode 0600 when the first secret is set. It is
+    in no back-up: keep a copy elsewhere. Several servers on one database need the same file. Default: ``secrets.key``
+    in ``home``."""
+
+    @property
+    def secrets_key(self) -> Path:
+        """File with the keys that encrypt secrets."""
+        return (self.secrets_key_file or self.home / "secrets.key").absolute()
 
     @property
     def database(self) -> str:
@@ -80,9 +103,13 @@ class StorageSettings(SettingsGroup):
     @property
     def database_folder(self) -> Path:
         """Folder of an SQLite database; ``home`` for any other database."""
-        url = make_url(self.database)
-        is_file = url.get_backend_name() == "sqlite" and url.database
-        return Path(url.database).parent if is_file and url.database else self.home.absolute()
+        file = self.database_file
+        return self.home.absolute() if file is None else file.parent
+
+    @property
+    def database_file(self) -> Path | None:
+        """File of an SQLite database; None for any other database."""
+        return sqlite_file(self.database)
 
     @property
     def bentoml_home(self) -> Path:
@@ -94,6 +121,33 @@ class StorageSettings(SettingsGroup):
         """Folder of the replicas' folders."""
         return self.home.absolute() / "replicas"
 
+    @property
+    def environments(self) -> Path:
+        """Folder of the Bentos' own environments."""
+        return self.home.absolute() / "environments"
+
+
+class BentoSettings(SettingsGroup):
+    """Bentos that are pushed."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_BENTO_")
+
+    upload_bytes: Annotated[int, Field(ge=1024)] = 20 * GIB
+    """Bytes of the largest archive; a larger one gets 413. The default has room for a language model of 8 billion
+    parameters in 16 bits each."""
+
+    unpacked_bytes: Annotated[int, Field(ge=1024)] = 40 * GIB
+    """Bytes of all files in an archive. Weights are hardly compressed, and sources seldom to less than half."""
+
+    file_bytes: Annotated[int, Field(ge=1024)] = 20 * GIB
+    """Bytes of the largest file in an archive."""
+
+    files: Count = 50_000
+    """Files and folders in an archive: more than a large environment of Python packages has."""
+
+    downloads: Count = 32
+    """Downloads of Bentos and models that each worker sends at a time; further ones get 503."""
+
 
 class AccessSettings(SettingsGroup):
     """Keys."""
@@ -104,6 +158,10 @@ class AccessSettings(SettingsGroup):
 
     keys_for_models: bool = False
     """Whether the models' own endpoints (``/classify``, ``/infer`` ...) require a key of an operator or admin, too."""
+
+    open_models: bool = True
+    """Whether a deployment may say that its model's own address needs no key (``access_authorization: false``), which
+    is the default of BentoML's commands."""
 
     failed_logins: Count = 20
     """Wrong keys from one address in a minute; further ones get 429."""
@@ -121,6 +179,10 @@ class ApiSettings(SettingsGroup):
     allowed_environment: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_patterns)] = ()
     """Further environment variables that deployments may set, beside those that no library reads: patterns with ``*``,
     separated by commas, such as ``OMP_NUM_THREADS,TF_*``. Atelier's own settings stay refused."""
+
+    instance_types: Path | None = None
+    """A TOML file with the instance types that BentoML's commands may name, such as ``/etc/atelier/types.toml``; its
+    form is in bentoml-commands.md. Default: parts of this machine."""
 
 
 class CapacitySettings(SettingsGroup):
@@ -206,3 +268,13 @@ class QueueSettings(SettingsGroup):
 
     ageing_seconds: Seconds = 10.0
     """Seconds of waiting that equal one step of priority: low is served before high that came 20 s later."""
+
+
+class AddressSettings(SettingsGroup):
+    """Models' own addresses."""
+
+    call_bytes: Annotated[int, Field(ge=1)] = 1024**3
+    """Bytes of the largest body of a request to a model's own address; larger ones get 413."""
+
+    stream_seconds: Seconds = 300.0
+    """Seconds without a piece after which an answer that has begun, or a websocket, is ended."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 from management.errors import StoreUnavailable
@@ -15,19 +14,19 @@ from management.faults.outage import Outage
 RETRY_SECONDS: Final = 2.0
 """Seconds between two attempts to open a database that is not available."""
 UNAVAILABLE: Final = (
-    "the database in %s is not available, perhaps because its disk is full: models are neither deployed nor managed, "
-    "and everything else is served; the next attempt follows in a few seconds"
+    "the database in %s is not available, perhaps because its disk is full, or its server does not answer: models are "
+    "neither deployed nor managed, and everything else is served; the next attempt follows in a few seconds"
 )
 """Log line at a start without a database."""
 
 logger = logging.getLogger(__name__)
 
 
-async def opened(home: Path, begin: Callable[[], Awaitable[None]]) -> asyncio.Task[None] | None:
+async def opened(place: str, begin: Callable[[], Awaitable[None]]) -> asyncio.Task[None] | None:
     """Begins, or returns a task that retries while the database is unavailable. Raises errors that no retry mends."""
     if await _try_begin(begin):
         return None
-    logger.error(UNAVAILABLE, home)
+    logger.error(UNAVAILABLE, place)
     return asyncio.create_task(_retry(begin))
 
 

@@ -15,16 +15,9 @@ from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from runners import registry
+from web.download.settings import settings as downloads
+from web.download.settings import split
 from web.settings import settings as outermost
-
-
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Ports = Annotated[tuple[Annotated[int, Field(ge=1, le=65535)], ...], NoDecode, BeforeValidator(_split)]
-
 
 DEFAULT_CHECKPOINT: Final = "./deepsynth-summarizer"
 
@@ -45,20 +38,11 @@ class Settings(BaseSettings):
         env_prefix="ATELIER_", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
-    models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_split)] = MODELS
+    models: Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(split)] = MODELS
     """Models that the front door serves. Each takes a process and its memory; empty means all."""
 
     model_key: SecretStr | None = None
     """A key of at least 16 characters that clients of the models' endpoints must send. Default: no key is required."""
-
-    url_hosts: CommaSeparated = ("*",)
-    """Host patterns that images may be downloaded from, such as ``*.cloudinary.com``. Default: any public host."""
-
-    url_ports: Ports = ()
-    """Ports besides 80 and 443 that a URL may name."""
-
-    url_private_networks: bool = False
-    """Whether URLs may lead to loopback and private addresses. Off, unless the machine's neighbours are trusted."""
 
     request_seconds: Annotated[float, Field(gt=0)] = 60.0
     """Seconds a request may take from its last header to the first byte of its response; then 504."""
@@ -146,6 +130,7 @@ def main() -> None:
     """Check all settings; print what is wrong and exit with status 2."""
     try:
         settings()
+        downloads()
         outermost()
     except ValidationError as error:
         sys.stderr.write(f"{wrong_settings(error)}\n")

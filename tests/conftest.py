@@ -15,6 +15,8 @@ HOME = tempfile.mkdtemp(prefix="atelier-tests-")
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 os.environ["BENTOML_HOME"] = HOME
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+# BentoML's builds lock what Bentos require by what a package index says, which may not answer for a while.
+os.environ.setdefault("UV_HTTP_RETRIES", "10")
 if "ATELIER_TESTS_SHARED" not in os.environ:  # the workers of one run have homes of their own, and share this
     os.environ["ATELIER_TESTS_SHARED"] = tempfile.mkdtemp(dir=HOME)
 
@@ -37,19 +39,28 @@ from management.settings import StorageSettings
 from runners.artifacts import publish
 from tests.deploy.nginx_server import Nginx, nginx
 from tests.doubles.earlier_replica import earlier_replica
-from tests.support import docker_engine
-from tests.support.calls import quick
+from tests.support import docker_engine, kubernetes_cluster
+from tests.support.calls import emptied, quick
 from tests.support.management_servers import Management, copied_echo
-from tests.support.running import figures, promises, sharing, sorting
+from tests.support.postgresql.databases import migrated_database
+from tests.support.postgresql.server import PostgresqlServer
+from tests.support.postgresql.server import running as running_postgresql
+from tests.support.running import figures, preloaded, promises, sharing, sorting
 from tests.support.servers import Server, serving
+from tests.support.swarm import nodes as swarm_nodes
 
 SKIP_NOTHING = "ATELIER_TESTS_SKIP_NOTHING"
+
+preloaded.enabled = True
 
 
 @pytest.fixture(scope="session")
 def store() -> Path:
     """The model store with the shipped models in it; nothing is downloaded."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
     home = Path(HOME)
+    BentoMLContainer.bentoml_home.set(HOME)  # a test of another home may have imported BentoML first
 
     def published(folder: Path) -> None:
         publish.choose_embedding("satellite")
@@ -104,10 +115,8 @@ def management(echo_bentos: Path) -> Iterator[Management]:
 @pytest.fixture
 def api(management: Management) -> Iterator[httpx.Client]:
     """A client of it; every model that a test leaves is deleted after it."""
-    with management.client(**{"Accept-Language": "en"}) as client:
+    with emptied(management) as client:
         yield client
-        for model in client.get("/models").json():
-            client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": 30})
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -158,15 +167,29 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Before a test that needs a Docker Engine, whether there is one."""
-    if item.get_closest_marker("docker"):
+    """Before a test that needs a Docker Engine, a cluster or nodes of a swarm, whether there is one."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if marks & {"docker", "kubernetes", "swarm"}:
         docker_engine.require()
+    if "kubernetes" in marks:
+        kubernetes_cluster.require()
+    if "swarm" in marks:
+        swarm_nodes.require()
 
 
 @pytest.fixture(scope="session")
 def echo_images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The echo's two versions, as images: ``tests/echo:1.0.0`` and ``tests/echo:2.0.0``."""
     return docker_engine.echo_images(tmp_path_factory.mktemp("echo-images"))
+
+
+@pytest.fixture(scope="session")
+def swarm(echo_images: list[str]) -> Iterator[swarm_nodes.Nodes]:
+    """A swarm of two nodes that have the echo's images."""
+    with swarm_nodes.nodes(2) as running:
+        for node in running.all:
+            node.load(*echo_images)
+        yield running
 
 
 @pytest.fixture(scope="session")
@@ -205,6 +228,20 @@ def caller(front: Nginx) -> Iterator[httpx.Client]:
     """A client of its port 80."""
     with front.client() as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server for all tests of one worker, which leave it as it is."""
+    with running_postgresql() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
+    """A database of its own for a test, with the tables of this version."""
+    with migrated_database(postgresql) as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from html import escape
+from importlib.util import find_spec
+from pathlib import Path
 from string import Template
 from typing import Final
 
@@ -14,6 +16,9 @@ from starlette.responses import HTMLResponse
 
 KEY_SCHEME: Final = "key"
 """Name of the OpenAPI security scheme that the page's key field fills in."""
+
+STATIC_FILES: Final = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-light-32x32.png")
+"""The files of Swagger UI that the page loads."""
 
 _POLICY: Final = (
     "default-src 'none'; script-src 'self' 'sha256-{hash}'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
@@ -91,6 +96,14 @@ section.querySelector("form").addEventListener("submit", async (event) => {
   } catch (error) { output.textContent = "the server does not answer"; }
 });
 """
+
+
+def static_folder() -> Path | None:
+    """Return the folder of Swagger UI's files, which BentoML brings along; None without it."""
+    spec = find_spec("bentoml")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "_internal" / "server" / "static_content"
 
 
 def documentation_page(

@@ -49,11 +49,18 @@ class ErrorResponse(NamedTuple):
         return strict_json.dumps(shape(self.message, self.code))
 
 
+Headers = list[tuple[bytes, bytes]]
+"""Names and values of HTTP headers."""
+
+
 class ErrorFormatter(Protocol):
     """Formats the outermost layer's errors for a section that has its own error shape."""
 
-    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
-        """Return the JSON body; ``scope`` is the application's, with the state that authentication put into it."""
+    def format_error(self, response: ErrorResponse, scope: Scope) -> tuple[Headers, bytes]:
+        """Return further headers and the JSON body.
+
+        ``scope`` is the application's, with the state that authentication put into it.
+        """
 
 
 def error_response(status: int, message: str | None = None, code: str | None = None) -> ErrorResponse:

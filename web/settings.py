@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from functools import cache
+from importlib.util import find_spec
 from typing import Annotated, Final
 
 from pydantic import Field, field_validator
@@ -35,12 +36,37 @@ class Settings(BaseSettings):
     trusted_proxies: str = ""
     """Addresses and networks, separated by commas, whose ``X-Forwarded-For`` is trusted. Default: none."""
 
+    traces_endpoint: str | None = None
+    """URL of a receiver of OTLP over HTTP, such as ``http://localhost:4318/v1/traces``; spans of each request are sent
+    to it. Needs the extra ``tracing``. Default: nothing is recorded, and callers' traces are still passed on."""
+
+    traces_sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Fraction of the traces that begin here which is recorded; of a caller's trace the caller has decided."""
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _receiver(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("must be a URL that begins with http:// or https://")
+        if not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("needs packages that are not installed: pip install 'atelier[tracing]'")
+        return url
+
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, text: str) -> str:
         for network in filter(None, map(str.strip, text.split(","))):
             ipaddress.ip_network(network)
         return text
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that it is in
+        return False
 
 
 @cache

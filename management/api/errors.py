@@ -2,60 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Mount
 from starlette.types import Scope
 
-from management.api import messages
-from management.api.messages import Language, language_of
 from management.api.parsing import language
-from management.errors import InvalidRequest, ManagementError, MethodNotAllowed, RouteNotFound
-from web.answers import JSONAnswer, timestamp
-from web.error_shape import ErrorResponse
-from web.json import strict_json
+from management.errors import ManagementError, MethodNotAllowed, RouteNotFound
+from management.wording.errors import of_error
+from web.answers import JSONAnswer
 
-EDGE_CODES: Final = {"INVALID_INPUT": InvalidRequest.code}
-"""Codes of the outermost layer, each with its name in this API."""
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-
-
-def error_body(code: str, message: str, details: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of an error in the document's shape."""
-    return {
-        "status": "error",
-        "error": {"code": code, "message": message, "details": dict(details)},
-        "timestamp": timestamp(),
-    }
-
-
-def of_error(error: ManagementError, spoken: Language) -> tuple[int, dict[str, Any]]:
-    """HTTP status and body of an error."""
-    message = getattr(error, "message", None) or messages.text(messages.ERRORS, error.wording or error.code, spoken)
-    details = error.details
-    if isinstance(error, InvalidRequest) and error.problems:
-        problems = [messages.problem(item.field, item.kind, spoken, **item.values) for item in error.problems]
-        details = {**details, "problems": problems}
-    return error.status, error_body(error.code, message, details)
-
-
-class ApiErrorFormatter:
-    """Formats the refusals of the outermost layer like the API's own errors."""
-
-    def __init__(self, default: Callable[[], Language]) -> None:
-        """``default`` is the language of requests that name none."""
-        self._default = default
-
-    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
-        """The body of a refusal."""
-        code = EDGE_CODES.get(response.code, response.code)
-        accept = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"accept-language"), None)
-        spoken = language_of(accept, self._default())
-        known = code if code in messages.ERRORS else "INTERNAL_ERROR"
-        return strict_json.dumps(error_body(code, messages.text(messages.ERRORS, known, spoken), {}))
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -14,16 +14,15 @@ from typing import Annotated, Any, Final
 from fastapi import Header, Query
 from starlette.requests import Request
 
-from management.api.errors import of_error
 from management.api.parsing import language, only_documents, query
 from management.api.schemas import WaitQuery
 from management.control.deployments import Deployments
-from management.domain.clock import now
 from management.domain.keys import Key
 from management.domain.records import Deployment
 from management.errors import DeploymentFailed, InvalidRequest, KeyReused, ManagementError, Problem, RequestRunning
 from management.faults import failpoints
 from management.store import Session, Store
+from management.wording.errors import of_error
 from web.answers import JSONAnswer
 
 WAIT_MARGIN_SECONDS: Final = 5.0
@@ -71,7 +70,9 @@ class Reply:
             failpoints.reach("change.written")
             body = accepted(session, deployment)
             if self._key is not None:
-                session.idempotency_keys.record(self._key.owner, self._key.key, 202, body, _deadline(self.wait))
+                session.idempotency_keys.record(
+                    self._key.owner, self._key.key, 202, body, _deadline(session, self.wait)
+                )
             self.body = body
             return deployment
 
@@ -92,7 +93,7 @@ class Reply:
         """Record the key. Raises _ReplayError, KeyReused or RequestRunning if it was used before."""
         if self._key is None:
             return
-        earlier = session.idempotency_keys.begin(self._key.owner, self._key.key, self._key.request, now())
+        earlier = session.idempotency_keys.begin(self._key.owner, self._key.key, self._key.request, session.clock.now())
         if earlier is None:
             return
         if earlier.request != self._key.request:
@@ -169,7 +170,7 @@ class Idempotency:
         status, body = of_error(error, language(request))
 
         def write(session: Session) -> None:
-            if session.idempotency_keys.begin(key.owner, key.key, key.request, now()) is None:
+            if session.idempotency_keys.begin(key.owner, key.key, key.request, session.clock.now()) is None:
                 session.idempotency_keys.record(key.owner, key.key, status, body)
 
         await self._store.write(write, counted=False)
@@ -183,9 +184,9 @@ class _ReplayError(Exception):
         self.status, self.body = status, body
 
 
-def _deadline(wait: float) -> datetime | None:
+def _deadline(session: Session, wait: float) -> datetime | None:
     """The latest time at which a request with this wait is answered; None without a wait."""
-    return now() + timedelta(seconds=wait + WAIT_MARGIN_SECONDS) if wait else None
+    return session.clock.now() + timedelta(seconds=wait + WAIT_MARGIN_SECONDS) if wait else None
 
 
 async def _key_of(request: Request) -> IdempotencyKey | None:

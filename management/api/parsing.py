@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Path
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from management.api import bounds, fields, messages, schemas
-from management.api.messages import Language, language_of
 from management.errors import InvalidRequest, Problem, UnsupportedMediaType
+from management.forms import fields
+from management.forms.bodies import Body
+from management.forms.validation import validated
+from management.wording import messages
+from management.wording.messages import Language, language_of
 from web.json import work
 from web.json.strict_json import InvalidJSON
 
-MAX_PROBLEMS: Final = 50
-"""Problems that one error reports."""
-
 Model = TypeVar("Model", bound=BaseModel)
-AnyBody = TypeVar("AnyBody", bound=schemas.Body)
+AnyBody = TypeVar("AnyBody", bound=Body)
 Dependency = TypeVar("Dependency", bound=Callable[..., Any])
 PathModelId = Annotated[str, Path(pattern=fields.MODEL_ID)]
 """The path's model id. The pattern only documents it: another id is that of no model, which is another error."""
@@ -91,7 +90,7 @@ async def body(request: Request, model: type[AnyBody]) -> AnyBody:
     except InvalidJSON as wrong:
         raise InvalidRequest(Problem("", "json", {"expected": wrong.message})) from None
     context = {fields.ALLOWED: _of_application(request, "allowed_environment", ())}
-    validate = partial(_validated, value, model, model.error, context)
+    validate = partial(validated, value, model, model.error, context)
     return validate() if len(data) < work.LARGE_BYTES else await asyncio.to_thread(validate)
 
 
@@ -102,7 +101,7 @@ def query(request: Request, model: type[Model]) -> Model:
         given[key] = (
             value if key not in given else [given[key], value]
         )  # no model accepts a list, so a repeated parameter is a problem
-    return _validated(given, model, InvalidRequest, {})
+    return validated(given, model, InvalidRequest, {})
 
 
 def language(request: Request) -> Language:
@@ -114,55 +113,3 @@ def _of_application(request: Request, name: str, default: Any) -> Any:
     """A setting that the application's lifespan keeps in its state."""
     app = request.scope.get("app")
     return default if app is None else getattr(app.state, name, default)
-
-
-def _validated(value: Any, model: type[Model], error: type[InvalidRequest], context: dict[str, Any]) -> Model:
-    try:
-        return model.model_validate(value, context=context)
-    except ValidationError as wrong:
-        details = wrong.errors(include_url=False, include_input=False)
-        raise error(*list(_problems(details, model))[:MAX_PROBLEMS]) from None
-
-
-def _problems(details: list[ErrorDetails], model: type[BaseModel]) -> Iterator[Problem]:
-    for detail in details:
-        field = ".".join(str(part) for part in detail["loc"] if part != "[key]")
-        kind, values = _kind_and_values(detail["type"], detail.get("ctx", {}))
-        if kind in ("range", "length"):
-            values = {"expected": _bounds(model, detail)}
-        yield Problem(_printable(field), kind, values)
-
-
-def _printable(field: str) -> str:
-    """A field's name that is safe to show: callers may send any text as a name."""
-    return "".join(letter if letter.isprintable() else "?" for letter in field[:200])
-
-
-_KINDS: Final = {
-    "missing": "missing",
-    "extra_forbidden": "unknown",
-    "literal_error": "choice",
-    "enum": "choice",
-    "string_pattern_mismatch": "pattern",
-}
-
-
-def _kind_and_values(kind: str, context: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The API's code for pydantic's kind of problem, and the values of its text."""
-    if kind in messages.PROBLEMS:
-        return kind, context
-    if kind in _KINDS:
-        return _KINDS[kind], {"expected": context.get("expected", context.get("pattern", ""))}
-    if "than" in kind:
-        return "range", context
-    if kind.endswith(("too_short", "too_long")):
-        return "length", context
-    return "type", {"expected": kind.removesuffix("_type").removesuffix("_parsing").replace("_", " ")}
-
-
-def _bounds(model: type[BaseModel], detail: ErrorDetails) -> str:
-    """Both bounds of a field, as ``0..64``; a side without a bound stays empty."""
-    least, most = bounds.of_field(model, detail["loc"])
-    if least is None and detail["type"].endswith(("too_short", "too_long")):
-        least = 0
-    return f"{'' if least is None else f'{least:.15g}'}..{'' if most is None else f'{most:.15g}'}"

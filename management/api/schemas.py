@@ -2,72 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from management.api import fields
-from management.domain.model_types import Framework, ModelType
-from management.domain.records import Scaling, Status
-from management.errors import InvalidModelConfig, InvalidRequest
-from management.gateway.replica_client import MOST_ELEMENTS
-from web.json import strict_json
+from management.domain.records import Status
+from management.errors import InvalidModelConfig
+from management.forms import fields
+from management.forms.bodies import Body, ChangedConfigBody, ConfigBody, example
+from management.gateway.contract import MOST_ELEMENTS
 
 DEFAULT_TIMEOUT_SECONDS: Final = 30
 _ITEM: Final = {"input_data": {"symptoms": ["头痛", "乏力", "食欲不振"]}, "parameters": {"top_k": 3}}
-
-
-def example(value: dict[str, Any]) -> ConfigDict:
-    """A model's configuration with an example of it. FastAPI omits null from the document, so no example has one."""
-    return ConfigDict(json_schema_extra={"examples": [value]})
-
-
-def _ordered(scaling: Any) -> Any:
-    low, high = scaling.min_replicas, scaling.max_replicas
-    if low is not None and high is not None and low > high:
-        raise PydanticCustomError("scaling", "min over max")
-    return scaling
-
-
-class Body(BaseModel):
-    """Base of all bodies: strict types, and no unknown fields."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    error: ClassVar[type[InvalidRequest]] = InvalidRequest
-    """The error of a body with invalid fields."""
-    most: ClassVar[int] = strict_json.MAX_ELEMENTS
-    """Elements of the largest body."""
-
-
-class ResourcesBody(Body):
-    """Resources of each replica, as Kubernetes quantities."""
-
-    cpu: fields.Cpu = "500m"
-    memory: fields.Memory = "512Mi"
-    gpu: Annotated[fields.Gpus, Field(alias="nvidia.com/gpu")] = "0"
-
-
-class ScalingBody(Body):
-    """Bounds for the number of replicas, and the CPU utilization in percent that autoscaling aims at."""
-
-    min_replicas: fields.Replicas = Scaling.min_replicas
-    max_replicas: fields.Replicas = Scaling.max_replicas
-    target_cpu_utilization: fields.Utilization = Scaling.target_cpu_utilization
-
-
-class ConfigBody(Body):
-    """A model to deploy."""
-
-    model_id: fields.ModelId
-    name: fields.Name
-    version: fields.Version
-    model_type: ModelType
-    framework: Framework
-    docker_image: fields.Image
-    resource_requirements: ResourcesBody = ResourcesBody()
-    scaling_config: Annotated[ScalingBody, AfterValidator(_ordered)] = ScalingBody()
-    environment_variables: fields.Variables = Field(default_factory=dict)
 
 
 class DeployBody(Body):
@@ -89,32 +35,6 @@ class DeployBody(Body):
         }
     )
     config: ConfigBody
-
-
-class ChangedResourcesBody(Body):
-    """A change of a model's resources; omitted fields stay as they are."""
-
-    cpu: fields.Cpu | None = None
-    memory: fields.Memory | None = None
-    gpu: Annotated[fields.Gpus | None, Field(alias="nvidia.com/gpu")] = None
-
-
-class ChangedScalingBody(Body):
-    """A change of a model's scaling; omitted fields stay as they are."""
-
-    min_replicas: fields.Replicas | None = None
-    max_replicas: fields.Replicas | None = None
-    target_cpu_utilization: fields.Utilization | None = None
-
-
-class ChangedConfigBody(Body):
-    """A change of a model; omitted fields stay as they are, and a null environment variable is removed."""
-
-    version: fields.Version | None = None
-    docker_image: fields.Image | None = None
-    resource_requirements: ChangedResourcesBody = ChangedResourcesBody()
-    scaling_config: Annotated[ChangedScalingBody, AfterValidator(_ordered)] = ChangedScalingBody()
-    environment_variables: fields.ChangedVariables = Field(default_factory=dict)
 
 
 class UpdateBody(Body):
@@ -155,6 +75,7 @@ class InferenceBody(ItemBody):
     model_config = example({**_ITEM, "timeout": 30, "priority": "normal"})
     timeout: fields.Timeout = DEFAULT_TIMEOUT_SECONDS
     priority: fields.Priority = "normal"
+    api: fields.ApiName | None = None
 
 
 class BatchBody(Body):
@@ -165,6 +86,7 @@ class BatchBody(Body):
     requests: Annotated[list[ItemBody], Field(min_length=1, max_length=fields.MAX_ITEMS)]
     timeout: fields.Timeout = DEFAULT_TIMEOUT_SECONDS
     priority: fields.Priority = "normal"
+    api: fields.ApiName | None = None
 
 
 def _omitted(schema: dict[str, Any]) -> None:
@@ -182,9 +104,21 @@ class ListQuery(Query):
     """Filters and page of the list of models."""
 
     status: Status | None = Field(None, description="Only models of this status.", json_schema_extra=_omitted)
-    model_type: ModelType | None = Field(None, description="Only models of this type.", json_schema_extra=_omitted)
+    model_type: fields.ModelType | None = Field(
+        None, description="Only models of this type.", json_schema_extra=_omitted
+    )
     limit: fields.Limit = Field(50, description="Maximum number of models in the answer.")
     offset: fields.Offset = Field(0, description="Number of models to skip.")
+
+
+class BentoListQuery(Query):
+    """Filter and page of the list of Bentos."""
+
+    name: Annotated[str, Field(max_length=63)] | None = Field(
+        None, description="Only versions of this Bento.", json_schema_extra=_omitted
+    )
+    limit: fields.Limit = Field(50, description="Maximum number of Bentos in the answer.")
+    offset: fields.Offset = Field(0, description="Number of Bentos to skip.")
 
 
 class WaitQuery(Query):
@@ -203,6 +137,12 @@ class LogsQuery(Query):
     """How many lines of each log to return."""
 
     tail: fields.Lines = Field(100, description="Last lines of each replica.")
+
+
+class EnvironmentQuery(Query):
+    """How many lines of the log of an environment's making to return."""
+
+    tail: fields.Lines = Field(100, description="Last lines of the log.")
 
 
 class EventsQuery(Query):

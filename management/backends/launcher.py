@@ -7,12 +7,14 @@ that it uses.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from typing import Final
+from typing import ClassVar, Final
 
+from management.domain.bento import Bento
 from management.domain.records import Replica, Resources
+from management.domain.secrets import NO_SECRETS, SecretContent
 
 TAIL_BYTES: Final = 256 * 1024
 """Bytes read from the end of a log, whatever number of lines they hold."""
@@ -28,6 +30,10 @@ class Launch:
     resources: Resources
     environment: Mapping[str, str] = field(default_factory=dict)
     gpus: tuple[int, ...] = ()
+    secrets: SecretContent = NO_SECRETS
+    """Variables and files that must reach the replica alone: no command line, description or file that stays."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the deployment; a backend may read some of them as wishes for its replicas alone."""
 
 
 class Phase(Enum):
@@ -57,9 +63,16 @@ class Observation:
     in_flight: int = 0
     """Requests that a READY replica is processing."""
     reason: str = ""
-    """Why it EXITED, if that is known."""
+    """Why it EXITED, or what it waits for while it is STARTING, if that is known."""
     crashed: bool = False
     """Whether it EXITED by itself: no signal from outside is known to have killed it."""
+    leaving: bool = False
+    """Whether its engine is about to end it, as on a machine that is drained."""
+
+    @property
+    def plainly_ready(self) -> bool:
+        """Whether it is READY and is to stay so."""
+        return self.phase is Phase.READY and not self.leaving
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,8 @@ class ReplicaUsage:
     """CPU seconds since its start."""
     memory_bytes: int
     """Bytes of memory in use now."""
+    measured_at: float | None = field(default=None, compare=False)
+    """Unix time of the measurement, where the backend measures by itself; None for now."""
 
 
 Headers = Callable[[Replica], Mapping[str, str]]
@@ -88,9 +103,10 @@ class LaunchRefused(Exception):
 class ImageRefused(Exception):
     """The image cannot be deployed on this backend: a kind of problem, and the values of its text."""
 
-    def __init__(self, kind: str, **values: str) -> None:
+    def __init__(self, kind: str, *, log: Sequence[str] = (), **values: str) -> None:
+        """``log`` has the last lines of what shows the problem."""
         super().__init__(kind)
-        self.kind, self.values = kind, values
+        self.kind, self.values, self.log = kind, values, tuple(log)
 
 
 class Images(ABC):
@@ -105,6 +121,13 @@ class Images(ABC):
 
     async def model_type(self, image: str) -> str | None:
         """Return the model type in the image's label; None without such a label or image."""
+        return None
+
+    async def describe(self, image: str) -> Bento | None:
+        """Return the Bento in the image, by its files; None where the backend does not have them.
+
+        Raises BackendUnavailable when the backend cannot answer.
+        """
         return None
 
 
@@ -132,6 +155,12 @@ class ReplicaLauncher(ABC):
         At return no process of it runs. A replica that is gone is not an error.
         """
 
+    def on_change(self, changed: Callable[[str], None]) -> None:  # noqa: B027 - most backends hear of no change
+        """Have ``changed`` called in the event loop, by id, when the backend says something new of a replica.
+
+        Its state need not have changed. A backend that hears of nothing by itself never calls it.
+        """
+
 
 class ReplicaInventory(ABC):
     """Lists what exists of all replicas, with or without a record, and removes what is left of one."""
@@ -148,9 +177,15 @@ class ReplicaInventory(ABC):
     async def remove_files(self, replica_id: str) -> None:
         """Remove what an ended replica left on disk. A replica that is gone is not an error."""
 
+    async def remove_model_files(self, model_id: str) -> None:  # noqa: B027 - a backend may keep nothing of a model
+        """Remove what the replicas of a deleted model shared on disk."""
+
 
 class ReplicaTelemetry(ABC):
     """Tells what replicas use, and what they wrote."""
+
+    usage_seconds: ClassVar[float] = 0.0
+    """Seconds in which a backend that measures by itself has nothing new to tell."""
 
     @abstractmethod
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:

@@ -29,7 +29,8 @@ def capacity(settings: CapacitySettings) -> Capacity:
             round(cpus * 1000 * settings.overcommit),
             round(memory * settings.overcommit),
             settings.gpus if settings.gpus is not None else gpus(),
-        )
+        ),
+        settings.overcommit,
     )
 
 

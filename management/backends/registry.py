@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from management.backends.backend import Backend, BackendSettings
 from management.backends.bentocloud.settings import BentoCloudSettings
 from management.backends.docker.settings import DockerSettings
+from management.backends.fetching import FetchingPreparer
+from management.backends.kubernetes.settings import KubernetesSettings
+from management.backends.process.settings import ProcessSettings
+from management.backends.swarm.settings import SwarmSettings
+from management.packaging.shared.opening import open_store
 from management.settings import READ, CapacitySettings, ReplicaSettings, StorageSettings
 
 
@@ -18,8 +24,10 @@ class Backends(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
-    process: BackendSettings = READ
+    process: ProcessSettings = READ
     docker: DockerSettings = READ
+    swarm: SwarmSettings = READ
+    kubernetes: KubernetesSettings = READ
     bentocloud: BentoCloudSettings = READ
 
 
@@ -28,4 +36,7 @@ def make(
 ) -> Backend:
     """Return the backend of that name, with its ``own`` settings and those that all backends share."""
     make_backend: Callable[..., Backend] = import_module(f"management.backends.{name}.backend").make
-    return make_backend(own, storage, replicas, capacity)
+    backend = make_backend(own, storage, replicas, capacity)
+    if (shared := open_store(storage)) is not None:
+        backend = replace(backend, environments=FetchingPreparer(backend.environments, shared))
+    return backend

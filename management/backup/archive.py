@@ -1,11 +1,13 @@
 """Writes one archive of all that a server keeps: its database, its keys, its models and its Bentos.
 
     manifest.json           the files with sizes and SHA-256 digests; it is last, because they are known only then
-    state/atelier.db        the database at one moment, copied while it is in use
+    state/atelier.db        the database at one moment, copied while it is in use; also that of PostgreSQL, as SQLite
     state/admin.key         the generated admin key
     state/instance.secret   the secret by which a server recognizes its replicas on an engine or on BentoCloud
     store/models/...        BentoML's model store
     store/bentos/...        BentoML's Bento store
+
+Secrets are in the database as they are stored there, encrypted. The file with their keys is not in the archive.
 
 ``management/backup/restore.py`` reads it.
 """
@@ -28,9 +30,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sqlalchemy.engine import make_url
-
 from management.auth.bootstrap_key import FILE
+from management.backup import server_database
+from management.backup.errors import BackupError
 from management.domain.clock import now, shown
 from management.packaging.build import LOCK
 from management.settings import StorageSettings
@@ -49,10 +51,6 @@ PRIVATE: Final = 0o600
 """Mode of files that only their owner may read and write."""
 BUSY_SECONDS: Final = 30.0
 """Seconds that copying the database waits for a writer."""
-
-
-class BackupError(Exception):
-    """The back-up or restore failed; the message says why, and what to do."""
 
 
 @dataclass
@@ -80,10 +78,18 @@ class Contents:
         return len({tuple(path[2:4]) for path in parts if len(path) > 4})
 
 
-def database_file(storage: StorageSettings) -> Path | None:
-    """Return the file of an SQLite database; None for any other database."""
-    url = make_url(storage.database)
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+def has_secrets(storage: StorageSettings) -> bool:
+    """Return whether the database has secrets, which only the key file opens."""
+    database = storage.database_file
+    if database is None:
+        return server_database.has_secrets(storage.database)
+    if not database.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            return connection.execute("SELECT 1 FROM secrets").fetchone() is not None
+    except sqlite3.Error:  # of an earlier version, which has no such table
+        return False
 
 
 def back_up(storage: StorageSettings, target: Path) -> Contents:
@@ -122,11 +128,15 @@ def write(storage: StorageSettings, file: IO[bytes]) -> Contents:
 
 
 def _add_state(archive: tarfile.TarFile, contents: Contents, storage: StorageSettings) -> None:
-    database = database_file(storage)
-    if database is not None and database.is_file():
-        with tempfile.TemporaryDirectory(dir=database.parent, prefix=".backup-") as folder:
+    database = storage.database_file
+    if database is None or database.is_file():
+        storage.database_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=storage.database_folder, prefix=".backup-") as folder:
             copy = Path(folder) / "atelier.db"
-            _copy_database(database, copy)
+            if database is None:
+                server_database.copy_to(storage.database, copy)
+            else:
+                _copy_database(database, copy)
             _add(archive, contents, copy, DATABASE)
     for name, file in ((KEY, storage.home / FILE), (INSTANCE, storage.home / INSTANCE_FILE)):
         if file.is_file():

@@ -24,13 +24,14 @@ import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 from management.auth.bootstrap_key import FILE
+from management.backup import server_database
 from management.backup.archive import (
     CHUNK,
     DATABASE,
@@ -41,10 +42,9 @@ from management.backup.archive import (
     MANIFEST,
     PRIVATE,
     STORES,
-    BackupError,
     Contents,
-    database_file,
 )
+from management.backup.errors import BackupError
 from management.backup.swap import is_taken, swap
 from management.packaging.build import LOCK
 from management.settings import StorageSettings
@@ -80,14 +80,33 @@ def restore(storage: StorageSettings, file: IO[bytes], *, force: bool = False) -
     these folders.
     """
     with _alone(storage.home / "restore.lock"), _alone(storage.bentoml_home / LOCK):
-        _refuse_while_served(storage)
+        _refuse_while_served(storage, force=force)
         if not force and (taken := [str(place) for place in _places(storage).values() if is_taken(place)]):
             raise BackupError(f"these exist already: {', '.join(taken)}; --force sets them aside")
         with _stages(storage) as stages:
             contents = _unpack(file, stages)
             _check_database(stages["state"] / "atelier.db", exists=DATABASE in contents.files)
             parts = _parts(storage, stages, contents)
-            return Restored(contents, swap(storage.home, parts, _logs(storage, parts)))
+            with _database_replaced(storage, stages["state"], contents) as (aside, commit):
+                return Restored(contents, swap(storage.home, parts, _logs(storage, parts), aside, commit))
+
+
+@contextmanager
+def _database_replaced(
+    storage: StorageSettings, stage: Path, contents: Contents
+) -> Iterator[tuple[list[Path], Callable[[], None]]]:
+    """Give what is set aside of a server's database, and what commits its replacement; nothing for a file."""
+    if storage.database_file is not None or DATABASE not in contents.files:
+        yield [], _nothing
+        return
+    (stage / "before").mkdir()
+    aside = stage / "before" / "atelier.db"
+    with server_database.replaced(storage.database, stage / "atelier.db", aside) as commit:
+        yield [aside], commit
+
+
+def _nothing() -> None:
+    """Commit nothing."""
 
 
 @contextmanager
@@ -108,15 +127,18 @@ def _places(storage: StorageSettings) -> dict[str, Path]:
     state = {
         INSTANCE: storage.home / INSTANCE_FILE,
         KEY: storage.home / FILE,
-        DATABASE: database_file(storage),
+        DATABASE: storage.database_file,
     }
     return stores | {name: place for name, place in state.items() if place is not None}
 
 
-def _refuse_while_served(storage: StorageSettings) -> None:
+def _refuse_while_served(storage: StorageSettings, *, force: bool) -> None:
     """Raise BackupError while a server runs: it renews its lease every second."""
-    database = database_file(storage)
-    if database is None or not database.is_file():
+    database = storage.database_file
+    if database is None:
+        server_database.check_free(storage.database, force=force)
+        return
+    if not database.is_file():
         return
     try:
         with closing(sqlite3.connect(database)) as connection:
@@ -223,8 +245,6 @@ def _check_database(copy: Path, *, exists: bool) -> None:
 
 def _parts(storage: StorageSettings, stages: dict[str, Path], contents: Contents) -> dict[Path, Path]:
     """Return the unpacked parts of the archive, by the places that they belong in."""
-    if DATABASE in contents.files and database_file(storage) is None:
-        raise BackupError("the archive has an SQLite database, but ATELIER_DATABASE_URL names another kind")
     return {
         place.absolute(): stages[name.split("/")[0]] / name.split("/")[1]
         for name, place in _places(storage).items()
@@ -234,7 +254,7 @@ def _parts(storage: StorageSettings, stages: dict[str, Path], contents: Contents
 
 def _logs(storage: StorageSettings, parts: dict[Path, Path]) -> list[Path]:
     """Return the old database's logs, which SQLite would take for those of the new one."""
-    database = database_file(storage)
+    database = storage.database_file
     if database is None or database.absolute() not in parts:
         return []
     return [database.with_name(database.name + end) for end in _LOG_SUFFIXES]

@@ -7,7 +7,7 @@ server starts on such a home. The file lists the folders with the old parts. Not
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -33,9 +33,16 @@ def is_taken(place: Path) -> bool:
     return any(place.iterdir()) if place.is_dir() else os.path.lexists(place)
 
 
-def swap(home: Path, parts: Mapping[Path, Path], removed: Iterable[Path] = ()) -> tuple[Path, ...]:
+def swap(
+    home: Path,
+    parts: Mapping[Path, Path],
+    removed: Iterable[Path] = (),
+    aside: Iterable[Path] = (),
+    commit: Callable[[], None] = lambda: None,
+) -> tuple[Path, ...]:
     """Move each part into its place (``{place: part}``), and set aside the old parts there and in ``removed``.
 
+    The files ``aside`` hold other old parts. ``commit`` is called last: where it raises, everything is undone.
     Returns the folders with old parts, including those of an interrupted restore before this one, the earliest first.
     Raises OSError after everything is undone.
     """
@@ -49,6 +56,10 @@ def swap(home: Path, parts: Mapping[Path, Path], removed: Iterable[Path] = ()) -
         for place, part in parts.items():
             _make_folder(place.parent, undo)
             _move(part, place, undo)
+        for old in aside:
+            _make_folder(home.absolute() / before, undo)
+            _move(old, home.absolute() / before / old.name, undo)
+        commit()
         undo.pop_all()
     (home / UNFINISHED).unlink()
     return tuple(folder for folder in folders if folder.is_dir())

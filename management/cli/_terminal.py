@@ -13,6 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from management.control.log_lines import printable
+
 COMMAND: Final = "atelier" if Path(sys.argv[0]).name == "atelier" else "python -m management"
 """The command line as the user called it, for hints."""
 PIPE_COLUMNS: Final = 1000
@@ -72,9 +74,7 @@ def json_text(answer: Any, *, indent: int | None = None) -> str:
 
 def clean(text: object) -> str:
     """Replace control characters: the text that a model writes must not command the terminal."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\t" else "\N{REPLACEMENT CHARACTER}" for letter in str(text)
-    )
+    return printable(str(text))
 
 
 def cell(text: object, style: str = "") -> Text:

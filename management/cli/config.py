@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from management.domain.model_types import FRAMEWORKS, MODEL_TYPES
+from management.domain.bento_tag import tag_of
+from management.domain.model_types import FRAMEWORKS, MODEL_TYPES, OTHER_FRAMEWORK, OTHER_TYPE
+from management.domain.strategy import Strategy
 
 _PATHS: Final = {
     "model_id": ("model_id",),
@@ -25,6 +28,10 @@ _PATHS: Final = {
     "min_replicas": ("scaling_config", "min_replicas"),
     "max_replicas": ("scaling_config", "max_replicas"),
     "target_cpu": ("scaling_config", "target_cpu_utilization"),
+    "target_concurrency": ("scaling_config", "target_concurrency"),
+    "default_api": ("default_api",),
+    "access_authorization": ("access_authorization",),
+    "strategy": ("strategy",),
 }
 """Path of each flag's value in the configuration."""
 
@@ -43,7 +50,21 @@ def update_flags(command: Decorated) -> Decorated:
             click.option("--min", "min_replicas", type=int, help="Minimum number of replicas."),
             click.option("--max", "max_replicas", type=int, help="Maximum number of replicas."),
             click.option("--target-cpu", type=int, help="CPU utilization that autoscaling aims at, in percent."),
+            click.option("--target-concurrency", type=int, help="Requests for each replica that autoscaling aims at."),
+            click.option(
+                "--strategy",
+                type=click.Choice([strategy.value for strategy in Strategy]),
+                help="How an update replaces replicas.",
+            ),
+            click.option(
+                "--access-authorization/--no-access-authorization",
+                default=None,
+                help="Whether the model's own address requires a key (default: it does).",
+            ),
+            click.option("--label", "labels", metavar="KEY=VALUE", multiple=True, help="Note about the model."),
+            click.option("--default-api", metavar="NAME", help="API of the Bento that `infer` calls without --api."),
             click.option("-e", "--env", "variables", metavar="KEY=VALUE", multiple=True, help="Environment variable."),
+            click.option("--secret", "secrets", metavar="NAME", multiple=True, help="Secret that replicas receive."),
         )
     ):
         command = option(command)
@@ -54,9 +75,16 @@ def deploy_flags(command: Decorated) -> Decorated:
     """Add the flags of a new model."""
     command = update_flags(command)
     for option in (
-        click.option("--framework", type=click.Choice(FRAMEWORKS), help="Framework."),
-        click.option("--type", "model_type", type=click.Choice(MODEL_TYPES), help="Type of the model."),
-        click.option("--name", help="Name to display."),
+        click.option(
+            "--framework", help=f"Framework: {', '.join(FRAMEWORKS)}, or another word (default: {OTHER_FRAMEWORK})."
+        ),
+        click.option(
+            "--type",
+            "--model-type",
+            "model_type",
+            help=f"Type of the model: {', '.join(MODEL_TYPES)}, or another word (default: {OTHER_TYPE}).",
+        ),
+        click.option("--name", help="Name to display (default: the model's id)."),
         click.option("--model-id", help="Id of the model in URLs and commands."),
     ):
         command = option(command)
@@ -73,15 +101,32 @@ def config(file: str | None, flags: dict[str, Any], unset: tuple[str, ...] = ())
         if (value := flags.get(name)) is not None:
             _set(result, path, value)
     for variable in flags.get("variables", ()):
-        key, equals, value = variable.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{key!r} is not KEY=VALUE", param_hint="-e")
+        key, value = _pair(variable, "-e")
         _set(result, ("environment_variables", key), value)
+    if flags.get("labels") or flags.get("no_labels"):
+        result["labels"] = dict(_pair(label, "--label") for label in flags["labels"])
+    if flags.get("secrets") or flags.get("no_secrets"):
+        result["secrets"] = list(flags["secrets"])
     for key in unset:
         _set(result, ("environment_variables", key), None)
     if not result:
         raise click.UsageError("give a FILE or flags")
     return result
+
+
+def completed(given: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a new model, with defaults for what describes it: any Bento can be deployed by its tag."""
+    defaults = {"name": given.get("model_id"), "model_type": OTHER_TYPE, "framework": OTHER_FRAMEWORK}
+    with suppress(ValueError):
+        defaults["version"] = tag_of(str(given.get("docker_image"))).version
+    return {**{name: value for name, value in defaults.items() if value is not None}, **given}
+
+
+def _pair(text: str, flag: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{key!r} is not KEY=VALUE", param_hint=flag)
+    return key, value
 
 
 def _set(mapping: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

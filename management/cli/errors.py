@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 
 from client import AtelierError
-from management.api import messages
 from management.cli._terminal import COMMAND, aside, clean
 from management.errors import ManagementError
+from management.wording import messages
 
 HINTS: Final = {
     "UNREACHABLE": f"start it with {COMMAND} serve, or give its address with --url",
@@ -19,10 +19,17 @@ HINTS: Final = {
     "FORBIDDEN": f"use a key of a higher role: {COMMAND} keys create NAME --role operator|admin",
     "NOT_FOUND": "check --url: it is the server's address, without /api/v1",
     "MODEL_NOT_FOUND": f"{COMMAND} list shows every model",
-    "MODEL_ALREADY_EXISTS": f"change it with {COMMAND} update {{model_id}}",
+    "BENTO_NOT_FOUND": f"{COMMAND} bentos shows every Bento; {COMMAND} push brings one in",
+    "BENTO_ALREADY_EXISTS": f"give it a new version: {COMMAND} push FOLDER --version VERSION",
+    "BENTO_IN_USE": f"{COMMAND} delete MODEL_ID, or {COMMAND} update it to another Bento",
+    "STORAGE_FULL": f"delete Bentos that no model uses: {COMMAND} bentos delete NAME:VERSION",
+    "MODEL_ALREADY_EXISTS": f"update is the command for it: {COMMAND} update {{model_id}} FOLDER|TAG|FILE, or flags",
     "MODEL_NOT_READY": f"{COMMAND} status {{model_id}} says why",
     "MODEL_FAILED": f"{COMMAND} logs {{model_id}} shows what it wrote",
     "DEPLOYMENT_FAILED": f"{COMMAND} logs {{model_id}} shows more",
+    "SECRET_NOT_FOUND": f"{COMMAND} secrets shows every secret",
+    "SECRET_IN_USE": f"{COMMAND} update MODEL_ID --no-secrets, or --secret with those that stay",
+    "SECRETS_UNREADABLE": "put the key file back: ATELIER_SECRETS_KEY_FILE, or secrets.key in ATELIER_HOME",
     "INFERENCE_TIMEOUT": "give it more time: --timeout SECONDS",
     "INSUFFICIENT_RESOURCES": "ask for less, scale another model down, or try again later",
     "UNKNOWN": "check --url: this is not Atelier's management API",
@@ -73,9 +80,15 @@ def _reasons(details: dict[str, Any]) -> list[str]:
     """The problems field by field, then the other details by name, then the last lines of the log."""
     problems = details.get("problems")
     lines = [_problem(item) for item in (problems if isinstance(problems, list) else []) if isinstance(item, dict)]
-    lines += [f"{clean(name)}: {clean(value)}" for name, value in details.items() if name not in _SHOWN_APART and value]
+    lines += [
+        f"{clean(name)}: {_value(value)}" for name, value in details.items() if name not in _SHOWN_APART and value
+    ]
     log = details.get("log")
     return lines + [f"| {clean(line)}" for line in (log if isinstance(log, list) else [])]
+
+
+def _value(value: Any) -> str:
+    return ", ".join(map(clean, value)) if isinstance(value, list) else clean(value)
 
 
 def _problem(problem: dict[str, Any]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from management.domain.bento import ROOT_ARGUMENT
 
 PICTURE_TYPES: Final = ("image_classification", "image_embedding")
 TEXT_TYPES: Final = ("tcm_diagnosis", "treatment")
@@ -33,6 +36,37 @@ def example(model_type: str) -> Example:
     return Example(f"'{text}'", f"'{{\"input_data\": {text}}}'")
 
 
+def example_of(api: dict[str, Any], *, named: bool) -> Example:
+    """An example for an API as a status shows it; ``named`` where a call has to name it."""
+    schema = api["input"]
+    properties = schema.get("properties", {ROOT_ARGUMENT: schema})
+    required = schema.get("required", ()) if "properties" in schema else properties
+    given = {name: _value(properties[name]) for name in required if name in properties}
+    text, api_name = json.dumps(given, ensure_ascii=False), json.dumps(api["name"])
+    flag, field = (f"--api {api['name']} ", f'"api": {api_name}, ') if named else ("", "")
+    return Example(f"{flag}{shlex.quote(text)}", shlex.quote(f'{{{field}"input_data": {text}}}'))
+
+
+def _value(schema: dict[str, Any]) -> Any:
+    """A value of the schema's type, to be replaced by one that means something."""
+    for key in ("default", "const", "minimum"):
+        if key in schema:
+            return schema[key]
+    if schema.get("enum") or schema.get("examples"):
+        return (schema.get("enum") or schema["examples"])[0]
+    return _VALUES.get(str(schema.get("type")), {})
+
+
+_VALUES: Final[dict[str, Any]] = {
+    "string": "text",
+    "integer": 1,
+    "number": 1.0,
+    "boolean": True,
+    "array": [],
+    "file": "https://example.com/file",
+    "tensor": [[1.0, 2.0]],
+    "dataframe": [{"column": 1.0}],
+}
 _INPUTS: Final[dict[str, dict[str, Any]]] = {
     "tcm_diagnosis": {"symptoms": ["头痛", "乏力", "食欲不振"]},
     "treatment": {"symptoms": ["恶寒", "发热", "咳嗽"]},

@@ -18,6 +18,10 @@ from management.cli._options import find_home, remote
 from management.cli._terminal import COMMAND
 from management.cli.bentos.build import build
 from management.cli.bentos.image import image
+from management.cli.bentos.importing import import_
+from management.cli.bentos.push import push
+from management.cli.bentos.stored import bentos
+from management.cli.models.call import call
 from management.cli.models.delete import delete
 from management.cli.models.deploy import deploy
 from management.cli.models.events import events
@@ -31,8 +35,11 @@ from management.cli.monitoring.monitor import monitor
 from management.cli.server.backup import backup
 from management.cli.server.check import check
 from management.cli.server.keys import keys
+from management.cli.server.move_database import move_database
 from management.cli.server.restore import restore
+from management.cli.server.secrets import secrets
 from management.cli.server.serve import serve
+from management.cli.server.share import share
 from management.errors import ManagementError
 from web.terminal import accept_every_text
 
@@ -94,6 +101,7 @@ def main() -> None:
     python -m management serve
     python -m management build tcm-diagnosis
     python -m management deploy model.yaml
+    python -m management deploy . --model-id hello
     python -m management infer tcm_diagnosis_v2 '{"symptoms": ["头痛", "乏力"]}'
 
     The API key comes from --key-file, else from ATELIER_API_KEY, else from ATELIER_HOME/admin.key, which the server's
@@ -107,6 +115,9 @@ for command in (
     check,
     build,
     image,
+    push,
+    import_,
+    bentos,
     deploy,
     models,
     status,
@@ -114,12 +125,16 @@ for command in (
     events,
     monitor,
     infer,
+    call,
     scale,
     update,
     delete,
+    secrets,
     keys,
+    share,
     backup,
     restore,
+    move_database,
 ):
     main.add_command(command)
 _prepare_help(main)

@@ -7,7 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
 
 from client import AtelierClient, AtelierError
 from management.cli._options import ClientOptions
@@ -48,15 +61,74 @@ class _Request:
             self.ended.set()
 
 
-def make_change(options: ClientOptions, change: Change, model_id: str, wait: float | None) -> dict[str, Any]:
-    """Make a change and return the API's answer. Raises AtelierError, and Failed if it is not done in time."""
+class _StepCount(ProgressColumn):
+    """How far a step is: in bytes where the step counts them."""
+
+    _items = MofNCompleteColumn()
+
+    def render(self, task: Task) -> Text:
+        if not task.fields.get("bytes"):
+            return self._items.render(task)
+        return Text(f"{decimal(int(task.completed))}/{decimal(int(task.total or 0))}", style="progress.download")
+
+
+class Steps:
+    """The display of a command's steps, one after the other: lines on stderr where that is no terminal."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self.console: Console = aside()
+        self.as_json = options.as_json
+        self.silent = options.as_json or not self.console.is_terminal
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(20), _StepCount())
+        self.progress = Progress(
+            *columns, TimeElapsedColumn(), console=self.console, transient=True, disable=self.silent
+        )
+        self._shown = ""
+
+    def __enter__(self) -> Steps:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def begin(self, text: str, total: int | None = None, *, counts_bytes: bool = False) -> Callable[[int], None]:
+        """Show a step in place of the one before. Return the function that adds to what is done of ``total``."""
+        task = self.replace(text, total, counts_bytes=counts_bytes)
+        self.tell(text)
+        return lambda done: self.progress.advance(task, done)
+
+    def replace(self, text: str, total: int | None = None, *, counts_bytes: bool = False) -> TaskID:
+        """Put a step in the place of the one before, and return it."""
+        for known in self.progress.task_ids:
+            self.progress.remove_task(known)
+        return self.progress.add_task(clean(text), total=total, bytes=counts_bytes)
+
+    def tell(self, text: str) -> None:
+        """Print a line where no display is shown, unless it is the same as the last one."""
+        if self.silent and not self.as_json and text != self._shown:
+            self.console.print(clean(text))
+            self._shown = text
+
+
+def make_change(
+    options: ClientOptions, change: Change, model_id: str, wait: float | None, steps: Steps | None = None
+) -> dict[str, Any]:
+    """Make a change and return the API's answer. Raises AtelierError, and Failed if it is not done in time.
+
+    The progress is shown among ``steps``, or by itself.
+    """
     if not wait:
         with options.client() as client:
             return change(client)
     request = _Request(options, change)
     # A daemon thread: after Ctrl-C the command ends at once, and the server continues the change.
     threading.Thread(target=request.run, daemon=True).start()
-    _show_progress(options, model_id, request)
+    if steps is None:
+        with Steps(options) as alone:
+            _show_progress(options, model_id, request, alone)
+    else:
+        _show_progress(options, model_id, request, steps)
     if request.error is not None:
         raise request.error
     if request.status == ACCEPTED:
@@ -64,17 +136,11 @@ def make_change(options: ClientOptions, change: Change, model_id: str, wait: flo
     return request.answer
 
 
-def _show_progress(options: ClientOptions, model_id: str, request: _Request) -> None:
+def _show_progress(options: ClientOptions, model_id: str, request: _Request, steps: Steps) -> None:
     """Show the model's replicas and message until the request ends. Raises Failed if the backend stays away."""
-    console = aside()
-    silent = options.as_json or not console.is_terminal
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn())
-    with (
-        Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=silent) as progress,
-        options.client() as client,
-    ):
-        task, shown = progress.add_task(model_id, total=None), ""
+    with options.client() as client:
         watch = _BackendWatch(client)
+        task = steps.replace(model_id)
         while not request.ended.wait(POLL_INTERVAL_SECONDS):
             if watch.has_failed():
                 raise Failed(f"{watch.fault}; the change goes on when it does: {COMMAND} status {model_id}")
@@ -84,10 +150,10 @@ def _show_progress(options: ClientOptions, model_id: str, request: _Request) -> 
             if state is None:
                 continue
             message, ready, desired = state
-            progress.update(task, description=f"{model_id}: {message}", completed=ready, total=max(desired, ready, 1))
-            if silent and not options.as_json and message != shown:
-                console.print(f"{model_id}: {message}")
-                shown = message
+            steps.progress.update(
+                task, description=f"{model_id}: {message}", completed=ready, total=max(desired, ready, 1)
+            )
+            steps.tell(f"{model_id}: {message}")
 
 
 @dataclass

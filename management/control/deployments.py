@@ -8,14 +8,20 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from management.backends.launcher import ImageRefused, Images
+from management.backends.preparation import EnvironmentPreparer, ImageIsEnvironment
 from management.control.change_feed import ChangeFeed
+from management.domain.bento import Bento
 from management.domain.records import Deployment, Replica, ReplicaState
-from management.errors import DeploymentFailed, InvalidModelConfig, Problem, StoreUnavailable
+from management.errors import BackendUnavailable, DeploymentFailed, InvalidModelConfig, Problem, StoreUnavailable
 from management.faults import failpoints
 from management.store import Session, Store
 
 IMAGE_FIELD: Final = "config.docker_image"
 """The field of a problem with an image."""
+API_FIELD: Final = "config.default_api"
+"""The field of a problem with the API that requests mean."""
+MAKING_LINES: Final = 20
+"""Last lines of the log of an environment that could not be made, in the error."""
 
 T = TypeVar("T")
 MakeSpace = Callable[[str], AsyncIterator[None]]
@@ -25,15 +31,17 @@ MakeSpace = Callable[[str], AsyncIterator[None]]
 class Deployments:
     """Checks images, commits changes of the desired state, and waits for their outcome."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its parts
         self,
         store: Store,
         images: Images,
         feed: ChangeFeed,
         wake: Callable[[], None],
         make_space: MakeSpace,
+        environments: EnvironmentPreparer | None = None,
     ) -> None:
         """``wake`` starts the leader's next turn."""
+        self._environments = environments or ImageIsEnvironment()
         self._store, self._images, self._feed = store, images, feed
         self._wake, self._make_space = wake, make_space
 
@@ -41,8 +49,31 @@ class Deployments:
         """Raises InvalidModelConfig for an image that the backend cannot run, and BackendUnavailable."""
         try:
             await self._images.check(image)
+            await self._environments.check(image)
         except ImageRefused as refused:
-            raise InvalidModelConfig(Problem(IMAGE_FIELD, refused.kind, refused.values)) from None
+            error = InvalidModelConfig(Problem(IMAGE_FIELD, refused.kind, refused.values))
+            if refused.log:
+                error.details["log"] = list(refused.log)
+            raise error from None
+
+    async def check_api(self, image: str, api: str | None) -> None:
+        """Raises InvalidModelConfig, which lists the APIs, where the image's Bento has none of this name."""
+        bento = await self._images.describe(image) if api else None
+        if bento is not None and bento.api(api or "") is None:
+            raise InvalidModelConfig(Problem(API_FIELD, "api_unknown", {"expected": bento.signatures}))
+
+    async def check_api_for(self, model_id: str, image: str | None, api: str | None) -> None:
+        """Raises InvalidModelConfig where a change leaves a model with an API that its Bento does not have."""
+        deployment = await self._store.read(lambda session: session.deployments.get(model_id))
+        if deployment is not None and (image is not None or api):
+            config = deployment.target.config
+            await self.check_api(image or config.docker_image, config.default_api if api is None else api)
+
+    async def bento(self, image: str) -> Bento | None:
+        """Returns the Bento in an image; None where its files are not known now."""
+        with suppress(BackendUnavailable):
+            return await self._images.describe(image)
+        return None
 
     async def check_image_for(self, model_id: str, image: str) -> None:
         """Also raises InvalidModelConfig where the image holds another type of model than the one deployed."""
@@ -111,7 +142,8 @@ class Deployments:
         if current is None:
             raise DeploymentFailed({"model_id": desired.model_id, "reason": "deleted", "log": []})
         if current.failed or current.target.number < desired.target.number:
-            raise _failure(current, desired, replicas)
+            making = await self._environments.log(desired.target.config.docker_image, MAKING_LINES)
+            raise _failure(current, desired, replicas, making)
         return active_count(replicas) if _runs_as_desired(current, replicas) else None
 
     async def _gone(self, deployment: Deployment) -> bool | None:
@@ -132,7 +164,10 @@ def _runs_as_desired(deployment: Deployment, replicas: Sequence[Replica]) -> boo
     return len(ready) == len(active) == deployment.replicas
 
 
-def _failure(current: Deployment, desired: Deployment, replicas: Sequence[Replica]) -> DeploymentFailed:
+def _failure(
+    current: Deployment, desired: Deployment, replicas: Sequence[Replica], making: Sequence[str]
+) -> DeploymentFailed:
+    """The failure with the last lines of the failed replica's log, or, where none started, of its environment's."""
     number = desired.target.number
     failed = [
         replica for replica in replicas if replica.state is ReplicaState.FAILED and replica.revision.number == number
@@ -141,7 +176,7 @@ def _failure(current: Deployment, desired: Deployment, replicas: Sequence[Replic
         {
             "model_id": desired.model_id,
             "reason": current.reason or current.rollback_reason,
-            "log": failed[-1].log_tail.splitlines() if failed else [],
+            "log": failed[-1].log_tail.splitlines() if failed else list(making),
             "serving": current.target.config.version if current.target.number != number else None,
         }
     )

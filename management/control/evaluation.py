@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from management.domain.config_change import with_fields_of_the_model
 from management.domain.records import Deployment, Event, Replica, ReplicaState
 
 
@@ -30,7 +31,7 @@ class Transition:
     def more(self, tails: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The fields of the replica that change with its state; ``tails`` are the logs' last lines by replica id."""
         if self.state is ReplicaState.READY:
-            return {"address": self.address, "ready_at": self.replica.ready_at or self.at}
+            return {"address": self.address, "ready_at": self.replica.ready_at or self.at, "reason": ""}
         if self.failed:
             return {"reason": self.reason, "log_tail": "\n".join(tails.get(self.replica.id, ()))}
         return {}
@@ -47,6 +48,8 @@ class Evaluation:
     """Recorded replicas that were never started."""
     end: Mapping[str, float] = field(default_factory=dict)
     """Draining replicas that have to end now, and the seconds each has for it, by id."""
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    """What starting replicas wait for, by id, where that has changed."""
 
     def events(self, model_id: str, actor: str) -> list[Event]:
         """An event for each transition."""
@@ -89,10 +92,11 @@ class RemoveRecord:
 def rolled_back(deployment: Deployment) -> Deployment:
     """The deployment with its last stable revision as the target."""
     assert deployment.last_stable is not None, "there is nothing to roll back to"  # noqa: S101
-    scaling = deployment.target.config.scaling  # the scaling is kept: it is not part of what failed
+    stable = deployment.last_stable
+    config = with_fields_of_the_model(stable.config, deployment.target.config)  # they are not part of what failed
     return replace(
         deployment,
-        target=replace(deployment.last_stable, config=replace(deployment.last_stable.config, scaling=scaling)),
+        target=replace(stable, config=config),
         rolled_back_from=deployment.target.config.version,
         rollback_reason=deployment.reason,
         failures=0,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from management.control import eviction
@@ -17,7 +17,8 @@ from management.control.evaluation import Evaluation
 from management.counters import ReplicaCounters, ScalingDirection
 from management.domain.capacity import Capacity, free_gpus
 from management.domain.clock import SYSTEM, Clock
-from management.domain.records import Deployment, Event, LoadReport, Replica, ReplicaState
+from management.domain.records import Deployment, Event, LoadReport, Replica, ReplicaState, Resources, Revision
+from management.domain.strategy import Strategy
 from management.errors import StoreUnavailable
 from management.store import Session, Store
 
@@ -63,21 +64,42 @@ class Journal:
         self._read = await self._store.read(read)
         return self._read[1:]
 
-    async def free_gpus(self) -> list[int]:
-        """The GPUs that no replica uses."""
-        return await self._store.read(self._free_gpus)
+    async def free_slots(self, deployment: Deployment, replicas: Sequence[Replica]) -> int:
+        """How many more replicas of the target revision the machine has room for; these are the deployment's.
 
-    async def add_replica(self, deployment: Deployment) -> Replica | None:
-        """Adds a replica of the target revision; None when the desired state has changed or too few GPUs are free."""
+        GPUs are for one replica each. Cores and memory limit a start of many beside old ones, which no command counted.
+        """
+        each, alive = deployment.target.config.resources, [replica for replica in replicas if replica.state.alive]
+        updates = any(replica.revision.number != deployment.target.number for replica in alive)
+        many = updates and deployment.target.config.strategy is Strategy.BEST_EFFORT
+        slots = deployment.replicas + 1
+        if each.gpus:
+            slots = len(await self._store.read(self._free_gpus)) // each.gpus
+        if many:
+            spare = await self._store.read(lambda session: self._spare(session, each, slots))
+            slots = min(slots, deployment.replicas + max(1, spare) - len(alive))
+        return slots
+
+    def _spare(self, session: Session, each: Resources, most: int) -> int:
+        """How many replicas fit beside all that are desired."""
+        deployments = session.deployments.all()
+        return next((number for number in range(most, 0, -1) if self._capacity.fits(deployments, each * number)), 0)
+
+    async def add_replica(self, deployment: Deployment, revision: Revision | None = None) -> Replica | None:
+        """Adds a replica of the revision; None when the desired state has changed or too few GPUs are free.
+
+        Without a revision it is the target.
+        """
+        of = revision or deployment.target
 
         def write(session: Session) -> Replica | None:
-            needed = deployment.target.config.resources.gpus
-            gpus = tuple(self._free_gpus(session)[:needed])
+            needed = of.config.resources.gpus
+            gpus = tuple(self._free_gpus(session)[:needed]) if needed else ()  # which reads all replicas
             if self._current(session, deployment) is None or len(gpus) < needed:
                 return None
             now = self.clock.now()
             starting = ReplicaState.STARTING
-            replica = Replica(uuid4().hex, deployment.id, deployment.target, starting, now, now, gpus=gpus)
+            replica = Replica(uuid4().hex, deployment.id, of, starting, now, now, gpus=gpus)
             session.replicas.add(replica)
             return replica
 
@@ -123,6 +145,15 @@ class Journal:
         """Records that the replica gets no new requests from now on."""
         await self._write(lambda session: session.replicas.transition(replica, ReplicaState.DRAINING, self.clock.now()))
 
+    async def record_waiting(self, replica_id: str, reason: str) -> None:
+        """Records what a replica that starts waits for."""
+        await self._write(lambda session: session.replicas.record_waiting(replica_id, reason))
+
+    async def add_event(self, deployment: Deployment, action: str, details: Mapping[str, Any]) -> None:
+        """Records what happened to a deployment without a change of it."""
+        event = Event(self.clock.now(), deployment.model_id, deployment.id, ACTOR, action, details)
+        await self._write(lambda session: session.events.add(event))
+
     async def change_deployment(
         self, deployment: Deployment, change: Callable[[Deployment], Deployment], action: str
     ) -> None:
@@ -131,8 +162,10 @@ class Journal:
         def write(session: Session) -> None:
             current = self._current(session, deployment)
             if current is not None:
-                session.deployments.put(change(current))
-                details = {"version": deployment.target.config.version, "reason": deployment.reason}
+                changed = change(current)
+                session.deployments.put(changed)
+                reason = changed.reason or deployment.reason  # the end of an update drops it
+                details = {"version": deployment.target.config.version, "reason": reason}
                 session.events.add(Event(self.clock.now(), deployment.model_id, deployment.id, ACTOR, action, details))
 
         await self._write(write)
@@ -190,12 +223,7 @@ class Journal:
 
     async def record_usage(self, used: Mapping[str, tuple[int, int]]) -> None:
         """Records millicores and bytes by replica id. No cache holds them, so this counts as no change."""
-
-        def write(session: Session) -> None:
-            for replica_id, (cpu_millicores, memory_bytes) in used.items():
-                session.replicas.record_usage(replica_id, cpu_millicores, memory_bytes)
-
-        await self._write(write, counted=False)
+        await self._write(lambda session: session.replicas.record_usage(used), counted=False)
 
     async def forget_replicas(self) -> list[str]:
         """Records every replica as gone when the server shuts down, and returns their ids. The desired state stays."""

@@ -11,11 +11,22 @@ from management.domain.records import NOTHING, Deployment, Resources
 from management.errors import InsufficientResources
 
 
-@dataclass(frozen=True)
+@dataclass
 class Capacity:
     """Limit of the resources that all replicas together request: cores and memory are overcommitted, GPUs are not."""
 
     limit: Resources
+    """It is replaced where a backend's machines come and go."""
+    overcommit: float = 1.0
+    """Multiple of the machine's cores and memory that the limit is."""
+
+    @property
+    def machine(self) -> Resources:
+        """What there really is of each resource."""
+        limit = self.limit
+        return Resources(
+            round(limit.cpu_millicores / self.overcommit), round(limit.memory_bytes / self.overcommit), limit.gpus
+        )
 
     def check(self, others: Iterable[Deployment], wanted: Resources, before: Resources = NOTHING) -> None:
         """Raise InsufficientResources when ``wanted`` does not fit beside the other deployments' requests.

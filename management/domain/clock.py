@@ -18,6 +18,10 @@ class Clock:
         """Return monotonic seconds since an unknown moment."""
         return time.monotonic()
 
+    def ahead(self) -> float:
+        """Return the seconds by which this clock is ahead of the machine's time of day."""
+        return 0.0
+
     def now(self) -> datetime:
         """Return the time of day in UTC."""
         return datetime.fromtimestamp(self.unix(), UTC)
@@ -30,6 +34,18 @@ SYSTEM: Final = Clock()
 def now() -> datetime:
     """Return the present time in UTC, by the machine's clock."""
     return SYSTEM.now()
+
+
+def written(text: str) -> datetime | None:
+    """Return the time that a text in ISO 8601 says, in UTC, which one without a zone is taken for.
+
+    None where it says no time, or one that UTC has no date for: the last hours of 9999 in a zone behind it.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def shown(moment: datetime) -> str:

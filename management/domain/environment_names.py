@@ -8,6 +8,9 @@ libraries, tracers, cloud SDKs. Many of those variables name a file that is load
 3. System variables, and names whose first word belongs to a library or a runtime, are refused.
 4. Names with an ending that usually means files, code or switches (``..._PATH``, ``..._OPTIONS``) are refused, unless
    no library uses their first word (``FREE``: ``APP_``, ``MODEL_`` ...).
+
+A secret may also set the credentials of services that models use (``HF_TOKEN``, ``AWS_SECRET_ACCESS_KEY``): names whose
+first word belongs to such a service, without an ending of rule 4. What loads code or breaks a replica stays refused.
 """
 
 from __future__ import annotations
@@ -153,6 +156,28 @@ _ENDINGS: Final = re.compile(
 """Endings of names that usually give a library files, code, commands, peers or switches."""
 
 
+_SERVICES: Final = _words(
+    """
+    AWS S3 GOOGLE GCP GCLOUD VERTEX AZURE ALIBABA ALICLOUD ALIYUN OSS TENCENTCLOUD COS HUAWEI OCI IBM IBMCLOUD
+    DIGITALOCEAN HCLOUD CLOUDFLARE MINIO GITHUB GITLAB GH HF HUGGINGFACE HUGGING MODELSCOPE OPENAI ANTHROPIC COHERE
+    MISTRAL GROQ TOGETHER REPLICATE OLLAMA LANGCHAIN LANGSMITH LANGFUSE LLAMAINDEX WANDB MLFLOW COMET NEPTUNE CLEARML
+    SWANLAB SENTRY DATABRICKS SAGEMAKER REDIS MONGO MONGODB MYSQL MARIADB ORACLE KAFKA AMQP RABBITMQ NATS ELASTIC VAULT
+    OAUTH OPENID WEBHOOK
+    """
+)
+"""First words of names by which services are reached, which only a secret may set."""
+
+_CREDENTIALS: Final = re.compile(
+    rf"PG(HOST|PORT|USER|PASSWORD|DATABASE|SSLMODE)|NETRC|({'|'.join(sorted(_SERVICES))})_([A-Z0-9_]+_)?"
+    r"(TOKEN_FILE|ENDPOINT_URL(_[A-Z0-9_]+)?)",
+    re.ASCII,
+)
+"""Names of logins and addresses whose endings, or first words, are refused otherwise."""
+
+_CACHES: Final = re.compile(r".*_(CACHE|ASSETS)", re.ASCII)
+"""Names of folders from which libraries may load code."""
+
+
 def is_written_well(name: str) -> bool:
     """Return whether the name is well-formed: at most 64 capital letters, digits and underscores."""
     return _NAME.match(name) is not None
@@ -163,6 +188,20 @@ def allowed(name: str, patterns: Iterable[str] = ()) -> bool:
     if not is_written_well(name) or _OURS.fullmatch(name):
         return False
     return any(fnmatchcase(name, pattern) for pattern in patterns) or not _is_foreign(name)
+
+
+def allowed_in_secrets(name: str, patterns: Iterable[str] = ()) -> bool:
+    """Return whether a secret may set the variable: what a deployment may set, and credentials of services."""
+    if allowed(name, patterns):
+        return True
+    return is_written_well(name) and not _OURS.fullmatch(name) and _is_credential(name)
+
+
+def _is_credential(name: str) -> bool:
+    """Return whether the variable names a service or a login to it, and no code, file or switch of a library."""
+    if _CREDENTIALS.fullmatch(name):
+        return True
+    return name.partition("_")[0] in _SERVICES and not (_ENDINGS.fullmatch(name) or _CACHES.fullmatch(name))
 
 
 def _is_foreign(name: str) -> bool:

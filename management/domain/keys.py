@@ -12,6 +12,7 @@ import hmac
 import re
 import secrets
 import string
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +58,7 @@ class Key:
     expires_at: datetime | None = None
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    description: str = ""
 
     def valid(self, now: datetime) -> bool:
         """Return whether the key is neither revoked nor expired."""
@@ -71,12 +73,43 @@ class NewKey:
     text: str
 
 
-def make(name: str, role: Role, now: datetime, expires_at: datetime | None = None) -> NewKey:
+def make(name: str, role: Role, now: datetime, expires_at: datetime | None = None, description: str = "") -> NewKey:
     """Generate a key with a random id and secret."""
     key_id = "".join(secrets.choice(_ALPHABET) for _ in range(12))
     secret = secrets.token_urlsafe(32)
     body = f"atl_{key_id}_{secret}"
-    return NewKey(Key(key_id, name, role, _digest(secret), now, expires_at), f"{body}_{_checksum(body)}")
+    key = Key(key_id, name, role, _digest(secret), now, expires_at, description=description)
+    return NewKey(key, f"{body}_{_checksum(body)}")
+
+
+def text_from(seed: bytes) -> str:
+    """Return the text of the key that these 32 bytes make: always the same one."""
+    digest = hashlib.sha256(b"id:" + seed).digest()
+    key_id = "".join(_ALPHABET[value % len(_ALPHABET)] for value in digest[:12])
+    secret = urlsafe_b64encode(hashlib.sha256(b"secret:" + seed).digest()).decode().rstrip("=")
+    body = f"atl_{key_id}_{secret}"
+    return f"{body}_{_checksum(body)}"
+
+
+def with_text(text: str, name: str, role: Role, now: datetime, expires_at: datetime | None = None) -> Key:
+    """Return the key of a text that this module made."""
+    key_id, secret = _parts(text)
+    return Key(key_id, name, role, _digest(secret), now, expires_at)
+
+
+LOGIN: Final = "bentoml login of "
+"""Beginning of the name of a key that a person got for a command line by showing another one."""
+_SHOWN_LETTERS: Final = 60
+
+
+def login_name(parent: Key) -> str:
+    """Return the name of a key that is got by showing ``parent``; it ends with the id of that one."""
+    return f"{LOGIN}{parent.name[:_SHOWN_LETTERS]} ({parent.id})"
+
+
+def is_login_of(key: Key, parent_id: str) -> bool:
+    """Return whether the key was got by showing the key of that id, and ends with it."""
+    return key.name.startswith(LOGIN) and key.name.endswith(f" ({parent_id})")
 
 
 def check_chosen(text: str) -> None:

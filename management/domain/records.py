@@ -9,6 +9,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from management.domain.secrets import SecretReference
+from management.domain.strategy import Strategy
+
 
 class Status(StrEnum):
     """A deployment's status, derived from its desired state and its replicas; never stored."""
@@ -42,13 +45,17 @@ class ReplicaState(StrEnum):
     @property
     def alive(self) -> bool:
         """Whether it may have a process."""
-        return self.active or self is ReplicaState.DRAINING
+        return self in _ALIVE
 
     @property
     def active(self) -> bool:
         """Whether it counts towards the requested replicas: it is neither draining nor ended."""
-        return self in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.UNRESPONSIVE)
+        return self in _ACTIVE
 
+
+# Every turn asks this of every replica, and to look a member up by its name is slow in Python 3.11.
+_ACTIVE: Final = (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.UNRESPONSIVE)
+_ALIVE: Final = (*_ACTIVE, ReplicaState.DRAINING)
 
 TRANSITIONS: Final[Mapping[ReplicaState, frozenset[ReplicaState]]] = MappingProxyType(
     {
@@ -111,6 +118,10 @@ GATEWAY: Final = "gateway"
 """Actor of events that an inference request causes."""
 LONGEST_TIMEOUT: Final = 600
 """Seconds of the longest timeout of a request; no part between caller and model may end it earlier."""
+MOST_CONCURRENCY: Final = 10_000
+"""Largest ``target_concurrency``."""
+MAX_LABELS, MAX_LABEL_KEY, MAX_LABEL_VALUE = 32, 63, 255
+"""Labels of one model, and characters of a label's key and of its value; both are printable."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,8 @@ class Scaling:
     min_replicas: int = 1
     max_replicas: int = 1
     target_cpu_utilization: int = 80
+    target_concurrency: int | None = None
+    """Requests, in flight or waiting, for each replica that scaling aims at, too; None for no such aim."""
 
     def clamped(self, replicas: int) -> int:
         """Return the nearest number of replicas within the limits."""
@@ -139,6 +152,16 @@ class ModelConfig:
     scaling: Scaling
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = NOTHING
+    default_api: str = ""
+    """API of the Bento that a request means when it names none; empty for no such choice."""
+    secrets: tuple[SecretReference, ...] = ()
+    """The secrets that its replicas receive; of two with the same variable, the later one counts."""
+    access_authorization: bool = True
+    """Whether the model's own address requires a key."""
+    strategy: Strategy = Strategy.ROLLING_UPDATE
+    """How an update replaces replicas."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """What callers note about the model, for their own use."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +256,7 @@ class Replica:
     gpus: tuple[int, ...] = ()
     """Numbers of the GPUs that are reserved for it."""
     reason: str = ""
-    """Why it failed; empty otherwise."""
+    """Why it failed, or what it waits for while it starts; empty otherwise."""
     log_tail: str = ""
     """The last lines of its log before it failed."""
     cpu_millicores: int = 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
+from management.domain.clock import Clock
 from management.domain.records import LoadReport
 from management.gateway.route_table import Route
 from management.store import Store
@@ -32,9 +34,14 @@ class LoadReporter:
         reports = {report.deployment_id: report for report in self._reports(now)}
         news = [report for report in reports.values() if self._is_news(report)]
         if news:
-            await self._store.write(lambda session: session.load_reports.put(news), counted=False)
+            await self._store.write(
+                lambda session: session.load_reports.put([_shared(report, session.clock) for report in news]),
+                counted=False,
+            )
         if now >= self._fold_at:
-            await self._store.write(lambda session: session.load_reports.fold(now - FOLD_SECONDS), counted=False)
+            await self._store.write(
+                lambda session: session.load_reports.fold(session.clock.unix() - FOLD_SECONDS), counted=False
+            )
             self._fold_at = now + 60 * FOLD_SECONDS
         self._reported = reports
 
@@ -62,3 +69,9 @@ class LoadReporter:
             or before.in_flight + before.waiting > 0
             or before.last_request_at != report.last_request_at
         )
+
+
+def _shared(report: LoadReport, clock: Clock) -> LoadReport:
+    """Return the report by the clock that all servers on the database share."""
+    ahead = clock.ahead()
+    return replace(report, last_request_at=report.last_request_at + ahead, reported_at=report.reported_at + ahead)

@@ -73,6 +73,8 @@ class QueueLimits:
     """Bytes of all requests that wait."""
     ageing: float
     """Seconds of waiting that are worth a step of priority."""
+    workers: int = 1
+    """Workers of the server, each of which has a queue for the model."""
 
 
 class RequestQueue:
@@ -80,6 +82,7 @@ class RequestQueue:
 
     def __init__(self, limits: QueueLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits, self._clock = limits, clock
+        self._concurrency = limits.concurrency
         self._slots: dict[str, ReplicaSlot] = {}
         self._ejected_until: dict[str, float] = {}
         self._heap: list[_Waiting] = []
@@ -108,7 +111,16 @@ class RequestQueue:
     @property
     def slots(self) -> int:
         """Requests that the replicas may work on at a time."""
-        return len(self._slots) * self._limits.concurrency
+        return len(self._slots) * self._concurrency
+
+    def set_concurrency(self, requests: int | None) -> None:
+        """Sends so many requests to a replica at a time from now on; None for the limits' own number.
+
+        The number is that of all workers together; each takes its share, and one at least.
+        """
+        share = None if requests is None else max(1, requests // self._limits.workers)
+        self._concurrency = share or self._limits.concurrency
+        self._serve()
 
     def set_replicas(self, replica_ids: set[str]) -> None:
         """Sends requests to these replicas from now on. What is in flight to others goes on."""
@@ -202,7 +214,7 @@ class RequestQueue:
         ejected = {replica_id for replica_id, until in self._ejected_until.items() if until > now}
         slots = [slot for slot in self._slots.values() if slot.replica_id not in never]
         loads = [ReplicaLoad(slot.replica_id, slot.in_flight, slot.last) for slot in slots]
-        chosen = balancing.pick(loads, self._limits.concurrency, ejected | set(avoid))
+        chosen = balancing.pick(loads, self._concurrency, ejected | set(avoid))
         return None if chosen is None else self._slots[chosen]
 
     def _enqueue(self, waiting: _Waiting) -> None:

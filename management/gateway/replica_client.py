@@ -1,88 +1,45 @@
-"""How the gateway speaks to one replica: ``POST /infer`` of the model contract, whatever runs behind its address.
-
-ReplicaError
-├── ConnectionBroken    the replica may be gone: another one may be tried
-├── ReplicaBusy         it sheds load
-├── ReplicaLate         it stopped the request at its deadline
-├── ReplicaRefused      the request itself is at fault, in the model's own words
-└── ReplicaFailed       the model failed, or its answer cannot be read
-"""
+"""Connections to one replica, whatever runs behind its address."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Final
 
 import aiohttp
+from yarl import URL
 
-from management.faults import exhaustion
+from management.gateway import contract
+from management.gateway.call import Call, Handshake, Headers
+from management.gateway.contract import Item, Result
+from management.gateway.replica_answer import ReplicaAnswer, ReplicaSocket
+from management.gateway.replica_errors import NotConnected, ReplicaFailed, translated
 from management.sockets import SocketPath
-from web import memory
-from web.json import work
-from web.json.strict_json import InvalidJSON
+from web.tracing.context import passed_on
 
-INFER_PATH: Final = "/infer"
 LIVENESS_PATH: Final = "/livez"
 LIVENESS_TIMEOUT_SECONDS: Final = 1.0
 """Seconds to wait for a sign of life. A replica that gives none may still be at work."""
-MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
-"""Maximum size of an answer in bytes."""
-MOST_ELEMENTS: Final = 1_000_000
-"""Maximum elements of a request or an answer: as many as the model contract takes."""
 KEEP_ALIVE_SECONDS: Final = 30
 """Seconds an idle connection is kept; the replica keeps it for longer."""
-_CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z", re.ASCII)
-MAX_MESSAGE_CHARACTERS: Final = 1000
-"""Characters of a model's error message that are passed on."""
 CLOSE_POLL_SECONDS: Final = 0.2
 """Seconds between two checks whether the calls in flight are answered."""
-
-Item = dict[str, Any]
-"""``{"input_data": {...}, "parameters": {...}}``"""
-
-Result = dict[str, Any]
-"""``{"output_data": {...} or None, "error": {...} or None, "confidence": number or None}``"""
-
-
-class ReplicaError(Exception):
-    """The root: the replica gave no results."""
-
-
-class ConnectionBroken(ReplicaError):
-    """The connection failed, or broke before the answer's end."""
-
-
-class NotConnected(ConnectionBroken):
-    """Nothing was sent: trying another replica repeats nothing."""
-
-
-class ReplicaBusy(ReplicaError):
-    """The replica answered 429 or 503."""
-
-
-class ReplicaLate(ReplicaError):
-    """The replica answered 504."""
-
-
-class ReplicaRefused(ReplicaError):
-    """The replica answered another 4xx, with the model's code and message."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-class ReplicaFailed(ReplicaError):
-    """The replica answered another 5xx, or anything but results of the contract."""
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""Maximum size of a websocket's message in bytes, as in uvicorn."""
+MAX_HEADER_BYTES: Final = 64 * 1024
+"""Bytes of an answer's longest header."""
+NOT_OURS: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+"""Headers that aiohttp would add to a request that has none."""
+CONTROL: Final = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+"""Characters that no header's value has."""
 
 
 class ReplicaClient:
     """Connections to one replica."""
 
-    def __init__(self, address: str, headers: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(self, address: str, headers: Callable[[], Mapping[str, str]] = dict, *, revision: int = 0) -> None:
         """``headers`` are sent to this address with each request, and nowhere else: no redirect is followed."""
         path = address.removeprefix("unix:")
         unix = path != address
@@ -93,35 +50,85 @@ class ReplicaClient:
             else aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
         )
         self._url = "http://replica" if unix else address
-        # The deadline is the caller's: the gateway cancels. No cookies, no proxies, none of the caller's headers.
+        # The deadline is the caller's: the gateway cancels. No cookies and no proxies.
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=2.0),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            skip_auto_headers=NOT_OURS,
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
         )
+        # aiohttp would send a GET, PUT or DELETE again by itself; what may be repeated is for the gateway to decide.
+        self._session._retry_connection = False
         self._headers = headers
         self._in_flight = 0
+        self.revision = revision
+        """The number of the revision that the replica runs."""
 
     async def infer(self, items: Sequence[Item], request_id: str) -> list[Result]:
         """Returns a result for each item, in order. Raises ReplicaError."""
         standard = {"Content-Type": "application/json", "Accept-Encoding": "identity", "X-Request-ID": request_id}
-        headers = {**self._headers(), **standard}
-        body = await work.dumps({"requests": list(items)})
+        headers = {**self._headers(), **standard, **dict(passed_on(()))}
+        body = await contract.request_of(items)
+        with self._busy(), translated():
+            async with self._session.post(
+                self._url + contract.INFER_PATH, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                return await contract.results_of(answer.status, await contract.read(answer), len(items))
+
+    async def open(self, call: Call) -> ReplicaAnswer:
+        """Sends the call, and returns its answer once its headers are there, and its body, too, if it is small.
+
+        Raises ReplicaError.
+        """
+        url = self._at(call.target)
+        headers = self._with_own(call.headers)
+        with ExitStack() as busy:
+            busy.enter_context(self._busy())
+            with translated():
+                response = await self._session.request(
+                    call.method, url, data=call.body or None, headers=headers, allow_redirects=False
+                )
+            if not _may_be_passed_on(response):
+                response.close()
+                raise ReplicaFailed("the answer is not one that callers may be sent")
+            answer = ReplicaAnswer(response, busy.pop_all().close)
+        try:
+            await answer.read_small()
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    async def connect(self, handshake: Handshake) -> ReplicaSocket:
+        """Opens a websocket. Raises HandshakeRefused and other kinds of ReplicaError."""
+        url = self._at(handshake.target)
+        headers = self._with_own(handshake.headers)
+        with ExitStack() as busy:
+            busy.enter_context(self._busy())
+            with translated():
+                socket = await self._session.ws_connect(
+                    url, headers=headers, protocols=handshake.protocols, max_msg_size=MAX_MESSAGE_BYTES
+                )
+            return ReplicaSocket(socket, busy.pop_all().close)
+
+    def _at(self, target: str) -> URL:
+        """The URL of a target. Raises ReplicaFailed for one that is no path: it could name another server."""
+        if not target.startswith("/"):
+            raise ReplicaFailed("the target is not a path")
+        return URL(self._url + target, encoded=True)
+
+    def _with_own(self, headers: Headers) -> list[tuple[str, str]]:
+        return [*passed_on(headers), *self._headers().items()]
+
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """Counts a call as in flight."""
         self._in_flight += 1
         try:
-            async with self._session.post(
-                self._url + INFER_PATH, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                return await _results(answer.status, await _read(answer), len(items))
-        except aiohttp.ClientResponseError as error:
-            raise ReplicaFailed("the answer is not HTTP") from error
-        except aiohttp.ClientConnectorError as error:
-            if exhaustion.in_connecting(error):
-                raise ReplicaBusy(503) from error  # this process has run out of something, so no other replica is tried
-            raise NotConnected(type(error).__name__) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionBroken(type(error).__name__) from error
+            yield
         finally:
             self._in_flight -= 1
 
@@ -152,58 +159,6 @@ class ReplicaClient:
         self._socket.close()
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    if (answer.content_length or 0) > MAX_ANSWER_BYTES:
-        raise ReplicaFailed("the answer is too large")
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in answer.content.iter_any():
-        size += len(piece)
-        memory.hold(len(piece))
-        if size > MAX_ANSWER_BYTES:
-            raise ReplicaFailed("the answer is too large")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-async def _results(status: int, body: bytes, count: int) -> list[Result]:
-    if status in (429, 503):
-        raise ReplicaBusy(status)
-    if status == 504:
-        raise ReplicaLate(status)
-    try:
-        payload = await work.loads(body, MOST_ELEMENTS)
-    except InvalidJSON as error:
-        raise ReplicaFailed("the answer is not JSON") from error
-    if 400 <= status < 500:
-        raise _refusal(payload)
-    if status != 200 or not isinstance(payload, list) or len(payload) != count or not all(map(_is_result, payload)):
-        raise ReplicaFailed(f"status {status}, and no list of {count} results")
-    return payload
-
-
-def _is_result(value: object) -> bool:
-    if not isinstance(value, dict):
-        return False
-    output, error = value.get("output_data"), value.get("error")
-    confidence = value.get("confidence")
-    return ((isinstance(output, dict) and error is None) or (output is None and isinstance(error, dict))) and (
-        confidence is None or (isinstance(confidence, int | float) and not isinstance(confidence, bool))
-    )
-
-
-def _refusal(payload: object) -> ReplicaRefused:
-    """From our runners' shape ``{"error": message, "code": code}``, or BentoML's list of one ``{"error": message}``."""
-    value = payload[0] if isinstance(payload, list) and payload else payload
-    value = value if isinstance(value, dict) else {}
-    return ReplicaRefused(code_of(value.get("code")), message_of(value.get("error")))
-
-
-def code_of(value: object) -> str:
-    """A model's error code; ``INVALID_INPUT`` for a value that is none."""
-    return value if isinstance(value, str) and _CODE.match(value) else "INVALID_INPUT"
-
-
-def message_of(value: object) -> str:
-    """A model's error message, cut to ``MAX_MESSAGE_CHARACTERS``; a general one for a value that is none."""
-    return value[:MAX_MESSAGE_CHARACTERS] if isinstance(value, str) else "the model refuses this input"
+def _may_be_passed_on(response: aiohttp.ClientResponse) -> bool:
+    """Return whether the answer is a final one: after status 101, nothing that follows would be HTTP."""
+    return 200 <= response.status <= 599 and not any(CONTROL.search(value) for _, value in response.raw_headers)

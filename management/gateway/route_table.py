@@ -6,18 +6,21 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 from management.backends.launcher import Headers, no_headers
 from management.counters import ModelCounters
-from management.domain.records import Deployment, Replica
+from management.domain.bento import Bento
+from management.domain.records import Deployment, Replica, Revision
 from management.errors import ModelGaveUp, ModelNotReady, ModelStopped
 from management.gateway.queue import QueueLimits, RequestQueue
 from management.gateway.replica_client import ReplicaClient
 
 UNMEASURED_START_SECONDS: Final = 5.0
 """Seconds a model's start is assumed to take until one is measured."""
+DESCRIBE_PAUSE_SECONDS: Final = 5.0
+"""Seconds until a Bento is asked for again that could not be read."""
 LONGEST_RETRY_SECONDS: Final = 60
 """Longest ``Retry-After``, in seconds."""
 
@@ -35,11 +38,41 @@ class Route:
     """Unix time of the last request."""
     counters: ModelCounters = field(default_factory=ModelCounters)
     """Dropped with the deployment, as its metrics' series are."""
+    revisions: dict[str, Revision] = field(default_factory=dict)
+    """The revision of each ready replica, by its id."""
+    bento: Bento | None = None
+    """What the model serves, by the files of its Bento; None where they are not known."""
+    described_image: str = ""
+    """The image that ``bento`` was read from; empty before it was read."""
+    describe_at: float = 0.0
+    """Second of a monotonic clock from which the Bento is read again."""
 
     @property
     def model_id(self) -> str:
         """The id that callers use."""
         return self.deployment.model_id
+
+    @property
+    def serving(self) -> Revision:
+        """The revision that calls are meant for: the target, unless only replicas of earlier ones are ready."""
+        target = self.deployment.target
+        ready = {revision.number: revision for revision in self.revisions.values()}
+        return target if not ready or target.number in ready else ready[max(ready)]
+
+    def is_described(self, now: float) -> bool:
+        """Whether ``bento`` is that of the serving revision, as far as it was to be had."""
+        return self.described_image == self.serving.config.docker_image and now < self.describe_at
+
+    def describe(self, image: str, bento: Bento | None, now: float) -> None:
+        """Keeps what the model serves, and lets each replica take as many requests at a time as the Bento allows.
+
+        A Bento that could not be read is read again after a while; until then, what its image held before counts.
+        """
+        if bento is not None or self.described_image != image:
+            self.bento = bento
+        self.described_image = image
+        self.describe_at = inf if bento is not None else now + DESCRIBE_PAUSE_SECONDS
+        self.queue.set_concurrency(None if self.bento is None else self.bento.traffic.concurrency)
 
     def not_ready(self) -> ModelNotReady:
         """The error while nothing is ready; with ``Retry-After`` only where time alone helps."""
@@ -92,9 +125,14 @@ class RouteTable:
             return
         for replica_id in route.clients.keys() - replicas.keys():
             self._close_when_idle(route.clients.pop(replica_id))
+            del route.revisions[replica_id]
         for replica_id in replicas.keys() - route.clients.keys():
             replica = replicas[replica_id]
-            route.clients[replica_id] = ReplicaClient(replica.address, partial(self._headers, replica))
+            route.clients[replica_id] = ReplicaClient(
+                replica.address, partial(self._headers, replica), revision=replica.revision.number
+            )
+            route.revisions[replica_id] = replica.revision
+            route.describe_at = 0.0  # a Bento may have been built again under its tag
             if replica.ready_at is not None:
                 route.start_seconds = (replica.ready_at - replica.created_at).total_seconds()
         route.queue.set_replicas(set(replicas))

@@ -26,9 +26,7 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 from pathspec import PathSpec
 
-from management.domain.bento_tag import (
-    Tag,
-)
+from management.domain.bento_tag import StoredKind, Tag
 
 ROOT: Final = Path(__file__).parents[2]
 """Folder of the project."""
@@ -85,9 +83,9 @@ class BentoHome:
 
     home: Path
 
-    def folder(self, tag: Tag) -> Path:
-        """Return the folder of a Bento, whether it exists or not."""
-        return self.home / "bentos" / tag.name / tag.version
+    def folder(self, tag: Tag, kind: StoredKind = StoredKind.BENTO) -> Path:
+        """Return the folder of a Bento or a stored model, whether it exists or not."""
+        return self.home / kind / tag.name / tag.version
 
     def digest(self, tag: Tag) -> str | None:
         """Return the digest of a Bento's inputs; None when this project did not build such a Bento."""

@@ -15,6 +15,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import yaml  # type: ignore[import-untyped]
@@ -93,10 +94,25 @@ def make(
         raise ImageError(f"{tag} is not built: .venv/bin/atelier build {tag.name}")
     if not again and (image := existing(name)) is not None and image.digest == digest:
         return image, False
-    _containerize(store, tag, name, digest, watch)
+    _containerize(store, tag, name, watch)
     if (new_image := existing(name)) is None or new_image.digest != digest:
         raise ImageError(f"{name} was built, but the Docker Engine does not have it")
     return new_image, True
+
+
+def push(name: str, registry: str) -> str:
+    """Send an image to a registry, where nodes can pull it, and return its name there. Raises ImageError.
+
+    ``registry`` is a host, with a port and the beginning of a path where it needs them, such as ``registry:5000/team``.
+    The registry keeps layers that it has; the name with the registry stays in the engine, which costs nothing.
+    """
+    there = f"{registry.rstrip('/')}/{name}"
+    for command in (("tag", name, there), ("push", "--quiet", there)):
+        result = _docker(*command)
+        if result.returncode != 0:
+            error_lines = result.stderr.strip().splitlines()
+            raise ImageError(f"{there} cannot be pushed: {error_lines[-1] if error_lines else 'no reason given'}")
+    return there
 
 
 def labels(bento: dict[str, Any], description: str, digest: str) -> dict[str, str]:
@@ -121,21 +137,37 @@ def port(bento: dict[str, Any]) -> int | None:
     return None if number is None else int(number)
 
 
-def _containerize(store: BentoHome, tag: Tag, name: str, digest: str, watch: Callable[[str], None]) -> None:
-    folder = store.folder(tag)
-    bento = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))
-    description = (folder / "README.md").read_text(encoding="utf-8")
-    options = [f"label={key}={value}" for key, value in labels(bento, description, digest).items()]
-    options += [] if (port_number := port(bento)) is None else [f"build-arg=PORT={port_number}"]
+def _containerize(store: BentoHome, tag: Tag, name: str, watch: Callable[[str], None]) -> None:
+    # BentoML copies the Bento to TMPDIR, and refuses to read the template from any folder but its working directory.
+    with tempfile.TemporaryDirectory(prefix="atelier-image-") as temporary:
+        command, environment = containerization(store, tag, name, Path(temporary))
+        _run(command, name, temporary, environment, watch)
+
+
+def containerization(store: BentoHome, tag: Tag, name: str, temporary: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the command that makes the image of a Bento, and its environment; it runs in an empty folder.
+
+    Raises ImageError without a Docker client, and OSError where the Bento's files cannot be read.
+    """
     command = [sys.executable, "-m", "bentoml", "containerize", str(tag), "--image-tag", name, "--backend", "docker"]
-    command += [part for option in options for part in ("--opt", option)]
+    command += [part for option in _options(store, tag) for part in ("--opt", option)]
     environment = {**os.environ, "BENTOML_HOME": str(store.home), "BENTOML_DO_NOT_TRACK": "True"}
     if _lacks_plugin():  # the older builder works, but leaves the container of a failed step without force-rm
         environment["DOCKER_BUILDKIT"] = "0"
         command += ["--opt", "force-rm"]
-    # BentoML copies the Bento to TMPDIR, and refuses to read the template from any folder but its working directory.
-    with tempfile.TemporaryDirectory(prefix="atelier-image-") as temporary:
-        _run(command, name, temporary, {**environment, "TMPDIR": temporary}, watch)
+    return command, {**environment, "TMPDIR": str(temporary)}
+
+
+def _options(store: BentoHome, tag: Tag) -> list[str]:
+    """Return the options of the image of a Bento that this project built; a user's own needs none."""
+    digest = store.digest(tag)
+    if digest is None:
+        return []
+    folder = store.folder(tag)
+    bento = yaml.safe_load((folder / "bento.yaml").read_text(encoding="utf-8"))
+    description = (folder / "README.md").read_text(encoding="utf-8")
+    options = [f"label={key}={value}" for key, value in labels(bento, description, digest).items()]
+    return options if (port_number := port(bento)) is None else [*options, f"build-arg=PORT={port_number}"]
 
 
 def _run(command: list[str], name: str, place: str, environment: dict[str, str], watch: Callable[[str], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,13 +53,25 @@ class DeploymentRepository:
         """Return all deployments."""
         return [_record(row) for row in self._connection.execute(select(tables.deployments).order_by(_columns.number))]
 
-    def page(self, *, status: Status | None, model_type: str | None, limit: int, offset: int) -> Page:
-        """Return at most ``limit`` deployments of that status and type, from ``offset`` on."""
+    def page(
+        self,
+        *,
+        status: Status | None,
+        model_type: str | None,
+        limit: int,
+        offset: int,
+        labels: Mapping[str, str] | None = None,
+    ) -> Page:
+        """Return at most ``limit`` deployments of that status and type with these labels, from ``offset`` on."""
         conditions = [
             *([] if status is None else [_has(status)]),
             *([] if model_type is None else [_columns.model_type == model_type]),
         ]
-        query = select(tables.deployments).where(*conditions).order_by(_columns.number).limit(limit).offset(offset)
+        query = select(tables.deployments).where(*conditions).order_by(_columns.number)
+        if labels:  # any text may be a label's key, which a path into JSON cannot hold
+            found = [record for row in self._connection.execute(query) if _is_labelled(record := _record(row), labels)]
+            return Page(found[offset : offset + limit], len(found))
+        query = query.limit(limit).offset(offset)
         total = select(func.count()).select_from(tables.deployments).where(*conditions)
         rows: Sequence[Row[Any]] = self._connection.execute(query).all()
         return Page([_record(row) for row in rows], self._connection.execute(total).scalar_one())
@@ -102,6 +114,10 @@ def _has(status: Status) -> ColumnElement[bool]:
         Status.FAILED: ~stopped & ~ready & _columns.gave_up,
         Status.PENDING: ~stopped & ~ready & ~_columns.gave_up,
     }[status]
+
+
+def _is_labelled(deployment: Deployment, labels: Mapping[str, str]) -> bool:
+    return labels.items() <= deployment.target.config.labels.items()
 
 
 def _values(deployment: Deployment) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from sqlalchemy import Connection, delete, func, insert, select
@@ -49,3 +50,13 @@ class EventRepository:
         query = select(tables.events).where(_columns.model_id == model_id).order_by(_columns.number.desc()).limit(limit)
         rows = [dict(row._mapping) for row in self._connection.execute(query)]
         return [Event(**{key: value for key, value in row.items() if key != "number"}) for row in rows]
+
+    def actors(self, action: str, deployment_ids: Collection[str]) -> dict[str, str]:
+        """Return who made such a change first, by the id of the deployment; without those whose event is forgotten."""
+        query = select(_columns.deployment_id, _columns.actor).where(
+            _columns.action == action, _columns.deployment_id.in_(deployment_ids)
+        )
+        found: dict[str, str] = {}
+        for deployment_id, actor in self._connection.execute(query.order_by(_columns.number)):
+            found.setdefault(deployment_id, actor)
+        return found

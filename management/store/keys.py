@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from management.domain.keys import Key, Role
+from management.domain.keys import Key, Role, is_login_of
 from management.store import tables
 
 _columns = tables.keys.c
@@ -29,9 +29,16 @@ class KeyRepository:
         self._connection.execute(insert(tables.keys).values({**vars(key), "role": key.role.value}))
 
     def revoke(self, key_id: str, at: datetime) -> bool:
-        """Revoke a key. Return False when there is none of that id, or it was revoked before."""
+        """Revoke a key, and those that command lines got for it.
+
+        Return False when there is none of that id, or it was revoked before.
+        """
         condition = (_columns.id == key_id) & _columns.revoked_at.is_(None)
-        return bool(self._connection.execute(update(tables.keys).where(condition).values(revoked_at=at)).rowcount)
+        done = bool(self._connection.execute(update(tables.keys).where(condition).values(revoked_at=at)).rowcount)
+        for key in self.all() if done else ():
+            if key.revoked_at is None and is_login_of(key, key_id):
+                self.revoke(key.id, at)
+        return done
 
     def remove(self, key_id: str) -> None:
         """Delete a key."""

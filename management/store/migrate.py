@@ -8,24 +8,30 @@ from typing import Final
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
 """Folder of the migrations."""
 
 
-def upgrade(engine: Engine) -> None:
-    """Migrate the tables to the newest version; nothing happens when they have it already."""
+def upgrade(connection: Connection, version: str = "head") -> None:
+    """Migrate the tables to that version, which is the newest by default; nothing happens when they have it already.
+
+    The connection has a writing transaction: the second of two workers that start finds the tables migrated.
+    """
     configuration = _configuration()
-    # One writer at a time: the second of two workers that start finds the tables migrated.
-    with engine.connect().execution_options(writing=True) as connection, connection.begin():
-        configuration.attributes["connection"] = connection
-        command.upgrade(configuration, "head")
+    configuration.attributes["connection"] = connection
+    command.upgrade(configuration, version)
 
 
 def revisions() -> set[str]:
     """Return all versions of the tables that this server knows."""
     return {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+
+
+def newest() -> str:
+    """Return the version of the tables that this server makes."""
+    return str(ScriptDirectory.from_config(_configuration()).get_current_head())
 
 
 def _configuration() -> Config:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ARRAY, Connection, Row, String, any_, bindparam, delete, insert, literal, select, update
 
 from management.domain.records import TRANSITIONS, Replica, ReplicaState
 from management.store import tables
@@ -39,7 +39,10 @@ class ReplicaRepository:
 
     def of(self, deployment_ids: Iterable[str]) -> list[Replica]:
         """Return the replicas of these deployments."""
-        return self._select(_columns.deployment_id.in_(list(deployment_ids)))
+        ids = list(deployment_ids)
+        if self._connection.dialect.name == "postgresql":  # a parameter, instead of one for each id
+            return self._select(_columns.deployment_id == any_(literal(ids, ARRAY(String))))
+        return self._select(_columns.deployment_id.in_(ids))
 
     def add(self, replica: Replica) -> None:
         """Insert a replica."""
@@ -59,13 +62,22 @@ class ReplicaRepository:
             self._connection.execute(delete(tables.replicas).where(_columns.id == replica.id))
         return changed
 
-    def record_usage(self, replica_id: str, cpu_millicores: int, memory_bytes: int) -> None:
-        """Record the replica's present usage."""
-        self._connection.execute(
+    def record_usage(self, used: Mapping[str, tuple[int, int]]) -> None:
+        """Record the present millicores and bytes of replicas, by id, in one statement."""
+        if not used:
+            return
+        query = (
             update(tables.replicas)
-            .where(_columns.id == replica_id)
-            .values(cpu_millicores=cpu_millicores, memory_bytes=memory_bytes)
+            .where(_columns.id == bindparam("replica_id"))
+            .values(cpu_millicores=bindparam("millicores"), memory_bytes=bindparam("bytes"))
         )
+        rows = [{"replica_id": key, "millicores": cpu, "bytes": memory} for key, (cpu, memory) in used.items()]
+        self._connection.execute(query, rows)
+
+    def record_waiting(self, replica_id: str, reason: str) -> None:
+        """Record what the replica waits for, if it is still starting."""
+        starting = (_columns.id == replica_id) & (_columns.state == ReplicaState.STARTING.value)
+        self._connection.execute(update(tables.replicas).where(starting).values(reason=reason))
 
     def forget_failed(self, deployment_id: str) -> list[str]:
         """Delete all but the last ``KEPT_FAILURES`` failed replicas, and return the ids of the deleted ones."""

@@ -3,28 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from management.domain.records import ModelConfig, Resources, Revision, Scaling
+from management.domain.secrets import SecretReference
+from management.domain.strategy import Strategy
+
+LATER: Final = {
+    "secrets": [],
+    "default_api": "",
+    "access_authorization": True,
+    "strategy": Strategy.ROLLING_UPDATE.value,
+    "labels": {},
+}
+"""Fields that came after the first version, with the value that is not written."""
 
 
 def of_revision(revision: Revision) -> dict[str, Any]:
-    """Return the revision as a value that JSON can hold."""
+    """Return the revision as a value that JSON can hold.
+
+    What is not used has no field, so that the version before that field can read it.
+    """
     config = revision.config
-    return {"number": revision.number, "config": {**vars(config), **_nested(config)}}
+    value = {**vars(config), **_nested(config)}
+    used = {name: value[name] for name in value if name not in LATER or value[name] != LATER[name]}
+    return {"number": revision.number, "config": used}
 
 
 def to_revision(value: dict[str, Any]) -> Revision:
     """Return the revision from a value of ``of_revision``."""
     config = dict(value["config"])
     scaling, resources = Scaling(**config.pop("scaling")), Resources(**config.pop("resources"))
-    return Revision(value["number"], ModelConfig(**config, scaling=scaling, resources=resources))
+    secrets = tuple(SecretReference(**reference) for reference in config.pop("secrets", ()))
+    config["strategy"] = Strategy(config.get("strategy", Strategy.ROLLING_UPDATE))
+    return Revision(value["number"], ModelConfig(**config, scaling=scaling, resources=resources, secrets=secrets))
 
 
 def _nested(config: ModelConfig) -> dict[str, Any]:
     return {
-        "scaling": asdict(config.scaling),
+        "scaling": {name: value for name, value in asdict(config.scaling).items() if value is not None},
         "resources": asdict(config.resources),
         "resource_requirements": dict(config.resource_requirements),
         "environment_variables": dict(config.environment_variables),
+        "secrets": [asdict(reference) for reference in config.secrets],
+        "strategy": config.strategy.value,
+        "labels": dict(config.labels),
     }

@@ -7,23 +7,21 @@ keeps a copy in memory compares ``changes`` and reads again when the number has 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, create_engine, event, select, text, update
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from management.domain.clock import SYSTEM, Clock
 from management.errors import StoreUnavailable
 from management.faults.disk import is_full
 from management.store import tables
+from management.store.databases import BUSY_SECONDS, Transaction, of_url
 from management.store.deployments import DeploymentRepository
 from management.store.events import EventRepository
 from management.store.idempotency_keys import IdempotencyKeyRepository
@@ -31,19 +29,16 @@ from management.store.keys import KeyRepository
 from management.store.leases import LeaseRepository
 from management.store.load_reports import LoadReportRepository
 from management.store.replicas import ReplicaRepository
+from management.store.secrets import IdentityRepository, SecretRepository
 
-BUSY_SECONDS: Final = 5
-"""Seconds that a writer waits for another process's writer."""
 QUEUE_SECONDS: Final = 5
-"""Seconds that a writer waits for earlier writers of this process."""
-BUSY_PAUSE_SECONDS: Final = 0.02
-"""Seconds between two attempts to change a new database's journal mode."""
+"""Seconds that a transaction waits for earlier ones of this process."""
+MIGRATION_SECONDS: Final = 600
+"""Seconds that a statement of a migration may take."""
 EVERYTHING: Final = "everything"
 """Name of the only counter of changes."""
 MAX_READERS: Final = 7
 """Transactions that read at the same time; further ones wait. There is one writer, which delays no reader."""
-WRITER_LOCK: Final = 0x61746C
-"""Number of the advisory lock that PostgreSQL's writers take."""
 
 T = TypeVar("T")
 
@@ -53,6 +48,8 @@ class Session:
     """One transaction, with a repository for each table."""
 
     connection: Connection
+    clock: Clock = SYSTEM
+    """The clock that all servers on the database share; on PostgreSQL it was read when the transaction began."""
     deployments: DeploymentRepository = field(init=False)
     replicas: ReplicaRepository = field(init=False)
     events: EventRepository = field(init=False)
@@ -60,6 +57,8 @@ class Session:
     idempotency_keys: IdempotencyKeyRepository = field(init=False)
     leases: LeaseRepository = field(init=False)
     load_reports: LoadReportRepository = field(init=False)
+    secrets: SecretRepository = field(init=False)
+    identities: IdentityRepository = field(init=False)
 
     def __post_init__(self) -> None:
         self.deployments = DeploymentRepository(self.connection)
@@ -69,6 +68,8 @@ class Session:
         self.idempotency_keys = IdempotencyKeyRepository(self.connection)
         self.leases = LeaseRepository(self.connection)
         self.load_reports = LoadReportRepository(self.connection)
+        self.secrets = SecretRepository(self.connection)
+        self.identities = IdentityRepository(self.connection)
 
     def changes(self) -> int:
         """Return the number of counted transactions so far; it grows whenever a copy in memory becomes outdated."""
@@ -79,76 +80,74 @@ class Session:
 class Store:
     """The database behind an SQLAlchemy URL. Every method raises StoreUnavailable when it cannot be used."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, busy_seconds: float = BUSY_SECONDS) -> None:
+        """``busy_seconds``: how long a writer waits for another process's writer."""
         self.url = url
-        sqlite = make_url(url).get_backend_name() == "sqlite"
-        self._database = make_url(url).database if sqlite else None
-        with suppress(StoreUnavailable), translated():  # on a full disk the file is created later
-            _make_private(self._database)
-        self._engine = create_engine(
-            url, connect_args={"timeout": BUSY_SECONDS} if sqlite else {}, pool_pre_ping=not sqlite
-        )
+        self._database = of_url(url, busy_seconds)
         self._readers = ThreadPoolExecutor(MAX_READERS, thread_name_prefix="store-reader")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
-        if sqlite:
-            _speak_sqlite(self._engine)
-        else:
-            _speak_postgresql(self._engine)
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that all servers on this database share: its own, or the machine's where it is a file."""
+        return self._database.clock
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for an operator's eyes."""
+        return self._database.place
 
     def migrate(self) -> None:
         """Migrate the tables to this version and keep their rows. One process at a time does it."""
         from management.store.migrate import upgrade
 
         with translated():
-            _make_private(self._database)
-            upgrade(self._engine)
+            self._database.prepare()
+            with closing(self._database.begin(Transaction(writing=True, seconds=MIGRATION_SECONDS))) as connection:
+                upgrade(connection)
+                connection.commit()
 
     @contextmanager
-    def reading(self) -> Iterator[Session]:
-        """Open a transaction that only reads, and sees one moment."""
-        with translated(), self._engine.connect() as connection:
-            yield Session(connection)
+    def reading(self, *, seconds: float | None = None) -> Iterator[Session]:
+        """Open a transaction that only reads, and sees one moment; each of its statements may take so many seconds."""
+        with translated(), closing(self._database.begin(Transaction(seconds=seconds))) as connection:
+            yield Session(connection, self.clock)
 
     @contextmanager
-    def writing(self, *, counted: bool = True) -> Iterator[Session]:
+    def writing(self, *, counted: bool = True, seconds: float | None = None) -> Iterator[Session]:
         """Open a transaction that is committed at the end of the block, and rolled back when the block raises.
 
-        ``counted`` transactions tell other workers to read their copies again.
+        ``counted`` transactions tell other workers to read their copies again. StoreUnavailable at the end may also
+        mean that the connection was lost while it was committed: whether it was is then unknown.
         """
-        with translated(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
-            yield Session(connection)
+        with translated(), closing(self._database.begin(Transaction(writing=True, seconds=seconds))) as connection:
+            yield Session(connection, self.clock)
             if counted:
                 counter = tables.changes.c
                 connection.execute(
                     update(tables.changes).where(counter.name == EVERYTHING).values(count=counter.count + 1)
                 )
+            connection.commit()
 
     async def read(self, work: Callable[[Session], T]) -> T:
-        """Run ``work`` in a reading transaction in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, partial(self._read, work))
+        """Run ``work`` in a reading transaction in a thread.
+
+        Raises StoreUnavailable when it cannot begin within ``QUEUE_SECONDS``.
+        """
+        return await _outcome(self._readers.submit(self._read, work))
 
     async def write(self, work: Callable[[Session], T], *, counted: bool = True) -> T:
         """Run ``work`` in a writing transaction in a thread.
 
         Raises StoreUnavailable when it cannot begin within ``QUEUE_SECONDS``.
         """
-        task = self._writer.submit(partial(self._write, work, counted=counted))
-        outcome = asyncio.wrap_future(task)
-        outcome.add_done_callback(_retrieve_exception)
-        try:
-            await asyncio.wait({outcome}, timeout=QUEUE_SECONDS)
-        except asyncio.CancelledError:
-            task.cancel()  # it runs on if it has begun
-            raise
-        if task.cancel():
-            raise StoreUnavailable(retry_after=QUEUE_SECONDS)
-        return await outcome
+        return await _outcome(self._writer.submit(partial(self._write, work, counted=counted)))
 
     def close(self) -> None:
         """Close the connections."""
         for threads in (self._readers, self._writer):
             threads.shutdown(wait=False, cancel_futures=True)
-        self._engine.dispose()
+        self._database.engine.dispose()
 
     def _read(self, work: Callable[[Session], T]) -> T:
         with self.reading() as session:
@@ -159,6 +158,19 @@ class Store:
             return work(session)
 
 
+async def _outcome(task: Future[T]) -> T:
+    outcome = asyncio.wrap_future(task)
+    outcome.add_done_callback(_retrieve_exception)
+    try:
+        await asyncio.wait({outcome}, timeout=QUEUE_SECONDS)
+    except asyncio.CancelledError:
+        task.cancel()  # it runs on if it has begun
+        raise
+    if task.cancel():
+        raise StoreUnavailable(retry_after=QUEUE_SECONDS)
+    return await outcome
+
+
 def _retrieve_exception(outcome: asyncio.Future[Any]) -> None:
     """Retrieve the exception so that asyncio does not report it as never retrieved when the caller has left."""
     if not outcome.cancelled():
@@ -167,10 +179,13 @@ def _retrieve_exception(outcome: asyncio.Future[Any]) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Translate the database's errors to StoreUnavailable; a violated constraint is a bug and stays as it is."""
+    """Translate the database's errors to StoreUnavailable.
+
+    A violated constraint, and a value that a column cannot hold, are bugs and stay as they are.
+    """
     try:
         yield
-    except IntegrityError:
+    except (IntegrityError, DataError):
         raise
     except SQLAlchemyError as error:  # including a timeout of the connection pool
         raise StoreUnavailable(retry_after=1) from error
@@ -178,54 +193,3 @@ def translated() -> Iterator[None]:
         if is_full(error):
             raise StoreUnavailable(retry_after=1) from error
         raise
-
-
-def _make_private(database: str | None) -> None:
-    """Create the file with mode 0600 before SQLite does: it holds digests of keys and models' environments."""
-    if database:
-        file = Path(database)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.touch(mode=0o600, exist_ok=True)
-
-
-def _speak_sqlite(engine: Any) -> None:
-    @event.listens_for(engine, "connect")
-    def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # transactions begin explicitly below, not when the driver decides
-        _write_ahead(connection)
-        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get("writing")
-        connection.execute(text("BEGIN IMMEDIATE" if writing else "BEGIN"))
-
-
-def _write_ahead(connection: Any) -> None:
-    """Set the journal mode, and try again while it is refused.
-
-    When several processes open a new database at once, SQLite refuses this change to some of them without waiting.
-    It does not refuse it for a database that is in this mode already.
-    """
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(BUSY_PAUSE_SECONDS)
-        else:
-            return
-
-
-def _speak_postgresql(engine: Any) -> None:
-    """Give PostgreSQL the behaviour of SQLite: one writer at a time, and readers that see one moment."""
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("writing"):
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({WRITER_LOCK})"))
-        else:
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -126,6 +127,28 @@ keys: Final = Table(
     Column("expires_at", Instant),
     Column("last_used_at", Instant),
     Column("revoked_at", Instant),
+    Column("description", Text, nullable=False, server_default=""),
+)
+
+secrets: Final = Table(
+    "secrets",
+    metadata,
+    Column("name", String(63), primary_key=True),
+    Column("version", String(16), nullable=False),
+    Column("variables", JSON, nullable=False),  # names alone
+    Column("files", JSON, nullable=False),  # paths alone
+    Column("paths", JSON, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # encrypted with a key that is not in the database
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+)
+
+identities: Final = Table(
+    "identities",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),  # encrypted with a key that is not in the database
 )
 
 answers: Final = Table(

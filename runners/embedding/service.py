@@ -12,7 +12,6 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ModelProxy, infer_each, only
-from runners.download.client import Downloader
 from runners.http import openapi
 from runners.http.requests import many_images, one_image
 from runners.http.responses import batch_response
@@ -23,6 +22,7 @@ from runners.serving.mounted import MountedModel
 from runners.serving.proxies import model_under
 from runners.serving.service import model_configuration
 from web.answers import JSONAnswer
+from web.download.client import Downloader
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,6 +13,7 @@ from runners import registry
 from runners.models.summarizers.choice import find_checkpoint
 from runners.models.summarizers.neural.checkpoints import CheckpointError
 from runners.settings import settings, wrong_settings
+from web.download.settings import settings as downloads
 from web.server import ports
 from web.settings import settings as outermost
 
@@ -38,7 +39,7 @@ def refuse_used_port(host: object, port: int) -> None:
 def refuse_bad_settings(service: str) -> None:
     """End where a setting is wrong or a checkpoint is missing; BentoML would start the failing model again for ever."""
     try:
-        known, _ = settings(), outermost()
+        known, _, _ = settings(), downloads(), outermost()
         if _loads_checkpoint(service, known.models):
             find_checkpoint(known.summarizer, known.checkpoint, trust_remote_code=known.trust_remote_code)
     except CheckpointError as error:

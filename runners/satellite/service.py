@@ -13,7 +13,6 @@ from fastapi import APIRouter, Request
 
 from runners.artifacts.store import SATELLITE
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ModelProxy, infer_each, only
-from runners.download.client import Downloader
 from runners.errors import InvalidInput
 from runners.http import openapi
 from runners.http.requests import many_images, one_image
@@ -27,6 +26,7 @@ from runners.serving.mounted import MountedModel
 from runners.serving.proxies import model_under
 from runners.serving.service import model_configuration
 from web.answers import JSONAnswer
+from web.download.client import Downloader
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,7 +10,6 @@ from typing import Any, Final
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from runners.download.client import Downloader
 from runners.errors import ModelUnavailable
 from runners.http.openapi import ERRORS
 from runners.http.responses import install_error_handlers
@@ -18,9 +17,10 @@ from runners.serving import ipc
 from runners.serving.fast_path import endpoints
 from runners.serving.infer_route import native_router
 from runners.serving.mounted import MountedModel
-from runners.settings import settings
 from web.answers import JSONAnswer, timestamp
 from web.documentation import documentation_page
+from web.download.client import Downloader
+from web.download.settings import settings
 from web.error_shape import shape
 
 HEALTH_SECONDS: Final = 0.8

@@ -46,6 +46,13 @@ DOOR: Final = "_bento_api_server"
 in progress need them."""
 WORKER: Final = Path(__file__).with_name("worker.py")
 MODULE: Final = "_bentoml_impl.worker.service"
+SAFE_PATH: Final = ("-P",)
+"""Option with which a script's folder is not imported from; Python has it since 3.11."""
+SAFE_PATH_BEFORE: Final = (
+    "-c",
+    "import runpy, sys; del sys.argv[0], sys.path[0]; runpy.run_path(sys.argv[0], run_name='__main__')",
+)
+"""What stands for it in earlier ones, in which Bentos of their own environment run."""
 PULSE: Final = "ATELIER_PULSE"
 """Environment variable with the arbiter's process id and the descriptor to which workers write their own id."""
 BEAT: Final = struct.Struct("<i")
@@ -227,7 +234,8 @@ def _sweep() -> None:
 def _through_worker(arguments: list[str]) -> list[str]:
     """Return a worker's command with ``worker.py``, which runs BentoML's module, in place of that module."""
     index = arguments.index(MODULE)
-    return ["-P", str(WORKER), *arguments[index + 1 :]]
+    options = SAFE_PATH if hasattr(sys.flags, "safe_path") else SAFE_PATH_BEFORE
+    return [*options, str(WORKER), *arguments[index + 1 :]]
 
 
 def main() -> None:

@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runners.contract import MAX_ITEMS, InferenceRequest, infer_each
-from runners.download.client import Downloader
 from runners.errors import InvalidInput, RunnerError, UnsupportedMediaType
 from runners.http import openapi
 from runners.http.requests import json_body, media_type, resolved
 from runners.serving.mounted import MountedModel
 from web.answers import JSONAnswer
+from web.download.client import Downloader
 
 INFER: Final = "/infer"
 CHECKED_INFER: Final = "/checked/infer"

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from runners.contract import ModelProxy
-from runners.download.client import Downloader
+from web.download.client import Downloader
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any, Final
 from fastapi import APIRouter, Request
 
 from runners.contract import InferenceRequest, InferenceResult, ModelProxy, infer_each
-from runners.download.client import Downloader
 from runners.http import openapi
 from runners.models.summarizers.base import MAX_SUMMARY_TOKENS
 from runners.summarization.model import ratio
@@ -22,6 +21,7 @@ from runners.summarization.requests import (
     upload,
 )
 from web.answers import JSONAnswer, timestamp
+from web.download.client import Downloader
 from web.error_shape import shape
 
 LENGTHS: Final = ("original_length", "summary_length", "compression_ratio")

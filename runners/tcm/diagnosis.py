@@ -11,7 +11,6 @@ from fastapi import APIRouter
 
 from runners.artifacts.store import DIAGNOSIS
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError, ModelProxy, answer_each
-from runners.download.client import Downloader
 from runners.errors import RunnerError, UnknownSymptoms
 from runners.http.item_route import item_router
 from runners.serving import metrics
@@ -21,6 +20,7 @@ from runners.serving.proxies import model_under
 from runners.serving.service import model_configuration
 from runners.tcm.answers import ending, nothing_known, rounded
 from runners.tcm.requests import PatientOptions, check_fields, names_of, options_of, patient_of, texts_of
+from web.download.client import Downloader
 
 if TYPE_CHECKING:
     from runners.models.tcm import diagnosis

@@ -12,7 +12,6 @@ from fastapi import APIRouter
 
 from runners.artifacts.store import DIAGNOSIS, TREATMENT
 from runners.contract import MAX_ITEMS, InferenceRequest, InferenceResult, ItemError, ModelProxy, answer_each
-from runners.download.client import Downloader
 from runners.errors import InvalidInput, RunnerError, UnknownSymptoms
 from runners.http.item_route import item_router
 from runners.serving import metrics
@@ -33,6 +32,7 @@ from runners.tcm.requests import (
     tells_pregnancy,
     texts_of,
 )
+from web.download.client import Downloader
 
 if TYPE_CHECKING:
     from runners.models.tcm import treatment

@@ -21,6 +21,7 @@ PATHS = {route.path: row.bento for row in MODELS for route in row.routes} | {
     "/health": "summarization",
     "/api/v1/models": "atelier",
     "/api/v1": "atelier",
+    "/models/hello/greet": "atelier",
 }
 ONE = "127.0.0.2"
 MIB = 1024 * 1024
@@ -177,6 +178,12 @@ def test_a_services_own_errors_pass_as_they_are(front: Nginx, caller: httpx.Clie
     assert len(replica.asked) == 1
 
 
+def test_an_archive_of_a_bento_may_be_larger_than_any_other_body(front: Nginx, caller: httpx.Client) -> None:
+    with front.running("atelier", Replica(ONE)):
+        assert caller.post("/api/v1/bentos", content=bytes(65 * MIB)).status_code == 200
+        assert caller.post("/api/v1/models/deploy", content=bytes(65 * MIB)).status_code == 413
+
+
 def test_who_sends_slowly_is_cut_off(tmp_path: Path) -> None:
     with nginx(tmp_path, client_header_timeout="1s", client_body_timeout="1s") as front:
         started = time.monotonic()
@@ -188,9 +195,7 @@ def test_who_sends_slowly_is_cut_off(tmp_path: Path) -> None:
 
 def test_the_shipped_timeouts_are_those_of_the_document() -> None:
     text = (DEPLOY / "nginx.conf").read_text().split("\n")
-    said = {
-        line.split()[0]: line.split()[1] for line in text if line.strip().startswith("proxy_") and "timeout" in line
-    }
+    said = {line.split()[0]: line.split()[1] for line in text if line.startswith("    proxy_") and "timeout" in line}
     assert said == {"proxy_connect_timeout": "60s;", "proxy_send_timeout": "60s;", "proxy_read_timeout": "300s;"}
 
 

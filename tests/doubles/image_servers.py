@@ -11,21 +11,21 @@ from typing import Any
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from runners.download.client import Downloader
-from runners.settings import Settings
+from web.download.client import Downloader
+from web.download.settings import DownloadSettings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def server(**handlers: Handler) -> AsyncIterator[int]:
-    """Serve each handler at the path of its name; yields the port."""
+async def server(port: int = 0, /, **handlers: Handler) -> AsyncIterator[int]:
+    """Serve each handler at the path of its name, on any port where it is 0; yields the port."""
     app = web.Application()
     for name, handler in handlers.items():
         app.router.add_get(f"/{name}", handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         yield runner.addresses[0][1]
     finally:
@@ -51,7 +51,7 @@ async def raw_server(answer: bytes) -> AsyncIterator[int]:
 async def downloader(port: int, resolver: AbstractResolver | None = None, **more: Any) -> AsyncIterator[Downloader]:
     """A downloader that may call the port, also at private addresses."""
     times = {key: more.pop(key) for key in ("connect_seconds", "total_seconds", "parallel") if key in more}
-    settings = Settings(**{"url_ports": (port,), "url_private_networks": True, **more})
+    settings = DownloadSettings(**{"url_ports": (port,), "url_private_networks": True, **more})
     fetcher = Downloader(settings, resolver=resolver, **times)
     try:
         yield fetcher

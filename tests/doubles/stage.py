@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from management.backends.preparation import EnvironmentPreparer
 from management.control.autoscaling.autoscaler import Autoscaler
 from management.control.journal import Journal
-from management.control.replicas.supervisor import Supervisor
+from management.control.replicas.supervisor import Supervisor, SupervisorHooks
+from management.control.secrets import Secrets
 from management.domain.capacity import Capacity
 from management.domain.clock import SYSTEM, Clock
 from management.domain.records import Deployment, Event, Replica, ReplicaState, Resources
+from management.encryption.key_file import KeyFile
 from management.store import Session, Store, tables
 from tests.doubles.management import FakeLauncher, deployment, settings
 
@@ -78,6 +81,7 @@ class Stage:
 
     def __init__(self, folder: Path, launcher: FakeLauncher | None = None, *, gpus: int = 0, **changes: Any) -> None:
         self.clock = changes.pop("clock", SYSTEM)
+        self.environments: EnvironmentPreparer | None = changes.pop("environments", None)
         self.launcher = launcher or FakeLauncher()
         self.store = MortalStore(f"sqlite:///{folder}/db")
         self.store.migrate()
@@ -90,7 +94,9 @@ class Stage:
     def made(self) -> Supervisor:
         journal = Journal(self.store, self.capacity, self.settings.server.lease_seconds, self.clock)
         autoscaler = Autoscaler(journal, self.settings.autoscaling, lambda: self.free_memory, MIN_FREE_MEMORY)
-        return Supervisor(journal, self.launcher, autoscaler, self.settings.replicas, nobody_listens)
+        secrets = Secrets(self.store, KeyFile(self.settings.storage.secrets_key), self.clock)
+        hooks = SupervisorHooks(nobody_listens, secrets.contents)
+        return Supervisor(journal, self.launcher, autoscaler, self.settings.replicas, hooks, self.environments)
 
     async def lead(self) -> None:
         """Give the supervisor the lease."""

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.message import Message
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -315,6 +316,35 @@ def test_every_management_call_sends_what_the_document_says(
     ((seen_method, seen_path, seen_body),) = server.seen
     assert (seen_method, seen_path) == (method, MODEL + path)
     assert (json.loads(seen_body) if seen_body else None) == body
+
+
+def test_a_bento_is_sent_as_its_file_is_with_its_digest(tmp_path: Path) -> None:
+    archive, pieces = tmp_path / "hello.bento", list[int]()
+    archive.write_bytes(b"archive" * 20_000)
+    with scripted((201, {"tag": "hello:1.0.0"})) as server, AtelierClient(server.url) as client:
+        assert client.push_bento(archive, progress=pieces.append) == {"tag": "hello:1.0.0"}
+        assert client.last_status == 201
+    ((method, path, body),) = server.seen
+    digest = b64encode(sha256(archive.read_bytes()).digest()).decode()
+    assert (method, path, body) == ("POST", "/api/v1/bentos", archive.read_bytes())
+    assert server.headers[0]["content-digest"] == f"sha-256=:{digest}:"
+    assert len(pieces) > 1
+    assert sum(pieces) == archive.stat().st_size
+
+
+def test_bentos_are_listed_shown_and_deleted() -> None:
+    with scripted((200, []), (200, {}), (200, {})) as server, AtelierClient(server.url) as client:
+        client.list_bentos("hello", 9, 3)
+        client.get_bento("hello:1/0")
+        client.delete_bento("hello:1.0.0")
+        for wrong in ("hello", "hello:", ":1", "..:1", "hello:.."):
+            with pytest.raises(ValueError, match="NAME:VERSION"):
+                client.get_bento(wrong)
+    assert [(method, path) for method, path, _ in server.seen] == [
+        ("GET", "/api/v1/bentos?name=hello&limit=9&offset=3"),
+        ("GET", "/api/v1/bentos/hello/1%2F0"),
+        ("DELETE", "/api/v1/bentos/hello/1.0.0"),
+    ]
 
 
 def test_every_model_is_read_page_by_page() -> None:

@@ -155,7 +155,7 @@ def test_a_request_that_never_ends_does_not_keep_the_container(
 SATELLITE = """
 import psutil
 for one in psutil.process_iter(["cmdline"]):
-    if "--service-name" in (line := one.info["cmdline"]) and "Satellite" in line:
+    if "--service-name" in (line := one.info["cmdline"] or ()) and "Satellite" in line:
         print(one.pid)
 """
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from management.backends.docker.launcher import INSTANCE
+from management.backends.docker.container import INSTANCE
 from management.backends.replica import identity
 from tests.doubles.engine_switch import EngineSwitch
 from tests.support.calls import deploy, infer, status, until

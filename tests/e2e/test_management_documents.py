@@ -51,20 +51,21 @@ def pasted(front: Server, command: str) -> tuple[int, Any]:
     return status, json.loads(body)
 
 
-def settled(front: Server, **wanted: object) -> dict[str, Any]:
-    """The status, once it has these values: what a person would wait for between two calls."""
-    deadline = time.monotonic() + 60
+def settled(front: Server, versions: frozenset[str] | None = None, **wanted: object) -> dict[str, Any]:
+    """The status, once it has these values, and replicas of these versions alone: what a person would wait for."""
+    deadline = time.monotonic() + 120
     while True:
         with front.client() as client:
             told: dict[str, Any] = client.get("/api/v1/models/tcm_diagnosis_v2/status", headers=KEYED).json()
-        if all(told.get(name) == value for name, value in wanted.items()):
+        found = {replica["version"] for replica in told["replica_details"]}
+        if versions in (None, found) and all(told.get(name) == value for name, value in wanted.items()):
             return told
         assert time.monotonic() < deadline, told
         time.sleep(0.1)
 
 
 def test_every_example_runs_in_order(front: Server) -> None:
-    deploy, status, listing, inference, batch, scale, update, delete, metrics = EXAMPLES
+    deploy, status, listing, inference, batch, scale, update, delete, secret, own, metrics = EXAMPLES
     code, said = pasted(front, deploy)
     assert (code, sorted(said)) == (202, ["deployment_id", "message"])
     settled(front, status="running")
@@ -88,9 +89,13 @@ def test_every_example_runs_in_order(front: Server) -> None:
     settled(front, replicas={"desired": 3, "current": 3, "ready": 3})
     code, said = pasted(front, update)
     assert code == 202
-    told = settled(front, replicas={"desired": 3, "current": 3, "ready": 3}, version="2.1.0", revision=2)
-    assert {replica["version"] for replica in told["replica_details"]} == {"2.1.0"}
+    ready = {"desired": 3, "current": 3, "ready": 3}
+    told = settled(front, frozenset({"2.1.0"}), replicas=ready, version="2.1.0", revision=2)
     assert told["config"]["resource_requirements"] == {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "0"}
+    code, said = pasted(front, own)
+    assert (code, len(said)) == (200, 1)
+    code, said = pasted(front, secret)
+    assert (code, said["variables"]) == (201, ["HF_TOKEN"])
     code, text = printed(front, metrics)
     assert code == 200
     for name in re.findall(r"`(?:atelier)?(_[a-z_]+)`", PAGE.split("## Metrics")[1].split("## Keys")[0]):

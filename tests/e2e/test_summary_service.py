@@ -219,10 +219,10 @@ def test_health_says_which_engine_serves(summarization: Server) -> None:
 
 @pytest.mark.slow
 def test_short_texts_do_not_wait_for_a_long_document(summarization: Server) -> None:
-    scan = file_of(page(ARTICLE[:60], (1600, 2200)), "PDF", save_all=True, append_images=[page("More.")] * 20)
+    scan = file_of(page(ARTICLE[:60], (1600, 2200)), "PDF", save_all=True, append_images=[page("More.")] * 7)
 
     async def both() -> tuple[float, int]:
-        async with httpx.AsyncClient(base_url=summarization.url, timeout=200, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=summarization.url, timeout=300, trust_env=False) as client:
             long = asyncio.create_task(client.post("/summarize/file", files={"file": ("scan.pdf", scan)}))
             await asyncio.sleep(0.5)
             answers = [await client.post("/summarize/text", json={"text": ARTICLE}) for _ in range(10)]

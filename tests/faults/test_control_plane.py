@@ -24,12 +24,13 @@ from management.faults.failpoints import EXIT, NAMES
 from tests.support.calls import infer, until
 from tests.support.chains.chain import Chain, ControlPlane, Wish, chain, change
 from tests.support.load import Traffic, rate
+from tests.support.running.effort import effort
 from tests.support.running.figures import SLACK, Figure
 from tests.support.victims import processes
 
 pytestmark = pytest.mark.slow
 
-ROUNDS: Final = 15
+ROUNDS: Final = {"sqlite": effort(15, 10), "postgresql": effort(15, 5)}
 LONGEST_DELAY: Final = 1.5
 """Seconds from a change to the latest random kill: what the change takes."""
 REACH_SECONDS: Final = 10.0
@@ -92,23 +93,41 @@ class Outcome:
     """By the caller of the second server."""
 
 
+KILLS: Final = {False: "at random", True: "at failpoints"}
+NEIGHBOURS: Final = {False: "alone", True: "beside another"}
+ON_POSTGRESQL: Final = effort((False, True), (True,))
+"""Whether the rounds on PostgreSQL, which several servers share, are at failpoints."""
+CASES: Final = (
+    *(
+        pytest.param("sqlite", failpoints, beside, id=f"{KILLS[failpoints]} {NEIGHBOURS[beside]}")
+        for failpoints in KILLS
+        for beside in NEIGHBOURS
+    ),
+    *(
+        pytest.param("postgresql", failpoints, True, marks=pytest.mark.postgresql, id=f"{KILLS[failpoints]} postgresql")
+        for failpoints in ON_POSTGRESQL
+    ),
+)
+"""The database, whether the servers are killed at failpoints, and whether another one serves meanwhile."""
+
+
 @pytest.fixture
-def servers(echo_bentos: Path) -> Iterator[Chain]:
+def servers(request: pytest.FixtureRequest, database: str, echo_bentos: Path) -> Iterator[Chain]:
     home = Path(tempfile.mkdtemp(prefix="at-"))  # short: sockets lie in it
-    with chain(echo_bentos, home) as made:
+    own = {} if database == "sqlite" else {"ATELIER_DATABASE_URL": request.getfixturevalue("postgresql_url")}
+    with chain(echo_bentos, home, **own) as made:
         yield made
     shutil.rmtree(home, ignore_errors=True)
 
 
-@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
-@pytest.mark.parametrize("failpoints", [False, True], ids=["at random", "at failpoints"])
+@pytest.mark.parametrize(("database", "failpoints", "beside"), CASES)
 def test_what_was_acknowledged_comes_true_after_the_control_plane_was_killed(
-    failpoints: bool, beside: bool, servers: Chain, figure: Figure
+    database: str, failpoints: bool, beside: bool, servers: Chain, figure: Figure
 ) -> None:
-    chance = random.Random(2 * failpoints + beside)
+    chance, number = random.Random(2 * failpoints + beside), ROUNDS[database]
     outcome = Outcome()
     leader = servers.start()
-    for round_ in rounds(chance, failpoints=failpoints, beside=beside):
+    for round_ in rounds(chance, number, failpoints=failpoints, beside=beside):
         for _ in range(TRIES):
             leader, reached = play(servers, leader, round_, outcome)
             if reached:
@@ -119,7 +138,7 @@ def test_what_was_acknowledged_comes_true_after_the_control_plane_was_killed(
     assert not processes(servers.home)
     longest, which = max(outcome.seconds)
     figure(
-        f"{ROUNDS} rounds, {outcome.acknowledged} acknowledged, at {len(outcome.reached)} of {len(NAMES)} failpoints: "
+        f"{number} rounds, {outcome.acknowledged} acknowledged, at {len(outcome.reached)} of {len(NAMES)} failpoints: "
         f"0 lost, 0 orphans, 0 doubles; true after {longest:.1f} s at most ({which}); "
         f"0 failed of {outcome.asked:,} beside",
         goal=f"0 lost, 0 orphans, 0 doubles, {TRUE_SECONDS:g} s, 0 failed",
@@ -130,10 +149,10 @@ def test_every_failpoint_is_in_some_round() -> None:
     assert {point for *_, points in SCENES for point in points} == set(NAMES)
 
 
-def rounds(chance: random.Random, *, failpoints: bool, beside: bool) -> Iterator[Round]:
-    """Three of each change; each begins with what the one before it wished."""
+def rounds(chance: random.Random, count: int, *, failpoints: bool, beside: bool) -> Iterator[Round]:
+    """As many of each change, three in a whole run; each begins with what the one before it wished."""
     version = "1.0.0"
-    for number in range(ROUNDS):
+    for number in range(count):
         kind, before, after, points = SCENES[number % len(SCENES)]
         old = Wish(version, before) if before else Wish()
         if kind == "update":

@@ -5,42 +5,22 @@ The settings are those that a server has by itself.
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import httpx
 import pytest
 
-from tests.support.calls import deploy, status, until
+from tests.faults.serving import KILL_SECONDS, ROTATION_SECONDS, exchanged, serving, stopped
+from tests.support.calls import status, until
 from tests.support.load import Ask, callers, rate
-from tests.support.management_servers import Management, managing
 from tests.support.running.figures import JUDGED, SLACK, Figure
 from tests.support.victims import details, kill_one, pid_of, ready
 
 pytestmark = pytest.mark.slow
 
-KILL_SECONDS: Final = 3.0
-"""Between two kills."""
 RECOVERY_SECONDS: Final = 10.0
-ROTATION_SECONDS: Final = 3.0
-"""After which a replica that does not answer gets no more requests."""
-
-
-@contextmanager
-def serving(bentos: Path, replicas: int) -> Iterator[tuple[Management, httpx.Client]]:
-    """A server with so many replicas of the echo, all of them ready; by hand, half of them may be ended."""
-    scaling = {"min_replicas": replicas // 2, "max_replicas": replicas}
-    with managing(bentos) as server, server.client() as api:
-        deploy(api, scaling_config=scaling).raise_for_status()
-        api.post("/models/echo/scale", json={"replicas": replicas}).raise_for_status()
-        until(lambda: len(ready(api)) == replicas)
-        yield server, api
 
 
 def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_requests(
@@ -60,7 +40,8 @@ def test_a_replica_that_is_killed_every_three_seconds_costs_none_of_5000_request
                 recoveries += [at - since for since in pending]
                 pending.clear()
             assert not pending or at - pending[0] < 6 * SLACK * RECOVERY_SECONDS, status(api)
-            if at >= next_kill and not traffic.over.is_set():
+            # A busy machine may take longer than that to replace a replica, and would never have all three again.
+            if at >= next_kill and not (traffic.over.is_set() or (pending and not JUDGED)):
                 next_kill = at + KILL_SECONDS
                 if (victim := kill_one(server, api, chance)) is not None:
                     kills.append((at, victim))
@@ -85,23 +66,15 @@ def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_bey
     ask = Ask(input_data={"sleep": 0.03}, timeout=5)  # long enough that all three are used
     with serving(echo_bentos, 3) as (server, api), rate(server, 50, ask) as traffic:
         until(lambda: len({answer.pid for answer in traffic.answers}) == 3)
-        victim = min(ready(api))
-        pid = pid_of(server.home, victim)
-        stopped = time.monotonic()
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            until(lambda: victim not in ready(api), SLACK * 20)
-            unready = time.monotonic() - stopped
-            until(lambda: time.monotonic() > stopped + 12)  # as long as two of its callers' timeouts
-        finally:
-            continued = time.monotonic()
-            os.kill(pid, signal.SIGCONT)
+        with stopped(server, api, min(ready(api))) as since:
+            unready = time.monotonic() - since
+        continued = time.monotonic()
         until(lambda: len(ready(api)) == 3, SLACK * 20)
         back = time.monotonic() - continued
         whole = time.monotonic()
         own = {pid_of(server.home, replica) for replica in ready(api)}
         until(lambda: own <= {answer.pid for answer in traffic.since(whole)})
-    last = max((answer.began - stopped for answer in traffic.failed), default=0.0)
+    last = max((answer.began - since for answer in traffic.failed), default=0.0)
     longest = max(answer.seconds for answer in traffic.answers)
     figure(
         f"out of rotation after {max(last, unready):.1f} s; {len(traffic.failed)} of {len(traffic.answers):,} got 408, "
@@ -109,30 +82,15 @@ def test_a_stopped_replica_of_three_is_out_of_rotation_soon_and_keeps_nobody_bey
         goal=f"{ROTATION_SECONDS:g} s; nobody waits longer than the 5 s he gave",
     )
     assert {answer.status for answer in traffic.failed} <= {408}, traffic.told
-    assert all(answer.began >= stopped - SLACK * 0.5 for answer in traffic.failed)
+    assert all(answer.began >= since - SLACK * 0.5 for answer in traffic.failed)
     assert longest <= ask.timeout + SLACK * 0.5
     assert max(last, unready) <= SLACK * ROTATION_SECONDS
     assert traffic.unsent == 0 or not JUDGED
 
 
 def test_updates_and_scaling_down_and_up_cost_none_of_10000_requests(echo_bentos: Path, figure: Figure) -> None:
-    changes = 0
     with serving(echo_bentos, 4) as (server, api), callers(server, 8, most=10_000) as traffic:
-        while not traffic.over.is_set() or changes < 3:
-            version = "2.0.0" if changes % 2 == 0 else "1.0.0"
-            config = {
-                "version": version,
-                "docker_image": f"tests/echo:{version}",
-                "environment_variables": {"ECHO_VERSION": version},
-            }
-            for path, method, body in (
-                ("/models/echo", "PUT", {"config": config}),
-                ("/models/echo/scale", "POST", {"replicas": 2}),
-                ("/models/echo/scale", "POST", {"replicas": 4}),
-            ):
-                answer = api.request(method, path, params={"wait": 60}, json=body)
-                assert answer.status_code == 200, answer.text
-            changes += 3
+        changes = exchanged(api, traffic)
     versions = {answer.version for answer in traffic.answers if answer.good}
     figure(
         f"{len(traffic.failed)} failed of {len(traffic.answers):,} during {changes} updates and scalings",

@@ -26,8 +26,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from management.api.configs import change_of, config_of
-from management.api.schemas import ChangedConfigBody, ConfigBody, ScalingBody
 from management.backends.launcher import (
     Phase,
     ReplicaUsage,
@@ -35,14 +33,16 @@ from management.backends.launcher import (
 from management.control.commands import DeploymentCommands
 from management.domain.records import Deployment, ReplicaState, Status, status_of
 from management.errors import ManagementError
+from management.forms.bodies import ChangedConfigBody, ConfigBody, ScalingBody
+from management.forms.configs import change_of, config_of
 from management.store import Session, Store
 from tests.doubles.management import AT, DyingLauncher
 from tests.doubles.stage import HandClock, Stage
-from tests.support.running.figures import JUDGED
+from tests.support.running.effort import effort
 
 T = TypeVar("T")
 
-WALKS: Final = 300 if JUDGED else 100
+WALKS: Final = effort(300, 60)
 CONVERGED_SECONDS: Final = 10.0
 MODELS: Final = ("first", "second")
 BAD: Final = "tests/echo:9.0.0"

@@ -13,8 +13,15 @@ import pytest
 from tests.support.servers import ROOT
 
 SECRET = [
-    *("deploy/.env", "deploy/secrets/prometheus.key", "deploy/ssl/privkey.pem", "bentocloud.token"),
-    *(".atelier/admin.key", ".atelier/bentocloud.token", ".atelier/endpoints.token"),
+    *(
+        "deploy/.env",
+        "deploy/secrets/prometheus.key",
+        "deploy/secrets/atelier.key",
+        "deploy/ssl/privkey.pem",
+        "bentocloud.token",
+    ),
+    *(".atelier/admin.key", ".atelier/secrets.key", ".atelier/bentocloud.token", ".atelier/endpoints.token"),
+    ".atelier/kubernetes/secrets.key",
 ]
 
 

@@ -33,6 +33,15 @@ def deploy(api: httpx.Client, model_id: str = "echo", **fields: object) -> httpx
     return api.post("/models/deploy", params={"wait": 60}, json={"config": config})
 
 
+@contextmanager
+def emptied(server: Management, wait: int = 30) -> Iterator[httpx.Client]:
+    """Give a client; every model that is left is deleted at the end."""
+    with server.client(**{"Accept-Language": "en"}) as client:
+        yield client
+        for model in client.get("/models").json():
+            client.delete(f"/models/{model['model_id']}", params={"force": True, "wait": wait})
+
+
 def infer(api: httpx.Client, input_data: dict[str, Any], model_id: str = "echo", **fields: object) -> httpx.Response:
     return api.post(f"/models/{model_id}/inference", json={"input_data": input_data, **fields})
 

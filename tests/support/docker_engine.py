@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +95,16 @@ def our_image(home: Path, name: str, number: int = 0) -> str:
     tag = recipe.tags()[number]
     build(recipe, tag, store)
     return images.make(store, tag, images.name_of(tag))[0].name
+
+
+def user_images(home: Path, *names: str) -> list[str]:
+    """Make the images ``users/NAME:1.0.0`` of Bentos in a home as a user of BentoML makes them; return their names."""
+    environment = {**os.environ, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "DOCKER_BUILDKIT": "1"}
+    tags = [f"{name}:1.0.0" for name in names]
+    for tag in tags:
+        command = [sys.executable, "-m", "bentoml", "containerize", tag, "--image-tag", f"users/{tag}"]
+        subprocess.run([*command, "--backend", "docker"], env=environment, cwd=home, check=True, capture_output=True)
+    return [f"users/{tag}" for tag in tags]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Final
+from uuid import uuid4
 
 import aiohttp
 
@@ -23,6 +24,8 @@ from tests.support.management_servers import KEY, Management
 MARGIN_SECONDS: Final = 5.0
 """Added to a call's timeout; a later answer counts as none."""
 MAX_IN_FLIGHT: Final = 400
+KEPT_SECONDS: Final = 2.0
+"""Seconds for which an unused connection is kept: the server closes it after 5 s, perhaps as a call begins."""
 UNANSWERED: Final = 0
 """Status of a call without an answer."""
 
@@ -35,10 +38,25 @@ class Ask:
     input_data: Mapping[str, object] = field(default_factory=lambda: {"n": 1})
     priority: str = "normal"
     timeout: int = 30
+    own: bool = False
+    """Whether the model is asked at its own address; such a call may be repeated, because it has an Idempotency-Key."""
 
     @property
     def body(self) -> dict[str, object]:
+        if self.own:
+            return {"requests": [{"input_data": self.input_data}]}
         return {"input_data": self.input_data, "priority": self.priority, "timeout": self.timeout}
+
+    @property
+    def path(self) -> str:
+        return f"/models/{self.model_id}/infer" if self.own else f"/api/v1/models/{self.model_id}/inference"
+
+    @property
+    def headers(self) -> dict[str, str]:
+        if not self.own:
+            return {}
+        named = {"X-Atelier-Timeout": str(self.timeout), "X-Atelier-Priority": self.priority}
+        return {**named, "Idempotency-Key": uuid4().hex}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +156,17 @@ def rate(
 
 async def call(session: aiohttp.ClientSession, server: Management, ask: Ask) -> Answer:
     """Make a call; never raises."""
-    url = f"{server.url}/api/v1/models/{ask.model_id}/inference"
+    url = server.url + ask.path
     timeout = aiohttp.ClientTimeout(total=ask.timeout + MARGIN_SECONDS)
     began = time.monotonic()
     try:
-        async with session.post(url, json=ask.body, timeout=timeout) as answer:
-            body: dict[str, Any] = await answer.json(content_type=None)
+        async with session.post(url, json=ask.body, headers=ask.headers, timeout=timeout) as answer:
+            body: Any = await answer.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         return Answer(UNANSWERED, began, time.monotonic() - began, type(error).__name__)
     seconds = time.monotonic() - began
     if answer.status == 200:
-        output = body["output_data"]
+        output = body[0]["output_data"] if ask.own else body["output_data"]
         return Answer(200, began, seconds, pid=output.get("pid", 0), version=output.get("version", ""))
     return Answer(answer.status, began, seconds, body["error"]["code"], answer.headers.get("Retry-After"))
 
@@ -158,7 +176,7 @@ def _running(traffic: Traffic, work: Callable[[aiohttp.ClientSession], Awaitable
     broken: list[BaseException] = []
 
     async def main() -> None:
-        connector = aiohttp.TCPConnector(limit=0)
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_SECONDS)
         async with aiohttp.ClientSession(connector=connector, headers={"X-API-Key": KEY}) as session:
             await work(session)
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,11 +15,13 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.running.preloaded import Command, Process, run, start
 from tests.support.running.sharing import made_once
 from tests.support.servers import ROOT, free_port
 
 KEY = "your-api-key"
-ECHO = ROOT / "tests" / "bentos" / "echo"
+BENTOS = ROOT / "tests" / "bentos"
+ECHO = BENTOS / "echo"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 SERVE = "import sys; from management.server import serve; serve('127.0.0.1', int(sys.argv[1]), int(sys.argv[2]))"
@@ -29,6 +30,9 @@ import bentoml, sys
 for version in sys.argv[2:]:
     bentoml.bentos.build_bentofile(sys.argv[1] + "/bentofile.yaml", version=version, build_ctx=sys.argv[1])
 """
+
+KEPT = httpx.Limits(keepalive_expiry=2)
+"""A connection is not used again at the moment at which the server closes it: after 5 s without a request."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,14 @@ class Management:
     def client(self, key: str | None = KEY, **headers: str) -> httpx.Client:
         """Return an HTTP client with paths below ``/api/v1``; it ignores the environment's proxies."""
         merged = {**({} if key is None else {"X-API-Key": key}), **headers}
-        return httpx.Client(base_url=f"{self.url}/api/v1", headers=merged, timeout=120, trust_env=False)
+        url = f"{self.url}/api/v1"
+        return httpx.Client(base_url=url, headers=merged, timeout=120, trust_env=False, limits=KEPT)
 
 
 def echo_store(folder: Path) -> Path:
     """Build a BentoML home with the Bento ``echo`` in versions 1.0.0 and 2.0.0, and return it."""
     environment = {**os.environ, "BENTOML_HOME": str(folder), "BENTOML_DO_NOT_TRACK": "True"}
-    command = [sys.executable, "-c", BUILD, str(ECHO), "1.0.0", "2.0.0"]
-    subprocess.run(command, cwd=ECHO, env=environment, check=True, capture_output=True)
+    run(Command("bentoml", "-c", BUILD, [str(ECHO), "1.0.0", "2.0.0"]), cwd=ECHO, env=environment)
     return folder
 
 
@@ -60,11 +64,23 @@ def copied_echo(folder: Path) -> Path:
     return folder
 
 
+def many_store(folder: Path) -> Path:
+    """Build a BentoML home with the Bentos ``many``, ``duo`` and ``echo``, as their authors would, and return it."""
+    for name in ("many", "duo", "echo"):
+        built(folder, BENTOS / name)
+    return folder
+
+
+def copied_many(folder: Path) -> Path:
+    """Return a copy of that home, which is built once a test run."""
+    shutil.copytree(made_once("many", many_store), folder, symlinks=True, dirs_exist_ok=True)
+    return folder
+
+
 def built(folder: Path, source: Path) -> Path:
     """Build a BentoML home with the Bento of a folder in version 1.0.0, and return it."""
     script = "import bentoml; bentoml.bentos.build_bentofile('bentofile.yaml', version='1.0.0', build_ctx='.')"
-    environment = {**os.environ, "BENTOML_HOME": str(folder)}
-    subprocess.run([sys.executable, "-c", script], cwd=source, env=environment, check=True, capture_output=True)
+    run(Command("bentoml", "-c", script), cwd=source, env={**os.environ, "BENTOML_HOME": str(folder)})
     return folder
 
 
@@ -103,10 +119,8 @@ def managing(
         **environment,
     }
     with log.open("wb") as out:
-        command = [sys.executable, "-c", SERVE, str(port), str(workers)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **variables}, stdout=out, stderr=subprocess.STDOUT
-        )
+        command = Command("server", "-c", SERVE, [str(port), str(workers)])
+        process = start(command, cwd=ROOT, env={**os.environ, **variables}, output=out)
         try:
             await_health(process, url, log)
             yield Management(url, process.pid, own, log)
@@ -122,7 +136,7 @@ def managing(
                 shutil.rmtree(own, ignore_errors=True)
 
 
-def await_health(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def await_health(process: Process, url: str, log: Path) -> None:
     """Wait until the server is healthy and a worker holds the lease."""
     deadline = time.monotonic() + START_SECONDS
     with httpx.Client(trust_env=False, timeout=5) as client:

@@ -1,4 +1,4 @@
-"""A real image registry on a loopback port: Debian's ``docker-registry``."""
+"""A real image registry on a free port: Debian's ``docker-registry``."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ START_SECONDS = 60.0
 CONFIG = """
 version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
+http: {{addr: "{host}:{port}"}}
 """
 
 
 @contextmanager
-def registry(folder: Path) -> Iterator[str]:
+def registry(folder: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """Run a registry until the block ends, and yield its address. Skips the test where it is not installed."""
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
     port = free_port()
     config = folder / "registry.yml"
-    config.write_text(CONFIG.format(folder=folder / "registry", port=port))
+    config.write_text(CONFIG.format(folder=folder / "registry", host=host, port=port))
     with (folder / "registry.log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
     try:
-        _await(process, port)
-        yield f"127.0.0.1:{port}"
+        _await(process, f"{host}:{port}")
+        yield f"{host}:{port}"
     finally:
         process.terminate()
         process.wait()
@@ -55,12 +55,12 @@ def pushed(address: str, image: str) -> Iterator[str]:
         subprocess.run(["docker", "rmi", "--force", name], capture_output=True, check=False)
 
 
-def _await(process: subprocess.Popen[bytes], port: int) -> None:
+def _await(process: subprocess.Popen[bytes], address: str) -> None:
     deadline = time.monotonic() + START_SECONDS
     with httpx.Client(trust_env=False) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                client.get(f"http://127.0.0.1:{port}/v2/")
+                client.get(f"http://{address}/v2/")
                 return
             except httpx.TransportError:
                 time.sleep(0.1)

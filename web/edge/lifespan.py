@@ -98,3 +98,11 @@ class _Lifespan:
             self._fail(repr(failure))
         for event in self._outcomes:
             self._set_outcome(event, None)
+
+
+async def acknowledge(receive: Receive, send: Send) -> None:
+    """Answer the lifespan of an application whose parts another one starts and closes."""
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})

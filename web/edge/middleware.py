@@ -7,10 +7,10 @@ the application and the connection in both directions; see ``web.edge.request_cy
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
@@ -18,12 +18,15 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from web import addresses, memory
-from web.edge import access_log, lifespan
+from web.edge import access_log, lifespan, websockets
 from web.edge.access_log import configure_access_log, request_id
 from web.edge.caller import caller, caller_of
 from web.edge.disconnect import departed
 from web.edge.request_cycle import HEAD, Exchange, RequestLimits
+from web.edge.sections import BY_HOST, Authenticate, Limits, Observe, Section, count
 from web.error_shape import ErrorFormatter, ErrorResponse, error_response, too_large
+from web.tracing import context, spans
+from web.tracing.tracer import Value
 
 __all__ = [
     "Authenticate",
@@ -36,76 +39,15 @@ __all__ = [
     "request_id",
 ]
 
-logger = logging.getLogger(__name__)
-
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}\Z")
 
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
+"""Methods that spans are named by."""
+REPLACED: Final = frozenset({b"x-request-id", b"traceparent", b"tracestate"})
+"""Headers of a request that this layer checks, and writes anew."""
+
 Headers = list[tuple[bytes, bytes]]
-
-Authenticate = Callable[[Scope], Awaitable[ErrorResponse | None]]
-"""Authenticates a request: returns the error response for a client without access, else None.
-
-It reads the scope that the application sees, whose ``edge.path`` is the path that the client sent, and may store what
-it learns in ``scope["state"]``."""
-
-
-Observe = Callable[[Scope, int, float], None]
-"""Called after each answered request with its original scope, its status and the seconds it took."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of requests in bytes and seconds. Paths are those that clients send, before any rewrite."""
-
-    body_bytes: int
-    """Bytes of the largest request body."""
-
-    request_seconds: float
-    """Seconds from the body's arrival to the response's first byte; then 504."""
-
-    body_seconds: float
-    """Seconds for the whole body to arrive; then 408."""
-
-    body_bytes_of: Mapping[str, int] = field(default_factory=dict)
-    """Bytes of the largest body, by path."""
-
-    too_large_of: Mapping[str, str] = field(default_factory=dict)
-    """Message of the response to a larger body, by path."""
-
-    request_seconds_of: Mapping[str, float] = field(default_factory=dict)
-    """Seconds to the response's first byte, by path."""
-
-    probe_seconds_of: Mapping[str, float] = field(default_factory=dict)
-    """Seconds of probes such as ``/readyz``, by path; a late probe gets 503."""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A subtree of paths that another application serves, with its own limits, error shape and authentication.
-
-    The application sees the original path and answers its own 404s. Its error responses pass unchanged.
-    """
-
-    prefix: str
-    """Root of the subtree, such as ``/api/v1``."""
-
-    app: ASGIApp
-
-    limits: Callable[[str], Limits]
-    """Returns the limits of a path; the section's paths contain ids and cannot be listed."""
-
-    error_formatter: ErrorFormatter
-    """Formats the outermost layer's own errors."""
-
-    authenticate: Authenticate | None = None
-
-    observe: Observe | None = None
-    """Called for the section's requests instead of the edge's ``observe``, with the scope that the application saw."""
-
-    def has(self, path: str) -> bool:
-        """Return whether the path belongs to the section."""
-        return path == self.prefix or path.startswith(f"{self.prefix}/")
 
 
 class Edge:
@@ -145,16 +87,42 @@ class Edge:
         self._states: dict[str, dict[str, Any]] = {section.prefix: {} for section in self.sections}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve HTTP, run the lifespan, and refuse websockets, which no service here uses."""
+        """Serve HTTP, run the lifespan, and refuse websockets outside the sections that serve them."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        scope = self._addressed(scope)
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
-        else:
+            return
+        section = self._section(scope["path"])
+        if section is None or not section.websockets:
             await send({"type": "websocket.close", "code": 1008})
+            return
+        identity = new_id(scope)
+        with spans.request(scope["headers"], partial(self._described, scope, section, identity)):
+            inside = self._inside({**scope, "method": websockets.METHOD}, identity, section)
+            await websockets.serve(section, inside, receive, send, self.name)
+
+    def _addressed(self, scope: Scope) -> Scope:
+        """Return the scope with the path that its host adds to it, if it does."""
+        for section in self.sections:
+            if (base := section.base_of(scope)) is not None:
+                raw = base.encode() + scope.get("raw_path", quote(scope["path"]).encode())
+                return {**scope, "path": base + scope["path"], "raw_path": raw, BY_HOST: True}
+        return scope
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start and stop all applications together; each keeps its own lifespan state."""
+        if not self.trusted:
+            spans.start()
+        try:
+            await self._live_all(scope, receive, send)
+        finally:
+            if spans.recorded():
+                await asyncio.to_thread(spans.stop)
+
+    async def _live_all(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.sections:
             sections = ((section.app, {**scope, "state": self._states[section.prefix]}) for section in self.sections)
             await lifespan.run([(self.app, scope), *sections], receive, send)
@@ -165,15 +133,32 @@ class Edge:
         return next((section for section in self.sections if section.has(path)), None)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        identity = _request_id(scope["headers"])
-        token = request_id.set(identity)
         section = self._section(scope["path"])
-        inside, limits = self._inside(scope, identity), self._request_limits(scope["path"])
+        identity = new_id(scope)
+        described = partial(self._described, scope, section, identity)
+        with spans.request(scope["headers"], described) as span:
+            exchange = await self._answer(scope, receive, send, identity, section)
+            span.set("http.response.status_code", exchange.status)
+            if exchange.status >= 500:
+                span.fail(str(exchange.status))
+
+    def _described(self, scope: Scope, section: Section | None, identity: str) -> tuple[str, dict[str, Value]]:
+        """Return the name of a request's span, and its attributes. Callers cannot invent further names."""
+        route = section.prefix if section else scope["path"] if self.routes(scope) else ""
+        method = scope.get("method", "WEBSOCKET")
+        name = f"{method if method in METHODS else 'HTTP'} {route}".rstrip()
+        return name, {"http.request.method": method, "url.path": scope["path"], "atelier.request_id": identity}
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, identity: str, section: Section | None
+    ) -> Exchange:
+        """Serve the request, log and count it, and return it."""
+        token = request_id.set(identity)
+        inside, limits = self._inside(scope, identity, section), self._request_limits(scope["path"], section)
         formatter = section.error_formatter if section else None
-        lease = None if self.trusted else memory.of_process().lease()
-        exchange = Exchange(
-            self._check_and_serve, inside, receive, send, limits, error_formatter=formatter, lease=lease
-        )
+        lease = None if self.trusted or limits.streams else memory.of_process().lease()
+        serve = partial(self._check_and_serve, section, limits)
+        exchange = Exchange(serve, inside, receive, send, limits, error_formatter=formatter, lease=lease)
         leaving = departed.set(exchange.left)
         try:
             await exchange.run()
@@ -184,17 +169,17 @@ class Edge:
                 observe, observed = (
                     (section.observe, {**inside, "method": scope["method"]}) if section else (self.observe, scope)
                 )
-                self._count(observe, observed, exchange)
+                count(observe, observed, exchange.status, exchange.milliseconds() / 1000, identity)
             request_id.reset(token)
+        return exchange
 
-    def _inside(self, scope: Scope, identity: str) -> Scope:
+    def _inside(self, scope: Scope, identity: str, section: Section | None) -> Scope:
         """Return the scope that the application sees. A rewritten path also gets a new ``raw_path``."""
-        section = self._section(scope["path"])
         state = self._states[section.prefix] if section else scope.get("state", {})
-        headers = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+        headers = [(name, value) for name, value in scope["headers"] if name not in REPLACED]
         inside = {
             **scope,
-            "headers": [*headers, (b"x-request-id", identity.encode())],
+            "headers": [*headers, (b"x-request-id", identity.encode()), *_trace()],
             "state": {**state, "request_id": identity},
             "edge.path": scope["path"],
         }
@@ -204,8 +189,7 @@ class Edge:
             inside |= {"path": target, "raw_path": quote(target).encode()}
         return inside
 
-    def _request_limits(self, path: str) -> RequestLimits:
-        section = self._section(path)
+    def _request_limits(self, path: str, section: Section | None) -> RequestLimits:
         limits = section.limits(path) if section else self.limits
         probe = limits.probe_seconds_of.get(path)
         late = error_response(504) if probe is None else error_response(503, "Not ready in time", "MODEL_UNAVAILABLE")
@@ -213,18 +197,21 @@ class Edge:
         return RequestLimits(
             body_bytes=body_bytes,
             body_seconds=limits.body_seconds,
+            streams=limits.streams,
             answer_seconds=probe or limits.request_seconds_of.get(path, limits.request_seconds),
             late=late,
             too_large=too_large(body_bytes, limits.too_large_of.get(path)),
         )
 
-    async def _check_and_serve(self, scope: Scope, receive: Receive, send: Send) -> ErrorResponse | None:
+    async def _check_and_serve(
+        self, section: Section | None, limits: RequestLimits, scope: Scope, receive: Receive, send: Send
+    ) -> ErrorResponse | None:
         """Check the request, then run the application; return the error response if a check refuses it."""
-        section = self._section(scope["edge.path"])
         app, authenticate = (section.app, section.authenticate) if section else (self.app, self.authenticate)
         trusted = self.trusted and not section
         refused = None if section or trusted else self._check_path(scope)
-        refused = refused or _check_media_type(scope["headers"], trusted=trusted) or self._check_length(scope)
+        media = _check_media_type(scope["headers"], trusted=trusted, streams=limits.streams)
+        refused = refused or media or _check_length(scope["headers"], limits)
         if refused is None and authenticate is not None:
             refused = await authenticate(scope)
         if refused is None:
@@ -239,15 +226,6 @@ class Edge:
         known = scope["edge.path"] not in self.hidden and self.routes(scope)
         return None if known else error_response(404)
 
-    def _check_length(self, scope: Scope) -> ErrorResponse | None:
-        lengths = {value.strip() for value in _values(scope["headers"], b"content-length")}
-        if not lengths:
-            return None
-        if len(lengths) > 1 or not all(map(_LENGTH.match, lengths)):
-            return error_response(400, "Content-Length is not one number")
-        limits = self._request_limits(scope["edge.path"])
-        return limits.too_large if int(lengths.pop()) > limits.body_bytes else None
-
     def _log(self, scope: Scope, exchange: Exchange) -> None:
         access_log.write(
             scope["path"],
@@ -261,28 +239,41 @@ class Edge:
             client=addresses.shown(scope.get("client")),
         )
 
-    def _count(self, observe: Observe | None, scope: Scope, exchange: Exchange) -> None:
-        try:
-            if observe is not None:
-                observe(scope, exchange.status, exchange.milliseconds() / 1000)
-        except Exception:  # such as a full disk under the metrics files: the response has already been sent
-            logger.exception("request %s was not counted", request_id.get())
+
+def _trace() -> Headers:
+    """Return the headers of the present trace."""
+    trace = context.current.get()
+    return [] if trace is None else [(name.encode(), value.encode("latin-1")) for name, value in trace.headers()]
 
 
-def _check_media_type(headers: Headers, *, trusted: bool) -> ErrorResponse | None:
-    """Refuse pickle, which runs code when it is decoded, and compressed bodies, which would bypass the byte limit."""
+def _check_media_type(headers: Headers, *, trusted: bool, streams: bool) -> ErrorResponse | None:
+    """Refuse pickle, which runs code when it is decoded, and compressed bodies, which would bypass the byte limit.
+
+    A compressed body that only streams through is decoded by nothing here.
+    """
     if not trusted and any(b"pickle" in value.lower() for value in _values(headers, b"content-type")):
         return error_response(415)
-    if any(value.strip().lower() not in {b"", b"identity"} for value in _values(headers, b"content-encoding")):
+    if not streams and any(
+        value.strip().lower() not in {b"", b"identity"} for value in _values(headers, b"content-encoding")
+    ):
         return error_response(415, "Compressed bodies are not read here")
     return None
+
+
+def _check_length(headers: Headers, limits: RequestLimits) -> ErrorResponse | None:
+    lengths = {value.strip() for value in _values(headers, b"content-length")}
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not all(map(_LENGTH.match, lengths)):
+        return error_response(400, "Content-Length is not one number")
+    return limits.too_large if int(lengths.pop()) > limits.body_bytes else None
 
 
 def _values(headers: Headers, header: bytes) -> list[bytes]:
     return [value for name, value in headers if name == header]
 
 
-def _request_id(headers: Headers) -> str:
+def new_id(scope: Scope) -> str:
     """Return the client's request id if it is safe in log lines and headers, else a new one."""
-    given = _values(headers, b"x-request-id")
+    given = _values(scope["headers"], b"x-request-id")
     return given[0].decode() if len(given) == 1 and _REQUEST_ID.match(given[0]) else uuid4().hex

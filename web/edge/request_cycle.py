@@ -35,9 +35,11 @@ class RequestLimits(NamedTuple):
 
     body_bytes: int
     body_seconds: float
-    answer_seconds: float
+    answer_seconds: float | None
     late: ErrorResponse
     too_large: ErrorResponse
+    streams: bool = False
+    """Whether ``body_seconds`` are those between two pieces of the body."""
 
 
 class CutShortError(Exception):
@@ -152,7 +154,8 @@ class Exchange:
         return message
 
     async def _in_time(self) -> Message:
-        seconds_left = self._began_at + self._limits.body_seconds - time.monotonic()
+        began = time.monotonic() if self._limits.streams else self._began_at
+        seconds_left = began + self._limits.body_seconds - time.monotonic()
         try:
             return await asyncio.wait_for(self._receive(), seconds_left)
         except TimeoutError:
@@ -177,9 +180,10 @@ class Exchange:
     # The timer of the response's first byte
 
     def _start_timer(self) -> None:
-        if not self._begun:
+        seconds = self._limits.answer_seconds
+        if not self._begun and seconds is not None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._limits.answer_seconds, self._refuse, self._limits.late)
+            self._timer = loop.call_later(seconds, self._refuse, self._limits.late)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -259,12 +263,11 @@ class Exchange:
             raise CutShortError(f"request {self._id}: the answer could not be completed")
         refused = self._refused.result()
         # A client that was too slow with its body must not go on sending it on this connection.
-        body = (
-            refused.body()
-            if self._error_formatter is None
-            else self._error_formatter.format_error(refused, self._scope)
-        )
-        await self._answer(refused.status, body, [*refused.headers, *([CLOSE] if refused.status == 408 else [])])
+        more: Headers = []
+        body = refused.body()
+        if self._error_formatter is not None:
+            more, body = self._error_formatter.format_error(refused, self._scope)
+        await self._answer(refused.status, body, [*refused.headers, *more, *([CLOSE] if refused.status == 408 else [])])
 
 
 def _with_head(allowed: bytes) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
@@ -128,10 +129,19 @@ class Admission(asyncio.Protocol):
             super().connection_lost(exc)
 
     def handle_websocket_upgrade(self, *event: Any) -> None:
-        """Free the place of a connection that uvicorn's websocket class takes over and closes; none is served here."""
-        if self.crowd is not None:
-            self.crowd.leave(self)
+        """Keep the place, and the limits, of a connection that uvicorn's websocket class takes over."""
         super().handle_websocket_upgrade(*event)  # type: ignore[misc]
+        taker = self._outer.get_protocol()
+        if taker is self:  # uvicorn has closed it
+            return
+        ends: Callable[[Exception | None], None] = taker.connection_lost
+
+        def connection_lost(exc: Exception | None) -> None:
+            ends(exc)
+            if self.crowd is not None:
+                self.crowd.leave(self)
+
+        taker.connection_lost = connection_lost
 
     def turn_away(self, transport: Any) -> None:
         """Answer 503 before any request, and close."""

@@ -55,8 +55,9 @@ class HeaderDeadline(asyncio.Protocol):
 
     def _awaits_headers(self) -> bool:
         cycle: Any = getattr(self, "cycle", self)  # the default, self, has no response: no limit if uvicorn renames it
-        upgraded = getattr(self._connection, "get_protocol", lambda: self)() is not self
-        return not upgraded and (cycle is None or getattr(cycle, "response_complete", False))
+        if cycle is not None and not getattr(cycle, "response_complete", False):
+            return False
+        return getattr(self._connection, "get_protocol", lambda: self)() is self  # no websocket has taken over
 
     def _reads_headers(self) -> bool:
         """Return False while the rest of an already answered body arrives, so that its sender can read the response."""

@@ -24,12 +24,22 @@ logger = logging.getLogger(__name__)
 
 REFUSED_LINGER_SECONDS = 2.0
 """Seconds for which the input of a connection that was not admitted is read and dropped."""
+WEBSOCKET_MESSAGES = 4
+"""Messages of a websocket that are kept until the application reads them; each may have 16 MiB."""
 TRUSTED_PROXIES_VARIABLE = "FORWARDED_ALLOW_IPS"
 """uvicorn's variable for the addresses whose forwarding headers it trusts; without it, uvicorn trusts loopback."""
 
 
 class Connection(MalformedRequests, Lingering, Admission, WriteDeadline, WholeAnswers, HeaderDeadline):
     """The protocol that comes before uvicorn's class, with all limits."""
+
+    config: Any
+
+    def handle_websocket_upgrade(self, *event: Any) -> None:
+        """Bound the memory of a websocket: few messages wait, and none is larger than what its caller has sent."""
+        self.config.ws_max_queue = WEBSOCKET_MESSAGES
+        self.config.ws_per_message_deflate = False
+        super().handle_websocket_upgrade(*event)
 
     def waits(self) -> bool:
         """Return whether the connection is idle: no request in progress, and no response left to send."""

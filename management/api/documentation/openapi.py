@@ -15,11 +15,11 @@ from starlette.responses import Response
 
 from management import errors
 from management.api.documentation.responses import INSTANT, ErrorAnswer
-from management.api.errors import error_body
 from management.api.idempotency import read_by_once
-from management.api.messages import ERRORS, text
 from management.api.parsing import only_documents
 from management.errors import ManagementError
+from management.wording.errors import error_body
+from management.wording.messages import ERRORS, text
 
 _VALIDATION: Final = "ValidationError"
 """Part of the names of the two schemas that FastAPI adds for its answer 422."""
@@ -91,12 +91,16 @@ _WITH_BODY: Final = (
     errors.KeyReused,
     errors.BackendUnavailable,
     errors.InsufficientResources,
+    errors.SecretsUnreadable,
 )
 _CALLS: Final = (
     _LateBody,
     errors.ModelNotFound,
     errors.InferenceTimeout,
+    errors.StreamingApi,
+    errors.TaskApi,
     errors.ItemRefused,
+    errors.FileUnavailable,
     errors.ModelFailed,
     errors.BackendUnavailable,
     errors.InsufficientResources,
@@ -131,9 +135,59 @@ def view(answer: Any) -> dict[str, Any]:
 
 def listing(answer: Any) -> dict[str, Any]:
     """The route that lists the models, page by page."""
-    total = _header("Number of models on all pages.", "integer") | {"required": True}
-    headers = {"Link": _header("The next and the previous page (RFC 8288)."), "X-Total-Count": total}
-    return _route("models", {200: _json("The current state.", answer, headers)}, _ALWAYS, *_KEYS)
+    return _route("models", {200: _page(answer, "models")}, _ALWAYS, *_KEYS)
+
+
+ARCHIVES: Final = ("application/octet-stream", "application/gzip", "application/x-tar", "application/zip")
+"""Media types of an archive."""
+
+
+@only_documents
+async def read_by_upload(
+    _digest: str = Header(
+        None,
+        alias="Content-Digest",
+        description="Digests of the body by sha-256 or sha-512 (RFC 9530), which are compared; others are ignored.",
+    ),
+) -> None:
+    """What the upload of a Bento reads of a request's headers."""
+
+
+def upload(answer: Any) -> dict[str, Any]:
+    """The route that takes a Bento in."""
+    location = {"Location": _header("Path of the Bento.") | {"required": True}}
+    answers = {
+        201: _json("It is in the store.", answer, location),
+        200: _json("It was there before.", answer, location),
+    }
+    kinds = (*_ALWAYS, _LateBody, errors.InvalidBento, errors.BentoAlreadyExists, errors.StorageFull)
+    content = {name: {"schema": {"type": "string", "format": "binary"}} for name in ARCHIVES}
+    body = {"requestBody": {"required": True, "description": "What `bentoml export` writes.", "content": content}}
+    reads = (*_KEYS, Depends(read_by_upload))
+    return _route("bentos", answers, kinds, *reads) | {"status_code": 201, "openapi_extra": body}
+
+
+def bento_listing(answer: Any) -> dict[str, Any]:
+    """The route that lists the Bentos, page by page."""
+    return _route("bentos", {200: _page(answer, "Bentos")}, _ALWAYS, *_KEYS)
+
+
+def bento_view(answer: Any) -> dict[str, Any]:
+    """The route that shows a Bento."""
+    return _route("bentos", {200: _json("The Bento.", answer)}, (*_ALWAYS, errors.BentoNotFound), *_KEYS)
+
+
+def bento_deletion(answer: Any) -> dict[str, Any]:
+    """The route that deletes a Bento."""
+    kinds = (*_ALWAYS, errors.BentoNotFound, errors.BentoInUse)
+    return _route("bentos", {200: _json("It is deleted.", answer)}, kinds, *_KEYS)
+
+
+def secret(answer: Any, new: Any | None = None, *kinds: type[ManagementError]) -> dict[str, Any]:
+    """A route of secrets; ``new`` is the answer where it makes one. All of them require an admin."""
+    answers = {200: _json("The secret without its values, or the outcome.", answer)}
+    made = {} if new is None else {201: _json("The secret is new.", new)}
+    return _route("secrets", answers | made, (*_ALWAYS, *kinds), *_KEYS)
 
 
 def inference(answer: Any) -> dict[str, Any]:
@@ -189,6 +243,12 @@ def _errors(kinds: Iterable[type[ManagementError]]) -> dict[int | str, dict[str,
         body = {**error_body(kind.code, message, {}), "timestamp": INSTANT}
         content.setdefault("examples", {})[kind.code] = {"value": body}
     return by_status
+
+
+def _page(answer: Any, what: str) -> dict[str, Any]:
+    total = _header(f"Number of {what} on all pages.", "integer") | {"required": True}
+    headers = {"Link": _header("The next and the previous page (RFC 8288)."), "X-Total-Count": total}
+    return _json("The current state.", answer, headers)
 
 
 def _json(description: str, model: Any, headers: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -6,25 +6,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from management.api.fields import MODEL_ID
-from management.api.schemas import example
-from management.domain.model_types import Framework, ModelType
-from management.domain.records import ReplicaState, Status
+from management.domain.records import ReplicaState
+from management.domain.secrets import NAME as SECRET_NAME
+from management.forms.bodies import example
+from management.forms.fields import MODEL_ID
 
 INSTANT: Final = "2026-01-01T12:00:00.000Z"
-_ID: Final = "5f3a0c1e9b7d4f60a1c2d3e4f5061728"
-_LISTED: Final[dict[str, Any]] = {
-    "model_id": "tcm_diagnosis_v2",
-    "name": "中医诊断模型 v2.0",
-    "version": "2.0.0",
-    "status": "running",
-    "model_type": "tcm_diagnosis",
-    "created_at": INSTANT,
-    "updated_at": INSTANT,
-}
-_MODELS: Final = "http://localhost:8080/api/v1/models/tcm_diagnosis_v2"
+SOME_ID: Final = "5f3a0c1e9b7d4f60a1c2d3e4f5061728"
 _INFERRED: Final[dict[str, Any]] = {
-    "request_id": _ID,
+    "request_id": SOME_ID,
     "model_id": "tcm_diagnosis_v2",
     "output_data": {"syndromes": [{"name": "脾气虚", "probability": 0.05}]},
     "confidence": 0.05,
@@ -72,7 +62,7 @@ class ErrorAnswer(Answer):
 class DeploymentAnswer(Answer):
     """The outcome of a deployment or an update, or a notice that it is under way."""
 
-    model_config = example({"deployment_id": _ID, "message": "..."})
+    model_config = example({"deployment_id": SOME_ID, "message": "..."})
     deployment_id: Id
     message: str
 
@@ -93,101 +83,6 @@ class DeleteAnswer(Answer):
     message: str
 
 
-class ListedModel(Answer):
-    """A model in the list."""
-
-    model_config = example(_LISTED)
-    model_id: ModelId
-    name: str
-    version: str
-    status: Status
-    model_type: ModelType
-    created_at: Instant
-    updated_at: Instant
-
-
-class Replicas(Answer):
-    """The desired number of replicas, how many run, and how many of those are ready."""
-
-    desired: Count
-    current: Count
-    ready: Count
-
-
-class Endpoint(Answer):
-    """A URL that calls the model."""
-
-    type: Literal["inference", "batch_inference"]
-    url: str
-
-
-class Usage(Answer):
-    """Measured usage, as Kubernetes quantities."""
-
-    cpu: Annotated[str, Field(pattern=r"^[0-9]+m$")]
-    memory: Annotated[str, Field(pattern=r"^[0-9]+Mi$")]
-    gpu: Annotated[str, Field(pattern=r"^[0-9]+$")]
-
-
-class ShownConfig(Answer):
-    """The configuration of the target revision, with masked values of environment variables."""
-
-    framework: Framework
-    docker_image: str
-    resource_requirements: dict[str, str]
-    scaling_config: dict[str, int]
-    environment_variables: dict[str, Literal["******"]]
-
-
-class ShownReplica(Answer):
-    """A replica in the status of its model."""
-
-    replica_id: Id
-    state: ReplicaState
-    revision: Annotated[int, Field(ge=1)]
-    version: str
-    created_at: Instant
-    ready_at: Instant | None
-    gpus: list[Count]
-    resource_usage: Usage | None
-    reason: str | None
-
-
-class StatusAnswer(ListedModel):
-    """Everything known about a model."""
-
-    model_config = example(
-        {
-            **_LISTED,
-            "replicas": {"desired": 1, "current": 1, "ready": 1},
-            "endpoints": [
-                {"type": "inference", "url": f"{_MODELS}/inference"},
-                {"type": "batch_inference", "url": f"{_MODELS}/batch_inference"},
-            ],
-            "resource_usage": {"cpu": "3m", "memory": "160Mi", "gpu": "0"},
-            "deployment_id": _ID,
-            "revision": 1,
-            "message": "1/1 个副本就绪",
-            "config": {
-                "framework": "onnx",
-                "docker_image": "atelier/tcm-diagnosis:2.0.0",
-                "resource_requirements": {"cpu": "2", "memory": "8Gi", "nvidia.com/gpu": "0"},
-                "scaling_config": {"min_replicas": 1, "max_replicas": 5, "target_cpu_utilization": 70},
-                "environment_variables": {"LOG_LEVEL": "******"},
-            },
-            "replica_details": [],
-        }
-    )
-    replicas: Replicas
-    endpoints: list[Endpoint]
-    resource_usage: Usage
-    deployment_id: Id
-    revision: Annotated[int, Field(ge=1)]
-    message: str
-    config: ShownConfig
-    replica_details: list[ShownReplica]
-
-
 class ReplicaLog(Answer):
     """The last lines of one replica's log."""
 
@@ -200,7 +95,7 @@ class LogsAnswer(Answer):
     """The last lines of every replica's log."""
 
     model_config = example(
-        {"model_id": "tcm_diagnosis_v2", "replicas": [{"replica_id": _ID, "state": "ready", "lines": ["..."]}]}
+        {"model_id": "tcm_diagnosis_v2", "replicas": [{"replica_id": SOME_ID, "state": "ready", "lines": ["..."]}]}
     )
     model_id: ModelId
     replicas: list[ReplicaLog]
@@ -214,7 +109,7 @@ class ShownEvent(Answer):
             "timestamp": INSTANT,
             "actor": "admin",
             "action": "scale",
-            "deployment_id": _ID,
+            "deployment_id": SOME_ID,
             "details": {"from": 1, "to": 3},
         }
     )
@@ -223,6 +118,41 @@ class ShownEvent(Answer):
     action: str
     deployment_id: Id
     details: dict[str, Any]
+
+
+_SECRET: Final[dict[str, Any]] = {
+    "name": "hf",
+    "description": "",
+    "variables": ["HF_TOKEN"],
+    "files": [],
+    "paths": {},
+    "version": "5f3a0c1e9b7d4f60",
+    "created_at": INSTANT,
+    "updated_at": INSTANT,
+    "model_ids": ["tcm_diagnosis_v2"],
+}
+
+
+class ShownSecret(Answer):
+    """A secret without its values, which nothing shows."""
+
+    model_config = example(_SECRET)
+    name: Annotated[str, Field(pattern=SECRET_NAME)]
+    description: Annotated[str, Field(description="As BentoML's commands gave it.")]
+    variables: Annotated[list[str], Field(description="Names of its environment variables.")]
+    files: Annotated[list[str], Field(description="Paths of its files.")]
+    paths: Annotated[dict[str, str], Field(description="Environment variables that get the path of a file.")]
+    version: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", description="Another one after each change.")]
+    created_at: Instant
+    updated_at: Instant
+    model_ids: Annotated[list[str], Field(description="Models that name it.")]
+
+
+class SecretAnswer(ShownSecret):
+    """A secret that was set, and what follows for running replicas."""
+
+    model_config = example({**_SECRET, "message": "..."})
+    message: str
 
 
 class _Result(Answer):
@@ -250,7 +180,7 @@ class ItemError(Answer):
 class BatchItem(_Result):
     """The model's output for one item of a batch; without an output, `error` gives the reason."""
 
-    model_config = example({**_INFERRED, "request_id": f"{_ID}.0"})
+    model_config = example({**_INFERRED, "request_id": f"{SOME_ID}.0"})
     output_data: dict[str, Any] | None
     error: Annotated[ItemError, Field(default=None, description="Only if the item failed.")]
 

@@ -20,6 +20,7 @@ def make(
         images=BentoStore(storage.bentoml_home),
         driver=cloud,
         capacity=machine.capacity_elsewhere(capacity),
+        gives_secrets=False,  # they would be variables that anyone with the token can read
         answers=cloud.answers,
         headers=cloud.headers,
         close=cloud.close,

@@ -19,11 +19,9 @@ from management.backends.bentocloud.settings import BentoCloudSettings
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import Engine, EnginePhase, EngineSpec, EngineStatus
 from management.backends.launcher import Launch, LaunchRefused
+from management.backends.process.images import tag_to_launch
 from management.backends.replica.environment import for_model
 from management.backends.replica.identity import of_home
-from management.domain.bento_tag import (
-    tag_of,
-)
 from management.domain.capacity import shown
 from management.domain.records import Deployment, Replica, Resources
 from management.errors import BackendUnavailable
@@ -75,6 +73,8 @@ class BentoCloud(Engine):
     @override
     async def apply(self, spec: EngineSpec) -> None:
         """Create or update the deployment. A Bento that BentoCloud lacks is uploaded first."""
+        if spec.revision.config.secrets:  # deployed while another backend was set
+            raise LaunchRefused("this backend cannot give secrets to replicas")
         name, deployment = name_of(spec.model_id), await self._get(spec.model_id)
         if deployment is None:
             await self._create(name, spec)
@@ -96,10 +96,11 @@ class BentoCloud(Engine):
     async def _configure(self, verb: str, name: str, spec: EngineSpec) -> None:
         config = spec.revision.config
         launch = Launch("", spec.model_id, config.docker_image, config.resources, config.environment_variables)
+        bento = str(tag_to_launch(config.docker_image))
         instance_type = await self._instance_type(config.resources)
         arguments = configured(spec, self._instance, instance_type, for_model(launch))
         try:
-            await self._call(verb, PUSH_SECONDS, name=name, bento=str(tag_of(config.docker_image)), **arguments)
+            await self._call(verb, PUSH_SECONDS, name=name, bento=bento, **arguments)
         except CloudRefused as error:
             raise LaunchRefused(str(error)) from None
         except CloudNotFound as error:

@@ -112,7 +112,10 @@ class CloudDeployment:
 
 
 def configured(spec: EngineSpec, instance: str, instance_type: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Return the arguments of ``bentoml.deployment.create`` and ``update``, beside the name and the Bento."""
+    """Return the arguments of ``bentoml.deployment.create`` and ``update``, beside the name and the Bento.
+
+    A model whose own address is open is so at this server alone: that can be taken back at once, without the cloud.
+    """
     mark = f"{instance}.{spec.deployment_id}.{spec.revision.number}"
     labels = {INSTANCE: instance, DEPLOYMENT: spec.deployment_id, MODEL: spec.model_id}
     return {
@@ -120,7 +123,7 @@ def configured(spec: EngineSpec, instance: str, instance_type: str, environment:
         "scaling_min": spec.least,
         "scaling_max": spec.most,
         "instance_type": instance_type,
-        "strategy": "RollingUpdate",
+        "strategy": spec.revision.config.strategy.value,
         "envs": [{"name": name, "value": value} for name, value in {**environment, MARK: mark}.items()],
         "labels": [{"key": key, "value": value} for key, value in labels.items()],
     }

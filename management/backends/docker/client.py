@@ -15,9 +15,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,12 +26,11 @@ import docker
 import docker.errors
 import requests
 
+from management.backends.ping import Ping
 from management.errors import BackendUnavailable
 
 CALL_SECONDS: Final = 10
 """Seconds that the engine has to answer, beyond the time that it is asked to wait for a container."""
-PING_SECONDS: Final = 1.0
-"""Seconds that the engine has to answer a ping, and for which the answer is valid."""
 MAX_THREADS: Final = 16
 """Calls that run at the same time, and as many again that wait for containers."""
 MAX_PULLS: Final = 4
@@ -44,8 +43,12 @@ OLDEST_API_VERSION: Final = "1.41"
 """API version of the first request, which asks for the engine's newest version; that of Docker 20.10."""
 MAX_REFUSAL_CHARACTERS: Final = 300
 """Characters of the engine's error text that are kept."""
+NO_ANSWER: Final = "the Docker Engine does not answer"
 PULL_SILENCE_SECONDS: Final = 60
 """Seconds without progress after which pulling an image fails."""
+
+NOT_FOUND: Final[type[Exception]] = docker.errors.NotFound
+"""The library's own error where there is nothing of a name, for work on its client."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +67,11 @@ class DockerNotFound(DockerRefused):
     """No container, image or network has that name."""
 
 
-def _unavailable() -> BackendUnavailable:
-    return BackendUnavailable({"backend": "docker", "reason": "the Docker Engine does not answer"}, retry_after=5)
-
-
 class DockerEngine:
     """One engine behind its unix socket; connected at the first call, and again after it was away."""
+
+    backend = "docker"
+    """Name of the backend in errors."""
 
     def __init__(self, socket: Path) -> None:
         self._url = f"unix://{socket.absolute()}"
@@ -79,26 +81,16 @@ class DockerEngine:
         self._connecting = threading.Lock()
         self._client: Any = None
         self._network_lock = asyncio.Lock()
-        self._ping: asyncio.Task[bool] | None = None
-        self._ping_until = 0.0
+        self._ping = Ping(self._ask, BackendUnavailable, DockerRefused)
         self._closed = threading.Event()
 
     async def answers(self) -> bool:
         """Return whether the engine answers; concurrent callers share one ping."""
-        now = asyncio.get_running_loop().time()
-        if self._ping is None or (self._ping.done() and now >= self._ping_until):
-            self._ping, self._ping_until = asyncio.create_task(self._answers_ping()), now + PING_SECONDS
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._ping), PING_SECONDS)
-        except TimeoutError:
-            return False
+        return await self._ping.answers()
 
-    async def _answers_ping(self) -> bool:
-        try:
-            await self.call(lambda client: client.ping())
-        except (BackendUnavailable, DockerRefused):
-            return False
-        return True
+    async def _ask(self) -> None:
+        """Raise BackendUnavailable or DockerRefused where the engine cannot be used."""
+        await self.call(lambda client: client.ping())
 
     async def call(self, work: Callable[[Any], T]) -> T:
         """Return the result of ``work(client)`` with the low-level client. Raises the errors in the module's table."""
@@ -107,6 +99,10 @@ class DockerEngine:
     async def call_patiently(self, work: Callable[[Any], T]) -> T:
         """Do the same for a call that waits for a container, in the threads for such calls."""
         return await self._run(self._patient, work)
+
+    def ask_now(self, work: Callable[[Any], T]) -> T:
+        """Do the same in this thread, before there is an event loop."""
+        return self._call(work)
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[Any], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, partial(self._call, work))
@@ -119,11 +115,15 @@ class DockerEngine:
         except docker.errors.APIError as error:
             status = error.status_code or 500
             if status in AWAY_STATUSES:
-                raise _unavailable() from error
+                raise self.unavailable(error) from error
             raise DockerRefused(error.explanation or "no reason given", status) from error
         except (docker.errors.DockerException, requests.RequestException, OSError) as error:
             logger.debug("the Docker Engine does not answer", exc_info=error)
-            raise _unavailable() from error
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: Exception) -> BackendUnavailable:
+        """Return what is raised where the engine does not do its work now, after this error of the library."""
+        return BackendUnavailable({"backend": self.backend, "reason": NO_ANSWER}, retry_after=5)
 
     def _connected(self) -> Any:
         with self._connecting:
@@ -196,3 +196,18 @@ class DockerEngine:
                 client.create_network(name, driver="bridge", options=isolated, labels={"atelier.network": name})
 
         await self.call(work)
+
+
+def archive_of(client: Any, container: str, path: str) -> Iterator[bytes] | None:
+    """Return the pieces of a tar archive of a container's path; None where it has no such path."""
+    try:
+        pieces: Iterator[bytes] = client.get_archive(container, path)[0]
+    except docker.errors.NotFound:
+        return None
+    return pieces
+
+
+def remove(client: Any, container: str) -> None:
+    """Remove a container with its volumes, unless it is gone."""
+    with suppress(NOT_FOUND):
+        client.remove_container(container, force=True, v=True)

@@ -5,19 +5,31 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from management.backends.docker.settings import DockerSettings
 from management.backends.launcher import Launch, Observation, Phase
 from management.backends.replica.environment import device
+from management.backends.replica.files import ARBITER, FORWARDER
 from management.domain.quantities import shown_memory
 
+FOLDER: Final = "atelier"
+"""Folder in the container's root with the replica host and its arguments."""
+INSTANCE: Final = "atelier.instance"
+"""Label with the id of the control plane."""
+REPLICA: Final = "atelier.replica"
+"""Label with the replica's id."""
+MODEL: Final = "atelier.model"
+"""Label with the model's id."""
 PORT: Final = 3000
 """Port inside the container."""
 MIN_MILLICORES: Final = 10
 """Thousandths of a core: the smallest share that an engine grants."""
+LOG_DRIVER: Final = "json-file"
 LOG_PARTS: Final = 2
 """Files that a container's log is kept in."""
+NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 KILLED_STATUSES: Final = (137, 143)
 """Exit statuses of a process that SIGKILL or SIGTERM ended."""
 
@@ -38,25 +50,47 @@ def limits(launch: Launch, cores: int, settings: DockerSettings, log_bytes: int)
         "security_opt": ["no-new-privileges"],
         "init": True,  # reaps orphaned processes and forwards signals
         "device_requests": gpus,
-        "log_config": {
-            "Type": "json-file",
-            "Config": {"max-size": str(log_bytes // LOG_PARTS), "max-file": str(LOG_PARTS)},
-        },
+        "log_config": {"Type": LOG_DRIVER, "Config": log_options(log_bytes)},
     }
 
 
-def archive(folder: str, files: Mapping[str, bytes]) -> bytes:
-    """Return a tar archive of a folder whose files every user may read and only root may change."""
+def log_options(log_bytes: int) -> dict[str, str]:
+    """Return the options of ``LOG_DRIVER`` by which it keeps so many bytes of a log's end."""
+    return {"max-size": str(log_bytes // LOG_PARTS), "max-file": str(LOG_PARTS)}
+
+
+def arguments(bento: str, stop_seconds: float) -> dict[str, Any]:
+    """Return what ``launch.json`` has for the Bento at that path of an image."""
+    return {
+        "bento": bento,
+        "arbiter": f"/{FOLDER}/{ARBITER.name}",
+        "forwarder": f"/{FOLDER}/{FORWARDER.name}",
+        "port": PORT,
+        "stop_seconds": stop_seconds,
+    }
+
+
+def archive(folder: str, files: Mapping[str, bytes], private: Mapping[str, bytes] = NOTHING, owner: int = 0) -> bytes:
+    """Return a tar archive of a folder whose files every user may read and only root may change.
+
+    The ``private`` files, only the user of the id ``owner`` may read and change.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         top = tarfile.TarInfo(folder)
         top.type, top.mode = tarfile.DIRTYPE, 0o755
         tar.addfile(top)
         for name, content in files.items():
-            file = tarfile.TarInfo(f"{folder}/{name}")
-            file.size, file.mode = len(content), 0o444
-            tar.addfile(file, io.BytesIO(content))
+            _add(tar, f"{folder}/{name}", content, 0o444)
+        for name, content in private.items():
+            _add(tar, f"{folder}/{name}", content, 0o600, owner)
     return buffer.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int, owner: int = 0) -> None:
+    file = tarfile.TarInfo(name)
+    file.size, file.mode, file.uid = len(content), mode, owner
+    tar.addfile(file, io.BytesIO(content))
 
 
 def ended(state: dict[str, Any], memory_bytes: int) -> Observation:

@@ -12,19 +12,32 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections.abc import Collection
 from contextlib import suppress
+from functools import cached_property
 from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
 from typing_extensions import override
 
+from management.backends.docker import secret_file
 from management.backends.docker.client import DockerEngine, DockerNotFound, DockerRefused
-from management.backends.docker.container import PORT, archive, ended, limits
-from management.backends.docker.images import UNFIT, bento_path, unfit
+from management.backends.docker.container import (
+    FOLDER,
+    INSTANCE,
+    MODEL,
+    PORT,
+    REPLICA,
+    archive,
+    arguments,
+    ended,
+    limits,
+)
+from management.backends.docker.images import bento_path, refused, unfit
+from management.backends.docker.pulls import ImagePulls
 from management.backends.docker.settings import DockerSettings
+from management.backends.docker.usage import container_usage
 from management.backends.launcher import (
     TAIL_BYTES,
     Launch,
@@ -34,27 +47,17 @@ from management.backends.launcher import (
     Phase,
     ReplicaUsage,
 )
-from management.backends.replica import identity, probe
+from management.backends.replica import identity
 from management.backends.replica.environment import MARKER, for_model
-from management.backends.replica.files import ARBITER, HOST, IN_CONTAINERS
+from management.backends.replica.files import HOST, IN_CONTAINERS
 from management.backends.replica.host import KEY_HEADER, key_of
+from management.backends.replica.probe import ProbeClient
 from management.domain.records import Replica
-from management.errors import BackendUnavailable
 from management.faults import failpoints
 from management.settings import ReplicaSettings
 
-FOLDER: Final = "atelier"
-"""Folder in the container's root with the replica host and its arguments."""
-INSTANCE: Final = "atelier.instance"
-"""Label with the id of the control plane."""
-REPLICA: Final = "atelier.replica"
-"""Label with the replica's id."""
-MODEL: Final = "atelier.model"
-"""Label with the model's id."""
 MIN_STOP_SECONDS: Final = 1.0
 """Seconds of grace below which a container is killed at once; the engine counts whole seconds."""
-
-logger = logging.getLogger(__name__)
 
 
 class DockerLauncher(Launcher):
@@ -63,14 +66,15 @@ class DockerLauncher(Launcher):
     def __init__(self, engine: DockerEngine, settings: DockerSettings, replicas: ReplicaSettings, home: Path) -> None:
         self._engine, self._settings = engine, settings
         self._stop_seconds, self._log_bytes = replicas.stop_seconds, replicas.log_bytes
-        self._pulls: dict[str, asyncio.Task[None]] = {}
-        """Running pulls by image; several replicas may wait for one."""
-        self._waiting: dict[str, str] = {}
-        """The image that each replica waits for, by replica id."""
-        self._refusals: dict[str, str] = {}
-        """Why a replica's image cannot be pulled, by replica id."""
+        self._pulls = ImagePulls(engine, settings.pull)
+        self._probes = ProbeClient()
         self._cores: int | None = None
-        self._instance = identity.of_home(home)
+        self._home_folder = home
+
+    @cached_property
+    def _instance(self) -> identity.ControlPlaneIdentity:
+        """Identity of this control plane, read once the server has it: several of one database have it in common."""
+        return identity.of_home(self._home_folder)
 
     @override
     async def start(self, launch: Launch) -> None:
@@ -81,10 +85,10 @@ class DockerLauncher(Launcher):
             if container is None:
                 image = await self._engine.image(launch.docker_image)
                 if image is None:
-                    self._pull(launch)
+                    self._pulls.begin(launch)
                     return
                 if kind := unfit(image):
-                    raise _refused(launch, kind)
+                    raise refused(launch, kind)
                 await self._create(launch, name)
                 failpoints.reach("start.spawned")
                 container = await self._engine.inspect(name)
@@ -103,7 +107,10 @@ class DockerLauncher(Launcher):
                 ["python", f"/{FOLDER}/{HOST.name}", f"/{FOLDER}"],
                 name=name,
                 environment={**for_model(launch), MARKER: launch.replica_id},
-                labels={INSTANCE: self._instance.id, REPLICA: launch.replica_id, MODEL: launch.model_id},
+                labels={
+                    **{INSTANCE: self._instance.id, REPLICA: launch.replica_id, MODEL: launch.model_id},
+                    **({secret_file.LABEL: "given"} if launch.secrets else {}),
+                },
                 ports=[PORT],
                 healthcheck={"test": ["NONE"]},  # the image's own check uses another port
                 host_config=client.create_host_config(**limits(launch, cores, self._settings, self._log_bytes)),
@@ -120,54 +127,23 @@ class DockerLauncher(Launcher):
         image = await self._engine.image(container["Image"])  # not the container's own variables, which callers set
         bento = None if image is None else bento_path(image)
         if bento is None:
-            raise _refused(launch, "image_foreign")
-        arbiter = f"/{FOLDER}/{ARBITER.name}"
-        arguments = {"bento": bento, "arbiter": arbiter, "port": PORT, "stop_seconds": self._stop_seconds}
+            raise refused(launch, "image_foreign")
         files = {
             **{file.name: file.read_bytes() for file in IN_CONTAINERS},
-            "launch.json": json.dumps(arguments).encode(),
+            "launch.json": json.dumps(arguments(bento, self._stop_seconds)).encode(),
             "token": self._instance.token(launch.replica_id),
         }
-        content = archive(FOLDER, files)
+        private, owner = await secret_file.private_files(self._engine, launch, container)
+        content = archive(FOLDER, files, private, owner)
         await self._engine.call(lambda client: client.put_archive(container["Id"], "/", content))
         await self._engine.call(lambda client: client.start(container["Id"]))
-
-    def _pull(self, launch: Launch) -> None:
-        """Begin to pull the image, once for all replicas that wait for it; ``observe`` reports the outcome.
-
-        The pull goes on after a replica's time to start is over, so that a later replica finds the image.
-        """
-        image = launch.docker_image
-        if self._settings.pull == "never":
-            raise LaunchRefused(f"the engine has no image {image}")
-        self._waiting[launch.replica_id] = image
-        if image not in self._pulls:
-            self._pulls[image] = asyncio.create_task(self._pull_image(image))
-
-    async def _pull_image(self, image: str) -> None:
-        refusal = None
-        try:
-            await self._engine.pull(image)
-        except DockerRefused as error:
-            refusal = f"the image {image} cannot be pulled: {error}"
-        except BackendUnavailable:  # the next start begins it again
-            logger.warning("pulling %s was interrupted", image)
-        finally:
-            del self._pulls[image]
-            for replica_id in [waiting for waiting, awaited in self._waiting.items() if awaited == image]:
-                del self._waiting[replica_id]
-                if refusal is not None:
-                    self._refusals[replica_id] = refusal
 
     @override
     async def observe(self, replica_id: str) -> Observation:
         """Observe the container; a replica whose image is being pulled is STARTING."""
         container = await self._engine.inspect(_name(replica_id))
         if container is None:
-            if replica_id in self._waiting:
-                return Observation(Phase.STARTING)
-            reason = self._refusals.pop(replica_id, None)
-            return Observation(Phase.ABSENT) if reason is None else Observation(Phase.EXITED, reason=reason)
+            return self._pulls.observation(replica_id)
         state = container["State"]
         if state["Status"] == "created":
             return Observation(Phase.ABSENT)
@@ -180,27 +156,18 @@ class DockerLauncher(Launcher):
         published = (container["NetworkSettings"]["Ports"] or {}).get(f"{PORT}/tcp") or ()
         if not published:
             return Observation(Phase.STARTING)
-        address = f"http://127.0.0.1:{published[0]['HostPort']}"
-        try:
-            answer = await probe.at(address, self._instance.token(replica_id))
-        except probe.NotObserved:
-            return Observation(Phase.UNKNOWN)
-        except TimeoutError:
-            return Observation(Phase.UNRESPONSIVE, address)
-        except OSError:  # the engine listens, but the container does not yet
-            return Observation(Phase.STARTING, address)
-        if answer is None:
-            return Observation(Phase.UNRESPONSIVE, address)
-        return Observation(Phase.READY if answer.ready else Phase.STARTING, address, answer.in_flight)
+        return await self._probes.observed(
+            f"http://127.0.0.1:{published[0]['HostPort']}", self._instance.token(replica_id)
+        )
 
     @override
     async def stop(self, replica_id: str, grace_seconds: float) -> None:
-        self._waiting.pop(replica_id, None)
-        self._refusals.pop(replica_id, None)
+        self._pulls.forget(replica_id)
         name = _name(replica_id)
         with suppress(DockerNotFound):
             if grace_seconds < MIN_STOP_SECONDS or not await self._stopped(name, ceil(grace_seconds)):
                 await self._kill(name)
+            await secret_file.wipe(self._engine, name, FOLDER)
 
     async def _stopped(self, name: str, seconds: int) -> bool:
         """Return whether the engine stopped the container. It refuses to stop a paused one, for example."""
@@ -224,20 +191,8 @@ class DockerLauncher(Launcher):
     @override
     async def usage(self, replica_ids: Collection[str]) -> dict[str, ReplicaUsage]:
         """Return the engine's own measurements; replicas without one are left out."""
-        usages = await asyncio.gather(*map(self._usage, replica_ids))
-        return {replica_id: usage for replica_id, usage in zip(replica_ids, usages, strict=True) if usage is not None}
-
-    async def _usage(self, replica_id: str) -> ReplicaUsage | None:
-        try:
-            stats = await self._engine.call(lambda client: client.stats(_name(replica_id), stream=False, one_shot=True))
-        except (DockerRefused, BackendUnavailable):
-            return None
-        memory = stats.get("memory_stats") or {}
-        if "usage" not in memory:  # the container ended
-            return None
-        details = memory.get("stats") or {}
-        cached = details.get("total_inactive_file", details.get("inactive_file", 0))
-        return ReplicaUsage(stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9, max(0, memory["usage"] - cached))
+        usages = await asyncio.gather(*(container_usage(self._engine, _name(replica_id)) for replica_id in replica_ids))
+        return {replica_id: used for replica_id, used in zip(replica_ids, usages, strict=True) if used is not None}
 
     @override
     async def list_running(self) -> list[str]:
@@ -275,15 +230,15 @@ class DockerLauncher(Launcher):
         """Return the key that the replica requires: every process of this machine can reach its port."""
         return {KEY_HEADER: key_of(self._instance.token(replica.id))}
 
+    async def close(self) -> None:
+        """Close the connections to replicas and to the engine."""
+        await self._probes.close()
+        await self._engine.close()
+
     async def _engine_cores(self) -> int:
         if self._cores is None:
             self._cores = await self._engine.cores()
         return self._cores
-
-
-def _refused(launch: Launch, kind: str) -> LaunchRefused:
-    """Return the error for an unfit image that the engine did not have at its deployment."""
-    return LaunchRefused(f"{launch.docker_image} {UNFIT[kind]}")
 
 
 def _name(replica_id: str) -> str:

@@ -19,10 +19,12 @@ def _own_network(name: str) -> str:
     return name
 
 
-class DockerSettings(BackendSettings):
-    """The backend ``docker``."""
+NetworkName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"), AfterValidator(_own_network)]
 
-    model_config = SettingsConfigDict(env_prefix="ATELIER_DOCKER_")
+
+class EngineSettings(BackendSettings):
+    """What every backend on a Docker Engine reads; each has variables of its own for it."""
+
     library = "docker"
 
     socket: Path = Path("/var/run/docker.sock")
@@ -35,10 +37,14 @@ class DockerSettings(BackendSettings):
     """Names of images that may be deployed: patterns with ``*``, separated by commas, such as
     ``atelier/*,registry.example/team/*``."""
 
-    network: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"), AfterValidator(_own_network)] = (
-        "atelier"
-    )
-    """Network of the engine for replicas; created without a connection between replicas if it does not exist."""
-
     pids: Count = 512
     """Processes and threads that one container may have."""
+
+
+class DockerSettings(EngineSettings):
+    """The backend ``docker``."""
+
+    model_config = SettingsConfigDict(env_prefix="ATELIER_DOCKER_")
+
+    network: NetworkName = "atelier"
+    """Network of the engine for replicas; created without a connection between replicas if it does not exist."""

@@ -2,71 +2,85 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml  # type: ignore[import-untyped]
+from typing_extensions import override
 
-from management.backends.launcher import ImageRefused, Images
-from management.domain.bento_tag import Tag, tag_of
+from management.backends.launcher import ImageRefused, Images, LaunchRefused
+from management.domain.bento import Bento
+from management.domain.bento_tag import EXAMPLE, Tag, tag_of
+from management.packaging.build import BentoHome, BuildError, recipes
+from management.packaging.shelf import BentoShelf
 
 MODEL_TYPE: Final = "model_type"
 """Label of a Bento with its type of model."""
-_Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a Bento's file lists every package
 
 
 class BentoStore(Images):
-    """The folder ``bentos/`` of a BentoML home, read without BentoML."""
+    """The folder ``bentos/`` of a BentoML home, read without BentoML.
 
-    def __init__(self, bentoml_home: Path) -> None:
-        self._folder = bentoml_home / "bentos"
+    An image whose name is not that of an exact version, which earlier versions accepted, names no Bento.
+    """
+
+    def __init__(self, bentoml_home: Path, shelf: BentoShelf | None = None) -> None:
+        """``shelf`` has the Bentos that may be deployed: those of the home, without another one."""
+        self._shelf = shelf or BentoShelf(BentoHome(bentoml_home))
 
     async def check(self, image: str) -> None:
         """Return if the image names a Bento in the store. Raises ImageRefused otherwise."""
-        tag = tag_of(image)
-        if not self.has(tag):
+        if (tag := _tag(image)) is None:
+            raise ImageRefused("image", expected=EXAMPLE)
+        await self._shelf.run(self._check, tag)
+
+    def _check(self, tag: Tag) -> None:
+        if not self._shelf.has(tag):
             existing = ", ".join(map(str, self.all())) or "-"
-            command = await asyncio.to_thread(self._command, tag)
-            raise ImageRefused("bento", wanted=str(tag), found=existing, command=command)
+            push = f"atelier push FOLDER_OF_ITS_BENTOFILE --version {tag.version}"
+            raise ImageRefused("bento", wanted=str(tag), found=existing, command=self._command(tag), push=push)
 
     def _command(self, tag: Tag) -> str:
         """Return the command that builds the Bento, be it one of this project or the caller's own."""
-        from management.packaging.build import BuildError, recipes
-
         try:
             names = {recipe.name for recipe in recipes()}
         except BuildError:
             names = set()
         if tag.name in names:
             return f".venv/bin/atelier build {tag.name} --version {tag.version}"
-        bentoml = Path(sys.executable).with_name("bentoml")
-        return (
-            f"cd FOLDER_OF_ITS_BENTOFILE && BENTOML_HOME={self._folder.parent} {bentoml} build --version {tag.version}"
-        )
+        home, bentoml = self._shelf.home.home, Path(sys.executable).with_name("bentoml")
+        return f"cd FOLDER_OF_ITS_BENTOFILE && BENTOML_HOME={home} {bentoml} build --version {tag.version}"
 
     async def model_type(self, image: str) -> str | None:
         """Return the Bento's label ``model_type``."""
-        return await asyncio.to_thread(self._label, tag_of(image), MODEL_TYPE)
+        bento = await self.describe(image)
+        return None if bento is None else bento.labels.get(MODEL_TYPE)
 
-    def _label(self, tag: Tag, name: str) -> str | None:
-        try:
-            text = (self._folder / tag.name / tag.version / "bento.yaml").read_text(encoding="utf-8")
-            labels = yaml.load(text, Loader=_Loader).get("labels") or {}  # noqa: S506 - a safe loader
-        except (OSError, UnicodeDecodeError, AttributeError, yaml.YAMLError):
-            return None
-        value = labels.get(name) if isinstance(labels, dict) else None
-        return value if isinstance(value, str) else None
+    @override
+    async def describe(self, image: str) -> Bento | None:
+        """Return the Bento; it is read again when its file has changed."""
+        tag = _tag(image)
+        return None if tag is None else await self._shelf.run(self._shelf.describe, tag)
 
-    def has(self, tag: Tag) -> bool:
-        """Return whether this exact version is in the store, complete and readable."""
-        try:
-            return (self._folder / tag.name / tag.version / "bento.yaml").is_file()
-        except PermissionError:
-            return False
+    def folder(self, tag: Tag) -> Path:
+        """Return the folder of a Bento's files."""
+        return self._shelf.home.folder(tag)
 
     def all(self) -> list[Tag]:
         """Return all Bentos, sorted by name and version."""
-        files = self._folder.glob("*/*/bento.yaml")
-        return sorted((Tag(file.parent.parent.name, file.parent.name) for file in files), key=str)
+        return self._shelf.tags()
+
+
+def tag_to_launch(image: str) -> Tag:
+    """Return the Bento in an image's name. Raises LaunchRefused for a name that earlier versions accepted."""
+    if (tag := _tag(image)) is None:
+        raise LaunchRefused(f"{image!r} does not name a Bento with its exact version, as {EXAMPLE} does")
+    return tag
+
+
+def _tag(image: str) -> Tag | None:
+    """Return the Bento in an image's name; None where the name is not that of an exact version."""
+    with suppress(ValueError):
+        return tag_of(image)
+    return None

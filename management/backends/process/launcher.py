@@ -18,8 +18,9 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,13 +34,11 @@ from management.backends.launcher import (
     Phase,
     ReplicaUsage,
 )
-from management.backends.process import processes, replica_folder
+from management.backends.process import processes, replica_folder, secret_memory
+from management.backends.process.images import tag_to_launch
 from management.backends.replica import probe
-from management.backends.replica.environment import environment
-from management.backends.replica.files import ARBITER, HOST, KEEPER
-from management.domain.bento_tag import (
-    tag_of,
-)
+from management.backends.replica.environment import environment, tasks_folder
+from management.backends.replica.files import ARBITER, FORWARDER, HOST, KEEPER
 from management.errors import BackendUnavailable
 from management.faults import exhaustion, failpoints
 from management.settings import ReplicaSettings, StorageSettings
@@ -54,10 +53,33 @@ KILLED_STATUSES: Final = (-signal.SIGKILL, -signal.SIGTERM)
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Python:
+    """The Python that a replica runs under."""
+
+    path: str = sys.executable
+    environment: str = ""
+    """Digest of the environment that it belongs to; empty for the server's own."""
+    options: tuple[str, ...] = ("-P",)
+    """Options that keep the folder of the replica's host from being imported from."""
+
+
+Interpreter = Callable[[str], Awaitable[Python]]
+"""Returns the Python for replicas of an image. Raises LaunchRefused where it is not ready."""
+
+
+async def servers_own(_: str) -> Python:
+    """Return the server's own Python, for every image."""
+    return Python()
+
+
 class ProcessLauncher(Launcher):
     """The launcher of the process backend."""
 
-    def __init__(self, storage: StorageSettings, replicas: ReplicaSettings) -> None:
+    def __init__(
+        self, storage: StorageSettings, replicas: ReplicaSettings, interpreter: Interpreter = servers_own
+    ) -> None:
+        self._interpreter = interpreter
         self._home, self._bentoml_home = storage.replicas, storage.bentoml_home
         self._stop_seconds, self._log_bytes = replicas.stop_seconds, replicas.log_bytes
         with suppress(OSError):  # the disk may be full; the next start makes the folder
@@ -66,10 +88,11 @@ class ProcessLauncher(Launcher):
 
     @override
     async def start(self, launch: Launch) -> None:
-        """Start a keeper with the replica; the Bento must be in the store."""
-        await asyncio.to_thread(self._start, launch)
+        """Start a keeper with the replica; the Bento must be in the store, and its environment ready."""
+        python = await self._interpreter(launch.docker_image)
+        await asyncio.to_thread(self._start, launch, python)
 
-    def _start(self, launch: Launch) -> None:
+    def _start(self, launch: Launch, python: Python) -> None:
         folder = self._home / launch.replica_id
         try:
             self._home.mkdir(mode=0o700, exist_ok=True, parents=True)
@@ -77,7 +100,7 @@ class ProcessLauncher(Launcher):
             with (folder / "lock").open("ab") as lock:
                 if not replica_folder.taken(lock.fileno()):
                     processes.sweep(launch.replica_id)  # processes may be left when a folder was removed
-                    self._spawn(launch, folder, lock.fileno())
+                    self._spawn(launch, folder, lock.fileno(), python)
         except (OSError, MemoryError, RuntimeError) as error:
             if exhaustion.of_scarcity(error):
                 details = {"backend": "process", "reason": "this server has no descriptors, memory or processes left"}
@@ -86,21 +109,30 @@ class ProcessLauncher(Launcher):
                 raise
             raise LaunchRefused(f"the process cannot be started ({error.strerror})") from error
 
-    def _spawn(self, launch: Launch, folder: Path, lock: int) -> None:
+    def _spawn(self, launch: Launch, folder: Path, lock: int, python: Python) -> None:
+        with secret_memory.holding(launch.secrets) as secrets_fd:
+            self._spawn_with(launch, folder, lock, secrets_fd, python)
+
+    def _spawn_with(self, launch: Launch, folder: Path, lock: int, secrets_fd: int | None, python: Python) -> None:
         arguments = {
-            "bento": str(tag_of(launch.docker_image)),
+            "bento": str(tag_to_launch(launch.docker_image)),
             "arbiter": str(ARBITER),
+            "forwarder": str(FORWARDER),
             "lock_fd": lock,
             "stop_seconds": self._stop_seconds,
+            "secrets_fd": secrets_fd,
         }
         (folder / "launch.json").write_text(json.dumps(arguments))
+        if python.environment:
+            (folder / replica_folder.ENVIRONMENT).write_text(python.environment)
         token = os.open(folder / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(token, "wb") as file:
             file.write(secrets.token_bytes(32))
         read_end, write_end = os.pipe()
         with open(read_end, "rb", buffering=0) as pipe:
             try:
-                child = self._keeper(launch, folder, lock, write_end)
+                inherited = (lock, *([] if secrets_fd is None else [secrets_fd]))
+                child = self._keeper(launch, folder, inherited, write_end, python)
             finally:
                 os.close(write_end)
             try:
@@ -113,9 +145,11 @@ class ProcessLauncher(Launcher):
                 raise
         self._children[launch.replica_id] = child
 
-    def _keeper(self, launch: Launch, folder: Path, lock: int, write_end: int) -> subprocess.Popen[bytes]:
-        """Start the keeper, which writes the replica's process id to ``write_end``."""
-        host = [sys.executable, "-P", str(HOST), str(folder)]
+    def _keeper(
+        self, launch: Launch, folder: Path, inherited: tuple[int, ...], write_end: int, python: Python
+    ) -> subprocess.Popen[bytes]:
+        """Start the keeper, which writes the replica's process id to ``write_end``; the replica has ``inherited``."""
+        host = [python.path, *python.options, str(HOST), str(folder)]
         keeper = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", str(KEEPER)],
             cwd=folder,
@@ -123,7 +157,7 @@ class ProcessLauncher(Launcher):
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(lock, write_end),
+            pass_fds=(*inherited, write_end),
             start_new_session=True,  # a Ctrl-C at the terminal must not reach it
         )
         assert keeper.stdin is not None  # noqa: S101
@@ -189,6 +223,7 @@ class ProcessLauncher(Launcher):
             replica_folder.send(folder, signal.SIGKILL)
             await self._until_dead(replica_id, self._stop_seconds)
         await asyncio.to_thread(processes.sweep, replica_id, family)
+        await asyncio.to_thread(secret_memory.remove, folder)
         child = self._children.pop(replica_id, None)
         if child is not None:
             with suppress(subprocess.TimeoutExpired):  # its lock is free a moment before it can be reaped
@@ -223,7 +258,13 @@ class ProcessLauncher(Launcher):
 
     @override
     async def remove_files(self, replica_id: str) -> None:
+        await asyncio.to_thread(secret_memory.remove, self._home / replica_id)
         await asyncio.to_thread(replica_folder.remove, self._home / replica_id)
+
+    @override
+    async def remove_model_files(self, model_id: str) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (tasks_folder(self._home) / f"{model_id}.db{suffix}").unlink(missing_ok=True)
 
 
 def _replica_pid(pipe: int) -> int:

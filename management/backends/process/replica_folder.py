@@ -14,8 +14,12 @@ import signal
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from management.backends.launcher import TAIL_BYTES
+
+ENVIRONMENT: Final = "environment"
+"""File with the digest of the environment that the replica runs in; absent where that is the server's."""
 
 
 def taken(lock: int) -> bool:

@@ -22,6 +22,7 @@ def environment(launch: Launch, folder: Path, bentoml_home: Path) -> dict[str, s
     """Return the environment of a replica on this machine.
 
     Only ``PASSED_VARIABLES`` come from the control plane's own environment, so that no secret of it reaches a model.
+    BENTOML_RESULT_STORE is a file of all replicas of a model, so that each of them knows every task.
     PROMETHEUS_MULTIPROC_DIR is not set: files mapped from a full disk would end the process with SIGBUS.
     """
     return {
@@ -30,9 +31,15 @@ def environment(launch: Launch, folder: Path, bentoml_home: Path) -> dict[str, s
         "HOME": str(folder),
         "TMPDIR": str(_made(folder / "tmp")),
         "BENTOML_HOME": str(bentoml_home),
+        "BENTOML_RESULT_STORE": str(_made(tasks_folder(folder.parent)) / f"{launch.model_id}.db"),
         VISIBLE_DEVICES: ",".join(device(gpu) for gpu in launch.gpus),
         MARKER: launch.replica_id,
     }
+
+
+def tasks_folder(replicas: Path) -> Path:
+    """Return the folder with the results of BentoML's tasks, beside that of the replicas."""
+    return replicas.with_name("tasks")
 
 
 def for_model(launch: Launch) -> dict[str, str]:

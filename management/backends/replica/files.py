@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 HOST: Final = Path(__file__).with_name("host.py")
+FORWARDER: Final = HOST.with_name("forwarder.py")
+RECEIVED_SECRETS: Final = HOST.with_name("received_secrets.py")
 KEEPER: Final = Path(__file__).with_name("keeper.py")
 ARBITER: Final = Path(__file__).parents[3] / "runners" / "serving" / "arbiter.py"
 WORKER: Final = ARBITER.with_name("worker.py")
-IN_CONTAINERS: Final = (HOST, ARBITER, WORKER)
+IN_CONTAINERS: Final = (HOST, FORWARDER, RECEIVED_SECRETS, ARBITER, WORKER)
 """Files in one folder of a container. It needs no keeper: the engine keeps its log and ends its processes."""

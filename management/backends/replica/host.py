@@ -1,15 +1,18 @@
 """One replica: a Bento in a process of its own, started by the process launcher or in a container.
 
-It is run by path and imports nothing of this project, because a Bento brings modules of the same names. Its command
-line has only a folder, which holds its arguments:
+It is run by path and imports nothing of this project, because a Bento brings modules of the same names. Its interpreter
+and its BentoML, 1.2 or later, may be those of the Bento's own environment. Its command line has only a folder, which
+holds its arguments:
 
     launch.json   the Bento's tag or folder, and the other fields of ``LaunchFile``
     token         secret that proves the replica's identity; never sent, see ``proof_of``
+    secrets       in a container: secrets that are wiped once they are read, where they can be, see
+                  ``received_secrets.py``
     lock          held for as long as this process lives; it was locked before the process began
     http.sock     the socket that it listens on, once it is ready
     log, log.1    the end of its output, kept by its keeper, see ``keeper.py``
 
-In a container the folder has only the first two: the replica listens on a port, and the engine keeps its log.
+In a container the folder has only the first three: the replica listens on a port, and the engine keeps its log.
 
 For a Bento of several services, ``bentoml serve`` runs beside it, behind a unix socket in a private folder.
 """
@@ -19,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import importlib.util
 import json
 import os
 import re
@@ -42,9 +46,17 @@ MAX_SOCKET_PATH_BYTES: Final = 100
 """Bytes of the longest socket path that is used as it is."""
 NONCE: Final = re.compile(rb"[0-9a-f]{32}\Z")
 """Form of the nonce in a request for the state."""
+MARKER: Final = "ATELIER_REPLICA_ID"
+"""Environment variable with the replica's id."""
 KEY_HEADER: Final = "x-atelier-replica-key"
 """Header with the key that a replica on a port requires."""
-HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"te", b"trailer"})
+SAFE_PATH: Final = ("-P",)
+"""Option with which a script's folder is not imported from; Python has it since 3.11."""
+SAFE_PATH_BEFORE: Final = (
+    "-c",
+    "import runpy, sys; del sys.argv[0], sys.path[0]; runpy.run_path(sys.argv[0], run_name='__main__')",
+)
+"""What stands for it in earlier ones; ``-I`` would ignore the variables of Python, too."""
 
 
 class Watched:
@@ -118,7 +130,13 @@ async def _is_ready(app: Any) -> bool:
     """Return whether the application's own ``/readyz`` answers 200 in time."""
     status = 0
 
+    asked = False
+
     async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if asked:  # as of a caller who waits for the answer
+            await asyncio.Event().wait()
+        asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
@@ -131,64 +149,10 @@ async def _is_ready(app: Any) -> bool:
         **{"headers": [(b"host", b"replica")], "client": None, "server": None, "state": {}},
     }
     try:
-        async with asyncio.timeout(READY_SECONDS):
-            await app(scope, receive, send)
+        await asyncio.wait_for(app(scope, receive, send), READY_SECONDS)  # a Bento's Python may be older than 3.11
     except Exception:  # an application that fails is not ready
         return False
     return status == 200
-
-
-class Forwarder:
-    """ASGI application that forwards to a server of this machine: for Bentos of several services."""
-
-    def __init__(self, door: str) -> None:
-        """Forward to the unix socket ``door``, on which the server listens."""
-        self._door = door
-        self._session: Any = None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Forward the request unchanged, and return its answer."""
-        import aiohttp
-
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
-        body = b""
-        more = True
-        while more:
-            message = await receive()
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in _end_to_end(scope["headers"])]
-        url = f"http://127.0.0.1{scope['path']}"
-        try:
-            async with self._session.request(
-                scope["method"], url, data=body, headers=headers, params=scope["query_string"].decode("latin-1")
-            ) as answer:
-                content, status = await answer.read(), answer.status
-                passed = _end_to_end((key.lower(), value) for key, value in answer.raw_headers)
-        except aiohttp.ClientError:
-            content, status, passed = b"", 503, []
-        passed = [*((key, value) for key, value in passed if key != b"content-length")]
-        passed.append((b"content-length", str(len(content)).encode()))
-        await send({"type": "http.response.start", "status": status, "headers": passed})
-        await send({"type": "http.response.body", "body": content})
-
-    async def _live(self, receive: Any, send: Any) -> None:
-        import aiohttp
-
-        await receive()
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(self._door, limit=0), timeout=aiohttp.ClientTimeout(), auto_decompress=False
-        )
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._session.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-
-def _end_to_end(headers: Any) -> list[tuple[bytes, bytes]]:
-    return [(key, value) for key, value in headers if key not in HOP_BY_HOP and key != b"host"]
 
 
 @dataclass(frozen=True)
@@ -196,12 +160,23 @@ class LaunchFile:
     """Contents of ``launch.json``."""
 
     bento: str
+    """Tag or folder of the Bento; empty for the folder that the image names in ``BENTO_PATH``."""
     arbiter: str
     """Path of the file that runs ``bentoml serve``."""
+    forwarder: str
+    """Path of the file that forwards to it."""
     stop_seconds: float
     port: int | None = None
     """Port to listen on; None for the socket ``http.sock``."""
     lock_fd: int | None = None
+    secrets_fd: int | None = None
+    """Open file with secrets; None for a file by its path."""
+    secrets_file: str | None = None
+    """Path of a file with secrets; None for the file ``secrets``, if the folder has one."""
+    secrets_read_only: bool = False
+    """Whether that file cannot be wiped: its engine has it in memory, and removes it with the container."""
+    writable_folder: str | None = None
+    """Folder for a BentoML home, where that of the image cannot be written; None for the image's."""
 
 
 def main() -> None:
@@ -212,18 +187,70 @@ def main() -> None:
         os.set_inheritable(launch.lock_fd, False)  # a child must not hold the lock after this process has ended
     if launch.port is not None and os.geteuid() == 0:
         sys.exit("this image runs as root; it needs a USER of its own")
+    bento = launch.bento or os.environ.get("BENTO_PATH") or sys.exit("this image was not built by BentoML")
+    _receive_secrets(folder, launch)
+    if launch.writable_folder is not None:
+        os.environ.update(_separate_home(Path(launch.writable_folder)))
     import bentoml
 
-    service: Any = bentoml.load(launch.bento)
+    _keep_metrics_in_memory()
+    service: Any = bentoml.load(bento)
     if not service.dependencies:
+        _prepare(service)
         _serve(service.to_asgi(is_main=True), folder, launch)
         return
     short = _short_folder(folder if launch.port is None else None)
-    tree = _serve_tree(launch, short, folder if launch.port is None else None)
+    tree = _serve_tree(bento, launch, short, folder if launch.port is None else None)
     try:
-        _serve(Forwarder(_door(short)), folder, launch)
+        _serve(_module(launch.forwarder).Forwarder(_door(short)), folder, launch)
     finally:
         _end_tree(tree, launch.stop_seconds)
+
+
+def _keep_metrics_in_memory() -> None:
+    """Let BentoML keep its metrics in this one process: files of metrics would need a disk with room."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from bentoml._internal.server.metrics.prometheus import PrometheusClient
+
+    BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
+
+
+def _prepare(service: Any) -> None:
+    """Do what ``bentoml serve`` does first: run the hooks of a deployment, and make the store of tasks' results.
+
+    BentoML removes that store at each start. Here all replicas of a model share one, and it stays.
+    """
+    from _bentoml_impl.server import serving
+
+    if not hasattr(serving, "server_on_deployment"):  # early releases of BentoML have neither
+        return
+    serving.server_on_deployment(service, result_file=str(Path(tempfile.gettempdir()) / "unused.db"))
+    from _bentoml_impl.tasks.result import Sqlite3Store
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    if hasattr(Sqlite3Store, "init_db") and service.needs_task_db():  # earlier ones make it when they open it
+        Sqlite3Store.init_db(BentoMLContainer.result_store_file.get())
+
+
+def _module(file: str) -> Any:
+    """Return the module in a file, which is on no path that modules are imported from."""
+    spec = importlib.util.spec_from_file_location(f"atelier_{Path(file).stem}", file)
+    assert spec is not None  # noqa: S101
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _receive_secrets(folder: Path, launch: LaunchFile) -> None:
+    """Put the replica's secrets into its environment, before any code of the Bento runs."""
+    file, source = Path(launch.secrets_file or folder / "secrets"), launch.secrets_fd
+    if source is None and launch.secrets_file is None and not file.exists():
+        return
+    received_secrets = _module(str(Path(__file__).with_name("received_secrets.py")))
+    if source is None:
+        source = os.open(file, os.O_RDONLY if launch.secrets_read_only else os.O_RDWR)
+    received_secrets.receive(source, os.environ[MARKER], wipe=not launch.secrets_read_only)
 
 
 def _serve(app: Any, folder: Path, launch: LaunchFile) -> None:
@@ -259,10 +286,12 @@ def _short(file: Path) -> str:
     return f"/proc/self/fd/{os.open(file.parent, os.O_PATH | os.O_DIRECTORY)}/{file.name}"
 
 
-def _serve_tree(launch: LaunchFile, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
+def _serve_tree(bento: str, launch: LaunchFile, short: Path, folder: Path | None) -> subprocess.Popen[bytes]:
     """Run ``bentoml serve``: an arbiter, and a process for each service. This replica ends when the arbiter does."""
-    command = [sys.executable, "-P", launch.arbiter, "--door", _door(short), launch.bento]
-    environment = {**os.environ, "TMPDIR": str(short), **({} if folder is None else _separate_home(folder))}
+    options = SAFE_PATH if hasattr(sys.flags, "safe_path") else SAFE_PATH_BEFORE
+    command = [sys.executable, *options, launch.arbiter, "--door", _door(short), bento]
+    own = {"TMPDIR": str(short), "BENTOML_RESULT_STORE": str(short / "tasks.db")}  # BentoML removes it at each start
+    environment = {**os.environ, **own, **({} if folder is None else _separate_home(folder))}
     tree = subprocess.Popen([*command, "--timeout-graceful-shutdown", "3"], env=environment)  # noqa: S603
     threading.Thread(target=_end_with, args=(tree,), daemon=True).start()
     return tree
@@ -286,8 +315,10 @@ def _separate_home(folder: Path) -> dict[str, str]:
     home = folder / "bentoml"
     home.mkdir(exist_ok=True)
     for store in ("bentos", "models"):
-        with suppress(FileExistsError):
-            (home / store).symlink_to(Path(os.environ["BENTOML_HOME"]) / store)
+        original = Path(os.environ["BENTOML_HOME"]) / store
+        if original.exists():
+            with suppress(FileExistsError):
+                (home / store).symlink_to(original)
     return {"BENTOML_HOME": str(home)}
 
 

@@ -22,7 +22,13 @@ Report = Callable[[str], None]
 """Shows the current step in the progress display."""
 Make = Callable[["Recipe", "Tag", Report], dict[str, Any]]
 """Makes a Bento or its image, and returns its row of the result."""
-STYLES: Final = {"built": "green", "made": "green", "up to date": "green", "failed": "bold red", "outdated": "yellow"}
+STYLES: Final = {
+    "built": "green",
+    "made": "green",
+    "up to date": "green",
+    "failed": "bold red",
+    "outdated": "yellow",
+} | {"pushed": "green", "there already": "green"}
 MAX_STEP_LENGTH: Final = 40
 """Characters of a step in the progress display."""
 

@@ -16,8 +16,11 @@ DEFAULT_WAIT_SECONDS: Final = 300
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-def wait_options(*, by_default: bool) -> Callable[[Decorated], Decorated]:
-    """Add ``--wait``, ``--no-wait`` and ``--wait-seconds``."""
+def wait_options(*, by_default: bool | str) -> Callable[[Decorated], Decorated]:
+    """Add ``--wait``, ``--no-wait`` and ``--wait-seconds``.
+
+    A text says when the command waits by default; its ``wait`` is None where the caller does not say.
+    """
 
     def decorate(command: Decorated) -> Decorated:
         seconds = click.option(
@@ -28,7 +31,10 @@ def wait_options(*, by_default: bool) -> Callable[[Decorated], Decorated]:
             help="Longest wait, in seconds.",
         )
         flag = click.option(
-            "--wait/--no-wait", default=by_default, show_default=True, help="Wait until it is done, and show progress."
+            "--wait/--no-wait",
+            default=None if isinstance(by_default, str) else by_default,
+            show_default=by_default,
+            help="Wait until it is done, and show progress.",
         )
         return flag(seconds(command))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from management.cli._options import ClientOptions, as_json, client_options, remo
 from management.cli._terminal import out, show_json
 from management.cli.errors import Failed
 from management.cli.examples import input_of
+from management.cli.models._inputs import arguments, parsed
 from management.domain.records import LONGEST_TIMEOUT
 
 
@@ -27,14 +27,23 @@ from management.domain.records import LONGEST_TIMEOUT
     help="A picture, document, text or JSON file instead of DATA, converted to the input of the model's type.",
 )
 @click.option("--parameters", metavar="JSON", help="Parameters of the model: JSON, or @FILE.")
+@click.option("--api", metavar="NAME", help="API of the model's Bento, for one that has several.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An argument of the API instead of DATA: JSON or text, or NAME=@FILE for a file.",
+)
 @click.option("--timeout", type=click.IntRange(1, LONGEST_TIMEOUT), default=30, show_default=True, help="Seconds.")
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]), default="normal", show_default=True)
 @click.option("--batch", is_flag=True, help='A list of inputs, or of {"input_data": ..., "parameters": ...}.')
 @remote
-def infer(
+def infer(  # noqa: PLR0913 - what click passes
     model_id: str,
     data: str | None,
     files: tuple[Path, ...],
+    inputs: tuple[str, ...],
     parameters: str | None,
     *,
     batch: bool,
@@ -48,14 +57,20 @@ def infer(
     python -m management infer satellite --file field.jpg --parameters '{"lang": "en"}'
     python -m management infer tcm_v2 '{"symptoms": ["头痛", "乏力"]}' --parameters '{"top_k": 3}'
     python -m management infer tcm_v2 @patients.json --batch --priority low
+    python -m management infer hello --api resize --input picture=@photo.jpg --input size=64
     """
-    if files and data is not None:
-        raise click.UsageError("give DATA or --file, not both")
+    if bool(files) + bool(inputs) + (data is not None) > 1:
+        raise click.UsageError("give DATA, --file or --input, and not both")
     server = client_options()
-    inputs = _inputs_of(server, model_id, files) if files else []
-    batch = batch or len(inputs) > 1
-    given = (inputs if batch else inputs[0]) if inputs else _parsed(data, "JSON|@FILE|-")
-    common = {} if parameters is None else _object(_parsed(parameters, "--parameters"), "--parameters")
+    contents = _inputs_of(server, model_id, files) if files else []
+    batch = batch or len(contents) > 1
+    if inputs and batch:
+        raise click.UsageError("--input gives one input, and no batch")
+    if inputs:
+        given: Any = arguments(inputs)
+    else:
+        given = (contents if batch else contents[0]) if contents else parsed(data, "JSON|@FILE|-")
+    common = {} if parameters is None else _object(parsed(parameters, "--parameters"), "--parameters")
     with server.client() as client:
         if batch:
             _show_batch(client.infer_batch(model_id, _items(given, common), **options))
@@ -71,21 +86,6 @@ def _inputs_of(options: ClientOptions, model_id: str, files: tuple[Path, ...]) -
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or ("it is not UTF-8" if isinstance(error, UnicodeError) else error)
         raise click.UsageError(f"--file: {reason}") from None
-
-
-def _parsed(text: str | None, what: str) -> Any:
-    if text is None and sys.stdin.isatty():
-        raise click.UsageError(f"give an input: {what}")
-    try:
-        if text in (None, "-"):
-            text = sys.stdin.read()
-        elif text is not None and text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        return json.loads(text or "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
-    except ValueError as error:
-        raise click.UsageError(f"{what} is not JSON: {error}") from None
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

@@ -8,14 +8,13 @@ import click
 
 from management.cli._options import as_json, client_options, remote
 from management.cli._terminal import STYLES, cell, clean, out, show, show_json, table
-from management.domain.model_types import MODEL_TYPES
 
 STATUSES: Final = ("pending", "running", "failed", "stopped")
 
 
 @click.command("list")
 @click.option("--status", type=click.Choice(STATUSES), help="Only models of this status.")
-@click.option("--type", "model_type", type=click.Choice(MODEL_TYPES), help="Only models of this type.")
+@click.option("--type", "--model-type", "model_type", help="Only models of this type.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="Maximum number of models.")
 @click.option("--offset", type=click.IntRange(0), default=0, show_default=True, help="Number of models to skip.")
 @click.option("--all", "everything", is_flag=True, help="Every model, page by page.")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from management.cli._options import as_json, client_options, remote
-from management.cli._terminal import clean, out, show_json
+from management.cli._terminal import aside, clean, out, show_json
+from management.control.log_lines import fresh
 
 POLL_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two requests of ``--follow``."""
@@ -41,6 +41,8 @@ def logs(model_id: str, *, follow: bool, tail: int) -> None:
             show_json(answer)
             return
         _show(answer["replicas"], {})
+        if not follow and not any(replica["lines"] for replica in answer["replicas"]):
+            aside().print("No replica has written a line")
         if follow:
             with suppress(KeyboardInterrupt):  # Ctrl-C is the normal end of --follow
                 shown = _lines(answer["replicas"])
@@ -49,31 +51,6 @@ def logs(model_id: str, *, follow: bool, tail: int) -> None:
                     answer = client.logs(model_id, max(FOLLOW_LINES, tail))
                     _show(answer["replicas"], shown)
                     shown |= _lines(answer["replicas"])
-
-
-def fresh(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """The lines of ``now`` that were not in ``before``; both are the end of the same log, at two moments.
-
-    The last line of ``before`` may be incomplete; if it has grown since, it is among the result.
-    """
-    for start in range(len(before)):
-        rest = before[start:]
-        complete, last = rest[:-1], rest[-1]
-        if (
-            len(now) >= len(rest)
-            and list(now[: len(complete)]) == list(complete)
-            and now[len(complete)].startswith(last)
-        ):
-            return now[len(rest) if now[len(complete)] == last else len(complete) :]
-    return _after(before, now)
-
-
-def _after(before: Sequence[str], now: Sequence[str]) -> Sequence[str]:
-    """As ``fresh``, where ``now`` has more lines and contains all of ``before``."""
-    for start in range(len(now) - len(before), 0, -1):
-        if before and list(now[start : start + len(before)]) == list(before):
-            return now[start + len(before) :]
-    return now
 
 
 def _lines(replicas: list[dict[str, Any]]) -> dict[str, list[str]]:

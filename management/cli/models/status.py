@@ -15,6 +15,7 @@ from rich.text import Text
 
 from management.cli._options import as_json, client_options, remote
 from management.cli._terminal import STYLES, cell, clean, out, show, show_json, table
+from management.domain.bento import ROOT_ARGUMENT
 
 WATCH_INTERVAL_SECONDS: Final = 1.0
 """Seconds between two refreshes of ``--watch``."""
@@ -53,12 +54,17 @@ def _panel(answer: dict[str, Any]) -> Panel:
         "version": f"{answer['version']} (revision {answer['revision']})",
         "type": f"{answer['model_type']}, {config['framework']}",
         "image": config["docker_image"],
+        "environment": _environment(answer.get("environment")),
         "replicas": f"{counts['ready']} ready, {counts['current']} running, {counts['desired']} wanted",
         "requested": ", ".join(f"{name} {value}" for name, value in config["resource_requirements"].items()),
         "used": ", ".join(f"{name} {value}" for name, value in usage.items()),
         "variables": ", ".join(config["environment_variables"]),
+        "secrets": ", ".join(config.get("secrets", ())),
+        **_options(config),
         "updated": answer["updated_at"],
         "inference": answer["endpoints"][0]["url"],
+        "own address": next((end["url"] for end in answer["endpoints"] if end["type"] == "own"), ""),
+        "APIs": ", ".join(_signature(api) for api in answer.get("apis", ())),
     }
     grid = Table.grid(padding=(0, 2))
     grid.add_row(Text("status", style="bold"), cell(state, STYLES.get(state, "")))
@@ -66,6 +72,31 @@ def _panel(answer: dict[str, Any]) -> Panel:
         grid.add_row(Text(name, style="bold"), cell(value))
     title = Text(clean(answer["model_id"]))
     return Panel(Group(grid, Text(""), _replicas(answer["replica_details"])), title=title, expand=False)
+
+
+def _options(config: dict[str, Any]) -> dict[str, str]:
+    """The optional fields that were chosen."""
+    options = {} if config.get("access_authorization", True) else {"access": "no key for its own address"}
+    if "strategy" in config:
+        options["strategy"] = config["strategy"]
+    if labels := config.get("labels"):
+        options["labels"] = ", ".join(f"{key}={value}" for key, value in labels.items())
+    return options
+
+
+def _signature(api: dict[str, Any]) -> str:
+    """An API with its arguments; a question mark follows one that may be omitted."""
+    names, required = api["input"].get("properties"), api["input"].get("required", ())
+    arguments = [name if name in required else f"{name}?" for name in names] if names is not None else [ROOT_ARGUMENT]
+    kind = " stream" if api["streams"] else " task" if api["task"] else ""
+    return f"{api['name']}({', '.join(arguments)}){kind}"
+
+
+def _environment(shown: dict[str, Any] | None) -> str:
+    if shown is None:
+        return "that of the image"
+    parts = [shown["state"], f"Python {shown['python']}", shown["size"], shown["reason"]]
+    return ", ".join(part for part in parts if part)
 
 
 def _replicas(details: list[dict[str, Any]]) -> Table:

@@ -16,15 +16,15 @@ def check(*, quiet: bool) -> None:
     \b
     python -m management check
     """
-    require_fit()
+    require_fit(lasting=False)
     if not quiet:
         click.echo("A server can start with these settings.")
 
 
-def require_fit() -> None:
-    """Raise WrongSetting where a server cannot start."""
+def require_fit(*, lasting: bool) -> None:
+    """Raise WrongSetting where a server cannot start; with ``lasting`` for what does not pass by itself alone."""
     from management.preflight import obstacles
 
-    reasons = obstacles(known_settings())
+    reasons = obstacles(known_settings(), lasting=lasting)
     if reasons:
         raise WrongSetting("; ".join(reasons))

@@ -71,10 +71,10 @@ def listed() -> None:
     if as_json():
         show_json(entries)
         return
-    rows = table("ID", "NAME", "ROLE", "STATE", "CREATED", "LAST USED", "EXPIRES")
+    rows = table("ID", "NAME", "ROLE", "STATE", "CREATED", "LAST USED", "EXPIRES", "DESCRIPTION")
     for entry in entries:
         style = "" if entry["state"] == "valid" else "dim"
-        fields = ("id", "name", "role", "state", "created_at", "last_used_at", "expires_at")
+        fields = ("id", "name", "role", "state", "created_at", "last_used_at", "expires_at", "description")
         rows.add_row(*(cell(entry[name], style) for name in fields))
     show(out(), rows)
 
@@ -122,5 +122,5 @@ def _end(expires: str | None) -> datetime | None:
 def _shown(key: Key) -> dict[str, Any]:
     times = {name: getattr(key, name) for name in ("created_at", "last_used_at", "expires_at", "revoked_at")}
     state = "revoked" if key.revoked_at else "valid" if key.valid(now()) else "expired"
-    fields = {"id": key.id, "name": key.name, "role": key.role.value, "state": state}
+    fields = {"id": key.id, "name": key.name, "role": key.role.value, "state": state, "description": key.description}
     return fields | {name: None if time is None else shown(time) for name, time in times.items()}

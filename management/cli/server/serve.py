@@ -37,7 +37,7 @@ def serve(host: str, port: int, workers: int) -> None:
     url = f"http://{ports.reached(host)}:{port}"
     _refuse_used_port(host, port)
     os.environ.setdefault("ATELIER_PUBLIC_URL", url)  # before the settings are read, once and for all
-    require_fit()
+    require_fit(lasting=True)
     threading.Thread(target=_announce, args=(ports.reached(host), port, url), daemon=True).start()
     from management import server
 

@@ -2,8 +2,9 @@
 
 The number by CPU is that of Kubernetes' Horizontal Pod Autoscaler: ``ceil(replicas * use / target)``, and no change
 where the use is within a tenth of the target. Waiting requests, or replicas with nearly all slots taken, call for more
-replicas whatever the CPU does: a model may wait for a GPU, or for its own lock. The number grows as soon as two samples
-in a row call for more. It shrinks when no sample in a whole quiet time has called for as many.
+replicas whatever the CPU does: a model may wait for a GPU, or for its own lock. Where a model has a target concurrency,
+all requests divided by it are a further number, with the same tolerance. The largest of these numbers counts. It grows
+as soon as two samples in a row call for more. It shrinks when no sample in a whole quiet time has called for as many.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 from management.domain.records import Deployment, Scaling
 
 TOLERANCE: Final = 0.1
-"""Fraction of the target by which the CPU's use may differ from it without a change."""
+"""Fraction of the target by which the CPU's use, or the concurrency, may differ from it without a change."""
 TARGET_OCCUPANCY: Final = 0.8
 """Fraction of all slots that may be taken in the long run."""
 MAX_GROWTH_FACTOR: Final = 2
@@ -75,6 +76,8 @@ def recommend(load: LoadSample, desired: int, scaling: Scaling) -> Recommendatio
     Where fewer replicas than ``desired`` are ready, the limit of growth does not lower the desired number.
     """
     numbers = [_by_cpu(load, scaling.target_cpu_utilization), _by_slots(load)]
+    if scaling.target_concurrency is not None:
+        numbers.append(_by_concurrency(load, scaling.target_concurrency))
     needed, reason = max(numbers, key=lambda number: number[0])
     grown = min(needed, max(load.ready * MAX_GROWTH_FACTOR, desired))
     return Recommendation(load.at, max(1, scaling.clamped(grown)), reason)
@@ -100,9 +103,19 @@ def idle(deployment: Deployment, last_used: float, now: float, idle_seconds: flo
 def _by_cpu(load: LoadSample, target: int) -> tuple[int, str]:
     if load.utilization is None:
         return load.ready, "nothing is measured"
-    ratio = load.utilization / target
-    needed = load.ready if abs(ratio - 1) <= TOLERANCE else ceil(load.ready * ratio)
+    needed = _proportional(load.ready, load.utilization / target)
     return needed, f"CPU at {load.utilization:.0f} % of what was asked for, target {target} %, {load.ready} ready"
+
+
+def _by_concurrency(load: LoadSample, target: int) -> tuple[int, str]:
+    requests = load.in_flight + load.waiting
+    needed = _proportional(load.ready, requests / (target * load.ready))
+    return needed, f"{requests} requests in flight or waiting, target {target} for each replica, {load.ready} ready"
+
+
+def _proportional(ready: int, ratio: float) -> int:
+    """The number for a load that is ``ratio`` times the target."""
+    return ready if abs(ratio - 1) <= TOLERANCE else ceil(ready * ratio)
 
 
 def _by_slots(load: LoadSample) -> tuple[int, str]:

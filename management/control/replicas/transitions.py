@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from management.backends.launcher import Observation, Phase
+from management.backends.preparation import Preparation
 from management.control.evaluation import Evaluation, Transition
 from management.control.replicas.plan import MAX_PAUSE_SECONDS
 from management.domain.backoff import backoff
@@ -76,6 +77,13 @@ def evaluate(
             and replica.id not in context.stopping
             and _has_drained(replica, observation, context)
         },
+        waiting={
+            replica.id: observation.reason
+            for replica, observation in observed
+            if replica.state is ReplicaState.STARTING
+            and observation.phase is Phase.STARTING
+            and observation.reason != replica.reason
+        },
     )
 
 
@@ -95,6 +103,22 @@ def evaluate_refusal(deployment: Deployment, replica: Replica, reason: str, cont
     return Evaluation(transitions, changed)
 
 
+def environment_failed(
+    deployment: Deployment, preparation: Preparation, now: float, settings: ReplicaSettings
+) -> Deployment:
+    """The deployment after its environment could not be made: given up at once, unless another attempt may succeed.
+
+    A temporary failure never marks a stable revision as failed, as in ``evaluate_refusal``.
+    """
+    attempts = settings.crash_attempts if deployment.is_stable else settings.start_attempts
+    count = deployment.failures + 1 if preparation.temporary else max(attempts, deployment.failures + 1)
+    if preparation.temporary and deployment.is_stable:
+        count = min(count, attempts - 1)
+    pause = backoff(count, settings.retry_seconds, MAX_PAUSE_SECONDS)
+    reason = f"its environment could not be made: {preparation.reason}"
+    return replace(deployment, failures=count, retry_at=now + pause, reason=reason)
+
+
 def _transition(
     replica: Replica, observation: Observation, context: EvaluationContext, *, another_answers: bool
 ) -> Transition | None:
@@ -110,6 +134,8 @@ def _transition(
     if ended:
         reason = observation.reason or "the process is gone"
         return Transition(replica, ReplicaState.FAILED, context.at, reason=reason, crashed=observation.crashed)
+    if observation.leaving:  # another one starts in its place, and its requests in flight end
+        return Transition(replica, ReplicaState.DRAINING, context.at)
     return _serving_transition(replica, context, another_answers=another_answers)
 
 
@@ -132,8 +158,12 @@ def _starting_transition(replica: Replica, observation: Observation, context: Ev
         return Transition(replica, ReplicaState.FAILED, context.at, reason=observation.reason)
     if observation.phase is Phase.UNKNOWN:  # it may be ready
         return None
+    if observation.leaving:
+        return Transition(replica, ReplicaState.DRAINING, context.at)
     if context.age(replica) > context.settings.start_seconds:
         reason = f"it was not ready within {context.settings.start_seconds:g} s"
+        if observation.reason:
+            reason = f"{reason}: {observation.reason}"
         return Transition(replica, ReplicaState.FAILED, context.at, reason=reason)
     return None
 

@@ -19,7 +19,7 @@ SAMPLE_INTERVAL_SECONDS: Final = 2.0
 
 @dataclass(frozen=True)
 class UsageSample:
-    """A replica's usage at that second of a monotonic clock."""
+    """A replica's usage at that second of the clock that measures it: always the same one for a replica."""
 
     at: float
     usage: ReplicaUsage
@@ -47,13 +47,19 @@ class UsageSampler:
         await asyncio.wait({self._measuring}, timeout=PROBE_WAIT_SECONDS)
         if self._measuring.done():
             done, self._measuring = self._measuring, None
-            self._due_at = now + SAMPLE_INTERVAL_SECONDS
+            self._due_at = now + max(SAMPLE_INTERVAL_SECONDS, self._telemetry.usage_seconds)
             with suppress(BackendUnavailable):
                 done.result()
 
     async def _measure(self, at: float, replica_ids: Sequence[str]) -> None:
         usage = await self._telemetry.usage(replica_ids) if replica_ids else {}
-        before, self._last = self._last, {key: UsageSample(at, used) for key, used in usage.items()}
+        before, self._last = (
+            self._last,
+            {
+                key: UsageSample(at if used.measured_at is None else used.measured_at, used)
+                for key, used in usage.items()
+            },
+        )
         if used := rates(before, self._last):
             await self._journal.record_usage(used)
             self._measured({replica_id: millicores for replica_id, (millicores, _) in used.items()})
@@ -71,6 +77,8 @@ def rates(before: Mapping[str, UsageSample], now: Mapping[str, UsageSample]) -> 
     used = {}
     for replica_id in before.keys() & now.keys():
         first, second = before[replica_id], now[replica_id]
+        if second.usage.measured_at is not None and second.at <= first.at:
+            continue  # it is the same measurement
         seconds = max(1e-3, second.at - first.at)
         rate = max(0.0, second.usage.cpu_seconds - first.usage.cpu_seconds) / seconds
         used[replica_id] = (round(rate * 1000), second.usage.memory_bytes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import reduce
+from itertools import chain, pairwise
 from typing import Final
 
 from runners.models.tcm.script import is_chinese
@@ -25,15 +25,16 @@ def split_at_blanks(item: str, is_known: Callable[[str], bool], longest: int) ->
     words = _BLANK.split(item)
     if len(words) == 1:
         return words
+    seams = ["" if is_chinese(left[-1:]) and is_chinese(right[:1]) else " " for left, right in pairwise(words)]
     may_stand_alone = _standalone(words, is_known)
     best: list[tuple[int, int, int]] = [(0, 0, 0)] * (len(words) + 1)  # unknown characters, minus parts, next word
     for start in range(len(words) - 1, -1, -1):
         unknown, parts, _ = best[start + 1]
         best[start] = (unknown + len(words[start]), parts, 0)
-        for end, text in _joins(words, start, longest + LEAD_CHARACTERS):
+        for end, text in _joins(words, seams, start, longest + LEAD_CHARACTERS):
             if (end - start > 1 or may_stand_alone(text)) and is_known(text):
                 best[start] = min(best[start], (best[end][0], best[end][1] - 1, end))
-    return list(_parts(words, best))
+    return list(_parts(words, seams, best))
 
 
 def _standalone(words: list[str], is_known: Callable[[str], bool]) -> Callable[[str], bool]:
@@ -45,33 +46,29 @@ def _standalone(words: list[str], is_known: Callable[[str], bool]) -> Callable[[
     return lambda word: len(word) > 1 or not spelled
 
 
-def _joins(words: list[str], start: int, limit: int) -> Iterator[tuple[int, str]]:
+def _joins(words: list[str], seams: list[str], start: int, limit: int) -> Iterator[tuple[int, str]]:
     """Yield joins of 1, 2, 3... words from ``start``, up to ``limit`` characters, each with the index of its end."""
     text = words[start]
     yield start + 1, text
     for end in range(start + 1, len(words)):
-        text = _joined(text, words[end])
+        text += seams[end - 1] + words[end]
         if len(text) > limit:
             return
         yield end + 1, text
 
 
-def _parts(words: list[str], best: list[tuple[int, int, int]]) -> Iterator[str]:
-    start = 0
-    unknown: list[str] = []
+def _parts(words: list[str], seams: list[str], best: list[tuple[int, int, int]]) -> Iterator[str]:
+    def joined(start: int, end: int) -> str:
+        return "".join(chain.from_iterable(zip(words[start:end], [*seams[start : end - 1], ""], strict=True)))
+
+    start = unknown = 0  # where a part begins, and where the unknown words before it do
     while start < len(words):
         end = best[start][2]
         if end:
-            if unknown:
-                yield reduce(_joined, unknown)
-            unknown = []
-            yield reduce(_joined, words[start:end])
-        else:
-            unknown.append(words[start])
+            if unknown < start:
+                yield joined(unknown, start)
+            yield joined(start, end)
+            unknown = end
         start = end or start + 1
-    if unknown:
-        yield reduce(_joined, unknown)
-
-
-def _joined(left: str, right: str) -> str:
-    return left + right if is_chinese(left[-1:]) and is_chinese(right[:1]) else f"{left} {right}"
+    if unknown < len(words):
+        yield joined(unknown, len(words))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import bentoml
+from fastapi import FastAPI, WebSocket
 from pydantic import BaseModel
 
 
@@ -20,6 +22,22 @@ class Result(BaseModel):
     confidence: float | None = None
 
 
+app = FastAPI(openapi_url=None)
+
+
+@app.get("/slash/")
+async def slash() -> str:
+    """Reached without its slash by a redirection."""
+    return "found"
+
+
+@app.websocket("/socket")
+async def socket(connection: WebSocket) -> None:
+    await connection.accept()
+    async for text in connection.iter_text():
+        await connection.send_text(text)
+
+
 @bentoml.service(name="Inner")
 class Inner:
     @bentoml.api  # type: ignore[untyped-decorator]
@@ -28,6 +46,7 @@ class Inner:
 
 
 @bentoml.service(name="Outer")
+@bentoml.asgi_app(app, path="/app")
 class Outer:
     inner = bentoml.depends(Inner)
 
@@ -36,3 +55,13 @@ class Outer:
         inner: Any = self.inner
         pids = {"outer": os.getpid(), "inner": await inner.to_async.pid()}
         return [Result(output_data={"echo": request.input_data, **pids}) for request in requests]
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def greet(self, name: str) -> str:
+        inner: Any = self.inner
+        return f"Hello, {name}! {await inner.to_async.pid()}"
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def count(self, most: int) -> AsyncGenerator[str, None]:
+        for number in range(most):
+            yield f"{number}\n"

@@ -4,6 +4,7 @@
     {"sleep": [1, 2]}                                           answers after 1 to 2 seconds
     {"error": {"code": "C", "message": "m", "status": 422}}     this item has that error
     {"print": "text"}                                           writes a line to its log
+    {"environment": ["NAME"]}                                   answers with these variables and the files they name
     {"crash": true}                                             the process ends with status 3
 
 Environment: ECHO_VERSION is told in each answer, ECHO_START_SECONDS passes before it is ready, ECHO_FAIL=1 fails its
@@ -12,10 +13,12 @@ start. It imports nothing of the project, as a Bento of somebody else's would no
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
 import time
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import bentoml
@@ -63,6 +66,13 @@ class Echo:
         """A result for each item."""
         return [self._answer(request) for request in requests]
 
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def ticks(self, count: int, seconds: float = 0.1) -> AsyncGenerator[str, None]:
+        """Stream so many events, so many seconds apart."""
+        for number in range(count):
+            yield f"data: {number}\n\n"
+            await asyncio.sleep(min(seconds, LONGEST_SLEEP))
+
     def _answer(self, item: Request) -> Result:
         told = item.input_data
         if told.get("crash"):
@@ -74,6 +84,8 @@ class Echo:
             time.sleep(min(_seconds(told["sleep"]), LONGEST_SLEEP))
         if "error" in told:
             return Result(error=ItemError(**told["error"]))
+        if "environment" in told:
+            return Result(output_data={name: _variable(name) for name in told["environment"]})
         output = {"echo": told, "parameters": item.parameters, "pid": os.getpid(), "version": self.version}
         return Result(output_data=output, confidence=1.0)
 
@@ -81,3 +93,12 @@ class Echo:
 def _seconds(told: float | list[float]) -> float:
     """So many, or any number between two."""
     return random.uniform(*told) if isinstance(told, list) else float(told)
+
+
+def _variable(name: str) -> dict[str, Any]:
+    """A variable's value; where it is the path of a file, that file's content and mode as well."""
+    value = os.environ.get(name)
+    if value is None or not os.path.isfile(value):
+        return {"value": value}
+    with open(value) as file:
+        return {"value": value, "content": file.read(), "mode": oct(os.stat(value).st_mode & 0o777)}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from client import AtelierClient, own_language
-from management.api.messages import ERRORS, Language
+from management.wording.messages import ERRORS, Language
 from tests.e2e.test_client import OK, scripted
 from tests.support.chains.fuzz import Fuzzed, fuzzed
 

@@ -7,9 +7,9 @@ import string
 import pytest
 
 from management import errors
-from management.api import messages
-from management.api.messages import Language, language_of
 from management.errors import ManagementError
+from management.wording import messages
+from management.wording.messages import Language, language_of
 
 LANGUAGES: tuple[Language, ...] = ("zh", "fr", "en")
 
@@ -72,7 +72,7 @@ def test_texts_have_the_same_placeholders_in_all_languages() -> None:
             assert len(set(said.values())) == len(LANGUAGES), f"{key} is not translated"
 
 
-VALUES = {"expected": "1", "wanted": "echo:1", "found": "-", "command": "build"}
+VALUES = {"expected": "1", "wanted": "echo:1", "found": "-", "command": "build", "push": "push"}
 
 
 @pytest.mark.parametrize("kind", messages.PROBLEMS)

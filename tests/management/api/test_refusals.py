@@ -12,14 +12,15 @@ from fastapi import Depends, Header
 from starlette.responses import Response
 
 from management.api import parsing, schemas
-from management.api.configs import config_of
-from management.api.errors import of_error
-from management.api.messages import Language, language_of
 from management.control.commands import DeploymentCommands
 from management.domain.capacity import Capacity
 from management.domain.records import Deletion, Resources
 from management.errors import InvalidRequest, ModelAlreadyExists, ModelBeingDeleted
+from management.forms import bodies
+from management.forms.configs import config_of
 from management.store import Store
+from management.wording.errors import of_error
+from management.wording.messages import Language, language_of
 from tests.doubles.management import deployment
 from tests.management.api.test_schemas import CONFIG, request
 from tests.support.chains.fuzz import Fuzzed, fuzzed
@@ -39,7 +40,7 @@ def told(answer: Any) -> dict[str, Any]:
     return found
 
 
-async def message(body: object, model: type[schemas.Body], language: str = "en") -> str:
+async def message(body: object, model: type[bodies.Body], language: str = "en") -> str:
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body, language=language), model)
     [problem] = of_error(caught.value, language_of(language))[1]["error"]["details"]["problems"]
@@ -88,7 +89,7 @@ async def test_memory_of_a_mebibyte_and_more_is_accepted(written: str) -> None:
 )
 @pytest.mark.parametrize("language", ["zh", "fr", "en"])
 async def test_a_bound_that_is_crossed_is_told_with_the_other_one(
-    body: object, model: type[schemas.Body], bounds: str, language: str
+    body: object, model: type[bodies.Body], bounds: str, language: str
 ) -> None:
     assert bounds in await message(body, model, language)
 
@@ -161,7 +162,7 @@ def test_a_deploy_under_an_id_that_is_being_deleted_says_when_to_come_again(tmp_
     store = Store(f"sqlite:///{tmp_path / 'atelier.db'}")
     store.migrate()
     wishes = DeploymentCommands(Capacity(Resources(10**6, 2**40, 0)))
-    body = schemas.ConfigBody.model_validate(echo_config())
+    body = bodies.ConfigBody.model_validate(echo_config())
     with store.writing() as session:
         session.deployments.add(deployment(deletion=removal))
         with pytest.raises(ModelBeingDeleted) as caught:

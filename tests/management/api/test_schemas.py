@@ -13,15 +13,19 @@ from starlette.datastructures import State
 from starlette.requests import Request
 
 from management.api import parsing, schemas
-from management.api.errors import of_error
-from management.api.messages import language_of
 from management.domain import quantities
 from management.domain.bento_tag import (
     LONGEST_IMAGE,
     Tag,
     tag_of,
 )
+from management.domain.config_change import ConfigChange
+from management.domain.strategy import Strategy
 from management.errors import InvalidModelConfig, InvalidRequest, UnsupportedMediaType
+from management.forms import bodies
+from management.forms.configs import change_of, config_of
+from management.wording.errors import of_error
+from management.wording.messages import language_of
 
 LANGUAGES = ("zh", "fr", "en")
 CONFIG: dict[str, Any] = {
@@ -53,7 +57,7 @@ def request(
     return Request({"type": "http", "app": app, "query_string": query.encode(), "headers": headers}, receive)
 
 
-async def problems(body: object, model: type[schemas.Body], language: str = "en") -> dict[str, str]:
+async def problems(body: object, model: type[bodies.Body], language: str = "en") -> dict[str, str]:
     """The kind of each problem by its field."""
     with pytest.raises(InvalidRequest) as caught:
         await parsing.body(request(body, language=language), model)
@@ -64,7 +68,7 @@ async def deploy_problems(**changes: object) -> dict[str, str]:
     return await problems({"config": CONFIG | changes}, schemas.DeployBody)
 
 
-async def deployed(**changes: object) -> schemas.ConfigBody:
+async def deployed(**changes: object) -> bodies.ConfigBody:
     return (await parsing.body(request({"config": CONFIG | changes}), schemas.DeployBody)).config
 
 
@@ -200,7 +204,9 @@ async def test_the_defaults_are_the_documented_ones() -> None:
         "min_replicas": 1,
         "max_replicas": 1,
         "target_cpu_utilization": 80,
+        "target_concurrency": None,
     }
+    assert (config.access_authorization, config.strategy, config.labels) == (True, Strategy.ROLLING_UPDATE, {})
     assert config.environment_variables == {}
     body = await parsing.body(request({"input_data": {}}), schemas.InferenceBody)
     assert (body.timeout, body.priority, body.parameters) == (30, "normal", {})
@@ -216,10 +222,18 @@ async def test_the_defaults_are_the_documented_ones() -> None:
         ("version", "1 0", "pattern"),
         ("name", "", "length"),
         ("name", "a\u202eb", "control"),
-        ("model_type", "other", "choice"),
-        ("framework", "jax", "choice"),
+        ("model_type", "Other", "pattern"),
+        ("model_type", "a" * 33, "pattern"),
+        ("framework", "jax 2", "pattern"),
+        ("framework", "-jax", "pattern"),
+        ("default_api", "", "length"),
+        ("default_api", "a\x1b", "control"),
         ("docker_image", "echo", "image"),
         ("docker_image", "a" * 256, "length"),
+        ("access_authorization", 0, "type"),
+        ("strategy", "Canary", "choice"),
+        ("labels", {str(number): "" for number in range(33)}, "length"),
+        ("labels", ["team"], "type"),
         ("command", "sh", "unknown"),
     ],
 )
@@ -227,12 +241,58 @@ async def test_each_field_has_its_rule(field: str, value: object, kind: str) -> 
     assert await deploy_problems(**{field: value}) == {f"config.{field}": kind}
 
 
+@pytest.mark.parametrize("label", ["custom", "bentoml", "x", "a" * 32, "text-generation", "v1.2_b"])
+async def test_a_type_and_a_framework_are_any_label(label: str) -> None:
+    body = await parsing.body(
+        request({"config": {**CONFIG, "model_type": label, "framework": label}}), schemas.DeployBody
+    )
+    assert (body.config.model_type, body.config.framework) == (label, label)
+    assert parsing.query(request(query=f"model_type={label}"), schemas.ListQuery).model_type == label
+
+
 @pytest.mark.parametrize("value", ["1", True, 1.0, 1.5, None, [1]])
 async def test_only_an_integer_is_an_integer(value: object) -> None:
     assert await problems({"replicas": value}, schemas.ScaleBody) == {"replicas": "type"}
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("", ""), ("a" * 64, ""), ("a\n", ""), ("a", "b" * 256), ("a", "\u202e"), ("a", "\0")]
+)
+async def test_a_label_is_short_and_printable(key: str, value: str) -> None:
+    found = await deploy_problems(labels={key: value})
+    assert set(found.values()) == {"label"}
+    with pytest.raises(InvalidRequest) as caught:
+        await parsing.body(request({"config": {"labels": {key: value}}}), schemas.UpdateBody)
+    expected = "1..63" if value == "" else "0..255"
+    assert [problem.values["expected"] for problem in caught.value.problems] == [expected]
+
+
+async def test_the_optional_fields_of_a_model_are_read() -> None:
+    given = {"access_authorization": False, "strategy": "Recreate", "labels": {"a" * 63: "日" * 255, "b": ""}}
+    config = config_of(await deployed(**given, scaling_config={"target_concurrency": 10_000}))
+    assert (config.access_authorization, config.strategy) == (False, Strategy.RECREATE)
+    assert (config.labels, config.scaling.target_concurrency) == (given["labels"], 10_000)
+    body = await parsing.body(request({"config": given}), schemas.UpdateBody)
+    change = change_of(body.config)
+    assert (change.access_authorization, change.strategy, change.labels) == (False, Strategy.RECREATE, given["labels"])
+    assert change.scaling == {}
+
+
+async def test_nothing_and_null_change_none_of_them_and_0_removes_the_target_concurrency() -> None:
+    nulls: dict[str, Any] = {"access_authorization": None, "strategy": None, "labels": None, "scaling_config": {}}
+    for given in ({}, nulls, {**nulls, "scaling_config": {"target_concurrency": None}}):
+        body = await parsing.body(request({"config": given}), schemas.UpdateBody)
+        assert change_of(body.config) == ConfigChange()
+    for number, target in ((0, None), (7, 7)):
+        changed = {"config": {"scaling_config": {"target_concurrency": number}}}
+        body = await parsing.body(request(changed), schemas.UpdateBody)
+        assert change_of(body.config).scaling == {"target_concurrency": target}
+
+
 async def test_numbers_have_bounds() -> None:
+    for number in (0, 10_001):
+        found = await deploy_problems(scaling_config={"target_concurrency": number})
+        assert found == {"config.scaling_config.target_concurrency": "range"}
     assert await problems({"replicas": 65}, schemas.ScaleBody) == {"replicas": "range"}
     assert await problems({"replicas": -1}, schemas.ScaleBody) == {"replicas": "range"}
     for timeout in (0, 601):
@@ -244,7 +304,7 @@ async def test_numbers_have_bounds() -> None:
 
 
 async def test_every_problem_of_a_body_is_listed_at_once_in_the_callers_language() -> None:
-    wrong = {"model_id": "A", "name": 1, "framework": "jax", "extra": 1, "resource_requirements": {"cpu": "x"}}
+    wrong = {"model_id": "A", "name": 1, "framework": "Jax", "extra": 1, "resource_requirements": {"cpu": "x"}}
     told = set()
     for language in LANGUAGES:
         with pytest.raises(InvalidModelConfig) as caught:
@@ -252,7 +312,7 @@ async def test_every_problem_of_a_body_is_listed_at_once_in_the_callers_language
         found = of_error(caught.value, language_of(language))[1]["error"]["details"]["problems"]
         assert {one["field"].removeprefix("config."): one["problem"] for one in found} == {
             **dict.fromkeys(("version", "model_type", "docker_image"), "missing"),
-            **{"model_id": "pattern", "name": "type", "framework": "choice", "extra": "unknown"},
+            **{"model_id": "pattern", "name": "type", "framework": "pattern", "extra": "unknown"},
             **{"resource_requirements.cpu": "quantity"},
         }
         told.add(json.dumps(found))
@@ -281,7 +341,7 @@ async def test_what_is_no_json_and_what_does_not_say_that_it_is() -> None:
         ("limit=ten", schemas.ListQuery, "type"),
         ("offset=-1", schemas.ListQuery, "range"),
         ("status=happy", schemas.ListQuery, "choice"),
-        ("model_type=x", schemas.ListQuery, "choice"),
+        ("model_type=X", schemas.ListQuery, "pattern"),
         ("wait=nan", schemas.WaitQuery, "type"),
         ("wait=inf", schemas.WaitQuery, "type"),
         ("wait=601", schemas.WaitQuery, "range"),

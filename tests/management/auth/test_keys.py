@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from management.auth import access
-from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_api, role_for_models
+from management.auth.access import (
+    Authenticator,
+    FailedLoginLimiter,
+    KeyCache,
+    open_addresses,
+    role_for_addresses,
+    role_for_api,
+    role_for_models,
+)
 from management.domain import keys
 from management.domain.clock import now
 from management.domain.keys import Key, NewKey, Role
@@ -186,6 +194,29 @@ class House:
 
 async def test_an_open_path_needs_no_key() -> None:
     assert await House().knock(path="/api/v1/health") == (None, {})
+
+
+async def test_where_a_key_is_optional_a_wrong_one_is_refused_and_any_right_one_is_told_to_the_application() -> None:
+    house = House()
+    house.door = Authenticator(
+        house.keyring, house.failures, role_for_addresses("/models"), is_open=open_addresses("/models", "a".__eq__)
+    )
+    assert await house.knock(path="/models/a/x", method="POST") == (None, {})
+    assert await house.status(("x-api-key", "wrong-key"), path="/models/a/x") == 401
+    viewer = await house.knock(("x-api-key", house.text(VIEWER)), path="/models/a/x", method="POST")
+    assert viewer == (None, {"key": house.keys[VIEWER].key})
+    for path in ("/models/b/x", "/models/", "/models", "/models//a", "/models/ab"):
+        assert await house.status(path=path) == 401, path
+
+
+async def test_without_keys_that_were_read_only_a_key_is_doubtful_at_an_open_path() -> None:
+    door = Authenticator(
+        KeyCache(), FailedLoginLimiter(2), role_for_addresses("/models"), is_open=open_addresses("/models", "a".__eq__)
+    )
+    house = House()
+    house.door = door
+    assert await house.status(path="/models/a/x") is None
+    assert await house.status(("x-api-key", "any"), path="/models/a/x") == 503
 
 
 async def test_a_key_in_either_header_opens_and_is_told_to_the_application() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -15,19 +16,26 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from management.backends.docker.client import PING_SECONDS, DockerEngine
+from management.backends.docker.client import DockerEngine
 from management.backends.docker.images import DockerImages
 from management.backends.docker.launcher import DockerLauncher
 from management.backends.docker.settings import DockerSettings
 from management.backends.launcher import TAIL_BYTES, ImageRefused, Launch, LaunchRefused, Phase
-from management.backends.replica.host import KEY_HEADER
+from management.backends.ping import PING_SECONDS
 from management.configuration import Settings
 from management.domain.records import Resources
 from management.errors import BackendUnavailable
-from management.gateway.replica_client import ReplicaClient, ReplicaRefused
+from management.gateway.replica_client import ReplicaClient
 from tests.doubles.engine_switch import EngineSwitch
 from tests.doubles.launchers import CONTRACT, GRACE_SECONDS, Bench, begun, launch, until
 from tests.doubles.management import replica, settings
+from tests.management.backends.keyed_replicas import (
+    HIDDEN,
+    SECRETS,
+    answers_those_with_its_key_alone,
+    begun_with_secrets,
+    output,
+)
 from tests.support.registry import pushed, registry
 
 # The ``docker`` library leaves its socket to the garbage collector where it finds no engine.
@@ -48,8 +56,13 @@ def own(told: Settings, **changes: Any) -> DockerSettings:
     return told.backends.docker.model_copy(update=changes)
 
 
+MADE: list[DockerLauncher] = []
+"""The launchers of the test that runs."""
+
+
 def docker_launcher(engine: DockerEngine, told: Settings, **changes: Any) -> DockerLauncher:
-    return DockerLauncher(engine, own(told, **changes), told.replicas, told.storage.home)
+    MADE.append(DockerLauncher(engine, own(told, **changes), told.replicas, told.storage.home))
+    return MADE[-1]
 
 
 @pytest.fixture
@@ -60,9 +73,11 @@ def told() -> Iterator[Settings]:
 
 
 @pytest.fixture(autouse=True)
-def collected() -> Iterator[None]:
-    """What a test leaves is collected in it, where its warnings are filtered."""
+async def collected() -> AsyncIterator[None]:
+    """What a test leaves is closed and collected in it, where its warnings are filtered."""
     yield
+    while MADE:
+        await MADE.pop().close()
     gc.collect()
 
 
@@ -119,20 +134,47 @@ async def test_a_container_may_do_nothing_that_it_was_not_deployed_for(bench: Be
     assert environment["BENTOML_DO_NOT_TRACK"] == "True"
     assert not {one for one in environment if one.startswith(("PYTEST", "ATELIER_API", "BENTO_CLOUD"))}
     headers = bench.launcher.headers(replica(id=bench.launch.replica_id))
-    client = ReplicaClient(look.address, headers.copy)
-    (result,) = await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
-    await client.close()
-    assert result["output_data"]["echo"] == {"a": 1}
+    assert (await output(look.address, headers, {"a": 1}))["echo"] == {"a": 1}
 
 
 async def test_a_container_answers_nobody_but_its_control_plane(bench: Bench) -> None:
     look = await begun(bench)
-    for headers in ({}, {KEY_HEADER: "0" * 64}):
-        client = ReplicaClient(look.address, headers.copy)
-        with pytest.raises(ReplicaRefused) as refused:
-            await client.infer([{"input_data": {"a": 1}, "parameters": {}}], "id")
-        assert refused.value.code == "FORBIDDEN"
-        await client.close()
+    assert isinstance(bench.launcher, DockerLauncher)
+    await answers_those_with_its_key_alone(look, bench.launcher.headers, bench.launch.replica_id)
+
+
+def found_in_container(engine: DockerEngine, replica_id: str) -> list[str]:
+    """Where the engine shows a value of a secret: in its description, its log, or a file of the container."""
+    client = engine._connected()
+    places = {
+        "description": json.dumps(client.inspect_container(name(replica_id))).encode(),
+        "log": client.logs(name(replica_id)),
+        "files": b"".join(client.export(name(replica_id))),
+    }
+    return [place for place, content in places.items() if any(needle.encode() in content for needle in HIDDEN)]
+
+
+async def test_a_container_has_its_secrets_and_the_engine_shows_none(bench: Bench, engine: DockerEngine) -> None:
+    assert isinstance(bench.launcher, DockerLauncher)
+    replica_id = await begun_with_secrets(bench, bench.launcher.headers)
+    assert await asyncio.to_thread(found_in_container, engine, replica_id) == []
+
+
+async def test_a_container_that_ends_before_it_reads_its_secrets_keeps_none(
+    bench: Bench, engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = replace(bench.launch, secrets=SECRETS)
+    create = type(engine._connected()).create_container
+
+    def failing(client: Any, image: str, command: list[str], **how: Any) -> Any:
+        return create(client, image, ["false"], **how)
+
+    monkeypatch.setattr(type(engine._connected()), "create_container", failing)
+    await bench.launcher.start(given)
+    await until(bench.launcher, given.replica_id, Phase.EXITED)
+    assert await asyncio.to_thread(found_in_container, engine, given.replica_id) == ["files"]
+    await bench.launcher.stop(given.replica_id, 0.0)
+    assert await asyncio.to_thread(found_in_container, engine, given.replica_id) == []
 
 
 async def test_of_a_log_of_long_lines_the_end_is_read(bench: Bench) -> None:
@@ -310,7 +352,7 @@ async def test_an_image_that_is_missing_is_pulled_where_that_is_allowed(
         for one in (pulled, other):
             await launcher.start(one)
             assert (await launcher.observe(one.replica_id)).phase is Phase.STARTING
-        assert list(launcher._pulls) == [image], "both wait for one"
+        assert list(launcher._pulls.running) == [image], "both wait for one"
         await until(launcher, pulled.replica_id, Phase.ABSENT)  # the image is there: the supervisor starts it again
         await launcher.start(pulled)
         await until(launcher, pulled.replica_id, Phase.READY)

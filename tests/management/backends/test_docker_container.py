@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from management.backends.docker.container import ended, limits
+from management.backends.docker.container import archive, ended, limits
 from management.backends.docker.images import unfit
+from management.backends.docker.secret_file import user_id
 from management.backends.docker.settings import DockerSettings
 from management.domain.records import Resources
 from tests.doubles.launchers import launch
@@ -45,3 +48,24 @@ def test_an_image_of_roots_is_unfit_however_it_is_written(user: str) -> None:
     assert unfit({"Config": {"Env": ["A", "BENTO_PATH=/bento"], "User": user}}) == "image_root"
     assert unfit({"Config": {"Env": ["A", "BENTO_PATH=/bento"], "User": "1034"}}) is None
     assert unfit({"Config": {"Env": ["A", "BENTO_PATH="], "User": "1034"}}) == "image_foreign"
+
+
+PASSWD = b"root:x:0:0:root:/root:/bin/sh\nbentoml:x:1034:1034::/home/bentoml:/bin/sh\nbroken\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "number"),
+    [("bentoml", 1034), ("bentoml:bentoml", 1034), ("1000", 1000), ("1000:0", 1000), ("ghost", None)],
+)
+def test_the_user_who_reads_the_secrets_is_known_by_number(user: str, number: int | None) -> None:
+    assert user_id(user, PASSWD) == number
+
+
+def test_a_private_file_belongs_to_that_user_alone() -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive("atelier", {"host.py": b"code"}, {"secrets": b"value"}, 1034))) as tar:
+        modes = {member.name: (oct(member.mode), member.uid) for member in tar}
+    assert modes == {
+        "atelier": ("0o755", 0),
+        "atelier/host.py": ("0o444", 0),
+        "atelier/secrets": ("0o600", 1034),
+    }

@@ -27,7 +27,8 @@ from management.domain.clock import Clock
 from management.domain.records import ReplicaState
 from management.errors import BackendUnavailable
 from management.faults import exhaustion
-from management.gateway.replica_client import ReplicaBusy, ReplicaClient
+from management.gateway.replica_client import ReplicaClient
+from management.gateway.replica_errors import ReplicaBusy
 from management.settings import ReplicaSettings
 from tests.doubles.launchers import launch, process_launcher, until
 from tests.doubles.management import replica as recorded
@@ -94,12 +95,13 @@ async def test_without_descriptors_a_start_is_tried_again_and_is_no_failure(shor
 async def test_without_descriptors_a_port_is_not_seen_either(short_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launcher = DockerLauncher(DockerEngine(short_home / "docker.sock"), DockerSettings(), ReplicaSettings(), short_home)
     container = {"NetworkSettings": {"Ports": {f"{PORT}/tcp": [{"HostPort": "9"}]}}}
+    assert launcher._instance, "it is read in the first turn of a leader"
     with exhausted():
         with pytest.raises(probe.NotObserved):
-            await probe.at("http://127.0.0.1:9", b"token")
+            await launcher._probes.at("http://127.0.0.1:9", b"token")
         assert (await launcher._look("one", container)).phase is Phase.UNKNOWN
     assert (await launcher._look("one", container)).phase is Phase.STARTING, "nobody listens there"
-    await launcher._engine.close()
+    await launcher.close()
 
 
 async def test_without_threads_nothing_is_known_either(
@@ -168,10 +170,10 @@ def test_the_time_in_which_a_replica_could_not_be_looked_at_is_none_of_its_silen
     sightings.record(one, unresponsive=True)
     clock.at = 29.0
     sightings.record_unknown(one.id)
-    assert sightings.health()[one.id].failures_in_a_row == 1
+    assert sightings.health([one.id])[one.id].failures_in_a_row == 1
     clock.at = 31.0
     sightings.record(one, unresponsive=True)
-    assert sightings.health()[one.id].seconds_unresponsive == 2.0
+    assert sightings.health([one.id])[one.id].seconds_unresponsive == 2.0
 
 
 @pytest.mark.slow

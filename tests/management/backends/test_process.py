@@ -188,6 +188,8 @@ async def test_what_cannot_be_begun_is_refused(bench: Bench, home: Path) -> None
     (home / "replicas" / bench.launch.replica_id).write_text("a file where a folder is wanted")
     with pytest.raises(LaunchRefused, match="cannot be started"):
         await bench.launcher.start(bench.launch)
+    with pytest.raises(LaunchRefused, match="does not name a Bento"):
+        await bench.launcher.start(launch("Echo of an earlier version"))
 
 
 async def test_a_replica_in_a_folder_with_a_long_name_is_reached(home: Path) -> None:

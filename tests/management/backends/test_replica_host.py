@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from management.backends.replica import host
 from management.backends.replica.host import KEY_HEADER, STATE, Watched, key_of, proof_of
+from runners.serving import arbiter
 
 TOKEN = b"secret"
 KEY = key_of(TOKEN)
@@ -69,3 +75,23 @@ async def test_what_is_no_nonce_is_not_proven(nonce: bytes) -> None:
     (start, body) = await said(path=STATE, query=b"nonce=" + nonce)
     assert start["status"] == 400
     assert "proof" not in json.loads(body["body"])
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("options", [host.SAFE_PATH, host.SAFE_PATH_BEFORE])
+def test_a_script_is_run_without_imports_from_its_folder(tmp_path: Path, options: Sequence[str]) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import sys\ntry:\n import neighbour\nexcept ImportError:\n print(__name__, *sys.argv[1:])")
+    (tmp_path / "neighbour.py").write_text("")
+    command = [sys.executable, *options, str(script), "--door", "a b"]
+    assert subprocess.run(command, capture_output=True, check=True, cwd=tmp_path).stdout == b"__main__ --door a b\n"
+
+
+def test_the_arbiter_repeats_what_runs_a_script_because_both_stand_alone() -> None:
+    assert (arbiter.SAFE_PATH, arbiter.SAFE_PATH_BEFORE) == (host.SAFE_PATH, host.SAFE_PATH_BEFORE)
+
+
+def test_an_earlier_python_gets_no_option_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "flags", object())
+    command = arbiter._through_worker(["-m", arbiter.MODULE, "service:Atelier", "--fd", "5"])
+    assert command == [*arbiter.SAFE_PATH_BEFORE, str(arbiter.WORKER), "service:Atelier", "--fd", "5"]

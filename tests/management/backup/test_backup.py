@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from management.backends.replica.identity import of_home
-from management.backup.archive import DATABASE, BackupError, back_up
+from management.backup.archive import DATABASE, back_up
+from management.backup.errors import BackupError
 from management.backup.restore import restore
 from management.cli.main import main
 from management.configuration import settings

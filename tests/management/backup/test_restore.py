@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from management.backup.archive import DATABASE, FORMAT, INSTANCE, KEY, MANIFEST, BackupError
+from management.backup.archive import DATABASE, FORMAT, INSTANCE, KEY, MANIFEST
+from management.backup.errors import BackupError
 from management.backup.restore import restore
 from management.backup.swap import JOURNAL, UNFINISHED, interrupted
 from management.packaging.build import LOCK

@@ -20,8 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from management.cli.main import main
-from management.cli.models.logs import fresh
 from management.configuration import settings
+from management.control.log_lines import fresh
 from management.packaging import build as building
 from management.packaging import images as imaging
 from tests.support.management_servers import KEY, Management, echo_config, managing
@@ -95,6 +95,10 @@ def test_life(run: Run, tmp_path: Path) -> None:
     seen = told(run("status", "life", "--json"))
     assert (seen["version"], seen["replicas"]["ready"]) == ("2.0.0", 2)
     assert seen["config"]["environment_variables"] == {}
+    told(run("update", "life", "--label", "team=a", "--no-access-authorization", "--strategy", "Recreate", "--json"))
+    panel = run("status", "life").stdout
+    assert "2.0.0 (revision 2)" in panel, "they make no new revision"
+    assert all(shown in panel for shown in ("team=a", "Recreate", "no key for its own address"))
     deleted = run("delete", "life", "--force", "--wait")
     assert "Model life is deleted" in deleted.stdout
     assert [event["action"] for event in told(run("events", "life", "--json", "--limit", "500"))].count("deploy") == 1
@@ -378,6 +382,12 @@ def test_images_are_made_one_after_another_and_told_with_their_size(
     assert first == {"image": "atelier/echo:1.0.0", "size_bytes": 123_456_789, "state": "made"}
     assert second["state"] == "up to date"
     assert CliRunner().invoke(main, ["image", "--again"]).stdout.count("123 MB") == 2
+    monkeypatch.setattr(imaging, "push", lambda name, registry: f"{registry}/{name}")
+    sent = told(CliRunner().invoke(main, ["image", "--json", "--push", "registry:5000"]))
+    assert [(row["image"], row["state"]) for row in sent] == [
+        ("registry:5000/atelier/echo:1.0.0", "made, pushed"),
+        ("registry:5000/atelier/echo:2.0.0", "up to date, pushed"),
+    ]
     failed = CliRunner().invoke(main, ["image", "echo", "--version", "3.0.0"])
     assert failed.exit_code == 1
     assert "no space left" in failed.stderr

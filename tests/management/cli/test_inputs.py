@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from management.backends.launcher import ImageRefused
 from management.backends.process.images import (
     BentoStore,
 )
-from management.cli.examples import example, input_of
+from management.cli.config import completed
+from management.cli.examples import example, example_of, input_of
 from management.cli.main import main
 from management.configuration import settings
 from tests.e2e.test_client import scripted
@@ -97,6 +99,88 @@ def test_several_files_are_a_batch(files: dict[str, Path]) -> None:
     assert done.exit_code == 0, done.stderr
     assert seen[1][1].endswith("/batch_inference")
     assert len(seen[1][2]["requests"]) == 2
+
+
+def test_an_api_is_called_argument_by_argument(files: dict[str, Path]) -> None:
+    with scripted((200, ANSWER)) as server:
+        arguments = ["--api", "half", "--input", f"picture=@{files['a.jpg']}", "--input", "size=3"]
+        texts = ["--input", "name=Ada", "--input", 'list=["a"]', "--input", "note=NaN", "--input", "equation=a=b"]
+        done = CliRunner().invoke(main, ["infer", "m", "--url", server.url, *arguments, *texts])
+    assert done.exit_code == 0, done.stderr
+    body = json.loads(server.seen[0][2])
+    picture = {"base64": base64.b64encode(files["a.jpg"].read_bytes()).decode(), "filename": "a.jpg"}
+    expected = {"picture": picture, "size": 3, "name": "Ada", "list": ["a"], "note": "NaN", "equation": "a=b"}
+    assert (body["api"], body["input_data"]) == ("half", expected)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--input", "name"],
+        ["--input", "a=1", "--input", "a=2"],
+        ["--input", "a=@/nowhere"],
+        ["--input", "a=1", "--batch"],
+        ["--input", "a=1", "{}"],
+    ],
+)
+def test_arguments_that_say_too_little_or_too_much_are_a_wrong_call(arguments: list[str]) -> None:
+    done = CliRunner().invoke(main, ["infer", "m", *arguments])
+    assert (done.exit_code, "Traceback" in done.output) == (2, False)
+
+
+def test_a_bento_is_deployed_by_its_id_and_its_tag() -> None:
+    given = {"model_id": "hello", "docker_image": "bentos/hello:1.2.0", "default_api": "greet"}
+    described = {"name": "hello", "version": "1.2.0", "model_type": "custom", "framework": "bentoml"}
+    assert completed(given) == given | described
+    assert completed({**given, "version": "9", "model_type": "treatment"})["version"] == "9"
+    assert "version" not in completed({"model_id": "hello"})
+
+
+OPTIONS = {
+    "--no-access-authorization": {"access_authorization": False},
+    "--access-authorization": {"access_authorization": True},
+    "--strategy Recreate": {"strategy": "Recreate"},
+    "--label team=a=b --label empty=": {"labels": {"team": "a=b", "empty": ""}},
+    "--target-concurrency 4": {"scaling_config": {"target_concurrency": 4}},
+    "--max 3 --target-concurrency 0": {"scaling_config": {"max_replicas": 3, "target_concurrency": 0}},
+    "--no-labels": {"labels": {}},
+}
+
+
+@pytest.mark.parametrize("flags", OPTIONS)
+def test_the_options_of_a_model_are_flags(flags: str) -> None:
+    with scripted((202, {"message": "ok"})) as server:
+        done = CliRunner().invoke(main, ["update", "m", "--url", server.url, *flags.split()])
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(server.seen[0][2]) == {"config": OPTIONS[flags]}
+
+
+@pytest.mark.parametrize("flags", [["--label", "team"], ["--strategy", "Canary"], ["--label", "a=b", "--no-labels"]])
+def test_flags_that_say_no_option_are_a_wrong_call(flags: list[str]) -> None:
+    done = CliRunner().invoke(main, ["update", "m", *flags])
+    assert (done.exit_code, "Traceback" in done.output) == (2, False)
+
+
+@pytest.mark.parametrize(
+    ("schema", "named", "shown"),
+    [
+        (
+            {"properties": {"name": {"type": "string"}, "times": {"default": 2}}, "required": ["name"]},
+            False,
+            {"name": "text"},
+        ),
+        ({"properties": {"f": {"type": "file"}}, "required": ["f"]}, True, {"f": "https://example.com/file"}),
+        ({"type": "string", "root_input": True}, True, {"input": "text"}),
+        ({"properties": {"kind": {"enum": ["a", "b"]}}, "required": ["kind"]}, False, {"kind": "a"}),
+    ],
+)
+def test_the_example_after_a_deployment_fits_the_bentos_api(schema: Any, named: bool, shown: Any) -> None:
+    made = example_of({"name": "greet", "input": schema}, named=named)
+    flags = shlex.split(made.arguments)
+    assert json.loads(flags[-1]) == shown
+    body = json.loads(shlex.split(made.body)[0])
+    assert (body["input_data"], body.get("api")) == (shown, "greet" if named else None)
+    assert flags[:-1] == (["--api", "greet"] if named else [])
 
 
 def test_a_file_beside_data_or_one_that_is_no_text_is_a_wrong_call(files: dict[str, Path]) -> None:

@@ -32,3 +32,14 @@ def test_a_database_of_a_newer_version_is_named(tmp_path: Path) -> None:
     (obstacle,) = obstacles(settings)
     assert "newer version" in obstacle
     assert str(tmp_path / "atelier.db") in obstacle
+
+
+def test_a_wrong_file_of_instance_types_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "types.toml"
+    file.write_text('["gpu.a10"]\ncpu = "many"\nmemory = "1Gi"\n')
+    settings = settings_of(home=tmp_path, instance_types=file)
+    assert obstacles(settings) == [
+        f"ATELIER_INSTANCE_TYPES: {file}: gpu.a10: cpu is not a valid quantity (for example 500m)"
+    ]
+    file.write_text('["gpu.a10"]\ncpu = 1\nmemory = "1Gi"\n')
+    assert obstacles(settings) == []

@@ -64,6 +64,29 @@ def test_the_reason_is_what_asks_for_most() -> None:
     assert recommend(load(2, 10, in_flight=11), 2, ONE_TO_TEN).reason == "11 of 20 places taken, 2 ready"
 
 
+@pytest.mark.parametrize(
+    ("look", "replicas"),
+    [
+        (load(2, 70, in_flight=8), 2),
+        (load(2, 70, in_flight=9), 3),  # 4.5 for each, beyond a tenth of the target
+        (load(10, 70, in_flight=44), 10),  # within a tenth
+        (load(10, 70, in_flight=45), 10),  # the limit
+        (load(4, 70, in_flight=5, waiting=16), 6),
+        (load(2, 70, in_flight=40), 4),  # no more than twice as many at a time
+        (load(2, 140, in_flight=1), 4),  # the CPU asks for more
+        (load(4, 10, in_flight=1), 1),
+        (load(4, None, in_flight=1), 4),
+    ],
+)
+def test_a_target_concurrency_is_a_number_of_its_own(look: LoadSample, replicas: int) -> None:
+    assert recommend(look, look.ready, Scaling(1, 10, 70, target_concurrency=4)).replicas == replicas
+
+
+def test_the_reason_names_the_concurrency() -> None:
+    found = recommend(load(2, 10, in_flight=9, waiting=3), 2, Scaling(1, 10, 70, 2))
+    assert found.reason == "12 requests in flight or waiting, target 2 for each replica, 2 ready"
+
+
 loads = st.builds(
     LoadSample,
     at=st.just(0.0),
@@ -74,10 +97,11 @@ loads = st.builds(
     slots=st.integers(0, 3000),
 )
 scalings = st.builds(
-    lambda low, more, target: Scaling(low, low + more, target),
+    lambda low, more, target, concurrency: Scaling(low, low + more, target, concurrency),
     st.integers(0, 10),
     st.integers(0, 54),
     st.integers(1, 100),
+    st.none() | st.integers(1, 10_000),
 )
 
 

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 
 from docs.make_settings import variables
 from management.api import parsing, schemas
-from management.api.errors import of_error
 from management.configuration import Settings
-from management.domain.environment_names import allowed
+from management.domain.environment_names import allowed, allowed_in_secrets
 from management.errors import InvalidRequest
 from management.settings import ApiSettings
+from management.wording.errors import of_error
 from runners.settings import Settings as RunnerSettings
 from tests.management.api.test_schemas import CONFIG, request
 
@@ -152,3 +152,51 @@ def test_what_model_tools_and_their_services_read_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["GREETING", "ECHO_VERSION", "LOG_LEVEL", "THRESHOLD", "TOP_K", "APP_MODE"])
 def test_what_a_model_of_ones_own_may_read_is_allowed(name: str) -> None:
     assert allowed(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        *("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_WEB_IDENTITY_TOKEN_FILE", "OPENAI_API_KEY"),
+        *("GOOGLE_APPLICATION_CREDENTIALS", "AZURE_CLIENT_SECRET", "PGPASSWORD", "REDIS_URL", "WANDB_API_KEY", "NETRC"),
+    ],
+)
+def test_credentials_are_allowed_in_secrets_alone(name: str) -> None:
+    assert allowed_in_secrets(name)
+    assert not allowed(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "LD_PRELOAD",
+            "PYTHONPATH",
+            "PATH",
+            "HOME",
+            "BENTOML_HOME",
+            "ATELIER_SECRETS",
+            "ATELIER_REPLICA_ID",
+            "TMPDIR",
+        ),
+        *("HTTPS_PROXY", "SSL_CERT_FILE", "OPENSSL_CONF", "GIT_SSH_COMMAND", "PIP_INDEX_URL", "CUDA_VISIBLE_DEVICES"),
+        *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "AWS_DATA_PATH", "PGSERVICEFILE"),
+        *(
+            "HF_HOME",
+            "HF_MODULES_CACHE",
+            "HF_HUB_TRUST_REMOTE_CODE",
+            "LD_TOKEN_FILE",
+            "PYTHON_ENDPOINT_URL",
+            "hf_token",
+        ),
+    ],
+)
+def test_what_loads_code_or_breaks_a_replica_is_allowed_nowhere(name: str) -> None:
+    assert not allowed_in_secrets(name)
+
+
+@pytest.mark.parametrize("name", ["GREETING", "DATABASE_URL", "MODEL_PASSWORD", "APP_CONFIG"])
+def test_a_secret_may_set_what_a_plain_variable_may(name: str) -> None:
+    assert allowed_in_secrets(name)
+    assert allowed_in_secrets("OMP_NUM_THREADS", ["OMP_*"])

@@ -14,12 +14,14 @@ from aiohttp import web
 from management.domain.records import Deployment, Replica
 from management.errors import BackendUnavailable, InsufficientResources, ModelNotReady
 from management.gateway import queue
-from management.gateway.gateway import Gateway, GatewayHooks, InferenceOptions
+from management.gateway.call import CallOptions
+from management.gateway.contract import Item, Result
+from management.gateway.failover import GatewayHooks
+from management.gateway.gateway import Gateway
 from management.gateway.priority import Priority
-from management.gateway.replica_client import Item, Result
 from tests.doubles.management import deployment, replica, revision, settings
 
-TERMS = InferenceOptions(Priority.NORMAL, 10.0, "request")
+TERMS = CallOptions(Priority.NORMAL, 10.0, "request")
 SERVED = deployment(last_stable=revision(1))
 ASLEEP = replace(SERVED, replicas=0, scaled_to_zero=True)
 STOPPED = replace(SERVED, replicas=0)

@@ -405,3 +405,23 @@ async def test_callers_who_left_do_not_fill_the_heap() -> None:
         gone.cancel()
         await turned()
     assert len(made._heap) < 200
+
+
+@pytest.mark.parametrize(("declared", "workers", "slots"), [(None, 4, 2), (6, 1, 6), (6, 4, 1), (2, 4, 1)])
+async def test_workers_share_the_concurrency_that_a_bento_declares(
+    declared: int | None, workers: int, slots: int
+) -> None:
+    queue = RequestQueue(QueueLimits(2, 10, 10**6, AGEING, workers))
+    queue.set_replicas({"a"})
+    queue.set_concurrency(declared)
+    assert queue.slots == slots
+
+
+async def test_more_concurrency_serves_those_who_wait_at_once() -> None:
+    queue = RequestQueue(QueueLimits(1, 10, 10**6, AGEING))
+    queue.set_replicas({"a"})
+    await queue.acquire(Priority.NORMAL)
+    waiting = asyncio.create_task(queue.acquire(Priority.NORMAL))
+    await asyncio.sleep(0)
+    queue.set_concurrency(2)
+    assert (await waiting).replica_id == "a"

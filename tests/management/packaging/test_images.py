@@ -14,6 +14,8 @@ from management.packaging import images
 from management.packaging.build import (
     BentoHome,
 )
+from tests.support.docker_engine import docker, inspected
+from tests.support.registry import registry
 
 BENTO: dict[str, Any] = {
     "name": "tcm-diagnosis",
@@ -59,3 +61,20 @@ def test_an_image_wants_its_bento_built(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(images, "require_engine", lambda: None)
     with pytest.raises(images.ImageError, match=r"echo:1\.0\.0 is not built"):
         images.make(BentoHome(tmp_path), Tag("echo", "1.0.0"), "tests/echo:1.0.0")
+
+
+@pytest.mark.docker
+def test_an_image_that_is_pushed_can_be_pulled_elsewhere(echo_images: list[str], tmp_path: Path) -> None:
+    with registry(tmp_path) as address:
+        there = images.push(echo_images[0], f"{address}/team/")
+        assert there == f"{address}/team/{echo_images[0]}"
+        docker("rmi", there)
+        docker("pull", there)
+        assert inspected(there)["Config"] == inspected(echo_images[0])["Config"]
+        docker("rmi", there)
+
+
+@pytest.mark.docker
+def test_an_image_that_no_registry_takes_is_said() -> None:
+    with pytest.raises(images.ImageError, match=r":9/tests/none:1\.0\.0 cannot be pushed: .*[Nn]o such image"):
+        images.push("tests/none:1.0.0", "127.0.0.1:9")

@@ -15,6 +15,7 @@ from management.store import Store
 from tests.support.calls import deploy, infer, quick, until
 from tests.support.management_servers import Management, managing
 from tests.support.running.figures import SLACK
+from tests.support.victims import ready
 
 
 @pytest.mark.slow
@@ -42,7 +43,8 @@ def test_a_revoked_key_is_refused_by_every_worker_within_a_second(echo_bentos: P
         until(lambda: {_looked(server, made.text) for _ in range(12)} == {200}, SLACK)
         with store.writing() as session:
             assert session.keys.revoke(made.key.id, now())
-        until(lambda: {_looked(server, made.text) for _ in range(12)} == {401}, SLACK)
+        # A worker that has refused it twenty times says 429.
+        until(lambda: {_looked(server, made.text) for _ in range(12)} <= {401, 429}, SLACK)
         store.close()
 
 
@@ -54,10 +56,11 @@ def _looked(server: Management, key: str) -> int:
 
 def test_a_log_begins_anew_at_a_size_and_its_last_lines_are_shown(echo_bentos: Path) -> None:
     with managing(echo_bentos, ATELIER_LOG_BYTES="20000") as server, server.client() as api:
-        deploy(api)
+        deploy(api, scaling_config={"max_replicas": 1})  # however busy it is
         for number in range(300):
             infer(api, {"print": f"line {number} {'x' * 100}"})
-        (folder,) = (server.home / "replicas").iterdir()
+        (serving,) = ready(api)
+        folder = server.home / "replicas" / serving
         until((folder / "log.1").exists)
         infer(api, {"print": "the last line"})
         assert sum((folder / part).stat().st_size for part in ("log", "log.1")) <= 20_000

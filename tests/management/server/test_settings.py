@@ -25,11 +25,12 @@ def test_one_line_names_every_wrong_variable(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_unknown_backend_is_refused_with_the_names_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ATELIER_BACKEND", "swarm")
+    monkeypatch.setenv("ATELIER_BACKEND", "slurm")
     with pytest.raises(ValidationError) as raised:
         Settings()
     assert wrong_settings(raised.value) == (
-        "a setting is wrong: ATELIER_BACKEND: Input should be 'process', 'docker' or 'bentocloud'"
+        "a setting is wrong: ATELIER_BACKEND: "
+        "Input should be 'process', 'docker', 'swarm', 'kubernetes' or 'bentocloud'"
     )
 
 

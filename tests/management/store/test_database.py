@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from sqlalchemy import text
 
 from management.errors import StoreUnavailable
 from management.store import Store, tables
+from management.store.migrate import upgrade
 from tests.doubles.management import deployment
+from tests.support.postgresql.databases import KINDS, empty_database
 
 
 def opened(file: Path) -> Store:
@@ -25,29 +29,61 @@ def migrated(file: Path) -> Store:
     return made
 
 
-def test_the_migrations_make_exactly_the_tables(tmp_path: Path) -> None:
-    store = migrated(tmp_path / "db")
-    with store.reading() as session:
+@pytest.fixture(params=KINDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'db'}"
+        return
+    with empty_database(request.getfixturevalue("postgresql")) as made:
+        yield made
+
+
+@contextmanager
+def ready(url: str) -> Iterator[Store]:
+    """A store with the tables of this version."""
+    with closing(Store(url)) as store:
+        store.migrate()
+        yield store
+
+
+def test_the_migrations_make_exactly_the_tables(url: str) -> None:
+    with ready(url) as store, store.reading() as session:
         context = MigrationContext.configure(session.connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
-    store.close()
 
 
-def test_migrating_again_keeps_what_is_there(tmp_path: Path) -> None:
-    store = migrated(tmp_path / "db")
-    with store.writing() as session:
-        session.deployments.add(deployment())
-    store.migrate()
-    store.close()
-    again = migrated(tmp_path / "db")
-    with again.reading() as session:
+def test_migrating_again_keeps_what_is_there(url: str) -> None:
+    with ready(url) as store:
+        with store.writing() as session:
+            session.deployments.add(deployment())
+        store.migrate()
+    with ready(url) as again, again.reading() as session:
         assert [deployment.model_id for deployment in session.deployments.all()] == ["echo"]
         assert session.changes() == 1
-    again.close()
 
 
-def test_several_workers_may_migrate_at_once(tmp_path: Path) -> None:
-    stores = [opened(tmp_path / "db") for _ in range(4)]
+EARLY_KEY = """INSERT INTO keys (id, name, role, digest, created_at)
+VALUES ('k', 'n', 'admin', '', '2026-01-01 00:00:00.000000')"""
+
+
+@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004"])
+def test_each_earlier_version_is_migrated_with_its_rows(url: str, version: str) -> None:
+    with closing(Store(url)) as store:
+        with store.writing(counted=False) as session:
+            upgrade(session.connection, version)
+            session.connection.execute(text(EARLY_KEY))
+            session.connection.execute(text("UPDATE changes SET count = 7"))
+        store.migrate()
+        with store.reading() as session:
+            context = MigrationContext.configure(session.connection, opts={"compare_type": True})
+            assert compare_metadata(context, tables.metadata) == []
+            assert [(key.id, key.description) for key in session.keys.all()] == [("k", "")]
+            assert session.changes() == 7
+
+
+def test_several_workers_may_migrate_at_once(url: str) -> None:
+    stores = [Store(url) for _ in range(4)]
     failed: list[Exception] = []
     begin = threading.Barrier(len(stores))
 
@@ -89,16 +125,42 @@ def test_what_is_written_survives_the_loss_of_power(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_writer_holds_the_database_alone_and_readers_see_one_moment(tmp_path: Path) -> None:
-    store = migrated(tmp_path / "db")
-    with store.reading() as reader:
-        assert reader.deployments.all() == []
-        with store.writing() as writer:
-            writer.deployments.add(deployment())
-        assert reader.deployments.all() == []
-    with store.reading() as reader:
-        assert len(reader.deployments.all()) == 1
-    store.close()
+def test_a_writer_holds_the_database_alone_and_readers_see_one_moment(url: str) -> None:
+    with ready(url) as store:
+        with store.reading() as reader:
+            assert reader.deployments.all() == []
+            with store.writing() as writer:
+                writer.deployments.add(deployment())
+            assert reader.deployments.all() == []
+        with store.reading() as reader:
+            assert len(reader.deployments.all()) == 1
+
+
+def test_what_a_writer_reads_stays_true_until_it_commits(url: str) -> None:
+    """Four writers add up what each of them has read: none of the sums is lost."""
+    with ready(url) as store:
+        others = [Store(url) for _ in range(3)]
+
+        def count(own: Store) -> None:
+            for _ in range(10):
+                with own.writing(counted=False) as session:
+                    seen = session.changes()
+                    session.connection.execute(tables.changes.update().values(count=seen + 1))
+
+        threads = [threading.Thread(target=count, args=(own,)) for own in (store, *others)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with store.reading() as session:
+            assert session.changes() == 40
+        for other in others:
+            other.close()
+
+
+def test_a_reader_changes_nothing_on_a_server(postgresql_url: str) -> None:
+    with ready(postgresql_url) as store, pytest.raises(StoreUnavailable), store.reading() as session:
+        session.deployments.add(deployment())
 
 
 def test_a_full_disk_makes_it_unavailable_and_what_was_there_stays(tmp_path: Path) -> None:
@@ -136,8 +198,6 @@ def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_database_without_tables_is_unavailable(tmp_path: Path) -> None:
-    store = opened(tmp_path / "db")
-    with pytest.raises(StoreUnavailable), store.reading() as session:
+def test_a_database_without_tables_is_unavailable(url: str) -> None:
+    with closing(Store(url)) as store, pytest.raises(StoreUnavailable), store.reading() as session:
         session.deployments.all()
-    store.close()

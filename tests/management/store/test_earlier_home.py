@@ -79,7 +79,7 @@ def test_keys_events_load_and_replies_are_there(store: Store) -> None:
         reports = {report.worker: report for report in session.load_reports.all()}
         actions = [event.action for event in session.events.of("sleeping", 10)]
         reply = session.idempotency_keys.begin("abcdefghijkl", "key-1", "f" * 64, AT + timedelta(days=3650))
-    assert (key.role, key.name) == (Role.OPERATOR, "operator of the team")
+    assert (key.role, key.name, key.description) == (Role.OPERATOR, "operator of the team", "")
     assert reports["w1"] == LoadReport("w1", "d-serving", 3, 2, 8, 1793534400.0, 1793534401.0)
     assert reports["folded"].last_request_at == 1793530000.0
     assert actions == ["rest"]

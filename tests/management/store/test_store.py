@@ -1,9 +1,8 @@
-"""What every database behind the store does; on SQLite, and on PostgreSQL where ATELIER_TEST_DATABASE names one."""
+"""What every database behind the store does, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,24 +19,31 @@ from management.store import Session, Store, events, idempotency_keys, replicas,
 from management.store.leases import Lease
 from management.store.replicas import IllegalTransition
 from tests.doubles.management import AT, deployment, replica, revision
+from tests.support.postgresql.databases import KINDS, migrated_database
 
-POSTGRESQL = os.environ.get("ATELIER_TEST_DATABASE")
+
+@pytest.fixture(scope="module")
+def opened(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """A store on the one PostgreSQL database of these tests."""
+    with migrated_database(request.getfixturevalue("postgresql")) as url, contextlib.closing(Store(url)) as made:
+        yield made
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRESQL else [])])
+@pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    sqlite = request.param == "sqlite"
-    made = Store(f"sqlite:///{tmp_path}/store.db" if sqlite else str(POSTGRESQL))
-    made.migrate()
+    if request.param == "sqlite":
+        with contextlib.closing(Store(f"sqlite:///{tmp_path}/store.db")) as made:
+            made.migrate()
+            yield made
+        return
+    made = request.getfixturevalue("opened")
     try:
         yield made
     finally:
-        if not sqlite:
-            with made.writing(counted=False) as session:
-                for table in reversed(tables.metadata.sorted_tables):
-                    if table is not tables.changes:
-                        session.connection.execute(table.delete())
-        made.close()
+        with made.writing(counted=False) as session:
+            for table in reversed(tables.metadata.sorted_tables):
+                if table is not tables.changes:
+                    session.connection.execute(table.delete())
 
 
 @pytest.fixture
@@ -90,8 +96,8 @@ def test_a_replica_comes_back_as_it_was(session: Session) -> None:
     assert session.replicas.all() == session.replicas.of([FULL.id]) == [stored, two]
     assert session.replicas.ready() == [stored]
     assert session.replicas.of([]) == []
-    session.replicas.record_usage(stored.id, 7, 8)
-    assert session.replicas.ready() == [replace(stored, cpu_millicores=7, memory_bytes=8)]
+    session.replicas.record_usage({stored.id: (7, 8)})
+    assert session.replicas.all() == [replace(stored, cpu_millicores=7, memory_bytes=8), two]
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(ReplicaState, repeat=2)))

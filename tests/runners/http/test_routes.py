@@ -13,7 +13,6 @@ import pytest
 from fastapi import FastAPI
 
 from runners.contract import InferenceRequest, InferenceResult, ItemError, ModelProxy
-from runners.download.client import Downloader
 from runners.embedding import service as embedding
 from runners.errors import InvalidImage, InvalidURL, ModelUnavailable
 from runners.http import requests as reading
@@ -21,8 +20,9 @@ from runners.satellite import service as satellite
 from runners.serving.application import Info, application
 from runners.serving.fast_path import Direct
 from runners.serving.mounted import MountedModel
-from runners.settings import Settings
 from tests.conftest import encoded
+from web.download.client import Downloader
+from web.download.settings import DownloadSettings
 
 IMAGE = encoded()
 TEXT = b64encode(IMAGE).decode()
@@ -65,7 +65,7 @@ class OneHost(Downloader):
     """Downloads one picture without a network; every other URL is malformed."""
 
     def __init__(self) -> None:
-        super().__init__(Settings())
+        super().__init__(DownloadSettings())
 
     async def fetch(self, url: str) -> bytes:
         if url != "https://example.com/a.png":

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from runners.settings import Settings
 from tests.support.servers import ROOT, Server, free_port, serving
+from web.download.settings import DownloadSettings
 
 pytestmark = pytest.mark.server
 
@@ -104,7 +104,7 @@ def test_a_worker_that_hangs_keeps_no_server_from_ending(store: Path) -> None:
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_URL_HOSTS", "*.cloudinary.com, example.com")
     monkeypatch.setenv("ATELIER_URL_PORTS", "8443")
-    read = Settings()
+    read = DownloadSettings()
     assert read.url_hosts == ("*.cloudinary.com", "example.com")
     assert read.url_ports == (8443,)
-    assert Settings(url_ports=()).url_private_networks is False
+    assert DownloadSettings(url_ports=()).url_private_networks is False

@@ -12,16 +12,16 @@ import pytest
 
 from runners.contract import InferenceRequest, InferenceResult, ModelProxy
 from runners.documents.document import Document
-from runners.download.client import Downloader
 from runners.errors import InvalidDocument, ModelUnavailable, NoText, RunnerError
 from runners.models.summarizers.base import Summarizer, Task
 from runners.serving.application import application
 from runners.serving.batching import Batcher
 from runners.serving.fast_path import Direct
 from runners.serving.mounted import MountedModel
-from runners.settings import Settings
 from runners.summarization.model import SummarizationModel
 from runners.summarization.routes import EXAMPLE, EXAMPLE_INPUT, router
+from web.download.client import Downloader
+from web.download.settings import DownloadSettings
 
 TEXT = "The first sentence. The second sentence. The third sentence."
 ADDED = {"engine": "first", "model": "double", "language": "en", "ignored_parameters": ["temperature"]}
@@ -74,7 +74,7 @@ class Gone(Alone):
 
 def client_of(model: ModelProxy) -> httpx.AsyncClient:
     mounted = MountedModel(model, router, EXAMPLE, EXAMPLE_INPUT)
-    app = application("test", "test", {"summarization": mounted}, Downloader(Settings()))
+    app = application("test", "test", {"summarization": mounted}, Downloader(DownloadSettings()))
     direct = Direct(app, app.state.endpoints)  # as the edge calls them
     return httpx.AsyncClient(transport=httpx.ASGITransport(direct), base_url="http://test")
 

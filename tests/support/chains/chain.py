@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +17,7 @@ import psutil
 from management.store import Store
 from tests.support.calls import until
 from tests.support.management_servers import KEY, SERVE, Management, await_health, echo_config
+from tests.support.running.preloaded import Command, Process, start
 from tests.support.servers import ROOT, free_port
 from tests.support.victims import processes
 
@@ -30,7 +30,7 @@ STOP_SECONDS: Final = 30.0
 class ControlPlane:
     """A server that may end at any moment."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     server: Management
 
     @property
@@ -61,13 +61,18 @@ class Chain:
     environment: Mapping[str, str] = field(default_factory=dict)
     """What every server is told besides."""
 
-    def start(self) -> ControlPlane:
-        """Another one, which answers."""
-        plane = self.launch()
+    @property
+    def database(self) -> str:
+        """The URL of the database of all."""
+        return self.environment.get("ATELIER_DATABASE_URL", f"sqlite:///{self.home / 'atelier.db'}")
+
+    def start(self, **own: str) -> ControlPlane:
+        """Another one, which answers; ``own`` is what it alone is told."""
+        plane = self.launch(**own)
         await_health(plane.process, plane.server.url, plane.server.log)
         return plane
 
-    def launch(self, failpoint: str = "") -> ControlPlane:
+    def launch(self, failpoint: str = "", **own: str) -> ControlPlane:
         """Another one, which may end itself before it answers."""
         log = Path(tempfile.mkstemp(prefix="atelier-chain-", suffix=".log")[1])
         port = free_port()
@@ -79,33 +84,37 @@ class Chain:
             "ATELIER_LEASE_SECONDS": str(LEASE_SECONDS),
             "BENTOML_HOME": str(self.bentos),
             **self.environment,
+            **own,
             **({"ATELIER_FAILPOINT": f"{failpoint}:exit"} if failpoint else {}),
         }
         with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-c", SERVE, str(port), "1"],
-                cwd=ROOT,
-                env={**os.environ, **told},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+            command = Command("server", "-c", SERVE, [str(port), "1"])
+            process = start(command, cwd=ROOT, env={**os.environ, **told}, output=out)
         plane = ControlPlane(process, Management(url, process.pid, self.home, log))
         self.planes.append(plane)
         return plane
 
     def succeed(self, before: ControlPlane, plane: ControlPlane) -> None:
         """The one is killed, the other holds the lease after it."""
-        holder = self.holder()
         with suppress(RuntimeError):  # it ended itself
             await_health(plane.process, plane.server.url, plane.server.log)
         before.kill()
-        until(lambda: plane.ended or self.holder() != holder)
+        self.await_lead(or_ended=plane)
+
+    def await_lead(self, or_ended: ControlPlane | None = None) -> None:
+        """Wait until a server that still runs has renewed the lease, or that one has ended."""
+        _, before = self._lease()
+        until(lambda: (or_ended is not None and or_ended.ended) or self._lease()[1] > before)
 
     def holder(self) -> str:
         """Who held the lease last."""
-        with closing(Store(f"sqlite:///{self.home / 'atelier.db'}")) as store, store.reading() as session:
+        return self._lease()[0]
+
+    def _lease(self) -> tuple[str, float]:
+        """Who held the lease last, and until when."""
+        with closing(Store(self.database)) as store, store.reading() as session:
             lease = session.leases.get()
-        return "" if lease is None else lease.held_by
+        return ("", 0.0) if lease is None else (lease.held_by, lease.held_until)
 
     def truth(self, api: httpx.Client, wish: Wish) -> str:
         """What keeps the wish from being true; empty when it is, by what is recorded and by what runs."""

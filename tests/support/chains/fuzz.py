@@ -85,6 +85,7 @@ class Fuzzed:
 
     app: ASGIApp
     loop: asyncio.AbstractEventLoop
+    platform: EchoPlatform
     viewer_key: str = ""
     calls: int = 0
     statuses: dict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -146,17 +147,16 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 @contextmanager
-def fuzzed(**settings: Any) -> Iterator[Fuzzed]:
+def fuzzed(kind: type[EchoPlatform] = EchoPlatform, **settings: Any) -> Iterator[Fuzzed]:
     """The API without any model, in an event loop of its own; nothing is left of it."""
     home = Path(tempfile.mkdtemp(prefix="at-"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        opened, closing = asyncio.run_coroutine_threadsafe(_open(home, settings), loop).result(SECONDS)
+        opened, closing = asyncio.run_coroutine_threadsafe(_open(home, kind, settings), loop).result(SECONDS)
         try:
-            app, viewer_key = opened
-            yield Fuzzed(app, loop, viewer_key)
+            yield Fuzzed(opened[0], loop, *opened[1:])
         finally:
             asyncio.run_coroutine_threadsafe(closing(), loop).result(SECONDS)
     finally:
@@ -166,7 +166,7 @@ def fuzzed(**settings: Any) -> Iterator[Fuzzed]:
         shutil.rmtree(home)
 
 
-async def _open(home: Path, changes: dict[str, Any]) -> Any:
+async def _open(home: Path, kind: type[EchoPlatform], changes: dict[str, Any]) -> Any:
     for version in VERSIONS:
         bento = home / "bentos" / "echo" / version
         bento.mkdir(parents=True)
@@ -174,16 +174,16 @@ async def _open(home: Path, changes: dict[str, Any]) -> Any:
     for name, label in LABELLED.items():
         bento = home / "bentos" / name / "1.0.0"
         bento.mkdir(parents=True)
-        (bento / "bento.yaml").write_text(f"labels:\n  model_type: {label}\n")
+        (bento / "bento.yaml").write_text(f"name: {name}\nversion: 1.0.0\nlabels:\n  model_type: {label}\n")
     runner = web.AppRunner(_echo())
     await runner.setup()
     await web.UnixSite(runner, str(home / "echo.sock")).start()
     told: dict[str, Any] = {"home": home, "api_key": KEY, "failed_logins": 10**6, "cpus": 1, "memory": "1Gi", "gpus": 0}
     told |= changes
-    platform = EchoPlatform(lambda: settings_of(**told))
+    platform = kind(lambda: settings_of(**told))
     platform.address = f"unix:{home / 'echo.sock'}"
     limits = Limits(body_bytes=CONTROL_BYTES, request_seconds=60.0, body_seconds=60.0)
-    app = Edge(Starlette(), name="fuzzed", routes=lambda _: False, limits=limits, sections=(platform.section(),))
+    app = Edge(Starlette(), name="fuzzed", routes=lambda _: False, limits=limits, sections=platform.sections())
     messages: asyncio.Queue[Message] = asyncio.Queue()
     answers: asyncio.Queue[Message] = asyncio.Queue()
     life = asyncio.create_task(
@@ -200,7 +200,7 @@ async def _open(home: Path, changes: dict[str, Any]) -> Any:
         await life
         await runner.cleanup()
 
-    return (app, made.text), close
+    return (app, platform, made.text), close
 
 
 def _echo() -> web.Application:
@@ -213,6 +213,15 @@ def _echo() -> web.Application:
             return web.Response(status=status, body=body.encode(errors="surrogatepass"), content_type=kind)
         return web.json_response([{"output_data": {"echo": item}, "error": None, "confidence": 1.0} for item in items])
 
+    async def anything(request: web.Request) -> web.Response:
+        """What has arrived: for tests of the models' own addresses."""
+        headers = [[name.decode(), value.decode("latin-1")] for name, value in request.raw_headers]
+        body = (await request.read()).decode("latin-1")
+        status = int(request.headers.get("X-Status", "200"))
+        told = {"method": request.method, "target": request.raw_path, "headers": headers, "body": body}
+        return web.json_response(told, status=status)
+
     app = web.Application(client_max_size=2**27)
     app.router.add_post("/infer", infer)
+    app.router.add_route("*", "/{rest:.*}", anything)
     return app

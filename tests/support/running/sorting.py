@@ -1,8 +1,8 @@
 """What each test needs, and which tests run on one worker, in their order.
 
 Every test has one of ``unit``, ``server`` and ``torch``: the mark it carries, or the first that its fixtures or its
-folder ask for. ``slow`` and ``docker`` come besides. A file's tests share a worker, so that each worker starts
-what a module shares once; the tests of one shared server do so across files.
+folder ask for. ``slow``, ``docker``, ``kubernetes`` and ``swarm`` come besides. A file's tests share a worker, so that
+each worker starts what a module shares once; the tests of one shared server do so across files.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from _pytest.mark.expression import Expression, ExpressionMatcher
 from tests.support.servers import ROOT
 
 NEEDS: Final = frozenset({"unit", "server", "torch"})
+ENGINES: Final = ("kubernetes", "swarm", "docker")
+"""What a test may need besides, which few machines have."""
 TORCH_PLACES: Final = (
     "tests/runners/engines/test_load.py",
     "tests/runners/engines/test_networks.py",
@@ -39,10 +41,12 @@ SHARED_SERVERS: Final = {
     "atelier": "atelier",
     "satellite": "atelier",
     "embedding": "atelier",
+    "own_addresses": "own_addresses",
 }
 """Fixtures of the whole session, and the group of the tests that use them; of several, the first decides."""
 SERVER_FIXTURES: Final = frozenset(
     {*SHARED_SERVERS, "caller", "earlier", "echo_bentos", "own_echo_bentos", "echo_images", "front"}
+    | {"several", "several_management", "postgresql"}
     | {"atelier_image", "summarization_image", "tcm_image", "tcm_image_again"}
 )
 SIGNATURE_BYTES: Final = 8
@@ -88,7 +92,7 @@ def sort(items: list[pytest.Item]) -> None:
             item.add_marker(_need(item))
         if "xdist_group" not in marks:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if not marks.isdisjoint({"slow", "docker"}):
+        if not marks.isdisjoint({"slow", *ENGINES}):
             item.add_marker(pytest.mark.timeout(LONG_SECONDS))
     items.sort(key=lambda item: item.get_closest_marker("unit") is not None)
 
@@ -98,7 +102,7 @@ def _need(item: pytest.Item) -> str:
     if _is_torch_place(item.path) or not TORCH_FIXTURES.isdisjoint(fixtures):
         return "torch"
     starts = (
-        item.get_closest_marker("docker")
+        any(item.get_closest_marker(engine) for engine in ENGINES)
         or _place(item.path).startswith(SERVER_PLACES)
         or not SERVER_FIXTURES.isdisjoint(fixtures)
     )
@@ -106,8 +110,11 @@ def _need(item: pytest.Item) -> str:
 
 
 def _group(item: pytest.Item) -> str:
+    """The engine that a test needs decides first: tests count what runs there, and lose its nodes."""
+    engine = next((engine for engine in ENGINES if item.get_closest_marker(engine)), None)
     fixtures = _fixtures(item)
-    return next((group for name, group in SHARED_SERVERS.items() if name in fixtures), _place(item.path))
+    shared = (group for name, group in SHARED_SERVERS.items() if name in fixtures)
+    return engine or next(shared, _place(item.path))
 
 
 def _fixtures(item: pytest.Item) -> list[str]:

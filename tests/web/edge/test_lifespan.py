@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.doubles.asgi import ask
 from web.edge import lifespan as lifespans
 from web.edge.middleware import Edge, Limits, Section
-from web.error_shape import ErrorResponse
+from web.error_shape import ErrorResponse, Headers
 
 LIMITS = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
 
@@ -152,8 +152,8 @@ async def test_a_server_that_stops_at_once_leaves_nothing_running(caplog: pytest
 
 
 class Plain:
-    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
-        return response.body()
+    def format_error(self, response: ErrorResponse, scope: Scope) -> tuple[Headers, bytes]:
+        return [], response.body()
 
 
 async def test_each_application_of_an_edge_finds_what_it_has_kept_and_nothing_of_the_others() -> None:

@@ -18,7 +18,7 @@ from tests.doubles.asgi import END, PIECE, START, Answers, Client, Echoes, Hangs
 from web.edge.access_log import logger
 from web.edge.held_answer import HELD_BYTES
 from web.edge.middleware import Authenticate, Edge, Limits, Section
-from web.error_shape import ErrorResponse, error_response
+from web.error_shape import ErrorResponse, Headers, error_response
 
 SMALL = Limits(body_bytes=10, request_seconds=60, body_seconds=60)
 LARGE = Limits(body_bytes=100, request_seconds=60, body_seconds=60)
@@ -29,9 +29,9 @@ KNOCK = ((b"www-authenticate", b"Bearer"),)
 class Loud:
     """Words refusals in a shape of its own, with what the authentication left in the scope."""
 
-    def format_error(self, response: ErrorResponse, scope: Scope) -> bytes:
+    def format_error(self, response: ErrorResponse, scope: Scope) -> tuple[Headers, bytes]:
         who = scope["state"].get("who")
-        return json.dumps({"detail": response.message.upper(), "status": response.status, "who": who}).encode()
+        return [], json.dumps({"detail": response.message.upper(), "status": response.status, "who": who}).encode()
 
 
 def limits(path: str) -> Limits:

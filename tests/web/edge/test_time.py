@@ -7,9 +7,10 @@ import gc
 import logging
 
 import pytest
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.doubles.asgi import PIECE, START, Client, Detaches, Echoes, Hangs, Resists, Swallows, ask, read, respond
+from web import memory
 from web.edge.disconnect import while_awaited
 from web.edge.middleware import Edge, Limits
 
@@ -252,3 +253,37 @@ async def test_work_that_is_awaited_gives_its_result_or_its_error() -> None:
     assert (await ask(edge(asks))).status == 200
     assert answers == [7]
     assert await while_awaited(gives(8)) == 8
+
+
+# Bodies that are not kept in memory
+
+
+class Dripping(Client):
+    """Sends its pieces with a pause before each."""
+
+    def __init__(self, pieces: list[bytes], pause: float) -> None:
+        super().__init__(pieces)
+        self.pause = pause
+
+    async def receive(self) -> Message:
+        if self.pieces:
+            await asyncio.sleep(self.pause)
+        return await super().receive()
+
+
+def streaming(body: float) -> Edge:
+    limits = Limits(body_bytes=1000, request_seconds=NEVER, body_seconds=body, streams=True)
+    return Edge(Echoes(), name="cats", limits=limits, routes=lambda _: True)
+
+
+async def test_the_bodys_deadline_is_that_of_each_piece_where_bodies_stream() -> None:
+    pieces = [b"a"] * 6
+    assert (await ask(streaming(0.5), client=Dripping(list(pieces), 0.1))).status == 200
+    assert (await ask(edge(Echoes(), body=0.5), client=Dripping(list(pieces), 0.1))).error == (408, "REQUEST_TIMEOUT")
+    assert (await ask(streaming(SOON), client=Client([b"a"], ends=False))).error == (408, "REQUEST_TIMEOUT")
+
+
+async def test_a_body_that_streams_is_not_charged_to_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.of_process(), "limit", 10)
+    assert (await ask(streaming(NEVER), client=Client([b"a" * 500]))).status == 200
+    assert (await ask(edge(Echoes()), client=Client([b"a" * 90]))).error == (503, "OVERLOADED")

@@ -23,8 +23,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from management.api import inference_routes, schemas
+from management.api import schemas
 from management.api.application import _add_documentation
+from management.api.routes import inference
 from management.auth.access import Authenticator, FailedLoginLimiter, KeyCache, role_for_api
 from management.domain import keys
 from management.domain.clock import now
@@ -170,7 +171,7 @@ async def test_a_request_weighs_in_the_queue_what_came_of_it() -> None:
     sender = Client([b'{"input_data": {', b'"a": "', b"x" * 5000, b'"}}'])
     request = Request({"type": "http", "headers": [], "state": {"request_id": "1"}}, sender.receive)
     body = await request.body()
-    terms = await inference_routes._options(request, schemas.InferenceBody.model_validate_json(body))
+    terms = await inference._options(request, schemas.InferenceBody.model_validate_json(body))
     assert terms.size == len(body) > 5000
 
 

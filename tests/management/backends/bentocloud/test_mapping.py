@@ -12,6 +12,7 @@ from management.backends.bentocloud.mapping import MARK, STANDINGS, CloudDeploym
 from management.backends.bentocloud.tokens import tokens
 from management.backends.engine import AppliedSpec, EngineSpec
 from management.domain.records import Resources
+from management.domain.strategy import Strategy
 from tests.doubles.bentocloud.server import TOKEN
 from tests.doubles.management import revision, settings_of
 
@@ -80,6 +81,16 @@ def test_a_deployment_says_whose_it_is_and_which_order_it_holds() -> None:
     services = {"Other": {"scaling": {"min_replicas": 9}}, "Echo": {"instance_type": "cpu.1", "scaling": scaling}}
     found = told(config={"envs": config["envs"], "services": services})
     assert (found.owner, found.mark) == (("instance", "d1"), AppliedSpec("d1", 3, 1, 4))
+
+
+def test_every_strategy_is_one_of_the_clients_and_is_passed_on() -> None:
+    from bentoml._internal.cloud.schemas.modelschemas import DeploymentStrategy
+
+    assert {strategy.value for strategy in DeploymentStrategy} == set(Strategy)
+    for strategy in Strategy:
+        order = EngineSpec("d1", "echo", revision(3, strategy=strategy, access_authorization=False), 1, 4)
+        config = configured(order, "instance", "cpu.1", {})
+        assert (config["strategy"], config["access_authorization"]) == (strategy.value, True)
 
 
 def test_one_that_is_not_configured_yet_is_known_by_its_labels_and_any_other_is_nobody_s() -> None:

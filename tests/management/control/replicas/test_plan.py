@@ -20,7 +20,7 @@ from management.control.evaluation import (
     marked_failed,
     rolled_back,
 )
-from management.control.replicas.plan import Action, Drain, Start, Stop, plan
+from management.control.replicas.plan import Action, Drain, Start, Stop, is_at_rest, plan
 from management.control.replicas.transitions import (
     EvaluationContext,
     evaluate,
@@ -33,6 +33,7 @@ from management.domain.records import (
     ReplicaState,
     Revision,
 )
+from management.domain.strategy import Strategy
 from tests.doubles.management import AT, deployment, replica, revision, settings
 from tests.support.running.small_states import every_state, some
 
@@ -50,6 +51,7 @@ CROWDS = [
 ]
 ROUNDS = 40
 QUICK = settings(Path("unused")).replicas
+every_strategy = pytest.mark.parametrize("strategy", Strategy)
 
 
 def planned(wish: Deployment, replicas: Sequence[Replica] = (), room: int = 9) -> list[Action]:
@@ -168,8 +170,12 @@ def test_no_old_replica_makes_place_for_one_that_is_not_to_be_started_yet() -> N
     assert planned(wished(1, last_stable=OLD, failures=1, retry_at=NOW + 9), [replica(READY, 1)], room=0) == []
 
 
-def wishes() -> Iterator[Deployment]:
-    base = deployment(target=WANTED)
+def wanted(strategy: Strategy) -> Revision:
+    return replace(WANTED, config=replace(WANTED.config, strategy=strategy))
+
+
+def wishes(strategy: Strategy) -> Iterator[Deployment]:
+    base = deployment(target=wanted(strategy))
     for replicas, removal, served, failures, gave_up, retry_at in product(
         range(4), (None, *Deletion), (None, WANTED, OLD), range(4), (False, True), (NOW - 1, NOW + 1)
     ):
@@ -193,28 +199,61 @@ def judge(wish: Deployment, crowd: Sequence[Replica], room: int, actions: Sequen
     ended = [action.replica_id for action in actions if isinstance(action, Drain | Stop)]
     starts = sum(isinstance(action, Start) for action in actions)
     by_id = {replica.id: replica for replica in crowd}
+    if starts > room:
+        return "there is no room for so many"
     if len(set(ended)) < len(ended) or not by_id.keys() >= set(ended):
         return "an id is unknown, or ended twice"
     if wish.deletion or not wish.replicas:
         return "something is started that nobody wants" if starts else ""
+    at_once = wish.target.config.strategy is Strategy.RECREATE
     left = ready(crowd) - sum(by_id[replica_id].state is READY for replica_id in ended)
     least = min(wish.replicas, ready(crowd))
     draining = any(replica.state is DRAINING for replica in crowd)
-    if left < least - (room == 0 and not draining):
+    coming = any(
+        replica.state in (STARTING, SILENT) and replica.revision.number == wish.target.number for replica in crowd
+    )
+    too_early = wish.failed or wish.retry_at is None or wish.retry_at > NOW
+    if left < least - (room == 0 and not draining and not coming) and not (at_once and not starts and not too_early):
         return "too few serve"
-    if starts and (wish.failed or wish.retry_at is None or wish.retry_at > NOW):
+    if starts and too_early:
         return "it is too early, or too late, to start"
-    staying = sum(replica.state is not DRAINING for replica in crowd) - len(ended)
-    if starts and (staying + starts > wish.replicas + 1 or starts > room):
-        return "too many are started"
+    return too_many(wish, [replica for replica in crowd if replica.id not in ended], starts) if starts else ""
+
+
+def too_many(wish: Deployment, staying: Sequence[Replica], starts: int) -> str:
+    """What is wrong with so many starts beside those that stay."""
+    old = [replica for replica in staying if replica.revision.number != wish.target.number]
+    new = [replica for replica in staying if replica.state is not DRAINING and replica not in old]
+    serves = any(replica.state is READY for replica in staying)
+    active_old = [replica for replica in old if replica.state is not DRAINING]
+    match wish.target.config.strategy:
+        case Strategy.RECREATE if old:
+            return "an old one is still there"
+        case Strategy.RAMPED_SLOW_ROLLOUT if (
+            old and serves and (starts > 1 or len(old) > len(active_old) or any(one.state is not READY for one in new))
+        ):
+            return "more than one starts, or the one before is not ready, or an old one is not gone yet"
+        case Strategy.BEST_EFFORT if len(new) + starts > wish.replicas:
+            return "more than are wanted are started"
+        case Strategy.BEST_EFFORT if wish.failures and starts > 1 and not any(one.state is READY for one in new):
+            return "more than one is tried after a failure"
+        case Strategy.ROLLING_UPDATE | Strategy.RAMPED_SLOW_ROLLOUT if (
+            len(new) + len(active_old) + starts > wish.replicas + 1
+        ):
+            return "too many are started"
     return ""
 
 
-@every_state
-def test_in_every_small_state_nothing_is_ended_that_is_needed_and_nothing_started_that_is_not(stride: int) -> None:
-    for wish, crowd, room in some(product(wishes(), crowds(), range(3)), stride):
-        wrong = judge(wish, crowd, room, planned(wish, crowd, room))
+@every_strategy
+def test_in_every_small_state_of_an_update_its_strategy_is_kept_to(strategy: Strategy) -> None:
+    started = 0
+    for replicas, failures, crowd, room in product(range(1, 4), (0, 1), crowds(), range(3)):
+        wish = deployment(target=wanted(strategy), replicas=replicas, last_stable=OLD, failures=failures, retry_at=NOW)
+        actions = planned(wish, crowd, room)
+        wrong = judge(wish, crowd, room, actions)
         assert not wrong, (wrong, wish, crowd, room)
+        started += Start() in actions
+    assert started > 100
 
 
 class World:
@@ -244,7 +283,20 @@ class World:
         actions = plan(self.wish, self.crowd, now=self.moment.timestamp(), attempts=ATTEMPTS, free_slots=room)
         for action in actions:
             self._apply(action)
+        self._check(actions)
         return actions
+
+    def _check(self, actions: Sequence[Action]) -> None:
+        """Whatever is done at once, no promise of the strategy is broken."""
+        if Start() not in actions:
+            return
+        old = [replica for replica in self.crowd if replica.revision.number != self.wish.target.number]
+        match self.wish.target.config.strategy:
+            case Strategy.RECREATE:
+                assert not old, (self.wish, self.crowd)
+            case Strategy.RAMPED_SLOW_ROLLOUT if old and any(replica.state is READY for replica in self.crowd):
+                active = [replica for replica in self.crowd if replica.state is not DRAINING]
+                assert len(active) <= self.wish.replicas + 1, (self.wish, self.crowd)
 
     def _phase(self, replica: Replica) -> Phase:
         if replica.state is DRAINING:
@@ -282,25 +334,58 @@ class World:
 
 
 def worlds(
-    works: Callable[[Revision], bool], spares: Sequence[int], served: Sequence[Revision | None], stride: int
+    works: Callable[[Revision], bool],
+    spares: Sequence[int],
+    served: Sequence[Revision | None],
+    stride: int,
+    strategy: Strategy,
 ) -> Iterator[World]:
-    base = deployment(target=WANTED)
+    base = deployment(target=wanted(strategy))
     states = product(range(4), served, (0, 2, 3), (False, True), crowds(), spares)
     for replicas, last, failures, gave_up, crowd, spare in some(states, stride):
         wish = replace(base, replicas=replicas, last_stable=last, failures=failures, failed=gave_up, retry_at=NOW + 1)
         yield World(wish, crowd, spare, works)
 
 
+@every_strategy
 @every_state
-def test_from_every_small_state_the_wish_comes_true(stride: int) -> None:
-    for world in worlds(lambda _: True, (0, 2), (None, WANTED, OLD), stride):
+def test_from_every_small_state_the_wish_comes_true(stride: int, strategy: Strategy) -> None:
+    for world in worlds(lambda _: True, (0, 2), (None, WANTED, OLD), stride, strategy):
         start = world.wish, world.crowd
         world.settle_down()
         numbers = Counter(replica.revision.number for replica in world.crowd)
         if not world.wish.failed:
-            wanted = world.wish.target.number
-            assert numbers == Counter({wanted: world.wish.replicas} if world.wish.replicas else {}), start
+            number = world.wish.target.number
+            assert numbers == Counter({number: world.wish.replicas} if world.wish.replicas else {}), start
         assert len(world.crowd) <= world.wish.replicas, start
+
+
+@every_strategy
+@pytest.mark.parametrize("replicas", range(4))
+def test_where_a_deployment_is_at_rest_there_is_nothing_to_plan_and_nothing_to_record(
+    replicas: int, strategy: Strategy
+) -> None:
+    rested = 0
+    wishes = [
+        wished(replicas, last_stable=last, failures=failures, retry_at=retry_at, failed=gave_up, deletion=deletion)
+        for last, failures, retry_at, gave_up, deletion in product(
+            (None, OLD, WANTED), (0, 1), (None, NOW - 100.0), (False, True), (None, Deletion.GRACEFUL)
+        )
+    ]
+    for wish, crowd in product(wishes, crowds()):
+        held = replace(wish, target=replace(wish.target, config=replace(wish.target.config, strategy=strategy)))
+        if not is_at_rest(held, crowd):
+            continue
+        rested += 1
+        for spare, later in product((0, 9), (0.0, 1e6)):
+            assert plan(held, crowd, now=NOW + later, attempts=ATTEMPTS, free_slots=spare) == []
+            answers = {each.id: Observation(Phase.READY, each.address) for each in crowd}
+            context = EvaluationContext(AT + timedelta(seconds=later), QUICK, {each.id: Health(0, 1) for each in crowd})
+            found = evaluate(held, crowd, answers, context)
+            assert (found.transitions, found.deployment_update, found.restart) == ((), None, ())
+            assert not found.end
+            assert not found.waiting
+    assert rested, "the test has found such deployments"
 
 
 @pytest.mark.parametrize("removal", Deletion)
@@ -312,16 +397,21 @@ def test_from_every_small_state_a_deletion_ends_with_nothing(removal: Deletion) 
         assert not world.crowd
 
 
+@every_strategy
 @every_state
-def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up(stride: int) -> None:
-    for world in worlds(lambda target: target.number == OLD.number, (2,), (None, OLD), stride):
+def test_an_update_that_never_becomes_ready_takes_nothing_away_and_is_rolled_back_or_given_up(
+    stride: int, strategy: Strategy
+) -> None:
+    for world in worlds(lambda target: target.number == OLD.number, (2,), (None, OLD), stride, strategy):
         if any(replica.state in (READY, SILENT) and replica.revision is WANTED for replica in world.crowd):
             continue  # it has become ready
         start = world.wish, list(world.crowd)
-        world.settle_down(least=min(world.wish.replicas, ready(world.crowd)))
+        serving = 0 if strategy is Strategy.RECREATE else ready(world.crowd)
+        world.settle_down(least=min(world.wish.replicas, serving))
         tried = world.wish.replicas and not start[0].failed
         if tried and world.wish.last_stable is None:
             assert world.wish.failed, start
         elif tried:
-            assert (world.wish.target, world.wish.rolled_back_from) == (OLD, WANTED.config.version), start
+            assert (world.wish.target.number, world.wish.rolled_back_from) == (1, WANTED.config.version), start
+            assert world.wish.target.config.strategy is strategy
             assert ready(world.crowd) == world.wish.replicas, start

@@ -102,6 +102,27 @@ def test_what_is_not_ready_in_time_has_failed(phase: Phase) -> None:
     ]
 
 
+def test_what_a_replica_waits_for_is_recorded_once_and_is_why_it_was_not_ready_in_time() -> None:
+    look = Observation(Phase.STARTING, reason="no node takes it: all are full")
+    recorded = replica(STARTING)
+    assert settled(recorded, look).waiting == {recorded.id: look.reason}
+    told = replace(recorded, reason=look.reason)
+    assert settled(told, look).waiting == {}
+    assert settled(told, Observation(Phase.STARTING)).waiting == {recorded.id: ""}
+    (failure,) = settled(told, look, context(180.1)).transitions
+    assert failure.reason == "it was not ready within 180 s: no node takes it: all are full"
+    (ready,) = settled(told, Observation(Phase.READY)).transitions
+    assert ready.more({})["reason"] == ""
+
+
+@pytest.mark.parametrize("state", [STARTING, READY, SILENT])
+def test_what_its_engine_is_about_to_end_is_drained_and_counts_as_no_failure(state: ReplicaState) -> None:
+    found = settled(replica(state), Observation(Phase.UNRESPONSIVE, leaving=True))
+    assert [transition.state for transition in found.transitions] == [DRAINING]
+    assert found.deployment_update is None
+    assert moved(DRAINING, Observation(Phase.READY, leaving=True)) is None
+
+
 def test_a_replica_that_is_silent_for_too_long_has_failed() -> None:
     recorded = replica(READY)
     for seconds, reasons in ((30.0, []), (30.1, ["it did not answer for 30 s"])):
@@ -142,7 +163,8 @@ def test_a_silent_one_that_answers_twice_is_in_use_again_and_was_ready_since_bef
     found = settled(
         recorded, Observation(Phase.READY), context(9, health={recorded.id: Health(successes_in_a_row=answers)}), wish
     )
-    assert [news.more({}) for news in found.transitions] == [{"address": "unix:/here", "ready_at": AT}] * back
+    back_again = {"address": "unix:/here", "ready_at": AT, "reason": ""}
+    assert [news.more({}) for news in found.transitions] == [back_again] * back
     assert found.deployment_update is None
 
 
@@ -190,7 +212,7 @@ def test_what_is_being_ended_is_not_ended_again() -> None:
 def test_news_carry_what_the_record_needs() -> None:
     recorded = replica(STARTING)
     [ready] = settled(recorded, Observation(Phase.READY, "unix:/here")).transitions
-    assert ready.more({}) == {"address": "unix:/here", "ready_at": ready.at}
+    assert ready.more({}) == {"address": "unix:/here", "ready_at": ready.at, "reason": ""}
     [failed] = settled(recorded, Observation(Phase.EXITED, reason="it broke")).transitions
     assert failed.more({recorded.id: ["first", "last"]}) == {"reason": "it broke", "log_tail": "first\nlast"}
     [gone] = settled(replica(DRAINING), Observation(Phase.EXITED)).transitions
@@ -360,6 +382,12 @@ def test_what_is_used_is_the_rate_between_two_measurements() -> None:
     now = {"a": UsageSample(12.0, ReplicaUsage(2.0, 7)), "new": UsageSample(12.0, ReplicaUsage(2.0, 7))}
     assert rates(before, now) == {"a": (500, 7)}
     assert rates({}, now) == {}
+
+
+def test_what_a_backend_measures_by_itself_is_the_rate_between_its_own_measurements() -> None:
+    first, second = ReplicaUsage(1.0, 5, 100.0), ReplicaUsage(4.0, 7, 115.0)
+    assert rates({"a": UsageSample(100.0, first)}, {"a": UsageSample(115.0, second)}) == {"a": (200, 7)}
+    assert rates({"a": UsageSample(100.0, first)}, {"a": UsageSample(100.0, first)}) == {}, "it is the same one"
 
 
 def test_what_is_used_is_never_negative_nor_divided_by_nothing() -> None:

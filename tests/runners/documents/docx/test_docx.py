@@ -107,10 +107,9 @@ def test_a_locked_member_is_encrypted() -> None:
 
 def test_a_zip_bomb_is_refused_before_it_goes_off() -> None:
     data = word_of("<w:p/>" * 5_000_000)
-    with cpu_time.at_most(0.2):
-        assert len(data) < 45_000
-        with pytest.raises(PayloadTooLarge, match="unpacks"):
-            read(data, "", Blind())
+    assert len(data) < 45_000
+    with pytest.raises(PayloadTooLarge, match="unpacks"):
+        cpu_time.at_most(0.2, lambda: read(data, "", Blind()))
 
 
 def test_sizes_that_add_up_to_gigabytes_are_refused() -> None:
@@ -125,8 +124,8 @@ def test_a_size_that_is_a_lie_unpacks_no_more_than_it_says() -> None:
     data = bytearray(word_of("<w:p/>" * 5_000_000))
     place = data.rindex(b"word/document.xml") - 22
     struct.pack_into("<L", data, place, 1000)
-    with cpu_time.at_most(0.2), pytest.raises(InvalidDocument, match="damaged"):
-        read(bytes(data), "", Blind())
+    with pytest.raises(InvalidDocument, match="damaged"):
+        cpu_time.at_most(0.2, lambda: read(bytes(data), "", Blind()))
 
 
 def test_a_directory_of_more_members_than_any_document_has_is_refused() -> None:
@@ -152,8 +151,8 @@ LAUGHS = '<!DOCTYPE x [<!ENTITY a0 "ha">{}]>'.format(
     ],
 )
 def test_xml_that_word_never_writes_is_damaged(before: str, body: str) -> None:
-    with cpu_time.at_most(5), pytest.raises(InvalidDocument, match="damaged"):
-        text_of(body, before)
+    with pytest.raises(InvalidDocument, match="damaged"):
+        cpu_time.at_most(5, lambda: text_of(body, before))
 
 
 def test_more_text_than_allowed_is_refused_on_the_way() -> None:
@@ -166,8 +165,8 @@ def test_styles_that_are_based_on_one_another_without_end_cost_little() -> None:
     chain = "".join(f'<w:style w:styleId="s{i}"><w:basedOn w:val="s{i + 1}"/></w:style>' for i in range(5_000))
     body = "".join(f'<w:p><w:pPr><w:pStyle w:val="s{i}"/></w:pPr><w:r><w:t>a</w:t></w:r></w:p>' for i in range(5_000))
     data = word_of(body, parts={"word/styles.xml": f"<w:styles {space}>{chain}</w:styles>".encode()})
-    with cpu_time.at_most(3):  # 12,500,000 steps take longer
-        assert len(read(data, "", Blind()).text.split()) == 5_000
+    found = cpu_time.at_most(3, lambda: read(data, "", Blind()))  # 12,500,000 steps take longer
+    assert len(found.text.split()) == 5_000
 
 
 def test_more_paragraphs_than_characters_allowed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from tests.inputs.hostile_documents import (
     heavy_pages,
     soft_masks,
 )
+from tests.support.running import cpu_time
 
 pytestmark = pytest.mark.server
 
@@ -48,7 +49,7 @@ def computed() -> float:
 
 
 async def taken(data: bytes, filename: str) -> float:
-    """Seconds of computing in which a document was read or refused, by a process of its own."""
+    """Seconds of an ordinary core in which a document was read or refused, by a process of its own."""
     before = computed()
     readers = ReaderPool(1, ocr="tests.doubles.documents_doubles:Sized")
     try:
@@ -56,7 +57,7 @@ async def taken(data: bytes, filename: str) -> float:
     finally:
         await asyncio.to_thread(readers.close)
     assert all(error.status in {400, 413, 415, 422} for error in answers if isinstance(error, RunnerError))
-    return computed() - before
+    return (computed() - before) / cpu_time.slowness()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""How long does it take until something answers: a server, a model, a replica, an edit?"""

@@ -1,0 +1,1 @@
+"""What does each path of the API do?"""

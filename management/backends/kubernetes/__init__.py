@@ -1,0 +1,1 @@
+"""How does a replica run as a Pod of a Kubernetes cluster?"""

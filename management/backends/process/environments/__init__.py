@@ -1,0 +1,1 @@
+"""In which environment does a Bento's replica run, and how is it made?"""

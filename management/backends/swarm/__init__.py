@@ -1,0 +1,1 @@
+"""How does a replica run as a service of a Docker Swarm?"""

@@ -1,0 +1,1 @@
+"""Which calls of the client does the server answer?"""

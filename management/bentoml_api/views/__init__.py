@@ -1,0 +1,1 @@
+"""What do the client's answers look like?"""

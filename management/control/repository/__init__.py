@@ -1,0 +1,1 @@
+"""How do Bentos and stored models come into the stores of this machine, and go out?"""

@@ -1,0 +1,1 @@
+"""How are values encrypted at rest, so that neither the database nor a back-up reveals them?"""

@@ -1,0 +1,1 @@
+"""Which forms have the values that callers send, through whatever front?"""

@@ -1,0 +1,1 @@
+"""How is any Bento called with the documented body? An API is chosen, arguments are checked, an answer is read."""

@@ -1,0 +1,1 @@
+"""How do several control planes hold the same Bentos and models?"""

@@ -1,0 +1,1 @@
+"""How is a model called at its own address?"""

@@ -1,0 +1,1 @@
+"""What does a Kubernetes cluster do for its callers, without one?"""

@@ -1,0 +1,1 @@
+"""Do the Bentos that people write serve as their authors know them?"""

@@ -1,0 +1,1 @@
+"""Does a Bento get the environment that it needs, whole and once?"""

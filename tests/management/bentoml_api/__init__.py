@@ -1,0 +1,1 @@
+"""Do BentoML's own program and client work with the management as with their cloud?"""

@@ -1,0 +1,1 @@
+"""Are instance types those of the machine, or of the operator?"""

@@ -1,0 +1,1 @@
+"""Are values at rest readable with their key alone?"""

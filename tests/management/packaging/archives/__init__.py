@@ -1,0 +1,1 @@
+"""Do archives become Bentos, and nothing else?"""

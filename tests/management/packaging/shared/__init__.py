@@ -1,0 +1,1 @@
+"""Does a shared store hold the same for all control planes, whatever it is made of?"""

@@ -1,0 +1,1 @@
+"""Is a model called at its own address as if its callers had it alone?"""

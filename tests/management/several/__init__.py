@@ -1,0 +1,1 @@
+"""Are several control planes of one database one server to those who call them?"""

@@ -1,0 +1,1 @@
+"""Which Bentos do the tests bring in?"""

@@ -1,0 +1,1 @@
+"""How do tests get a PostgreSQL server of their own, break it, and bring it back?"""

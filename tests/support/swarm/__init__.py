@@ -1,0 +1,1 @@
+"""How does a swarm of several nodes run on one machine?"""

@@ -1,0 +1,1 @@
+"""Is a request followed from its caller to its model?"""

@@ -1,0 +1,1 @@
+"""How is a request followed from one process to the next?"""
