@@ -54,20 +54,24 @@ class IndexCheck:
         """
         self._places.make_home()
         with tempfile.TemporaryDirectory(dir=self._places.home / "tmp") as folder:
-            process = await asyncio.create_subprocess_exec(
-                *command(uv.program(), Path(folder)),
-                cwd=cwd,
-                env=uv.environment(self._places.home, python_downloads=self._python_downloads),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
+            starting = asyncio.ensure_future(
+                asyncio.create_subprocess_exec(
+                    *command(uv.program(), Path(folder)),
+                    cwd=cwd,
+                    env=uv.environment(self._places.home, python_downloads=self._python_downloads),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                )
             )
             try:
                 async with asyncio.timeout(RESOLVE_SECONDS):
+                    process = await asyncio.shield(starting)
                     written, _ = await process.communicate()
             except BaseException:
-                with suppress(ProcessLookupError):  # what it builds, too
+                process = await starting  # a start that is cancelled ends uv alone, and not what it builds
+                with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
                 raise

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -238,22 +239,32 @@ async def test_what_is_known_of_bentos_that_nothing_deploys_is_forgotten(make: M
     assert list(preparer._plans) == images[:1]
 
 
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("when", ["starting", "running", "late"])
 async def test_what_uv_builds_ends_with_a_check_that_is_given_up(
-    make: Make, bentos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, late: bool
+    make: Make, bentos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     slow, family = tmp_path / "uv", tmp_path / "pids"
     slow.write_text(f"#!/bin/sh\nsleep 600 &\necho $$ $! > {family}.new; mv {family}.new {family}; wait\n")
     slow.chmod(0o755)
     monkeypatch.setattr(uv, "program", lambda: str(slow))
-    monkeypatch.setattr(index_check, "RESOLVE_SECONDS", 1.0 if late else SOON)
+    monkeypatch.setattr(index_check, "RESOLVE_SECONDS", 1.0 if when == "late" else SOON)
+    start, begun = asyncio.create_subprocess_exec, asyncio.Event()
+
+    async def start_slowly(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*command, **options)
+        await begun.wait()
+        return process
+
+    if when == "starting":
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
     checking = asyncio.create_task(make().check(tiny_bento(bentos)))
     async with asyncio.timeout(SOON):
         while not family.exists():  # noqa: ASYNC110 - a shell writes it
             await asyncio.sleep(0.02)
     started = [psutil.Process(int(pid)) for pid in family.read_text().split()]
-    if not late:
+    if when != "late":
         checking.cancel()
+    begun.set()
     await asyncio.wait([checking])
     _, alive = psutil.wait_procs(started, timeout=10)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
