@@ -11,7 +11,6 @@ from sqlalchemy.sql import ColumnElement
 
 from management.domain.records import Deletion, Deployment, ReplicaState, Status
 from management.store import tables
-from management.store.revision_json import of_revision, to_revision
 
 _columns = tables.deployments.c
 COLUMNS: Final = {
@@ -124,8 +123,6 @@ def _values(deployment: Deployment) -> dict[str, Any]:
     return {
         **{COLUMNS.get(name, name): value for name, value in vars(deployment).items()},
         "model_type": deployment.target.config.model_type,
-        "wanted": of_revision(deployment.target),
-        "served": None if deployment.last_stable is None else of_revision(deployment.last_stable),
         "removal": None if deployment.deletion is None else deployment.deletion.value,
     }
 
@@ -134,7 +131,5 @@ def _record(row: Row[Any]) -> Deployment:
     values = dict(row._mapping)
     for extra in ("number", "model_type"):
         del values[extra]
-    values["wanted"] = to_revision(values["wanted"])
-    values["served"] = None if values["served"] is None else to_revision(values["served"])
     values["removal"] = None if values["removal"] is None else Deletion(values["removal"])
     return Deployment(**{FIELDS.get(name, name): value for name, value in values.items()})

@@ -11,7 +11,6 @@ from sqlalchemy import ARRAY, Connection, Row, String, any_, bindparam, delete, 
 
 from management.domain.records import TRANSITIONS, Replica, ReplicaState
 from management.store import tables
-from management.store.revision_json import of_revision, to_revision
 
 KEPT_FAILURES: Final = 3
 """Failed replicas of a deployment that are kept."""
@@ -96,7 +95,6 @@ def _values(replica: Replica) -> dict[str, Any]:
     return {
         **vars(replica),
         "state": replica.state.value,
-        "revision": of_revision(replica.revision),
         "gpus": list(replica.gpus),
     }
 
@@ -104,7 +102,6 @@ def _values(replica: Replica) -> dict[str, Any]:
 def _record(row: Row[Any]) -> Replica:
     values = dict(row._mapping)
     del values["number"]
-    values["revision"] = to_revision(values["revision"])
     values["state"] = ReplicaState(values["state"])
     values["gpus"] = tuple(values["gpus"])
     return Replica(**values)

@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from management.store.revision_json import RevisionColumn
+
 metadata: Final = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",
@@ -56,8 +58,8 @@ deployments: Final = Table(
     Column("id", String(32), nullable=False, unique=True),
     Column("model_id", String(63), nullable=False, unique=True),
     Column("model_type", String(32), nullable=False, index=True),
-    Column("wanted", JSON, nullable=False),
-    Column("served", JSON),
+    Column("wanted", RevisionColumn, nullable=False),
+    Column("served", RevisionColumn),
     Column("replicas", Integer, nullable=False),
     Column("latest", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
@@ -79,7 +81,7 @@ replicas: Final = Table(
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("deployment_id", ForeignKey(deployments.c.id, ondelete="CASCADE"), nullable=False, index=True),
-    Column("revision", JSON, nullable=False),
+    Column("revision", RevisionColumn, nullable=False),
     Column("state", String(8), nullable=False, index=True),
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Text, cast, select
 
 from management.api import parsing, schemas
 from management.backends.launcher import Launch
@@ -236,9 +237,9 @@ async def test_a_revision_with_secrets_is_stored_and_one_without_is_as_before(st
         session.deployments.add(deployment("without"))
     with store.reading() as session:
         found = {deployment.model_id: deployment.target.config.secrets for deployment in session.deployments.all()}
-        rows = session.connection.execute(tables.deployments.select()).all()
+        texts = session.connection.scalars(select(cast(tables.deployments.c.wanted, Text))).all()
     assert found == {"with": NAMING_HF, "without": ()}
-    assert ["secrets" in row.wanted["config"] for row in rows] == [True, False]
+    assert ["secrets" in json.loads(text)["config"] for text in texts] == [True, False]
 
 
 async def test_a_replica_is_launched_with_the_present_values_and_refused_without_them(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from management.domain import keys
@@ -78,6 +79,22 @@ def test_a_deployment_comes_back_as_it_was(session: Session) -> None:
     changed = replace(plain, replicas=7, deletion=Deletion.GRACEFUL, last_stable=plain.target)
     session.deployments.put(changed)
     assert session.deployments.all() == [FULL, changed]
+
+
+def test_equal_revisions_are_decoded_once(session: Session) -> None:
+    for number in range(3):
+        session.deployments.add(deployment(f"m{number}", target=revision(1), last_stable=revision(1)))
+    found = [record for item in session.deployments.all() for record in (item.target, item.last_stable)]
+    assert found == [revision(1)] * 6
+    assert all(record is found[0] for record in found)
+
+
+@pytest.mark.parametrize("stored", ["'null'", "NULL"])
+def test_a_deployment_that_was_never_stable_has_the_null_of_json_or_of_sql(session: Session, stored: str) -> None:
+    never = deployment()
+    session.deployments.add(never)
+    session.connection.execute(text(f"UPDATE deployments SET served = {stored}"))
+    assert session.deployments.all() == [never]
 
 
 def test_a_model_id_is_taken_once(store: Store) -> None:
