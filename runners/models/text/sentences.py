@@ -1,17 +1,19 @@
 """Splits texts into sentences with sentencex, and corrects its errors.
 
 sentencex (Wikimedia) knows the marks and abbreviations of some three hundred languages. But it splits "M. | Dupont",
-and after a missing quotation mark it treats a page as one quotation.
+after a missing quotation mark it treats a page as one quotation, and it finds no end in a text without capitals.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from typing import Final
 
 import sentencex
 
+from runners.models.text.casing import is_lower_cased, sentence_case
 from runners.models.text.tokens import clean
 
 LONG_SENTENCE_CHARACTERS: Final = 320
@@ -72,7 +74,7 @@ def split(text: str, language: str) -> list[str]:
 
 def paragraphs(text: str, language: str, limit: int | None = None) -> list[list[str]]:
     """Return the sentences by paragraph; no paragraph is empty. Splitting stops after ``limit`` sentences."""
-    rules = _Rules("en" if language == "und" else language)
+    rules = _Rules("en" if language == "und" else language, lower_cased=is_lower_cased(text))
     result: list[list[str]] = []
     left = limit
     for paragraph in _unwrapped(text):
@@ -84,10 +86,14 @@ def paragraphs(text: str, language: str, limit: int | None = None) -> list[list[
 
 
 class _Rules:
-    """Chooses the language whose rules split a text: its own, or after many slow checks a related language."""
+    """Chooses the language whose rules split a text: its own, or after many slow checks a related language.
 
-    def __init__(self, language: str) -> None:
+    ``lower_cased`` says whether the text has no capitals at the beginning of its sentences.
+    """
+
+    def __init__(self, language: str, *, lower_cased: bool) -> None:
         self._language, self._ends = language, 0
+        self.lower_cased = lower_cased
 
     def for_chunk(self, chunk: str) -> str:
         """Return the language whose rules split the text's next chunk."""
@@ -107,7 +113,8 @@ def _unwrapped(text: str) -> list[str]:
 def _sentences(paragraph: str, rules: _Rules, limit: int | None) -> list[str]:
     parts: list[list[str]] = []  # the pieces of each sentence: extending a string piece by piece is quadratic
     before = ""
-    for piece in _quotes_moved(_pieces(paragraph, rules)):
+    cased = sentence_case(paragraph) if rules.lower_cased else paragraph
+    for piece in _quotes_moved(_pieces(cased, rules)):
         if before and _belong_together(before, piece[:TAIL_CHARACTERS]):
             parts[-1].append(piece)
             before = (before + piece[-TAIL_CHARACTERS:])[-TAIL_CHARACTERS:]
@@ -116,7 +123,8 @@ def _sentences(paragraph: str, rules: _Rules, limit: int | None) -> list[str]:
         else:
             parts.append([piece])
             before = piece[-TAIL_CHARACTERS:]
-    return [" ".join("".join(pieces).split()) for pieces in parts]
+    ends = accumulate((sum(map(len, pieces)) for pieces in parts), initial=0)
+    return [" ".join(paragraph[start:end].split()) for start, end in pairwise(ends)]
 
 
 def _quotes_moved(pieces: Iterator[str]) -> Iterator[str]:

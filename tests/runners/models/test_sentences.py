@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import sentencex
 
+from runners.models.text import casing
 from runners.models.text.sentences import RELATIVES, paragraphs, split
 from runners.models.text.tokens import clean, cut, tokens
 from tests.support.running import cpu_time
@@ -41,6 +42,34 @@ CASES = [(language, sentences) for language, texts in SENTENCES.items() for sent
 @pytest.mark.parametrize(("language", "sentences"), CASES)
 def test_abbreviations_numbers_initials_and_quotations_end_no_sentence(language: str, sentences: list[str]) -> None:
     assert split(("" if language == "zh" else " ").join(sentences), language) == sentences
+
+
+@pytest.mark.parametrize(
+    ("language", "sentences"), [case for case in CASES if case[0] not in {"de", "zh"} and "dit-elle" not in str(case)]
+)
+def test_a_text_in_lower_case_is_split_as_if_it_had_its_capitals(language: str, sentences: list[str]) -> None:
+    whole = [*sentences, "It ends.", "He left.", "They came."]
+    assert split(" ".join(whole).lower(), language) == [sentence.lower() for sentence in whole]
+
+
+def test_a_tokenized_text_in_lower_case_is_split_at_its_marks() -> None:
+    sentences = ["she went home .", "he said , `` i am tired '' .", "the u.s. team won !", "it rained in the usa ."]
+    assert split(" ".join(sentences), "en") == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'He said. "no." She left. It rained. then it stopped. We went.',
+        "今天天气很好。我们去。你去吗？好。",
+        "one. two",
+        "ǆ. ß. ﬁ. ŉ. ß is here. ﬁ. ß",
+    ],
+)
+def test_other_texts_keep_their_case_and_a_new_one_has_the_same_length(text: str) -> None:
+    assert not casing.is_lower_cased(text) or "ß" in text
+    assert len(casing.sentence_case(text)) == len(text)
+    assert "".join("".join(split(text, "en")).split()) == "".join(text.split())
 
 
 def test_a_full_stop_without_a_space_after_it_ends_a_sentence() -> None:
