@@ -25,10 +25,14 @@ from schemathesis.specs.openapi.checks import (
 from management.api.documentation.openapi import ARCHIVES
 from tests.support.chains.fuzz import Fuzzed, fuzzed
 from tests.support.management_servers import KEY
+from tests.support.running.effort import effort
 
-CASES = {GenerationMode.POSITIVE: 290, GenerationMode.NEGATIVE: 130}
+CASES = {
+    GenerationMode.POSITIVE: effort(290, 100),
+    GenerationMode.NEGATIVE: effort(130, 45),
+}
 """Of each operation, beside those that cover each keyword of its schemas; wrong ones take longer to make."""
-LEAST = 5000
+LEAST = effort(5000, 1500)
 SHORT_WAIT = 0.05
 EXPECTED = {"INSUFFICIENT_RESOURCES", "MODEL_NOT_READY", "DEPLOYMENT_FAILED", "MODEL_FAILED"}
 """Codes that a 5xx may have."""
