@@ -141,7 +141,7 @@ MODELS: Final = (
         ),
         prefixes=("/summarize", "/batch/summarize"),
         examples=("curl -F file=@examples/harbour.txt {url}/summarize/file",),
-        weights=("summarization-1.0.0.safetensors",),
+        weights=("summarization-1.1.0.safetensors",),
         gpu=True,
         loads_checkpoint=True,
     ),

@@ -32,7 +32,7 @@ EXAMPLE: Final = {
     "summary_length": 45,
     "compression_ratio": 4.0,
     "engine": "extractive",
-    "model": "summarization:1.0.0",
+    "model": "summarization:1.1.0",
     "language": "en",
     "ignored_parameters": ["temperature"],
 }

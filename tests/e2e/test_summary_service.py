@@ -37,7 +37,7 @@ ARTICLE = (
     "Critics fear that the rents around the quays will rise. A first basin is to open in the spring of next year."
 )
 CALLS = re.findall(r"```bash\n(curl [^`]*?)\n```", (ROOT / "docs" / "summarization.md").read_text())
-ENGINE = {"engine": "extractive", "model": "summarization:1.0.0"}
+ENGINE = {"engine": "extractive", "model": "summarization:1.1.0"}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ import torch
 
 from runners.models.summarizers import ranker
 from tests.support.servers import ROOT
-from training.summarization.data import english, french
+from training.summarization.data import Example, Part, extracts, french, highlights
 from training.summarization.ranker_networks import Ensemble, RankerConfig
 from training.summarization.rouge import rouge
 from training.summarization.train import train
 
+PARTS: tuple[Part, Part] = ("train", "measured")
 WORDS = [
     "ville",
     "budget",
@@ -44,8 +46,16 @@ def article(draw: random.Random, heading: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root, draw = tmp_path_factory.mktemp("articles"), random.Random(0)
-    for name, heading, count in (("fr_train", "", 24), ("fr_val", "", 6), ("en_extractive", "A heading\n\n", 12)):
-        lines = [json.dumps(article(draw, heading)) for _ in range(count)]
+    for name, heading, count in (
+        ("fr_train", "", 24),
+        ("fr_val", "", 6),
+        ("en_extractive", "A heading\n\n", 12),
+        ("en_train", "", 60),
+    ):
+        rows = [
+            article(draw, heading) | {"source": "xsum" if row % 3 else "cnn_dailymail/train"} for row in range(count)
+        ]
+        lines = [json.dumps(row) for row in rows]
         (root / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
     return root
 
@@ -59,20 +69,20 @@ def run(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_training_writes_a_ranker_that_explains_itself_and_is_measured(data: Path, tmp_path: Path) -> None:
     done = run("summarization", "--data", str(data), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
-    path = tmp_path / "summarization-1.0.0.safetensors"
+    path = tmp_path / "summarization-1.1.0.safetensors"
     facts = ranker.read(path).facts
     assert {"licence", "features", "normalisation", "config", "data", "figures"} <= facts.keys()
-    assert facts["data"] == {"fr": 24, "en": 8}
+    assert facts["data"] == {"fr": 24, "en": 16, "en, extracts": 8}
     done = run("summarization.measures", "--data", str(data), "--weights", str(path), "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "summarization-figures.json").read_text("utf-8"))
-    assert list(figures["articles"].values()) == [6, 0, 4]
+    assert list(figures["articles"].values()) == [6, 6, 4, 4, 1, 4]
     assert "LexRank" in done.stdout
     assert (tmp_path / "summarization-rouge.png").stat().st_size > 1000
 
 
 def test_training_twice_gives_the_same_numbers(data: Path) -> None:
-    examples = french(data, "train")[:6] + english(data, "train")[:2]
+    examples = french(data, "train")[:6] + extracts(data, "train")[:2] + highlights(data, "train")[:2]
     once, again = (train(examples, RankerConfig(set_epochs=1, sentence_epochs=1)) for _ in range(2))
     assert all(np.array_equal(once[name], again[name]) for name in once)
 
@@ -86,15 +96,18 @@ def test_serving_computes_what_training_computed() -> None:
     assert np.allclose(served, ensemble(features).mean(dim=0).detach().numpy(), atol=1e-5)
 
 
-def test_english_articles_are_trained_on_or_measured_on_and_never_both(data: Path) -> None:
-    parts = [{article.text for article in english(data, part)} for part in ("train", "measured")]
-    assert [len(part) for part in parts] == [8, 4]
+@pytest.mark.parametrize(("read", "lengths"), [(extracts, [8, 4]), (highlights, [16, 4])])
+def test_english_articles_are_trained_on_or_measured_on_and_never_both(
+    data: Path, read: Callable[[Path, Part], list[Example]], lengths: list[int]
+) -> None:
+    parts = [{article.text for article in read(data, part)} for part in PARTS]
+    assert [len(part) for part in parts] == lengths
     assert not parts[0] & parts[1]
 
 
 @pytest.mark.parametrize("module", ["summarization", "summarization.measures"])
 def test_missing_articles_are_named_with_where_to_get_them(module: str, data: Path, tmp_path: Path) -> None:
-    weights = ("--weights", str(ROOT / "runners/weights/summarization-1.0.0.safetensors"))
+    weights = ("--weights", str(ROOT / "runners/weights/summarization-1.1.0.safetensors"))
     done = run(module, "--data", str(tmp_path), "--out", str(tmp_path), *(weights if "measures" in module else ()))
     assert done.returncode != 0
     assert "EdinburghNLP/orange_sum" in done.stdout + done.stderr

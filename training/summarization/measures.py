@@ -11,7 +11,7 @@ import json
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ from training.summarization.rouge import Rouge, rouge
 
 MAX_LENGTH = 128
 """Tokens of a summary, the service's default."""
+LONG_LENGTH = 400
+"""Tokens of a summary of several articles in one."""
+JOINED = 4
+"""Articles that are joined to a long one."""
 SIMILARITY_THRESHOLD = 0.1
 """Cosine from which LexRank connects two sentences."""
 DAMPING = 0.85
 MEGABYTE = 1_000_000
-MIN_LONG_WORDS = 42
-"""Words from which a reference counts as long."""
 NAMES = ("ROUGE-1", "ROUGE-2", "ROUGE-L")
 
 Figures = dict[str, float]
@@ -72,25 +74,57 @@ def lexrank(article: Article, count: int) -> str:
     return " ".join(article.sentences[row] for row in best)
 
 
-def compare(engine: Extractive, examples: list[Example], count: int, *, titles: bool) -> dict[str, Figures]:
-    """Compare the engine, without and with titles, with ``count`` sentences of each baseline."""
-    articles = [article_of(Task(example.text, MAX_LENGTH, 0, example.language)) for example in examples]
+@dataclass(frozen=True)
+class Measured:
+    """A set of articles, and what they are compared by."""
+
+    examples: list[Example]
+    count: int
+    """Sentences of each baseline."""
+    titles: bool = False
+    """Whether the engine is measured with the titles, too."""
+    limit: int = MAX_LENGTH
+    """Tokens of a summary."""
+
+
+def compare(engine: Extractive, measured: Measured) -> dict[str, Figures]:
+    """Compare the engine with both baselines."""
+    examples, count = measured.examples, measured.count
+    articles = [article_of(Task(example.text, measured.limit, 0, example.language)) for example in examples]
     baselines: dict[str, Callable[[Article, int], str]] = {f"first {count} sentences": lead, "LexRank": lexrank}
     figures = {
         name: mean_scores([choose(article, count) for article in tqdm(articles, desc=name, leave=False)], examples)
         for name, choose in baselines.items()
     }
-    figures["extractive"] = mean_scores(_summaries(engine, examples, titles=False), examples)
-    if titles:
-        figures["extractive, with the title"] = mean_scores(_summaries(engine, examples, titles=True), examples)
+    figures["extractive"] = mean_scores(_summaries(engine, measured, titles=False), examples)
+    if measured.titles:
+        figures["extractive, with the title"] = mean_scores(_summaries(engine, measured, titles=True), examples)
     return figures
 
 
-def _summaries(engine: Extractive, examples: list[Example], *, titles: bool) -> list[str]:
+def _summaries(engine: Extractive, measured: Measured, *, titles: bool) -> list[str]:
     tasks = [
-        Task(example.text, MAX_LENGTH, 0, example.language, example.title if titles else None) for example in examples
+        Task(example.text, measured.limit, 0, example.language, example.title if titles else None)
+        for example in measured.examples
     ]
     return [str(summary) for summary in engine.summarize(tasks)]
+
+
+def _lower(examples: list[Example]) -> list[Example]:
+    return [replace(example, text=example.text.lower(), title=(example.title or "").lower()) for example in examples]
+
+
+def _joined(examples: list[Example]) -> list[Example]:
+    """Return several articles in one, whose references are joined, too."""
+    groups = [examples[start : start + JOINED] for start in range(0, len(examples) - JOINED + 1, JOINED)]
+    return [
+        replace(
+            group[0],
+            text="\n\n".join(example.text for example in group),
+            summary=" ".join(example.summary for example in group),
+        )
+        for group in groups
+    ]
 
 
 def cost(engine: Extractive, examples: list[Example]) -> dict[str, float]:
@@ -127,23 +161,21 @@ def draw(figures: dict[str, dict[str, Figures]], path: Path) -> None:
 def measure(weights: ranker.RankerWeights, data: Path, out: Path) -> dict[str, Any]:
     """Measure a ranker's summaries; the plot is written to ``out``."""
     engine = Extractive(weights, "summarization")
-    french, english = summary_data.french(data, "measured"), summary_data.english(data, "measured")
-    # There is no corpus of English abstracts: long French ones stand in for it.
-    long = [replace(example, language="en") for example in french if len(example.summary.split()) >= MIN_LONG_WORDS]
+    french, highlights = summary_data.french(data, "measured"), summary_data.highlights(data, "measured")
     sets = {
-        "French: OrangeSum's validation part": (french, 2, True),
-        "French: its long abstracts, as if English": (long, 3, False),
-        "English: BBC, never trained on": (english, 3, False),
+        "French: OrangeSum's validation part": Measured(french, 2, titles=True),
+        "French, in lower case": Measured(_lower(french), 2, titles=True),
+        "English: CNN and Daily Mail, never trained on": Measured(highlights, 3),
+        "English, in lower case": Measured(_lower(highlights), 3),
+        f"English: {JOINED} of these articles in one, max_length {LONG_LENGTH}": Measured(
+            _joined(highlights), 8, limit=LONG_LENGTH
+        ),
+        "English: BBC, never trained on": Measured(summary_data.extracts(data, "measured"), 3),
     }
-    rouges = {
-        name: compare(engine, examples, count, titles=titles)
-        for name, (examples, count, titles) in sets.items()
-        if examples
-    }
+    rouges = {name: compare(engine, measured) for name, measured in sets.items() if measured.examples}
     draw(rouges, out / "summarization-rouge.png")
     return {
-        "articles": {name: len(examples) for name, (examples, _, _) in sets.items()},
-        "max_length": MAX_LENGTH,
+        "articles": {name: len(measured.examples) for name, measured in sets.items()},
         "rouge": rouges,
     }
 
@@ -164,7 +196,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shipped = Path("runners/weights/summarization-1.0.0.safetensors")
+    shipped = Path("runners/weights/summarization-1.1.0.safetensors")
     parser.add_argument("--data", type=Path, required=True, help="folder with the articles")
     parser.add_argument("--weights", type=Path, default=shipped, help="model file (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/figures"), help="folder (default: %(default)s)")

@@ -41,8 +41,7 @@ class RankerSample:
 def samples_of(examples: list[Example], config: RankerConfig) -> list[RankerSample]:
     """Compute the examples' features. French examples with a long abstract are added a second time, as extracts.
 
-    The English references were chosen by a program, and are biased if used alone. In the second copies, paragraphs
-    begin at random sentences, so that paragraphs do not reveal the corpus.
+    In the second copies, paragraphs begin at random sentences, so that paragraphs do not reveal the corpus.
     """
     samples = []
     for example in tqdm(examples, desc="read", unit="article", mininterval=2):
@@ -57,7 +56,8 @@ def samples_of(examples: list[Example], config: RankerConfig) -> list[RankerSamp
 
 def _article(example: Example, config: RankerConfig) -> Article:
     title = example.title if random.random() < config.titled else None
-    return article_of(Task(example.text, MAX_LENGTH, 0, example.language, title))
+    text = example.text.lower() if random.random() < config.lower_cased else example.text
+    return article_of(Task(text, MAX_LENGTH, 0, example.language, title))
 
 
 def _sample(example: Example, article: Article) -> RankerSample:

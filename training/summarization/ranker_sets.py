@@ -81,7 +81,7 @@ def _labelled_sets(
             chosen = np.tile(np.eye(1, len(pool.rows), dtype=np.bool_), (config.sets, 1))
         features.append(pool.features(chosen))
         known: dict[bytes, float] = {}
-        weight = config.english if sample.example.language == "en" else 1.0
+        weight = config.extracted if sample.example.extracted else 1.0
         for row in chosen:
             if row.tobytes() not in known:
                 known[row.tobytes()] = sample.f1(pool.rows[row].tolist()) * weight

@@ -1,6 +1,6 @@
 """Trains the sentence ranker of the extractive summarizer: python -m training.summarization --data DIR --out DIR.
 
-DIR holds ``fr_train.jsonl`` and ``en_extractive.jsonl``. Some ten minutes on one processor core.
+DIR holds ``fr_train.jsonl``, ``en_train.jsonl`` and ``en_extractive.jsonl``. Some ten minutes on one processor core.
 
 The recipe: one network predicts which terms of an article are in its reference; a second, with that, the ROUGE of each
 sentence alone; a third, the ROUGE of a set of sentences. Its training sets come from two beam searches, the first
@@ -30,6 +30,7 @@ from training.summarization.data import Example
 from training.summarization.ranker_networks import Ensemble, FitPlan, RankerConfig, fit, squared_error, term_loss
 from training.summarization.ranker_samples import RankerSample, samples_of
 from training.summarization.ranker_sets import train_sets
+from training.summarization.rouge import words
 
 
 def train_terms(samples: list[RankerSample], config: RankerConfig) -> Ensemble:
@@ -85,7 +86,7 @@ def facts(config: RankerConfig, counts: dict[str, int]) -> dict[str, Any]:
     return {
         "network": "sentence ranker",
         "weights": f"trained from scratch by training/summarization/train.py, seed {config.seed}",
-        "licence": "Apache-2.0; trained on OrangeSum (CC BY-SA 4.0) and BBC news (research use)",
+        "licence": "Apache-2.0; trained on OrangeSum (CC BY-SA 4.0), and CNN, Daily Mail and BBC news (research use)",
         "features": {"terms": TERM_FEATURES, "sentences": SENTENCE_FEATURES, "sets": ranker.SET_FEATURES},
         "normalisation": "(feature - mean) * scale, clipped to 6 either way",
         "config": asdict(config),
@@ -118,14 +119,18 @@ def main() -> None:
     config = replace(RankerConfig(), seed=arguments.seed)
     try:
         french = data.french(arguments.data, "train")[: arguments.articles]
-        english = data.english(arguments.data, "train")[: arguments.articles]
+        extracts = data.extracts(arguments.data, "train")[: arguments.articles]
+        highlights = data.highlights(arguments.data, "train")[: arguments.articles]
         data.french(arguments.data, "measured")
     except FileNotFoundError as error:
         sys.exit(str(error))
     arguments.out.mkdir(parents=True, exist_ok=True)
-    tensors = train(french + english, config)
-    path = arguments.out / "summarization-1.0.0.safetensors"
-    weights = RankerWeights(tensors, facts(config, {"fr": len(french), "en": len(english)}))
+    full = [example for example in highlights if len(words(example.summary)) >= config.full]
+    tensors = train(french + extracts + highlights + full, config)
+    path = arguments.out / "summarization-1.1.0.safetensors"
+    weights = RankerWeights(
+        tensors, facts(config, {"fr": len(french), "en": len(highlights), "en, extracts": len(extracts)})
+    )
     figures = measures.measure(weights, arguments.data, arguments.out)
     save(path, RankerWeights(tensors, {**weights.facts, "figures": figures}))
     print(measures.table(figures))

@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from runners.errors import RunnerError
 from runners.models.summarizers.base import Summarizer, Task
 from runners.models.summarizers.guard import guarded
+from runners.models.summarizers.length import extended, least_tokens
 from runners.models.summarizers.ranker import Ranker, RankerWeights
 from runners.models.summarizers.ranker_features import Article, terms_of
 from runners.models.text.language import UNDETERMINED, detect
@@ -62,6 +63,7 @@ class Extractive(Summarizer):
         too_long = sizes[best] > task.max_length
         if not chosen or (too_long and scored.scores[chosen].max() < MIN_SCORE_RATIO * scored.scores[best]):
             return cut(article.sentences[best], task.max_length)
+        chosen = extended(scored, sizes, chosen, least_tokens(sum(sizes), task.max_length), task.max_length)
         return join_sentences([article.sentences[row] for row in chosen])
 
 

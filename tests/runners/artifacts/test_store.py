@@ -74,7 +74,7 @@ def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.nn
 def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None:
     assert publish.publish() == [
         "satellite:1.0.0",
-        "summarization:1.0.0",
+        "summarization:1.1.0",
         "tcm-diagnosis:1.0.0",
         "tcm-treatment:1.0.0",
         "embedding:satellite-1.0.0",

@@ -21,7 +21,7 @@ from runners.models.text.tokens import tokens
 from tests.support.running import cpu_time
 from tests.support.servers import ROOT
 
-WEIGHTS = ROOT / "runners" / "weights" / "summarization-1.0.0.safetensors"
+WEIGHTS = ROOT / "runners" / "weights" / "summarization-1.1.0.safetensors"
 
 FRENCH = (
     "Le conseil municipal de Rennes a voté lundi soir un budget de 450 millions d'euros pour l'année prochaine. "
@@ -46,7 +46,7 @@ CHINESE = (
 
 @pytest.fixture(scope="session")
 def engine() -> Extractive:
-    return Extractive(ranker.read(WEIGHTS), "summarization:1.0.0")
+    return Extractive(ranker.read(WEIGHTS), "summarization:1.1.0")
 
 
 def task(text: str, max_length: int = 128, language: str = "fr", title: str | None = None) -> Task:

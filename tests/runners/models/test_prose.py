@@ -11,7 +11,7 @@ from runners.models.text.prose import is_run, without_lists, without_runs
 from tests.support.running import cpu_time
 from tests.support.servers import ROOT
 
-WEIGHTS = ROOT / "runners" / "weights" / "summarization-1.0.0.safetensors"
+WEIGHTS = ROOT / "runners" / "weights" / "summarization-1.1.0.safetensors"
 PROSE = (
     "The survey of the dykes began in March. Six of the forty sections had sunk by more than a hand. The water board"
     " will raise them before the winter storms, at a cost of two million crowns. Farmers"
