@@ -4,6 +4,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8080
 SERVICE ?= service:Atelier
 DATA ?= data/satellite
+FOREIGN ?= data/foreign
 MODEL_PATH ?=
 MODELS ?= $(ATELIER_MODELS)
 MINUTES ?= 20
@@ -126,8 +127,8 @@ docs: .venv-dev/dev ## Write docs/settings.md from the code
 deploy-files: .venv-dev/dev ## Write into deploy/ what it says of each model, from runners/registry.py
 	$(DEV)/python -m deploy.make_files
 
-train: .venv-dev/dev ## Train the satellite network: make train DATA=folder
-	$(DEV)/python -m training.satellite --data $(DATA)
+train: .venv-dev/dev ## Train the satellite network: make train DATA=folder FOREIGN=folder
+	$(DEV)/python -m training.satellite --data $(DATA) --foreign $(FOREIGN)
 
 figures: .venv-dev/dev ## Measure the shipped satellite network, into docs/models: make figures DATA=folder
 	$(DEV)/python -m training.satellite.measures --data $(DATA) --out docs/models

@@ -1,4 +1,4 @@
-"""Calibration: temperature scaling, Platt scaling, the rejection threshold, and reliability bins."""
+"""Calibration: temperature and Platt scaling, the rejection threshold, and reliability bins."""
 
 from __future__ import annotations
 
@@ -10,25 +10,37 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BINS = 15
-MAX_FALSE_ACCEPT_RATE = 0.15
-"""Goal: maximum share of foreign scenes that are accepted."""
-MAX_FALSE_REJECT_RATE = 0.05
-"""Goal: maximum share of scenes with one of the four covers that are rejected."""
+TEMPERATURES = tuple(0.5 + 0.1 * step for step in range(26))
+OFFSETS = tuple(-3 + 0.25 * step for step in range(17))
 
 
-def fit_temperature(logits: Tensor, target: Tensor) -> float:
-    """Return the temperature that minimises the cross-entropy (Guo et al., ICML 2017). logits [N, 5], target [N]."""
-    log_temperature = torch.zeros(1, requires_grad=True)
-    optimizer = torch.optim.LBFGS([log_temperature], lr=0.2, max_iter=100)
+@dataclass(frozen=True)
+class Scale:
+    """Temperature scaling (Guo et al., ICML 2017) with an offset of the last output, "none of these"."""
 
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(logits / log_temperature.exp(), target)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+    temperature: float
+    offset: float
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return float(log_temperature.detach().exp())
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Return the scaled logits, [N, outputs]."""
+        return torch.cat([logits[:, :-1], logits[:, -1:] + self.offset], dim=1) / self.temperature
+
+
+def fit_scale(logits: Tensor, truth: Tensor) -> Scale:
+    """Return the scale with the least calibration error. logits [N, outputs], truth [N]; the last output is "none".
+
+    The error is the larger one of those of the named pictures and of all. It is found on a grid: a temperature alone
+    cannot make confidences honest whose "none" was fitted on more foreign pictures than people send.
+    """
+    unknown = logits.shape[1] - 1
+
+    def error(scale: Scale) -> float:
+        confidence, best = scale(logits).softmax(dim=1)[:, :unknown].max(dim=1)
+        known, right = truth < unknown, best == truth
+        return max(reliability(confidence[known], right[known]).error, reliability(confidence, right).error)
+
+    scales = [Scale(temperature, offset) for temperature in TEMPERATURES for offset in OFFSETS]
+    return min(scales, key=error)
 
 
 def fit_platt(logits: Tensor, right: Tensor) -> tuple[float, float]:
@@ -52,12 +64,15 @@ def fit_platt(logits: Tensor, right: Tensor) -> tuple[float, float]:
     return slope, offset
 
 
-def fit_threshold(known: Tensor, foreign: Tensor) -> float:
-    """Return the confidence with the same margin to both goals. known, foreign: confidences [N] of the two kinds."""
+def fit_threshold(known: Tensor, foreign: Tensor, *, max_accepts: float, max_rejects: float) -> float:
+    """Return the confidence with the same margin to both goals. known, foreign: confidences [N] of the two kinds.
+
+    The goals are the largest share of foreign ones that are accepted, and of known ones that are rejected.
+    """
     candidates = torch.linspace(0.01, 0.99, 491)
     rejected = (known[None] < candidates[:, None]).float().mean(dim=1)
     accepted = (foreign[None] >= candidates[:, None]).float().mean(dim=1)
-    worst = torch.maximum(rejected / MAX_FALSE_REJECT_RATE, accepted / MAX_FALSE_ACCEPT_RATE)
+    worst = torch.maximum(rejected / max_rejects, accepted / max_accepts)
     return float(candidates[worst.argmin()])
 
 

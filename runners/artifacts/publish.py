@@ -79,7 +79,7 @@ def _store_embedding(trunk: store.Trunk) -> None:
         else:
             source = _facts(store.SHIPPED[store.SATELLITE])
             facts = {key: source[key] for key in ("network", "licence", "transform")}
-            facts["weights"] = f"the trunk of {store.SATELLITE}"
+            facts["weights"] = f"the trunk of {source['trunk']}"  # later versions may have other heads on it
             graphs.trunk(store.SHIPPED[store.SATELLITE], file, facts)
         _store(store.EMBEDDINGS[trunk], file)
 

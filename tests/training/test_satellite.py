@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from PIL import Image
 from runners.models.vision import graphs
 from tests.support.servers import ROOT
 from training import calibration
-from training.satellite import augment
+from training.satellite import augment, drawn, pictures, refit
 from training.satellite import run as run_module
 from training.satellite.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
 from training.satellite.run import Run
@@ -25,6 +26,9 @@ TINTS = {
     "eurosat": {"Forest": (20, 60, 30), "SeaLake": (10, 30, 90), "Highway": (150, 150, 150), "Pasture": (120, 180, 60)},
     "aid": {"Desert": (210, 180, 130), "Forest": (30, 70, 30), "Port": (90, 90, 120)},
 }
+
+
+REAL = {"cloudy": (230, 230, 235), "snow": (245, 245, 255)}
 
 
 @pytest.fixture(scope="session")
@@ -40,13 +44,28 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for number in range(count):
                     pixels = np.clip(random.normal(tint, 12, (side, side, 3)), 0, 255).astype(np.uint8)
                     Image.fromarray(pixels).save(folder / f"{number}.png")
+    rows = []
+    for name, tint in REAL.items():
+        (root / "real" / "train" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.clip(random.normal(tint, 12, (80, 100, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "real" / "train" / name / f"{number}.png")
+            rows.append(f"{name}/{number}.png,{name},{('one', 'another')[number % 2]},{number // 4}")
+    (root / "real" / "train" / "index.csv").write_text("\n".join(["file,class,sensor,scene", *rows]))
+    (root / "foreign" / "photographs").mkdir(parents=True)
+    for number in range(6):
+        pixels = random.integers(0, 255, (90, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "foreign" / "photographs" / f"{number}.png")
     return root
 
 
 def run(data: Path, out: Path, epochs: int) -> str:
-    command = [sys.executable, "-m", "training.satellite", "--data", str(data), "--out", str(out)]
-    command += ["--tiles-per-epoch", "48", "--epochs", str(epochs)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return program("training.satellite", data, out, "--tiles-per-epoch", "48", "--epochs", str(epochs))
+
+
+def program(module: str, data: Path, out: Path, *options: str) -> str:
+    command = [sys.executable, "-m", module, "--data", str(data), "--foreign", str(data / "foreign"), "--drawn", "3"]
+    done = subprocess.run([*command, "--out", str(out), *options], capture_output=True, text=True, check=True, cwd=ROOT)
     return done.stdout + done.stderr
 
 
@@ -54,12 +73,72 @@ def run(data: Path, out: Path, epochs: int) -> str:
 def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tmp_path: Path) -> None:
     first = run(data, tmp_path, epochs=1)
     assert "epoch 1" in first
-    facts = graphs.read(tmp_path / "satellite-1.0.0.onnx").facts
+    facts = graphs.read(tmp_path / "satellite-1.1.0.onnx").facts
     assert {"labels", "transform", "temperature", "threshold", "config", "data", "figures", "licence"} <= facts.keys()
     assert facts["data"]["eurosat train"]["Forest"] == 8
     assert 0 <= facts["figures"]["calibration_error"] <= 1
     assert (tmp_path / "satellite-confusion.png").stat().st_size > 1000
+    assert facts["figures"]["held_out"]["photographs: none"]["pictures"] == 6
+    assert {"one: cloudy", "another: none"} <= facts["figures"]["held_out"].keys()
     assert (tmp_path / "satellite-reliability.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_head_is_refitted_on_a_trunk_that_stays_what_it_is(data: Path, tmp_path: Path) -> None:
+    weights = ROOT / "runners" / "weights" / "satellite-1.1.0.onnx"
+    program("training.satellite.refit", data, tmp_path, "--weights", str(weights))
+    old, new = graphs.read(weights), graphs.read(tmp_path / "satellite-1.1.0.onnx")
+    changed = {name for name, tensor in old.tensors.items() if not np.array_equal(tensor, new.tensors[name])}
+    assert changed == {"network.head.weight", "network.head.bias"}
+    assert new.facts["trunk"] == "satellite:1.0.0"
+    assert new.facts["data"]["real and foreign"]["one: cloudy"] == 6
+    assert set(new.facts["figures"]["sensors_never_seen"]) == {
+        f"{sensor}: {cover}" for sensor in ("one", "another") for cover in ("cloudy", "none")
+    }
+    options = ["--data", str(data), "--weights", str(tmp_path / "satellite-1.1.0.onnx"), "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "training.satellite.measures", *options]
+    again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert json.loads(again)["held_out"] == new.facts["figures"]["held_out"]
+
+
+@pytest.mark.parametrize("module", ["training.satellite.refit", "training.satellite"])
+def test_missing_real_pictures_are_named_with_where_to_get_them(module: str, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for source in ("eurosat", "aid"):
+        (tmp_path / "data" / source).symlink_to(data / source)
+    options = ["--data", str(tmp_path / "data"), "--foreign", str(data / "foreign"), "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", module, *options], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert "CloudSEN12" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_pictures_are_drawn_alike_for_the_same_seed() -> None:
+    for draw in (drawn.charts, drawn.screens, drawn.drawings):
+        first, again, other = draw(3, 1), draw(3, 1), draw(3, 2)
+        assert [picture.tobytes() for picture in first] == [picture.tobytes() for picture in again]
+        assert first[0].tobytes() != other[0].tobytes()
+
+
+def test_tiles_of_a_scene_are_never_on_both_sides_of_a_fold(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = pictures.real(data)
+    plain = refit.Features(torch.rand(len(found), 4), found.truth)
+    copies = refit.Features(torch.rand(len(found) * refit.COPIES, 4), found.truth.repeat_interleave(refit.COPIES))
+    sides: list[set[str]] = []
+
+    def fit(_: refit.Features, __: refit.Extras, rows: torch.Tensor) -> torch.nn.Linear:
+        seen = {group for group, row in zip(found.groups, rows.tolist(), strict=True) if row}
+        left_out = {group for group, row in zip(found.groups, rows.tolist(), strict=True) if not row}
+        assert not seen & left_out
+        sides.append(left_out)
+        return torch.nn.Linear(4, 5).requires_grad_(requires_grad=False)
+
+    monkeypatch.setattr(refit, "fit", fit)
+    refit.out_of_fold(plain, refit.Extras(found, plain, copies))
+    assert set().union(*sides) == set(found.groups)
+    assert sum(map(len, sides)) == len(set(found.groups))
 
 
 class Killed(Exception):
@@ -140,16 +219,25 @@ def test_a_picture_under_thick_clouds_is_called_cloudy(data: Path) -> None:
     assert CLOUDY == 3
 
 
-def test_a_temperature_heals_overconfidence() -> None:
+def test_a_scale_heals_overconfidence_and_a_none_that_is_too_likely() -> None:
     torch.manual_seed(0)
-    honest = torch.randn(4000, 5) * 2
+    honest = torch.randn(20_000, 5) * 2
     target = torch.multinomial(honest.softmax(dim=1), 1).flatten()
-    assert calibration.fit_temperature(honest * 3, target) == pytest.approx(3, abs=0.3)
+    spoilt = honest * 2 + torch.tensor([0.0, 0.0, 0.0, 0.0, 1.5])
+    scale = calibration.fit_scale(spoilt, target)
+
+    def error(logits: torch.Tensor) -> float:
+        confidence, best = logits.softmax(dim=1)[:, :4].max(dim=1)
+        return calibration.reliability(confidence, best == target).error
+
+    assert scale.temperature == pytest.approx(2, abs=0.5)
+    assert error(scale(spoilt)) < error(spoilt) / 3
+    assert torch.allclose(calibration.Scale(2, -1.5)(spoilt), honest, atol=1e-5)
 
 
 def test_the_threshold_parts_two_kinds_of_scene() -> None:
     known, foreign = torch.linspace(0.6, 1, 100), torch.linspace(0, 0.5, 100)
-    assert 0.4 < calibration.fit_threshold(known, foreign) <= 0.62
+    assert 0.4 < calibration.fit_threshold(known, foreign, max_accepts=0.15, max_rejects=0.05) <= 0.62
 
 
 def test_the_calibration_error_of_a_perfect_forecast_is_nothing() -> None:

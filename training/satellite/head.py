@@ -1,4 +1,4 @@
-"""The last step of the recipe: refits the served head on the frozen trunk, on pictures like those that users send.
+"""The served head, fitted on the frozen trunk's features of pictures like those that users send.
 
 The trunk learns best from strongly augmented tiles, its classifier from realistic pictures (Kang et al., "Decoupling
 Representation and Classifier", ICLR 2020): tiles without changes, rescaled, recompressed, and under clouds.
@@ -6,7 +6,6 @@ Representation and Classifier", ICLR 2020): tiles without changes, rescaled, rec
 
 from __future__ import annotations
 
-import copy
 import random
 
 import torch
@@ -14,10 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runners.engines.torch_gpu import TorchEngine
-from runners.models.vision.networks import SatelliteNet, Served
 from runners.models.vision.satellite import CLASSES, UNKNOWN
-from runners.models.vision.transform import SATELLITE_TRANSFORM
 from training.satellite import augment, measures
 from training.satellite.measures import Scenes
 from training.satellite.recipe import CLOUDY, DESERT
@@ -32,21 +28,17 @@ CLOUDED_TILES = 1500
 DESERT_COPIES = 3
 """Changed copies of each desert tile."""
 WEIGHT_DECAY = 1e-5
-MAX_STEPS = 150
-REFITTED_SHARE = 0.7
-"""Share of the refitted head in the blend, which on validation tiles makes fewer errors than either head."""
+MAX_STEPS = 200
 
 
-def refit(network: SatelliteNet, sets: list[Tiles], seed: int) -> None:
-    """Refit the head's weights in place, by cross-entropy over all five outputs and over the four covers alone."""
+def scenes(sets: list[Tiles], seed: int) -> Scenes:
+    """Return the tiles without changes, changed as users change pictures, and under clouds."""
     random.seed(seed)
     torch.manual_seed(seed)
-    scenes = Scenes([], torch.empty(0, dtype=torch.long))
+    found = Scenes([], torch.empty(0, dtype=torch.long))
     for tiles in sets:
-        scenes = scenes + _plain(tiles) + _changed(tiles) + _clouded(tiles)
-    trunk = TorchEngine(Served(network.trunk, SATELLITE_TRANSFORM), {})
-    features = measures.outputs(trunk, SATELLITE_TRANSFORM, scenes.pictures, "features")
-    _fit(network, features, scenes.truth)
+        found = found + _plain(tiles) + _changed(tiles) + _clouded(tiles)
+    return found
 
 
 def _plain(tiles: Tiles) -> Scenes:
@@ -58,10 +50,10 @@ def _changed(tiles: Tiles) -> Scenes:
     copies[tiles.cover == DESERT] = DESERT_COPIES
     copies[(tiles.cover == UNKNOWN) & (torch.rand(len(tiles)) < 0.6)] = 0
     rows = torch.arange(len(tiles)).repeat_interleave(copies)
-    return Scenes([_change(measures.picture(tiles.pixels[row])) for row in rows.tolist()], tiles.cover[rows])
+    return Scenes([change(measures.picture(tiles.pixels[row])) for row in rows.tolist()], tiles.cover[rows])
 
 
-def _change(picture: Image.Image) -> Image.Image:
+def change(picture: Image.Image) -> Image.Image:
     """Rescale or recompress a picture, or both."""
     kind = random.choice(("rescaled", "recompressed", "both"))
     if kind != "recompressed":
@@ -83,31 +75,29 @@ def _clouded(tiles: Tiles) -> Scenes:
     return Scenes(pictures, torch.cat(truth))
 
 
-def _fit(network: SatelliteNet, features: Tensor, truth: Tensor) -> None:
-    # Each scene weighs the inverse square root of its class's frequency.
+def fit(features: Tensor, truth: Tensor, weight: Tensor) -> nn.Linear:
+    """Fit a head from nothing, by cross-entropy over all five outputs and over the four covers alone.
+
+    features [N, F], truth [N] in 0..4, weight [N]: what a picture counts, beside the inverse square root of its class's
+    frequency.
+    """
     frequency = torch.bincount(truth, minlength=len(CLASSES) + 1).float()
-    weight = frequency[truth].rsqrt()
-    weight = weight / weight.sum()
+    share = frequency[truth].rsqrt() * weight
+    share = share / share.sum()
     known = truth != UNKNOWN
-    head, learned = network.head, copy.deepcopy(network.head)
+    head = nn.Linear(features.shape[1], len(CLASSES) + 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
     optimizer = torch.optim.LBFGS(head.parameters(), max_iter=MAX_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         logits = head(features)
-        loss = (F.cross_entropy(logits, truth, reduction="none") * weight).sum()
+        loss = (F.cross_entropy(logits, truth, reduction="none") * share).sum()
         known_loss = F.cross_entropy(logits[known, :UNKNOWN], truth[known], reduction="none")
-        loss = loss + (known_loss * weight[known]).sum() + WEIGHT_DECAY * head.weight.square().sum()
+        loss = loss + (known_loss * share[known]).sum() + WEIGHT_DECAY * head.weight.square().sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    _blend(head, learned, features)
-
-
-@torch.no_grad()
-def _blend(head: nn.Linear, learned: nn.Linear, features: Tensor) -> None:
-    """Mix the learned head into the refitted head, scaled to logits of the same standard deviation."""
-    scale = head(features).std() / learned(features).std()
-    for refitted, old in ((head.weight, learned.weight), (head.bias, learned.bias)):
-        refitted.mul_(REFITTED_SHARE).add_(old * scale, alpha=1 - REFITTED_SHARE)
+    return head.requires_grad_(requires_grad=False)

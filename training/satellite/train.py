@@ -1,64 +1,55 @@
-"""Trains the satellite network from scratch: python -m training.satellite --data DIR --out DIR.
+"""Trains the satellite network from scratch: python -m training.satellite --data DIR --foreign DIR --out DIR.
 
-DIR holds ``eurosat`` and ``aid`` (train and val folders of class folders). About an hour and a half on two CPU cores,
-minutes on a GPU. A stopped run is resumed (``--out`` holds ``resume.pt``).
+``--data`` holds ``eurosat`` and ``aid`` (train and val folders of class folders), and ``real``; ``--foreign`` holds
+pictures that show none of the four. About an hour and a half on two CPU cores, minutes on a GPU. A stopped run is
+resumed (``--out`` holds ``resume.pt``).
 
 The recipe (``recipe``): one trunk (ResNet18) with three heads. The served head has five outputs (four covers and
 "none of these"); two auxiliary heads classify the ten EuroSAT and the thirty AID classes and improve the trunk's
 features. SGD with one-cycle learning rates, progressive resizing, strong and then mild augmentation, and an exponential
-moving average of the weights; then a temperature, fitted on validation tiles, is folded into the served head.
+moving average of the weights; then the served head is fitted anew on the trunk (``refit``).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Final
 
 import torch
 
-from runners.engines.torch_gpu import TorchEngine
-from runners.models.vision.networks import SatelliteNet, Served
-from runners.models.vision.satellite import CLASSES, LABELS
+from runners.models.vision.networks import SatelliteNet
+from runners.models.vision.satellite import LABELS
 from runners.models.vision.transform import SATELLITE_TRANSFORM
-from training import calibration, onnx_export
-from training.satellite import head, measures, tiles
+from training import onnx_export
+from training.satellite import measures, pictures, refit, tiles
 from training.satellite.recipe import Config, Data
 from training.satellite.run import Run
 
+TAG: Final = "satellite:1.1.0"
+"""The model that is trained. Embeddings of another trunk are of another model."""
 
-def publish(network: SatelliteNet, config: Config, arguments: argparse.Namespace) -> None:
-    """Calibrate the network, write the model file and its report, and print the figures."""
-    sets = [tiles.read(arguments.data, source, "val") for source in ("eurosat", "aid")]
-    scenes = measures.scenes(sets, slice(0, None, 2))
-    served = TorchEngine(Served(network, SATELLITE_TRANSFORM), {})
-    logits = measures.outputs(served, SATELLITE_TRANSFORM, scenes.pictures, "calibrate")
-    temperature = calibration.fit_temperature(logits, scenes.truth)
-    with torch.no_grad():
-        network.head.weight.div_(temperature)
-        network.head.bias.div_(temperature)
-    confidence = (logits / temperature).softmax(dim=1)[:, : len(CLASSES)].amax(dim=1)
-    known = scenes.truth < len(CLASSES)
+
+def export(network: SatelliteNet, config: Config, data: Path, path: Path) -> None:
+    """Write the network's file, whose head is not fitted yet."""
     epochs = sum(phase.epochs for phase in config.phases)
     facts = {
         "network": "ResNet18",
         "weights": f"trained from scratch by training/satellite/train.py, {epochs} epochs, seed {config.seed}",
-        "licence": "Apache-2.0; trained on EuroSAT (MIT) and AID (research use)",
+        "trunk": TAG,
+        "licence": refit.LICENCE,
         "transform": SATELLITE_TRANSFORM.as_dict(),
         "labels": LABELS,
-        "temperature": temperature,
-        "threshold": calibration.fit_threshold(confidence[known], confidence[~known]),
         "config": asdict(config),
-        "data": {tile_set.source: tile_set.counts() for tile_set in sets}
-        | {f"{source} train": tiles.count(arguments.data, source, "train") for source in ("eurosat", "aid")},
+        "data": {
+            f"{source}{'' if split == 'val' else ' train'}": tiles.count(data, source, split)
+            for split in ("val", "train")
+            for source in ("eurosat", "aid")
+        },
     }
-    path = arguments.out / "satellite-1.0.0.onnx"
     onnx_export.export_pictures(network, SATELLITE_TRANSFORM, facts, path)
-    figures = measures.measure(path, arguments.data, "val", arguments.out)
-    onnx_export.write_facts(path, {**facts, "figures": figures})
-    print(json.dumps(figures, indent=2))
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def parse() -> argparse.Namespace:
@@ -66,7 +57,11 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m training.satellite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/ and aid/")
+    parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/, aid/ and real/")
+    parser.add_argument("--foreign", type=Path, required=True, help="folder of pictures that show none of the four")
+    parser.add_argument(
+        "--drawn", type=int, default=pictures.DRAWN, help="drawn pictures of each kind (default: %(default)s)"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("build/satellite"), help="checkpoints and report (default: %(default)s)"
     )
@@ -85,8 +80,14 @@ def main() -> None:
         config = replace(config, phases=tuple(replace(phase, epochs=arguments.epochs) for phase in config.phases))
     arguments.out.mkdir(parents=True, exist_ok=True)
     device = torch.device(arguments.device)
-    eurosat, aid = (tiles.read(arguments.data, source, "train") for source in ("eurosat", "aid"))
+    try:
+        found = pictures.real(arguments.data) + pictures.foreign(arguments.foreign, arguments.drawn)
+        eurosat, aid = (tiles.read(arguments.data, source, "train") for source in ("eurosat", "aid"))
+    except FileNotFoundError as error:
+        sys.exit(str(error))
     network = Run(Data(eurosat, aid, device), config, arguments.out).finish()
-    served = network.served.cpu()
-    head.refit(served, [eurosat, aid], config.seed)
-    publish(served, config, arguments)
+    trained = arguments.out / "trained.onnx"
+    export(network.served.cpu(), config, arguments.data, trained)
+    target = arguments.out / "satellite-1.1.0.onnx"
+    extra = refit.refit(trained, arguments.data, found, target)
+    measures.publish(target, arguments.data, arguments.out, extra)
