@@ -29,8 +29,8 @@ class Scale:
 def fit_scale(logits: Tensor, truth: Tensor) -> Scale:
     """Return the scale with the least calibration error. logits [N, outputs], truth [N]; the last output is "none".
 
-    The error is the larger one of those of the named pictures and of all. It is found on a grid: a temperature alone
-    cannot make confidences honest whose "none" was fitted on more foreign pictures than people send.
+    The error is the larger of two: that of the named pictures, and that of all. A temperature alone cannot make
+    confidences honest whose "none" was fitted on more foreign pictures than people send.
     """
     unknown = logits.shape[1] - 1
 
@@ -67,7 +67,7 @@ def fit_platt(logits: Tensor, right: Tensor) -> tuple[float, float]:
 def fit_threshold(known: Tensor, foreign: Tensor, *, max_accepts: float, max_rejects: float) -> float:
     """Return the confidence with the same margin to both goals. known, foreign: confidences [N] of the two kinds.
 
-    The goals are the largest share of foreign ones that are accepted, and of known ones that are rejected.
+    The goals are the largest share of foreign pictures that are accepted, and of known pictures that are rejected.
     """
     candidates = torch.linspace(0.01, 0.99, 491)
     rejected = (known[None] < candidates[:, None]).float().mean(dim=1)

@@ -28,7 +28,7 @@ KEPT: Final = 4096
 
 
 class RevisionColumn(TypeDecorator[Revision]):
-    """A revision, stored as JSON. Equal ones are one object, because every look at all models reads them all."""
+    """A revision, stored as JSON. Equal revisions are the same object: each look at all models reads them all."""
 
     impl = JSON
     cache_ok = True

@@ -78,7 +78,10 @@ def _store_embedding(trunk: store.Trunk) -> None:
             graphs.trunk(store.SHIPPED[store.SATELLITE], file, imagenet.FACTS, imagenet.download(Path(folder)))
         else:
             source = _facts(store.SHIPPED[store.SATELLITE])
-            facts = {key: source[key] for key in ("network", "licence", "transform")}
+            trunk_tag = f"embedding:{source['trunk'].replace(':', '-')}"
+            if trunk_tag != store.EMBEDDINGS[trunk]:
+                raise RuntimeError(f"{store.SATELLITE} has another trunk: its embeddings are {trunk_tag}")
+            facts = {key: source[key] for key in ("network", "transform")} | {"licence": source["trunk_licence"]}
             facts["weights"] = f"the trunk of {source['trunk']}"  # later versions may have other heads on it
             graphs.trunk(store.SHIPPED[store.SATELLITE], file, facts)
         _store(store.EMBEDDINGS[trunk], file)

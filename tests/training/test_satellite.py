@@ -16,7 +16,7 @@ from PIL import Image
 from runners.models.vision import graphs
 from tests.support.servers import ROOT
 from training import calibration
-from training.satellite import augment, drawn, pictures, refit
+from training.satellite import augment, drawn, head, pictures, refit
 from training.satellite import run as run_module
 from training.satellite.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
 from training.satellite.run import Run
@@ -122,23 +122,54 @@ def test_pictures_are_drawn_alike_for_the_same_seed() -> None:
         assert first[0].tobytes() != other[0].tobytes()
 
 
-def test_tiles_of_a_scene_are_never_on_both_sides_of_a_fold(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = pictures.real(data)
-    plain = refit.Features(torch.rand(len(found), 4), found.truth)
-    copies = refit.Features(torch.rand(len(found) * refit.COPIES, 4), found.truth.repeat_interleave(refit.COPIES))
-    sides: list[set[str]] = []
+def numbered(found: pictures.Pictures) -> refit.Extras:
+    """Extras whose features are the number of their picture."""
+    numbers = torch.arange(len(found)).float()[:, None]
+    copies = refit.Features(numbers.repeat_interleave(refit.COPIES, 0), found.truth.repeat_interleave(refit.COPIES))
+    return refit.Extras(found, refit.Features(numbers, found.truth), copies)
 
-    def fit(_: refit.Features, __: refit.Extras, rows: torch.Tensor) -> torch.nn.Linear:
-        seen = {group for group, row in zip(found.groups, rows.tolist(), strict=True) if row}
-        left_out = {group for group, row in zip(found.groups, rows.tolist(), strict=True) if not row}
-        assert not seen & left_out
-        sides.append(left_out)
-        return torch.nn.Linear(4, 5).requires_grad_(requires_grad=False)
 
-    monkeypatch.setattr(refit, "fit", fit)
-    refit.out_of_fold(plain, refit.Extras(found, plain, copies))
-    assert set().union(*sides) == set(found.groups)
-    assert sum(map(len, sides)) == len(set(found.groups))
+def test_nothing_of_a_scene_or_sensor_is_trained_on_where_it_is_judged(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = pictures.real(data) + pictures.foreign(data / "foreign", 2)
+    extras = numbered(found)
+    trained: list[set[int]] = []
+
+    class Judge(torch.nn.Linear):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            judged = {int(number) for number in features.flatten().tolist()}
+            groups = [found.groups[number] for number in judged]
+            assert judged.isdisjoint(trained[-1])
+            assert not {found.groups[number] for number in trained[-1]}.intersection(groups)
+            return torch.zeros(len(features), 5)
+
+    def fit(features: torch.Tensor, truth: torch.Tensor, weight: torch.Tensor) -> torch.nn.Linear:
+        assert len(features) == len(truth) == len(weight)
+        trained.append({int(number) for number in features.flatten().tolist()} - {-1})
+        return Judge(1, 5)
+
+    monkeypatch.setattr(head, "fit", fit)
+    base = refit.Features(torch.full((2, 1), -1.0), torch.tensor([0, 1]))
+    refit.out_of_fold(base, extras)
+    assert set.intersection(*trained) == set(), "each is left out once"
+    unseen = refit.without_sensor(base, extras)
+    assert {sensor: len(logits) for sensor, logits in unseen.items()} == {"one": 12, "another": 12}
+    sensors = [{found.sources[row] for row in rows} & unseen.keys() for rows in trained[-2:]]
+    assert sensors == [{"one"}, {"another"}]
+
+
+def test_a_class_that_is_not_known_is_no_picture_to_refuse(tmp_path: Path) -> None:
+    (tmp_path / "real" / "train").mkdir(parents=True)
+    (tmp_path / "real" / "train" / "index.csv").write_text("file,class,sensor,scene\na.png,clouds,one,1\n")
+    with pytest.raises(ValueError, match="clouds"):
+        pictures.real(tmp_path)
+
+
+def test_a_head_of_another_shape_is_not_written(tmp_path: Path) -> None:
+    weights = ROOT / "runners" / "weights" / "satellite-1.1.0.onnx"
+    with pytest.raises(ValueError, match="another head"):
+        refit.write_head(weights, tmp_path / "a.onnx", torch.nn.Linear(7, 5).requires_grad_(requires_grad=False), {})
 
 
 class Killed(Exception):

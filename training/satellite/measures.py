@@ -36,6 +36,7 @@ from runners.models.vision import graphs
 from runners.models.vision.satellite import CLASSES, UNKNOWN
 from runners.models.vision.transform import EvalTransform
 from training import calibration, onnx_export
+from training.satellite import pictures as picture_files
 from training.satellite import report, tiles
 from training.satellite.tiles import Tiles
 
@@ -164,7 +165,7 @@ def nearest_neighbours(file: Path, data: Path, split: str) -> float:
 
 def rejection_rate(file: Path, folder: Path) -> float:
     """Return the share of the folder's pictures that are rejected, which is right for all of them."""
-    pictures = [decode.decode(path.read_bytes()) for path in sorted(folder.rglob("*.jpg"))]
+    pictures = [decode.decode(path.read_bytes()) for path in picture_files.files(folder)]
     network, transform = _served(file)
     probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
     return float((probabilities[:, :UNKNOWN].amax(dim=1) < network.facts["threshold"]).float().mean())

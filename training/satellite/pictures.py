@@ -20,7 +20,9 @@ REAL: Final = "real "
 """Beginning of the groups of real pictures."""
 DRAWN: Final = 300
 """Pictures of each drawn kind."""
-SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".webp", ".bmp"})
+SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif"})
+REFUSED: Final = frozenset({"snow"})
+"""Classes of real pictures that are none of the four."""
 SOURCES: Final = """Real clouds and deserts are cut from pictures of CloudSEN12 (Aybar et al. 2022), RICE (Lin et al.
 2019) and NASA's MODIS; lay them out as DATA/real/train/{cloudy,desert,snow}/*.jpg, with DATA/real/train/index.csv:
 file,class,sensor,scene. Photographs: BSDS500 (Arbelaez et al. 2011, https://github.com/BIDS/BSDS500); any pictures
@@ -57,13 +59,18 @@ class Pictures:
 
 
 def real(data: Path) -> Pictures:
-    """Read ``data/real``: the tiles of one scene are one group. Raises FileNotFoundError with where to get the data."""
+    """Read ``data/real``: the tiles of one scene are one group.
+
+    Raises FileNotFoundError with where to get the data, and ValueError for a class that is not known.
+    """
     folder = data / "real" / "train"
     index = next((path for path in (folder / "index.csv", data / "real" / "index.csv") if path.is_file()), None)
     if index is None:
         raise FileNotFoundError(f"no index.csv in {folder}. {SOURCES}")
     with index.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    if unknown := {row["class"] for row in rows} - {*CLASSES, *REFUSED}:
+        raise ValueError(f"{index}: no class of this model: {', '.join(sorted(unknown))}")
     covers = [CLASSES.index(row["class"]) if row["class"] in CLASSES else UNKNOWN for row in rows]
     paths = [path if (path := folder / row["file"]).is_file() else data / "real" / row["file"] for row in rows]
     return Pictures(
@@ -79,9 +86,7 @@ def foreign(folder: Path, count: int = DRAWN, seed: int = 0) -> Pictures:
 
     Raises FileNotFoundError with where to get photographs.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise FileNotFoundError(f"no pictures below {folder}. {SOURCES}")
+    paths = files(folder)
     kinds: dict[str, Sequence[Image.Image]] = {
         "charts": drawn.charts(count, seed),
         "screens": drawn.screens(count, seed),
@@ -92,8 +97,16 @@ def foreign(folder: Path, count: int = DRAWN, seed: int = 0) -> Pictures:
     for kind, made in kinds.items():
         pictures += made
         sources += [kind] * len(made)
-    groups = [f"{source} {number}" for number, source in enumerate(sources)]
+    groups = [f"foreign {source} {number}" for number, source in enumerate(sources)]
     return Pictures(pictures, torch.full((len(pictures),), UNKNOWN), sources, groups)
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the pictures below a folder. Raises FileNotFoundError without any."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise FileNotFoundError(f"no pictures below {folder}. {SOURCES}")
+    return found
 
 
 def _read(path: Path) -> Image.Image:

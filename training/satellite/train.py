@@ -28,8 +28,9 @@ from training.satellite import measures, pictures, refit, tiles
 from training.satellite.recipe import Config, Data
 from training.satellite.run import Run
 
-TAG: Final = "satellite:1.1.0"
-"""The model that is trained. Embeddings of another trunk are of another model."""
+TRUNK: Final = "satellite:1.1.0"
+"""The model whose trunk is trained. Embeddings of another trunk are of another model."""
+LICENCE: Final = "Apache-2.0; trained on EuroSAT (MIT) and AID (research use)"
 
 
 def export(network: SatelliteNet, config: Config, data: Path, path: Path) -> None:
@@ -38,8 +39,8 @@ def export(network: SatelliteNet, config: Config, data: Path, path: Path) -> Non
     facts = {
         "network": "ResNet18",
         "weights": f"trained from scratch by training/satellite/train.py, {epochs} epochs, seed {config.seed}",
-        "trunk": TAG,
-        "licence": refit.LICENCE,
+        "trunk": TRUNK,
+        "licence": LICENCE,
         "transform": SATELLITE_TRANSFORM.as_dict(),
         "labels": LABELS,
         "config": asdict(config),
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         found = pictures.real(arguments.data) + pictures.foreign(arguments.foreign, arguments.drawn)
         eurosat, aid = (tiles.read(arguments.data, source, "train") for source in ("eurosat", "aid"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(str(error))
     network = Run(Data(eurosat, aid, device), config, arguments.out).finish()
     trained = arguments.out / "trained.onnx"

@@ -1,6 +1,6 @@
 """Trains the sentence ranker of the extractive summarizer: python -m training.summarization --data DIR --out DIR.
 
-DIR holds ``fr_train.jsonl``, ``en_train.jsonl`` and ``en_extractive.jsonl``. Some ten minutes on one processor core.
+DIR holds ``fr_train.jsonl``, ``en_train.jsonl`` and ``en_extractive.jsonl``. Some four minutes on one processor core.
 
 The recipe: one network predicts which terms of an article are in its reference; a second, with that, the ROUGE of each
 sentence alone; a third, the ROUGE of a set of sentences. Its training sets come from two beam searches, the first

@@ -50,7 +50,7 @@ def least_tokens(text_tokens: int, limit: int) -> int:
 def extended(scored: Scored, sizes: Sequence[int], chosen: Sequence[int], least: int, limit: int) -> list[int]:
     """Return the indices of the ``chosen`` sentences and of those added until there are ``least`` tokens, in order.
 
-    ``sizes`` are the sentences' tokens, and the returned ones have at most ``limit``. They have fewer than ``least``
+    ``sizes`` are the sentences' tokens, of which there are at most ``limit`` in the end. There are fewer than ``least``
     where no other sentence fits or says something new.
     """
     found, room = list(chosen), limit - sum(sizes[row] for row in chosen)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-MIN_ENDS: Final = 2
-"""Possible sentence ends from which a text's case is judged."""
-MAX_CAPITAL_SHARE: Final = 0.2
-"""Share of capitals among what follows those ends, up to which a text counts as lower-cased."""
+MIN_ENDS: Final = 3
+"""Possible sentence ends from which a text's case is judged. Where there are fewer, little is lost."""
+MAX_CAPITAL_SHARE: Final = 0.01
+"""Share of the words with a capital, up to which a text counts as lower-cased. Abbreviations end no other text."""
+JUDGED_CHARACTERS: Final = 20_000
+"""Characters at a text's beginning by which it is judged."""
 
 _START = re.compile(r"(?:^|(?<=[.!?…]))[\"'”’»›)\]`]*(?:\s+|^)[\"'“„«‹(\[`¿¡]*\s?([^\W\d_])")
+_WORD_START = re.compile(r"(?<![^\W_])[^\W\d_]")
 _INITIALS = re.compile(r"(?<![^\W_])([^\W\d_])(?=\.(?:[^\W\d_]\.|\s?[^\W\d_]))")
 # Titles that are no words of these languages. "on.", "me." and "col." end sentences.
 _TITLE = re.compile(
@@ -19,10 +22,14 @@ _TITLE = re.compile(
 
 
 def is_lower_cased(text: str) -> bool:
-    """Return whether sentences of the text begin without capitals; False for scripts that have none."""
-    letters = [match[1] for match in _START.finditer(text)]
-    cased = [letter for letter in letters if letter.upper() != letter.lower()]
-    return len(cased) > MIN_ENDS and sum(map(str.isupper, cased)) <= MAX_CAPITAL_SHARE * len(cased)
+    """Return whether a text of several sentences has no capitals; False for scripts that have none."""
+    judged = text[:JUDGED_CHARACTERS]
+    words = _WORD_START.findall(judged)
+    capitals = sum(map(str.isupper, words))
+    if capitals > MAX_CAPITAL_SHARE * len(words):
+        return False
+    starts: list[str] = [match[1] for match in _START.finditer(judged)]
+    return sum(letter.title() != letter for letter in starts) > MIN_ENDS
 
 
 def sentence_case(text: str) -> str:
@@ -34,5 +41,5 @@ def sentence_case(text: str) -> str:
 
 def _capitalized(match: re.Match[str]) -> str:
     start = match.start(1) - match.start()
-    upper = match[0][start].upper()
-    return match[0] if len(upper) > 1 else match[0][:start] + upper + match[0][start + 1 :]
+    capital = match[0][start].title()  # Georgian has capitals for whole words alone, which titles do not use
+    return match[0] if len(capital) > 1 else match[0][:start] + capital + match[0][start + 1 :]

@@ -81,6 +81,7 @@ def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None
     ]
     facts = graphs.read(store.path("embedding:satellite-1.0.0")).facts
     assert facts["weights"] == "the trunk of satellite:1.0.0"
+    assert facts["licence"] == "Apache-2.0; trained on EuroSAT (MIT) and AID (research use)"
 
 
 def test_imagenet_weights_embed_as_torchvision_does(empty_store: Path, online: torch.nn.Module) -> None:

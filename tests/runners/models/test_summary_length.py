@@ -63,7 +63,7 @@ def test_a_report_fills_the_usual_limit(engine: Extractive) -> None:
     assert 0.8 * 128 < tokens(summary(engine, report(60), 128)) <= 128
 
 
-def test_a_news_article_has_the_same_summary_whatever_is_allowed_beyond_it(engine: Extractive) -> None:
+def test_a_short_article_has_the_same_summary_whatever_is_allowed_beyond_it(engine: Extractive) -> None:
     assert summary(engine, ENGLISH, 128) == summary(engine, ENGLISH, 4096)
 
 
@@ -79,7 +79,7 @@ def test_what_is_added_is_new_fits_and_stands_in_the_order_of_the_text(engine: E
     assert extended(scored, sizes, [3, 1], 0, 500) == [1, 3]
 
 
-def test_a_text_that_says_one_thing_again_and_again_is_told_once(engine: Extractive) -> None:
+def test_what_a_text_repeats_is_in_its_summary_once(engine: Extractive) -> None:
     article = article_of(Task(" ".join(f"The harbour is open on day {day}." for day in range(300)), 400, 0.0, "en"))
     sizes = [tokens(sentence) for sentence in article.sentences]
     assert extended(engine._ranker.score(article), sizes, [0], 400, 400) == [0]

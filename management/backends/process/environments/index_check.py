@@ -70,10 +70,16 @@ class IndexCheck:
                     process = await asyncio.shield(starting)
                     written, _ = await process.communicate()
             except BaseException:
-                process = await starting  # a start that is cancelled ends uv alone, and not what it builds
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                # Now, or as soon as it has started: a start that is cancelled ends uv alone, and not what it builds.
+                starting.add_done_callback(_kill_with_children)
+                with suppress(Exception):  # it could not be started
+                    await (await asyncio.shield(starting)).wait()
                 raise
         masked = maker.masked_text(written.decode(errors="replace"), uv.hidden_paths(self._places.home, cwd))
         return process.returncode or 0, masked.splitlines()
+
+
+def _kill_with_children(started: asyncio.Future[asyncio.subprocess.Process]) -> None:
+    if not started.cancelled() and started.exception() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(started.result().pid, signal.SIGKILL)

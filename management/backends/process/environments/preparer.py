@@ -227,6 +227,8 @@ class UvPreparer(EnvironmentPreparer):
         finally:
             process.stdin.close()  # it ends, if it has not ended
             await process.wait()
+            with suppress(ConnectionError):
+                await process.stdin.wait_closed()  # a loop that ends at once would leave its transport open
         return json.loads(written) if written else None
 
     def _task(self, recipe: EnvironmentRecipe) -> dict[str, Any]:
