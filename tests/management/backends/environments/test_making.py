@@ -239,6 +239,25 @@ async def test_what_is_known_of_bentos_that_nothing_deploys_is_forgotten(make: M
     assert list(preparer._plans) == images[:1]
 
 
+async def test_a_check_that_is_cancelled_is_cancelled_though_uv_cannot_be_started(
+    make: Make, bentos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def fail_late(*_: str, **__: Any) -> asyncio.subprocess.Process:
+        begun.set()
+        await cancelled.wait()
+        raise OSError("no memory")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", fail_late)
+    checking = asyncio.create_task(make().check(tiny_bento(bentos)))
+    await begun.wait()
+    checking.cancel()
+    cancelled.set()
+    await asyncio.wait([checking])
+    assert checking.cancelled()
+
+
 @pytest.mark.parametrize("when", ["starting", "running", "late"])
 async def test_what_uv_builds_ends_with_a_check_that_is_given_up(
     make: Make, bentos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
