@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -219,7 +219,8 @@ def list_times(server: Management, database: str) -> list[float]:
     )
     with closing(Store(database)) as store, store.writing() as session:
         for number in range(STORED):
-            session.deployments.add(Deployment(f"{number:032}", f"stored{number}", Revision(1, config), 0, at, at))
+            revision = Revision(1, replace(config, name=f"Echo {number}"))  # equal revisions would be decoded once
+            session.deployments.add(Deployment(f"{number:032}", f"stored{number}", revision, 0, at, at))
     with server.client() as client:
         times = []
         for _ in range(20):
