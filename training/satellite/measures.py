@@ -149,10 +149,7 @@ def robustness(network: Engine, transform: EvalTransform, known: Scenes) -> dict
 
 def nearest_neighbours(file: Path, data: Path, split: str) -> float:
     """Return the accuracy of a 20-nearest-neighbours classifier of EuroSAT's classes on the trunk's embeddings."""
-    with tempfile.TemporaryDirectory() as folder:
-        trunk = Path(folder) / "trunk.onnx"
-        graphs.trunk(file, trunk, graphs.read(file).facts)
-        network, transform = _served(trunk)
+    network, transform = trunk_of(file)
     vectors, classes = [], []
     for part in ("train", split):
         eurosat = tiles.read(data, "eurosat", part)
@@ -169,6 +166,14 @@ def rejection_rate(file: Path, folder: Path) -> float:
     network, transform = _served(file)
     probabilities = outputs(network, transform, pictures, "foreign").softmax(dim=1)
     return float((probabilities[:, :UNKNOWN].amax(dim=1) < network.facts["threshold"]).float().mean())
+
+
+def trunk_of(file: Path) -> tuple[Engine, EvalTransform]:
+    """Return the part of a model file up to its features, as an engine, and the transform of its pictures."""
+    with tempfile.TemporaryDirectory() as folder:
+        trunk = Path(folder) / "trunk.onnx"
+        graphs.trunk(file, trunk, graphs.read(file).facts)
+        return _served(trunk)
 
 
 def _served(file: Path) -> tuple[Engine, EvalTransform]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +27,8 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from runners.engines import load
 from runners.models.vision import graphs
 from runners.models.vision.satellite import CLASSES, UNKNOWN
-from runners.models.vision.transform import EvalTransform
 from training import calibration
 from training.satellite import head, measures, pictures, tiles
 from training.satellite.pictures import Pictures
@@ -70,12 +67,7 @@ class Trunk:
     """The part of a model file up to its features."""
 
     def __init__(self, file: Path) -> None:
-        facts = graphs.read(file).facts
-        self._transform = EvalTransform.from_dict(facts["transform"])
-        with tempfile.TemporaryDirectory() as folder:
-            trunk = Path(folder) / "trunk.onnx"
-            graphs.trunk(file, trunk, facts)
-            self._network = load.load(trunk)
+        self._network, self._transform = measures.trunk_of(file)
 
     def __call__(self, shown: list[Image.Image], truth: Tensor, title: str) -> Features:
         """Return the features of pictures; ``title`` is the progress bar's."""

@@ -51,7 +51,7 @@ def test_what_the_first_version_wrote_is_read() -> None:
     [
         ({"access_authorization": False}, {"access_authorization": False}),
         ({"labels": {"team": "a b", "": "", "日": "本"}}, {"labels": {"team": "a b", "": "", "日": "本"}}),
-        *(({"strategy": one}, {"strategy": one.value}) for one in Strategy if one is not Strategy.ROLLING_UPDATE),
+        *(({"strategy": each}, {"strategy": each.value}) for each in Strategy if each is not Strategy.ROLLING_UPDATE),
         ({"scaling": Scaling(target_concurrency=4)}, {"scaling": {**FIRST["scaling"], "target_concurrency": 4}}),
     ],
 )

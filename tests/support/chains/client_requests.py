@@ -333,7 +333,7 @@ class Requests:
         right = self.body.written({"type": "data", "payload": asked}).decode(errors="replace")
         said: list[str | bytes] = [*self.chance.choices(SAID, k=self.chance.choice([0, 0, 1, 2]))]
         said += [right] * (self.chance.random() < 0.9)
-        kinds = ({"text": one} if isinstance(one, str) else {"bytes": one} for one in said)
+        kinds = ({"text": part} if isinstance(part, str) else {"bytes": part} for part in said)
         return [{"type": "websocket.connect"}, *({"type": "websocket.receive"} | kind for kind in kinds)]
 
 

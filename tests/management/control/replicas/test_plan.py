@@ -230,12 +230,14 @@ def too_many(wish: Deployment, staying: Sequence[Replica], starts: int) -> str:
         case Strategy.RECREATE if old:
             return "an old one is still there"
         case Strategy.RAMPED_SLOW_ROLLOUT if (
-            old and serves and (starts > 1 or len(old) > len(active_old) or any(one.state is not READY for one in new))
+            old
+            and serves
+            and (starts > 1 or len(old) > len(active_old) or any(each.state is not READY for each in new))
         ):
             return "more than one starts, or the one before is not ready, or an old one is not gone yet"
         case Strategy.BEST_EFFORT if len(new) + starts > wish.replicas:
             return "more than are wanted are started"
-        case Strategy.BEST_EFFORT if wish.failures and starts > 1 and not any(one.state is READY for one in new):
+        case Strategy.BEST_EFFORT if wish.failures and starts > 1 and not any(each.state is READY for each in new):
             return "more than one is tried after a failure"
         case Strategy.ROLLING_UPDATE | Strategy.RAMPED_SLOW_ROLLOUT if (
             len(new) + len(active_old) + starts > wish.replicas + 1
