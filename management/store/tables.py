@@ -35,6 +35,9 @@ metadata: Final = MetaData(
     }
 )
 
+Counter: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""64 bits; SQLite counts by itself only what is called INTEGER, which has as many there."""
+
 
 class Instant(TypeDecorator[datetime]):
     """A time in UTC, stored without its zone because SQLite does not store one."""
@@ -54,7 +57,7 @@ class Instant(TypeDecorator[datetime]):
 deployments: Final = Table(
     "deployments",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),  # the order of creation
+    Column("number", Counter, primary_key=True, autoincrement=True),  # the order of creation
     Column("id", String(32), nullable=False, unique=True),
     Column("model_id", String(63), nullable=False, unique=True),
     Column("model_type", String(32), nullable=False, index=True),
@@ -78,7 +81,7 @@ deployments: Final = Table(
 replicas: Final = Table(
     "replicas",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", Counter, primary_key=True, autoincrement=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("deployment_id", ForeignKey(deployments.c.id, ondelete="CASCADE"), nullable=False, index=True),
     Column("revision", RevisionColumn, nullable=False),
@@ -109,7 +112,7 @@ demands: Final = Table(
 events: Final = Table(
     "events",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", Counter, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),
     Column("model_id", String(63), nullable=False, index=True),
     Column("deployment_id", String(32), nullable=False),
@@ -177,5 +180,5 @@ changes: Final = Table(
     "changes",
     metadata,
     Column("name", String(16), primary_key=True),
-    Column("count", Integer, nullable=False),
+    Column("count", Counter, nullable=False),
 )

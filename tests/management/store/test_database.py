@@ -67,7 +67,7 @@ EARLY_KEY = """INSERT INTO keys (id, name, role, digest, created_at)
 VALUES ('k', 'n', 'admin', '', '2026-01-01 00:00:00.000000')"""
 
 
-@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004"])
+@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004", "0005"])
 def test_each_earlier_version_is_migrated_with_its_rows(url: str, version: str) -> None:
     with closing(Store(url)) as store:
         with store.writing(counted=False) as session:

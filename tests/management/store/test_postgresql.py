@@ -11,21 +11,22 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DataError
 
 from management.domain import keys
 from management.domain.keys import Role
 from management.domain.records import Event
 from management.errors import StoreUnavailable
-from management.store import Session, Store
+from management.store import Session, Store, tables
 from management.store.databases import Transaction, connections
 from management.store.databases.postgresql import POOL_CONNECTIONS, shown
+from management.store.migrate import upgrade
 from management.store.store import QUEUE_SECONDS
 from management.urls import libpq_url
 from tests.doubles.management import AT, deployment, replica
 from tests.support.calls import until
-from tests.support.postgresql.databases import migrated_database
+from tests.support.postgresql.databases import empty_database, migrated_database
 from tests.support.postgresql.forwarder import forwarding
 from tests.support.postgresql.server import PASSWORD, PostgresqlServer, running, server_folder
 
@@ -38,6 +39,7 @@ LONGEST_SECONDS = QUEUE_SECONDS + BUSY_SECONDS + connections.MARGIN_SECONDS + CO
 """After which a caller has an answer, whatever the server does."""
 SLACK_SECONDS = 20
 """Of a busy machine."""
+LAST_OF_32_BITS = 2**31 - 1
 
 
 @pytest.fixture
@@ -167,6 +169,26 @@ def test_a_value_that_a_column_cannot_hold_is_a_bug_and_no_outage(store: Store) 
         with pytest.raises(DataError), store.writing() as session:
             session.deployments.add(wrong)
     assert names(store) == []
+
+
+def test_counters_of_the_version_before_go_on_where_32_bits_end(postgresql: PostgresqlServer) -> None:
+    numbered = (tables.deployments, tables.replicas, tables.events)
+    with empty_database(postgresql) as url, closing(Store(url)) as store:
+        with store.writing(counted=False) as session:
+            upgrade(session.connection, "0005")
+            for table in numbered:
+                session.connection.execute(text(f"SELECT setval('{table}_number_seq', {LAST_OF_32_BITS})"))
+            session.connection.execute(tables.changes.update().values(count=LAST_OF_32_BITS))
+        store.migrate()
+        added = deployment()
+        with store.writing() as session:
+            session.deployments.add(added)
+            session.replicas.add(replica(deployment_id=added.id))
+            session.events.add(Event(AT, "echo", added.id, "ci", "deploy", {}))
+        with store.reading() as session:
+            last = [session.connection.execute(select(table.c.number)).scalar_one() for table in numbered]
+            assert last == [LAST_OF_32_BITS + 1] * len(numbered)
+            assert session.changes() == LAST_OF_32_BITS + 1
 
 
 def test_the_longest_names_that_the_forms_allow_fit(store: Store) -> None:
