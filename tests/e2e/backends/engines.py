@@ -98,7 +98,7 @@ class Docker:
     """Containers of this machine's Docker Engine."""
 
     reason = KILLED
-    room = LITTLE
+    room = HALF_A_NODE
 
     def environment(self) -> dict[str, str]:
         return {"ATELIER_BACKEND": "docker"}
