@@ -98,7 +98,7 @@ def rate(run: Run, size: int, seconds: float) -> float:
 
 def contenders(device: str) -> dict[str, Run]:
     """Return the lines of the table as functions."""
-    engine = from_file(store.SHIPPED[store.SATELLITE], device=device)
+    engine = from_file(store.EMBEDDING_FILE, device=device)
     module = engine.module
     compiled = torch.compile(module, dynamic=False)
     pixels = np.random.default_rng(0).integers(0, 256, (SIZES[-1], SIDE, SIDE, 3), dtype=np.uint8)

@@ -111,7 +111,7 @@ MODELS: Final = (
             "curl -F image=@examples/forest.jpg {url}/classify",
             'curl -F image=@examples/forest.jpg "{url}/classify?lang=en"',
         ),
-        weights=("satellite-1.1.0.onnx",),
+        weights=("satellite-1.2.0.onnx",),
         gpu=True,
     ),
     Model(

@@ -77,7 +77,8 @@ class Settings(BaseSettings):
     """CPU threads of each model's network; 0 takes all cores for pictures, and a share of them for a checkpoint."""
 
     precision: Annotated[str, Field(pattern="^(auto|float32|bfloat16)$")] = "auto"
-    """Number format of the networks: ``auto`` is bfloat16 where the hardware supports it, float32 elsewhere.
+    """Number format of the networks: ``auto`` is bfloat16 where the hardware supports it, float32 elsewhere,
+    and for a model whose file asks for it.
 
     A summarization checkpoint on a CPU computes in float32, unless
     ``training.summarization.optimize`` found bfloat16 faster."""

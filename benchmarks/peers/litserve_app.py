@@ -1,7 +1,8 @@
 """LitServe with dynamic batches, as in its guide to fast serving: python -m benchmarks.peers.litserve_app PORT.
 
 Tried at 32 clients on 2 cores: one worker with 2 threads, two workers with 1 and with 2 threads each, a batch timeout
-of 5 and of 20 ms, ``fast_queue``, and decoding in a pool of 2 threads. The fastest configuration was kept.
+of 5 and of 20 ms, ``fast_queue``, and decoding in a pool of 2 threads. The fastest configuration was kept. With
+``BENCH_ENGINE=openvino`` it has Atelier's engine, so that what the server wins and what the engine wins stand apart.
 """
 
 # LitServe reads the annotations of decode_request at run time: no "from __future__ import annotations" here.
@@ -13,7 +14,7 @@ import torch
 from fastapi import Request
 from torch import Tensor
 
-from benchmarks.peers.network import MAX_BATCH_SIZE, Batches, picture, task
+from benchmarks.peers.network import MAX_BATCH_SIZE, batched, picture, task
 from machine.devices import cores
 
 WAIT_SECONDS = 0.005
@@ -27,7 +28,7 @@ class PictureAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         """Load the network in the worker's process."""
         torch.set_num_threads(THREADS)
-        self._model = Batches(task())
+        self._model = batched(task(), THREADS)
 
     def decode_request(self, request: Request) -> Tensor:
         """Decode an uploaded picture; LitServe passes the form as the request."""
@@ -35,7 +36,7 @@ class PictureAPI(litserve.LitAPI):
         return self._model.transform(picture(form["image"].file.read()))
 
     def batch(self, inputs: list[Tensor]) -> list[Tensor]:
-        """Return the inputs as a list; ``Batches`` stacks them."""
+        """Return the inputs as a list; the model stacks them."""
         return list(inputs)
 
     def predict(self, x: list[Tensor]) -> list[dict[str, Any]]:

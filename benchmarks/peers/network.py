@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import torch
 from PIL import Image
@@ -13,14 +13,19 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.models import resnet18
 
+from runners.engines.torch_gpu import cpu_multiplies_bfloat16
+
 Task = Literal["classify", "embed"]
 Transform = Callable[[Image.Image], Tensor]
 
 MAX_BATCH_SIZE: Final = 32
 """Maximum number of pictures in a batch, the same as Atelier's."""
 
-MEAN: Final = (0.485, 0.456, 0.406)
-STD: Final = (0.229, 0.224, 0.225)
+SIDES: Final = {"classify": (128, 128), "embed": (256, 224)}
+"""To how many pixels the shorter side is resized, and how many are cut out."""
+MEANS: Final = {"embed": (0.485, 0.456, 0.406), "classify": (127 / 255, 127 / 255, 127 / 255)}
+STDS: Final = {"embed": (0.229, 0.224, 0.225), "classify": (128 / 255, 128 / 255, 128 / 255)}
+"""What each network's input is normalised with, per channel."""
 LABELS: Final = ("forêt", "mer", "désert", "nuageux")
 
 
@@ -31,7 +36,8 @@ def task() -> Task:
 
 def load(task: Task) -> tuple[nn.Module, Transform]:
     """Return the network in float32 and the transform of its input."""
-    return (_embedder(), _compose(256, 224)) if task == "embed" else (_classifier(), _compose(128, 128))
+    network = _embedder() if task == "embed" else _classifier()
+    return network, _compose(*SIDES[task], transforms.ToTensor(), transforms.Normalize(MEANS[task], STDS[task]))
 
 
 def picture(data: bytes) -> Image.Image:
@@ -47,8 +53,41 @@ def answers(task: Task, output: Tensor) -> list[dict[str, Any]]:
     return [_verdict(row) for row in rows.softmax(dim=1).tolist()]
 
 
+class Batched(Protocol):
+    """A list of inputs in, a list of answers out."""
+
+    transform: Transform
+    """Makes an input of a picture."""
+
+    def __call__(self, inputs: list[Tensor]) -> list[dict[str, Any]]:
+        """Compute the answers in one pass."""
+
+
+def batched(task: Task, threads: int) -> Batched:
+    """Return the network as the variable ``BENCH_ENGINE`` wants it: of torch, or of ``openvino``."""
+    return OpenVinoBatches(task, threads) if os.environ.get("BENCH_ENGINE") == "openvino" else Batches(task)
+
+
+class OpenVinoBatches:
+    """Atelier's own file and engine, in the precision that Atelier serves in."""
+
+    def __init__(self, task: Task, threads: int) -> None:
+        from runners.artifacts import store
+        from runners.engines import load as engines
+
+        tag = store.SATELLITE if task == "classify" else store.EMBEDDINGS["imagenet"]
+        self._task, self._network = task, engines.load(store.path(tag), name="openvino", threads=threads)
+        self.transform = _compose(*SIDES[task], transforms.PILToTensor())
+        self._network.warm(SIDES[task][1])
+
+    def __call__(self, inputs: list[Tensor]) -> list[dict[str, Any]]:
+        """Compute the answers in one pass."""
+        pixels = torch.stack(inputs).permute(0, 2, 3, 1).contiguous().numpy()
+        return answers(self._task, torch.from_numpy(self._network(pixels)))
+
+
 class Batches:
-    """The network, converted to bfloat16 and channels last: a list of inputs in, a list of answers out.
+    """The network of torch, channels last; in bfloat16 where the cores multiply it.
 
     Conversion was a little faster than autocast, for 128 pixels and for 224.
     """
@@ -56,7 +95,8 @@ class Batches:
     def __init__(self, task: Task) -> None:
         network, self.transform = load(task)
         self._task = task
-        self._network = network.to(torch.bfloat16).to(memory_format=torch.channels_last)
+        self._dtype = torch.bfloat16 if cpu_multiplies_bfloat16() else torch.float32
+        self._network = network.to(self._dtype).to(memory_format=torch.channels_last)
         with torch.inference_mode():
             shape = self.transform(Image.new("RGB", (640, 480))).shape
             self._network(self._batch([torch.zeros(shape)] * MAX_BATCH_SIZE))  # the first pass compiles kernels
@@ -66,9 +106,8 @@ class Batches:
         with torch.inference_mode():
             return answers(self._task, self._network(self._batch(inputs)))
 
-    @staticmethod
-    def _batch(inputs: list[Tensor]) -> Tensor:
-        return torch.stack(inputs).to(dtype=torch.bfloat16, memory_format=torch.channels_last)
+    def _batch(self, inputs: list[Tensor]) -> Tensor:
+        return torch.stack(inputs).to(dtype=self._dtype, memory_format=torch.channels_last)
 
 
 def _classifier() -> nn.Module:
@@ -86,14 +125,8 @@ def _embedder() -> nn.Module:
     return network.eval()
 
 
-def _compose(resize: int, crop: int) -> Transform:
-    steps = (
-        transforms.Resize(resize),
-        transforms.CenterCrop(crop),
-        transforms.ToTensor(),
-        transforms.Normalize(MEAN, STD),
-    )
-    composed: Transform = transforms.Compose(steps)
+def _compose(resize: int, crop: int, *steps: nn.Module) -> Transform:
+    composed: Transform = transforms.Compose([transforms.Resize(resize), transforms.CenterCrop(crop), *steps])
     return composed
 
 

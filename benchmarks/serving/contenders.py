@@ -23,6 +23,8 @@ CONTENT_TYPES: Final = {
 ATELIER: Final = "atelier"
 FRONT: Final = "atelier-front"
 LIMIT: Final = "limit"
+SAME_ENGINE: Final = "litserve-openvino"
+"""LitServe with Atelier's engine and precision."""
 OURS: Final = frozenset({ATELIER, FRONT})
 PORT: Final = "{port}"
 RAY: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
@@ -57,6 +59,7 @@ def _bentoml(service: str) -> tuple[str, ...]:
 
 def _pictures(task: str) -> tuple[Contender, ...]:
     route, variables = f"/{task}", {"BENCH_TASK": task}
+    litserve = _python("benchmarks.peers.litserve_app", PORT)
     service = {CLASSIFY: "service:Satellite", EMBED: "service:Embedding"}[task]
     return (
         Contender(ATELIER, task, route, _bentoml(service), "image"),
@@ -69,7 +72,8 @@ def _pictures(task: str) -> tuple[Contender, ...]:
             "image",
             variables,
         ),
-        Contender("litserve", task, route, _python("benchmarks.peers.litserve_app", PORT), "image", variables),
+        Contender("litserve", task, route, litserve, "image", variables),
+        Contender(SAME_ENGINE, task, route, litserve, "image", variables | {"BENCH_ENGINE": "openvino"}),
         Contender("rayserve", task, route, _python("benchmarks.peers.ray_app", PORT), None, variables | RAY),
         Contender(
             "mosec",

@@ -41,7 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embedding.onnx"
         graphs.trunk(
-            artifacts.SHIPPED[artifacts.SATELLITE],
+            artifacts.EMBEDDING_FILE,
             path,
             {**imagenet.FACTS, "weights": "random, for a benchmark"},
             state,

@@ -75,15 +75,12 @@ def _store_embedding(trunk: store.Trunk) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"embedding{store.GRAPH}"
         if trunk == "imagenet":
-            graphs.trunk(store.SHIPPED[store.SATELLITE], file, imagenet.FACTS, imagenet.download(Path(folder)))
+            graphs.trunk(store.EMBEDDING_FILE, file, imagenet.FACTS, imagenet.download(Path(folder)))
         else:
-            source = _facts(store.SHIPPED[store.SATELLITE])
-            trunk_tag = f"embedding:{source['trunk'].replace(':', '-')}"
-            if trunk_tag != store.EMBEDDINGS[trunk]:
-                raise RuntimeError(f"{store.SATELLITE} has another trunk: its embeddings are {trunk_tag}")
+            source = _facts(store.EMBEDDING_FILE)
             facts = {key: source[key] for key in ("network", "transform")} | {"licence": source["trunk_licence"]}
-            facts["weights"] = f"the trunk of {source['trunk']}"  # later versions may have other heads on it
-            graphs.trunk(store.SHIPPED[store.SATELLITE], file, facts)
+            facts["weights"] = f"the trunk of {source['trunk']}"
+            graphs.trunk(store.EMBEDDING_FILE, file, facts)
         _store(store.EMBEDDINGS[trunk], file)
 
 

@@ -23,6 +23,8 @@ from runners.errors import ModelUnavailable
 WEIGHTS: Final = Path(__file__).parents[1] / "weights"
 GRAPH: Final = ".onnx"
 SHIPPED: Final = {registry.tag_of(file): WEIGHTS / file for row in registry.MODELS for file in row.weights}
+EMBEDDING_FILE: Final = WEIGHTS / "embedding-satellite-1.0.0.onnx"
+"""The ResNet18 whose trunk embeds, with satellite's or ImageNet's weights; publishing leaves its head out."""
 Trunk = Literal["imagenet", "satellite"]
 EMBEDDINGS: Final[dict[Trunk, str]] = {
     "imagenet": "embedding:imagenet1k-v1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -11,6 +12,14 @@ from numpy.typing import NDArray
 
 Name = Literal["openvino", "onnxruntime", "torch"]
 Outputs = NDArray[np.float32]
+
+
+def precision_of(requested: str, facts: Mapping[str, Any]) -> str:
+    """Return the requested precision; for "auto", that of the model file if it names one.
+
+    A file names float32 where faster formats would change its answers.
+    """
+    return str(facts.get("precision", requested)) if requested == "auto" else requested
 
 
 class Engine(ABC):

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from runners.engines.base import Engine, Outputs
+from runners.engines.base import Engine, Outputs, precision_of
 from runners.models.facts import FACTS
 
 # If this module is installed, importing openvino sends telemetry; None blocks its import.
@@ -52,6 +52,7 @@ class OpenVinoEngine(Engine):
         self.facts = json.loads(model.get_rt_info(METADATA).astype(str))
         # Each model is a process: with pinning, all of them would share the first core.
         options: dict[str, Any] = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        precision = precision_of(precision, self.facts)
         if precision != "auto":  # auto: OpenVINO's fastest precision
             options["INFERENCE_PRECISION_HINT"] = TYPES[precision]
         self.streams = min(threads, MAX_STREAMS)

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
-from runners.engines.base import Engine, Outputs
+from runners.engines.base import Engine, Outputs, precision_of
 from runners.models.vision import graphs
-from runners.models.vision.networks import FEATURES, Mean, Served
+from runners.models.vision.networks import Folded, Served
 from runners.models.vision.transform import EvalTransform
 
 SIZES: Final = (1, 2, 4, 8, 16, 32)
@@ -107,38 +106,22 @@ class _Recorded:
 def from_file(
     path: Path, precision: str = "auto", device: str | None = None, threads: int | None = None
 ) -> TorchEngine:
-    """Load the network of an ONNX file that ``training.onnx_export`` wrote; ``threads`` is for a CPU."""
+    """Load the network of an ONNX file that ``training.onnx_export`` wrote; ``threads`` is for a CPU.
+
+    Raises KeyError for a network that is not in ``networks.ARCHITECTURES``.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     graph, on = graphs.read(path), _device(device)
-    computed = _precision(precision, on)
+    computed = _precision(precision_of(precision, graph.facts), on)
     tensors = {_in_torch(name): torch.from_numpy(value) for name, value in graph.tensors.items()}
-    network = _Folded(tensors).to(TYPES[computed])
+    network = Folded(graph.facts["network"], tensors).to(TYPES[computed])
     served = Served(network, EvalTransform.from_dict(graph.facts["transform"]))
     return TorchEngine(served, graph.facts, precision=computed, device=on.type)
 
 
 def _in_torch(name: str) -> str:
     return name.removeprefix("network.").replace(".weight_bias", ".bias")
-
-
-class _Folded(nn.Module):
-    """ResNet18 with normalisation folded into the convolutions, and with a head if the file has one."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.trunk: nn.Module = resnet18(weights=None, norm_layer=nn.Identity)
-        self.trunk.avgpool, self.trunk.fc = Mean(), nn.Identity()
-        for module in self.trunk.modules():
-            if isinstance(module, nn.Conv2d):
-                module.bias = nn.Parameter(torch.zeros(module.out_channels))
-        head = tensors.get("head.weight")
-        self.head = nn.Identity() if head is None else nn.Linear(FEATURES, len(head))
-        self.load_state_dict({name: value for name, value in tensors.items() if name.startswith(("trunk.", "head."))})
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        output: Tensor = self.head(self.trunk(pixels))
-        return output
 
 
 def _device(name: str | None) -> torch.device:
@@ -150,9 +133,10 @@ def _precision(precision: str, device: torch.device) -> str:
         return precision
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    return "bfloat16" if _multiplies_bfloat16() else "float32"
+    return "bfloat16" if cpu_multiplies_bfloat16() else "float32"
 
 
-def _multiplies_bfloat16() -> bool:
+def cpu_multiplies_bfloat16() -> bool:
+    """Return whether this machine's cores compute in bfloat16; others emulate it, at a tenth of float32's speed."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -68,7 +68,7 @@ def test_the_alert_of_a_model_without_replicas_names_every_model(mood: Model) ->
 
 def test_what_stands_between_the_comments_is_replaced_and_nothing_else() -> None:
     before = text_of("bentofile.yaml")
-    stale = before.replace('  - "satellite:1.1.0"\n', '  - "satellite:0.0.1"\n')
+    stale = before.replace('  - "satellite:1.2.0"\n', '  - "satellite:0.0.1"\n')
     assert stale != before
     assert render("bentofile.yaml", stale) == before
 

@@ -204,7 +204,7 @@ def test_everything_in_one_container_keeps_its_state_in_a_volume_and_deploys_mou
     try:
         with container(atelier_image, FRONT_PORT, *mounts, *HARDENED[:-2]) as running, running.client() as client:
             client.headers["X-API-Key"] = key = running.run("cat", "/home/bentoml/atelier/admin.key")
-            assert client.post("/classify", files={"image": encoded()}).json()["model"] == "satellite:1.1.0"
+            assert client.post("/classify", files={"image": encoded()}).json()["model"] == "satellite:1.2.0"
             config = {"config": echo_config()}
             deployed = client.post("/api/v1/models/deploy", params={"wait": 60}, json=config)
             assert deployed.status_code == 200, deployed.text

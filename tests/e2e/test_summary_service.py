@@ -191,7 +191,7 @@ def test_the_clients_speak_to_it(summarization: Server, atelier: Server, tmp_pat
     with AtelierClient(atelier.url) as client:
         assert client.health()["summarization"] == ENGINE
         assert client.summarize_file(tmp_path / "document.txt", max_length=40)["pages"] == 1
-        assert client.classify(encoded())["model"] == "satellite:1.1.0"
+        assert client.classify(encoded())["model"] == "satellite:1.2.0"
         assert len(client.embed_batch([encoded(), b"no picture"])) == 2
         assert client.infer([{"input_data": {"text": ARTICLE}}], model="summarization")[0]["output_data"]["summary"]
         with pytest.raises(AtelierError) as caught:

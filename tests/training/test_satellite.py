@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ import torch
 from PIL import Image
 
 from runners.models.vision import graphs
+from runners.models.vision.efficientnet import EfficientNetLite0
 from tests.support.servers import ROOT
 from training import calibration
-from training.satellite import augment, drawn, head, pictures, refit
+from training.satellite import augment, drawn, head, pictures, pretrained, recipe, refit
 from training.satellite import run as run_module
 from training.satellite.recipe import CLOUDY, Batch, Config, Data, Phase, View, batches
 from training.satellite.run import Run
@@ -73,7 +75,7 @@ def program(module: str, data: Path, out: Path, *options: str) -> str:
 def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tmp_path: Path) -> None:
     first = run(data, tmp_path, epochs=1)
     assert "epoch 1" in first
-    facts = graphs.read(tmp_path / "satellite-1.1.0.onnx").facts
+    facts = graphs.read(tmp_path / "satellite-1.2.0.onnx").facts
     assert {"labels", "transform", "temperature", "threshold", "config", "data", "figures", "licence"} <= facts.keys()
     assert facts["data"]["eurosat train"]["Forest"] == 8
     assert 0 <= facts["figures"]["calibration_error"] <= 1
@@ -85,17 +87,17 @@ def test_training_writes_a_model_that_explains_itself_and_resumes(data: Path, tm
 
 @pytest.mark.slow
 def test_a_head_is_refitted_on_a_trunk_that_stays_what_it_is(data: Path, tmp_path: Path) -> None:
-    weights = ROOT / "runners" / "weights" / "satellite-1.1.0.onnx"
+    weights = ROOT / "runners" / "weights" / "satellite-1.2.0.onnx"
     program("training.satellite.refit", data, tmp_path, "--weights", str(weights))
-    old, new = graphs.read(weights), graphs.read(tmp_path / "satellite-1.1.0.onnx")
+    old, new = graphs.read(weights), graphs.read(tmp_path / "satellite-1.2.0.onnx")
     changed = {name for name, tensor in old.tensors.items() if not np.array_equal(tensor, new.tensors[name])}
     assert changed == {"network.head.weight", "network.head.bias"}
-    assert new.facts["trunk"] == "satellite:1.0.0"
+    assert new.facts["trunk"] == old.facts["trunk"] == "satellite:1.2.0"
     assert new.facts["data"]["real and foreign"]["one: cloudy"] == 6
     assert set(new.facts["figures"]["sensors_never_seen"]) == {
         f"{sensor}: {cover}" for sensor in ("one", "another") for cover in ("cloudy", "none")
     }
-    options = ["--data", str(data), "--weights", str(tmp_path / "satellite-1.1.0.onnx"), "--out", str(tmp_path)]
+    options = ["--data", str(data), "--weights", str(tmp_path / "satellite-1.2.0.onnx"), "--out", str(tmp_path)]
     command = [sys.executable, "-m", "training.satellite.measures", *options]
     again = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert json.loads(again)["held_out"] == new.facts["figures"]["held_out"]
@@ -167,7 +169,7 @@ def test_a_class_that_is_not_known_is_no_picture_to_refuse(tmp_path: Path) -> No
 
 
 def test_a_head_of_another_shape_is_not_written(tmp_path: Path) -> None:
-    weights = ROOT / "runners" / "weights" / "satellite-1.1.0.onnx"
+    weights = ROOT / "runners" / "weights" / "satellite-1.2.0.onnx"
     with pytest.raises(ValueError, match="another head"):
         refit.write_head(weights, tmp_path / "a.onnx", torch.nn.Linear(7, 5).requires_grad_(requires_grad=False), {})
 
@@ -177,8 +179,8 @@ class Killed(Exception):
 
 
 def short(phases: int = 2) -> Config:
-    phase = Phase(epochs=2, rate=0.02, sides=(48,), strength=0.5, class_loss=0.5)
-    return Config(phases=(phase,) * phases, tiles_per_epoch=24, batch=12)
+    phase = Phase(epochs=2, rate=0.02, sides=(64,), strength=0.5, class_loss=0.5)
+    return replace(recipe.FINE_TUNED, phases=(phase,) * phases, tiles_per_epoch=24, batch=12)
 
 
 def test_a_run_that_is_killed_ends_where_it_would_have_ended(
@@ -201,6 +203,31 @@ def test_a_run_that_is_killed_ends_where_it_would_have_ended(
     again = Run(loaded(data), short(), tmp_path / "killed").finish()
     for name, value in whole.state_dict().items():
         assert torch.allclose(value.float(), again.state_dict()[name].float(), atol=1e-4), name
+
+
+def test_the_first_stages_stay_as_imagenet_made_them(data: Path, tmp_path: Path) -> None:
+    trained = Run(loaded(data), short(1), tmp_path).finish().served.trunk
+    started = EfficientNetLite0()
+    pretrained.load(started)
+    changed = {
+        name
+        for name, value in trained.state_dict().items()
+        if value.is_floating_point() and not torch.equal(value, started.state_dict()[name])
+    }
+    assert {name.split(".")[0] for name in changed} == {"stages", "last"}
+    assert min(int(name.split(".")[1]) for name in changed if name.startswith("stages")) == short().frozen_stages
+
+
+def test_a_network_without_stages_is_not_tuned() -> None:
+    for wrong in (replace(recipe.FROM_SCRATCH, pretrained=True), replace(recipe.FROM_SCRATCH, frozen_stages=1)):
+        with pytest.raises(ValueError, match="ResNet18 has no weights of ImageNet"):
+            recipe.TrainingNet(wrong, 10, 30)
+
+
+def test_weights_of_another_network_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "CLASSIFIER", "no layer")
+    with pytest.raises(ValueError, match="of another network"):
+        pretrained.load(EfficientNetLite0())
 
 
 def test_a_state_of_another_configuration_is_not_gone_on_with(
@@ -230,7 +257,7 @@ def loaded(data: Path) -> Data:
 
 
 def test_batches_are_the_same_for_the_same_seed_and_epoch(data: Path) -> None:
-    sets, config = loaded(data), Config(tiles_per_epoch=32, batch=16)
+    sets, config = loaded(data), replace(recipe.FROM_SCRATCH, tiles_per_epoch=32, batch=16)
     first, again = (next(iter(batches(sets, config, 3, View(48, 1.0)))) for _ in range(2))
     other = next(iter(batches(sets, config, 4, View(48, 1.0))))
     assert torch.equal(first.pixels, again.pixels)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import satellite_cloud_generator
@@ -29,6 +29,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 from tqdm import tqdm
 
+from runners import registry
 from runners.engines import load
 from runners.engines.base import Engine
 from runners.images import decode
@@ -40,6 +41,7 @@ from training.satellite import pictures as picture_files
 from training.satellite import report, tiles
 from training.satellite.tiles import Tiles
 
+SHIPPED: Final = Path("runners/weights") / registry.model("satellite").weights[0]
 BATCH_SIZE = 64
 CLOUDY = CLASSES.index("cloudy")
 MIN_OPACITY = 0.6
@@ -148,7 +150,7 @@ def robustness(network: Engine, transform: EvalTransform, known: Scenes) -> dict
 
 
 def nearest_neighbours(file: Path, data: Path, split: str) -> float:
-    """Return the accuracy of a 20-nearest-neighbours classifier of EuroSAT's classes on the trunk's embeddings."""
+    """Return the accuracy of a 20-nearest-neighbours classifier of EuroSAT's classes on the trunk's features."""
     network, transform = trunk_of(file)
     vectors, classes = [], []
     for part in ("train", split):
@@ -226,10 +228,9 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shipped = Path("runners/weights/satellite-1.1.0.onnx")
     parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/ and aid/")
     parser.add_argument("--split", default="val", help="which tiles (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, default=shipped, help="model file (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, default=SHIPPED, help="model file (default: %(default)s)")
     parser.add_argument("--foreign", type=Path, help="folder of pictures that show none of the four")
     parser.add_argument("--out", type=Path, default=Path("build/figures"), help="folder (default: %(default)s)")
     arguments = parser.parse_args()

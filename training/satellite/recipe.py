@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from runners.models.vision.networks import FEATURES, SatelliteNet
+from runners.models.vision.efficientnet import EfficientNetLite0
+from runners.models.vision.networks import ARCHITECTURES, SatelliteNet
 from runners.models.vision.satellite import CLASSES
-from runners.models.vision.transform import SATELLITE_TRANSFORM
-from training.satellite import augment
+from runners.models.vision.transform import EMBEDDING_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
+from training.satellite import augment, pretrained
 from training.satellite.tiles import Tiles
 
 CLOUDY = CLASSES.index("cloudy")
@@ -32,18 +34,19 @@ class Phase:
     class_loss: float  # weight of the loss of the two auxiliary heads
 
 
-LEARN = Phase(epochs=18, rate=0.12, sides=(96, 96, 96, 128, 128), strength=1.0, class_loss=0.5)
-SETTLE = Phase(epochs=7, rate=0.03, sides=(128,), strength=0.3, class_loss=1.0)
-"""Strong augmentation teaches invariance; mild augmentation, afterwards, the true colours and textures."""
-
-
 @dataclass(frozen=True)
 class Config:
     """The hyperparameters of a run; they are written into the checkpoint."""
 
+    network: str  # a name in runners.models.vision.networks.ARCHITECTURES
+    phases: tuple[Phase, ...]
+    """Strong augmentation teaches invariance; mild augmentation, afterwards, the true colours and textures."""
+    tiles_per_epoch: int
+    transform: EvalTransform
+    precision: str = "auto"  # in which the network is served
+    pretrained: bool = False  # from ImageNet's weights, which EfficientNet-Lite0 has
+    frozen_stages: int = 0  # of EfficientNet-Lite0: with the stem, they stay as ImageNet made them
     seed: int = 7
-    phases: tuple[Phase, ...] = (LEARN, SETTLE)
-    tiles_per_epoch: int = 24_000
     batch: int = 96
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -52,14 +55,61 @@ class Config:
     aid_weight: float = 2.5  # sampling weight of AID's other tiles
 
 
-class TrainingNet(nn.Module):
-    """The served network with two auxiliary heads, which only training needs."""
+FINE_TUNED: Final = Config(
+    network="EfficientNet-Lite0",
+    phases=(
+        Phase(epochs=8, rate=0.04, sides=(96,), strength=0.9, class_loss=0.5),
+        Phase(epochs=5, rate=0.02, sides=(128,), strength=0.3, class_loss=1.0),
+    ),
+    tiles_per_epoch=12_000,
+    transform=SATELLITE_TRANSFORM,
+    precision="float32",  # in bfloat16, depthwise convolutions change labels near the threshold
+    pretrained=True,
+    frozen_stages=3,
+    weight_decay=1e-4,
+)
+"""The classifier's: ImageNet's weights need fewer epochs, and know more than land."""
+FROM_SCRATCH: Final = Config(
+    network="ResNet18",
+    phases=(
+        Phase(epochs=18, rate=0.12, sides=(96, 96, 96, 128, 128), strength=1.0, class_loss=0.5),
+        Phase(epochs=7, rate=0.03, sides=(128,), strength=0.3, class_loss=1.0),
+    ),
+    tiles_per_epoch=24_000,
+    transform=EMBEDDING_TRANSFORM,
+)
+"""The embedding's, whose contract names the network."""
 
-    def __init__(self, eurosat_classes: int, aid_classes: int) -> None:
+
+class TrainingNet(nn.Module):
+    """The served network with two auxiliary heads, which only training needs.
+
+    Raises ValueError for weights or stages that the network does not have.
+    """
+
+    def __init__(self, config: Config, eurosat_classes: int, aid_classes: int) -> None:
         super().__init__()
-        self.served = SatelliteNet()
-        self.eurosat = nn.Linear(FEATURES, eurosat_classes)
-        self.aid = nn.Linear(FEATURES, aid_classes)
+        self.served = SatelliteNet(config.network)
+        trunk = self.served.trunk
+        self._frozen: list[nn.Module] = []
+        if isinstance(trunk, EfficientNetLite0):
+            if config.pretrained:
+                pretrained.load(trunk)
+            self._frozen = [trunk.stem, *trunk.stages[: config.frozen_stages]] if config.frozen_stages else []
+        elif config.pretrained or config.frozen_stages:
+            raise ValueError(f"{config.network} has no weights of ImageNet, and no stages to freeze")
+        for part in self._frozen:
+            part.requires_grad_(requires_grad=False)
+        features = ARCHITECTURES[config.network].features
+        self.eurosat = nn.Linear(features, eurosat_classes)
+        self.aid = nn.Linear(features, aid_classes)
+
+    def train(self, mode: bool = True) -> TrainingNet:
+        """Set the mode; what is frozen keeps the means and variances of its normalisations."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits [N, 5], [N, EuroSAT classes] and [N, AID classes] of pixels [N, 3, S, S]."""
@@ -110,10 +160,10 @@ def batches(data: Data, config: Config, epoch: int, view: View) -> Iterator[Batc
     """Yield one epoch of augmented batches; they are the same for the same seed and epoch."""
     seed_everything(config.seed + epoch)
     for rows in torch.split(data.draws(config), config.batch):
-        yield _batch(data, rows, view)
+        yield _batch(data, rows, view, config.transform)
 
 
-def _batch(data: Data, rows: Tensor, view: View) -> Batch:
+def _batch(data: Data, rows: Tensor, view: View, transform: EvalTransform) -> Batch:
     eurosat, aid, device = data.eurosat, data.aid, data.device
     is_eurosat = rows < len(eurosat)
     first, second = rows[is_eurosat], rows[~is_eurosat] - len(eurosat)
@@ -135,14 +185,13 @@ def _batch(data: Data, rows: Tensor, view: View) -> Batch:
     target = F.one_hot(cover, len(CLASSES) + 1).float() * (1 - cloudy)[:, None]
     target[:, CLOUDY] += cloudy
     from_eurosat = torch.arange(len(rows), device=device) < len(first)
-    return Batch(normalise(pixels), target, fine, 1 - cloudy, from_eurosat)
+    return Batch(normalise(pixels, transform), target, fine, 1 - cloudy, from_eurosat)
 
 
-def normalise(pixels: Tensor) -> Tensor:
+def normalise(pixels: Tensor, transform: EvalTransform) -> Tensor:
     """Normalise pixels in [0, 1] as the evaluation transform does."""
     mean, std = (
-        torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
-        for values in (SATELLITE_TRANSFORM.mean, SATELLITE_TRANSFORM.std)
+        torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) for values in (transform.mean, transform.std)
     )
     return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 

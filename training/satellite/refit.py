@@ -3,7 +3,7 @@
     python -m training.satellite.refit --data DIR --foreign DIR --out DIR
 
 DIR of ``--data`` holds ``eurosat``, ``aid`` and ``real``; ``--foreign`` holds pictures that show none of the four. The
-trunk stays what it is, and so do embeddings. Some four minutes on two CPU cores.
+trunk stays what it is. Some four minutes on two CPU cores.
 
 Few real clouds and foreign pictures are at hand, so none is set aside: every figure of theirs is of heads that were
 fitted without the scene, in five folds, and of heads that were fitted without the sensor. The shipped head is fitted on
@@ -27,13 +27,15 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from runners import registry
 from runners.models.vision import graphs
 from runners.models.vision.satellite import CLASSES, UNKNOWN
 from training import calibration
 from training.satellite import head, measures, pictures, tiles
 from training.satellite.pictures import Pictures
 
-LICENCE: Final = "Apache-2.0; trained on EuroSAT (MIT), AID, real pictures and photographs (research use)"
+LICENCE: Final = "; its head fitted on real pictures and photographs, too (research use)"
+"""What a file's licence gets besides its trunk's."""
 FOLDS: Final = 5
 COPIES: Final = 4
 """Changed copies of each real or foreign picture."""
@@ -226,11 +228,10 @@ def refit(file: Path, data: Path, found: Pictures, target: Path) -> dict[str, An
         rows = torch.tensor([source == sensor for source in found.sources])
         figures["sensors_never_seen"] |= shares(judged(outputs, found.truth[rows]), [sensor] * len(outputs))
     facts = graphs.read(file).facts
-    facts.setdefault("trunk", f"{file.stem.rpartition('-')[0]}:{file.stem.rpartition('-')[2]}")
+    facts.setdefault("trunk", registry.tag_of(file.name))
     facts |= {"temperature": scale.temperature, "offset": scale.offset, "threshold": threshold}
     facts["data"] = {**facts["data"], "real and foreign": found.counts()}
-    facts.setdefault("trunk_licence", facts["licence"])
-    facts["licence"] = LICENCE
+    facts["licence"] = facts.setdefault("trunk_licence", facts["licence"]) + LICENCE
     facts["head"] = f"fitted by training/satellite/refit.py, seed {seed}"
     write_head(file, target, fitted, facts)
     return figures
@@ -243,19 +244,18 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shipped = Path("runners/weights/satellite-1.1.0.onnx")
     parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/, aid/ and real/")
     parser.add_argument("--foreign", type=Path, required=True, help="folder of pictures that show none of the four")
     parser.add_argument(
         "--drawn", type=int, default=pictures.DRAWN, help="drawn pictures of each kind (default: %(default)s)"
     )
-    parser.add_argument("--weights", type=Path, default=shipped, help="model file (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, default=measures.SHIPPED, help="model file (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("build/satellite"), help="folder (default: %(default)s)")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
         found = pictures.real(arguments.data) + pictures.foreign(arguments.foreign, arguments.drawn)
-        target = arguments.out / "satellite-1.1.0.onnx"
+        target = arguments.out / arguments.weights.name
         extra = refit(arguments.weights, arguments.data, found, target)
     except (FileNotFoundError, ValueError) as error:
         parser.exit(1, f"{error}\n")

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from runners.engines.torch_gpu import cpu_multiplies_bfloat16
 from training.satellite.recipe import Config, Data, Phase, TrainingNet, View, batches, seed_everything, training_loss
 
 
@@ -21,10 +22,11 @@ class Run:
     def __init__(self, data: Data, config: Config, out: Path) -> None:
         seed_everything(config.seed)
         self._data, self._config, self._resume = data, config, out / "resume.pt"
-        network = TrainingNet(len(data.eurosat.names), len(data.aid.names))
+        network = TrainingNet(config, len(data.eurosat.names), len(data.aid.names))
         self._network = network.to(memory_format=torch.channels_last).to(data.device)
         averaging = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(self._network, multi_avg_fn=averaging, use_buffers=True)
+        self._has_bfloat16 = data.device.type != "cpu" or cpu_multiplies_bfloat16()
         self._phase, self._epochs_done = 0, 0
         self._start_phase()
         self._load()
@@ -47,8 +49,9 @@ class Run:
 
     def _start_phase(self) -> None:
         config, phase = self._config, self._current
+        trained = [parameter for parameter in self._network.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.SGD(
-            self._network.parameters(), phase.rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
+            trained, phase.rate, config.momentum, weight_decay=config.weight_decay, nesterov=True
         )
         steps = -(-config.tiles_per_epoch // config.batch)
         self._schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -64,7 +67,7 @@ class Run:
         seen, total, started = 0, 0.0, time.monotonic()
         with tqdm(total=config.tiles_per_epoch, desc=f"{name} at {view.side} px", unit="tile") as progress:
             for batch in batches(self._data, config, number, view):
-                with torch.autocast(self._data.device.type, torch.bfloat16):
+                with torch.autocast(self._data.device.type, torch.bfloat16, enabled=self._has_bfloat16):
                     loss = training_loss(self._network, batch, phase.class_loss)
                 self._step(loss)
                 seen += len(batch.fine)

@@ -27,7 +27,7 @@ FLOAT16_SUFFIX: Final = ".weight"
 """End of the names of kernels and matrices, which are stored in float16; biases and transforms stay in float32."""
 
 BATCH_NORM_EPSILON: Final = 1e-5
-"""Added to the variance; PyTorch's default."""
+"""Added to the variance by ResNet18, of whose weights graphs are made; PyTorch's default."""
 
 Tensors = Mapping[str, NDArray[Any]]
 

@@ -15,6 +15,8 @@ Pixels = NDArray[np.uint8]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+EFFICIENTNET_LITE_MEAN: Triple = (127 / 255, 127 / 255, 127 / 255)
+EFFICIENTNET_LITE_STD: Triple = (128 / 255, 128 / 255, 128 / 255)
 
 
 @dataclass(frozen=True)
@@ -65,5 +67,8 @@ class EvalTransform:
 IMAGENET_TRANSFORM = EvalTransform(resize=256, crop=224)
 """The same as torchvision's ``ResNet18_Weights.IMAGENET1K_V1.transforms()``."""
 
-SATELLITE_TRANSFORM = EvalTransform(resize=128, crop=128)
-"""The transform of the satellite network and its trunk."""
+SATELLITE_TRANSFORM = EvalTransform(resize=128, crop=128, mean=EFFICIENTNET_LITE_MEAN, std=EFFICIENTNET_LITE_STD)
+"""The transform of the satellite network."""
+
+EMBEDDING_TRANSFORM = EvalTransform(resize=128, crop=128)
+"""The transform of the ResNet18 that learned satellite pictures from scratch, whose trunk embeds."""

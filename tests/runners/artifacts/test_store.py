@@ -70,10 +70,20 @@ def online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.nn
         server.shutdown()
 
 
+EMBEDDING_SHA256 = "fad5754819210dbfa975eafd9bb16051704d9faa86e2c0659793a922db62ed99"
+
+
+def test_what_embeds_is_the_file_of_the_versions_before() -> None:
+    digest = hashlib.sha256(store.EMBEDDING_FILE.read_bytes()).hexdigest()
+    assert digest == "fad5754819210dbfa975eafd9bb16051704d9faa86e2c0659793a922db62ed99", (
+        "other vectors need another tag"
+    )
+
+
 @pytest.mark.usefixtures("offline")
 def test_without_a_network_the_satellite_trunk_embeds(empty_store: Path) -> None:
     assert publish.publish() == [
-        "satellite:1.1.0",
+        "satellite:1.2.0",
         "summarization:1.1.0",
         "tcm-diagnosis:1.0.0",
         "tcm-treatment:1.0.0",
@@ -139,8 +149,8 @@ def test_two_networks_after_a_kill_are_named_with_the_command_that_chooses() -> 
 
 @pytest.mark.usefixtures("empty_store")
 def test_a_missing_model_is_named_with_what_puts_it_there() -> None:
-    with pytest.raises(ModelUnavailable, match=r"satellite:1\.1\.0 .* python -m runners\.artifacts"):
-        store.path("satellite:1.1.0")
+    with pytest.raises(ModelUnavailable, match=r"satellite:1\.2\.0 .* python -m runners\.artifacts"):
+        store.path("satellite:1.2.0")
     with pytest.raises(ModelUnavailable, match="found none"):
         store.embedding_tag()
 
@@ -151,7 +161,7 @@ def test_writers_at_once_leave_one_whole_model(empty_store: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         tags = list(pool.map(lambda _: publish.publish(), range(4)))
     assert all(each == tags[0] for each in tags)
-    assert graphs.read(store.path("satellite:1.1.0")).facts["network"] == "ResNet18"
+    assert graphs.read(store.path("satellite:1.2.0")).facts["network"] == "EfficientNet-Lite0"
 
 
 @pytest.mark.usefixtures("empty_store", "online")
@@ -176,11 +186,11 @@ def test_a_choice_that_an_older_version_stored_and_cannot_be_had_again_is_an_err
 @pytest.mark.slow
 @pytest.mark.usefixtures("empty_store", "offline")
 def test_a_store_that_holds_other_files_under_the_same_tags_is_filled_anew() -> None:
-    for tag in ("satellite:1.1.0", "embedding:satellite-1.0.0"):
+    for tag in ("satellite:1.2.0", "embedding:satellite-1.0.0"):
         with bentoml.models.create(tag) as model:
             (Path(model.path) / "model.safetensors").write_bytes(b"of an older version")
     assert publish.publish()[-1] == "embedding:satellite-1.0.0"
-    assert graphs.read(store.path("satellite:1.1.0")).facts["network"] == "ResNet18"
+    assert graphs.read(store.path("satellite:1.2.0")).facts["network"] == "EfficientNet-Lite0"
 
 
 @pytest.mark.slow

@@ -17,8 +17,9 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from runners.artifacts import precision_check, store
 from runners.engines import load, torch_gpu
-from runners.engines.base import Name
+from runners.engines.base import Name, precision_of
 from runners.errors import ModelUnavailable
+from runners.models import onnx_file
 from runners.models.vision import graphs
 from runners.models.vision.networks import SatelliteNet
 from runners.models.vision.outputs import softmax
@@ -46,8 +47,9 @@ def pictures(number: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(("name", "precision"), ENGINES)
 def test_every_engine_says_what_float32_says(name: Name, precision: str) -> None:
     pixels = pictures(16)
-    exact = softmax(load.load(SHIPPED, name="torch", precision="float32")(pixels))
-    served = softmax(load.load(SHIPPED, name=name, precision=precision)(pixels))
+    file = SHIPPED if precision == "float32" else store.EMBEDDING_FILE  # the other one is not served in bfloat16
+    exact = softmax(load.load(file, name="torch", precision="float32")(pixels))
+    served = softmax(load.load(file, name=name, precision=precision)(pixels))
     assert (exact.argmax(axis=1) == served.argmax(axis=1)).all()
     assert np.abs(exact - served).max() < (1e-4 if precision == "float32" else 0.05)
 
@@ -62,7 +64,8 @@ def test_vectors_equal_torchvision_run_directly(tmp_path: Path, name: Name, prec
         wanted = torch.cat([reference(ResNet18_Weights.IMAGENET1K_V1.transforms()(image)[None]) for image in images])
     state = {one: value.numpy() for one, value in reference.state_dict().items()}
     path = tmp_path / "model.onnx"
-    graphs.trunk(SHIPPED, path, {"transform": IMAGENET_TRANSFORM.as_dict()}, state)
+    facts = {"network": "ResNet18", "transform": IMAGENET_TRANSFORM.as_dict()}
+    graphs.trunk(store.EMBEDDING_FILE, path, facts, state)
     vectors = load.load(path, name=name, precision=precision)(np.stack([IMAGENET_TRANSFORM(one) for one in images]))
     assert precision_check.cosines(vectors, wanted.numpy()).min() >= (0.9999 if precision == "float32" else 0.999)
 
@@ -151,11 +154,12 @@ def test_serving_on_a_cpu_imports_neither_torch_nor_telemetry() -> None:
 
 def test_a_network_is_exported_as_it_computes(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    network = SatelliteNet()
+    network = SatelliteNet("EfficientNet-Lite0")
     network(torch.randn(8, 3, 64, 64))  # an untrained network's normalisations are all the same
     network.eval()
     path = tmp_path / "new.onnx"
     facts: dict[str, Any] = {
+        "network": "EfficientNet-Lite0",
         "transform": {**SATELLITE_TRANSFORM.as_dict(), "mean": [0.5, 0.4, 0.3], "std": [1, 1, 1]},
         "labels": ["é"],
     }
@@ -180,7 +184,19 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, damage: str) -> Non
     else:
         state["layer9.0.conv1.weight"] = state["layer1.0.conv1.weight"]
     with pytest.raises((ValueError, KeyError)):
-        graphs.trunk(SHIPPED, tmp_path / "m.onnx", {"transform": IMAGENET_TRANSFORM.as_dict()}, state)
+        graphs.trunk(store.EMBEDDING_FILE, tmp_path / "m.onnx", {"transform": IMAGENET_TRANSFORM.as_dict()}, state)
+
+
+@pytest.mark.parametrize(
+    ("requested", "named", "served"),
+    [("auto", "float32", "float32"), ("bfloat16", "float32", "bfloat16"), ("auto", None, "auto")],
+)
+def test_a_file_names_its_precision_unless_the_settings_do(requested: str, named: str | None, served: str) -> None:
+    assert precision_of(requested, {"precision": named} if named else {}) == served
+
+
+def test_the_satellite_network_names_float32() -> None:
+    assert onnx_file.read_facts(SHIPPED)["precision"] == "float32"
 
 
 def test_published_networks_agree_with_float32() -> None:
