@@ -44,7 +44,7 @@ def test_second_start_of_a_model_alone_says_starting_and_imports_no_bentoml(stor
     assert (done.returncode, done.stdout) == (0, "starting\n"), done.stderr
 
 
-@pytest.mark.parametrize("file", ["satellite/1.1.0/model.onnx", "summarization/1.1.0/model.yaml"])
+@pytest.mark.parametrize("file", ["satellite/1.2.0/model.onnx", "summarization/1.1.0/model.yaml"])
 def test_store_without_a_file_is_not_complete(
     file: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
