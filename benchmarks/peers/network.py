@@ -14,6 +14,7 @@ from torchvision import transforms
 from torchvision.models import resnet18
 
 from runners.engines.torch_gpu import cpu_multiplies_bfloat16
+from runners.models.vision.transform import IMAGENET_TRANSFORM, SATELLITE_TRANSFORM, EvalTransform
 
 Task = Literal["classify", "embed"]
 Transform = Callable[[Image.Image], Tensor]
@@ -21,11 +22,8 @@ Transform = Callable[[Image.Image], Tensor]
 MAX_BATCH_SIZE: Final = 32
 """Maximum number of pictures in a batch, the same as Atelier's."""
 
-SIDES: Final = {"classify": (128, 128), "embed": (256, 224)}
-"""To how many pixels the shorter side is resized, and how many are cut out."""
-MEANS: Final = {"embed": (0.485, 0.456, 0.406), "classify": (127 / 255, 127 / 255, 127 / 255)}
-STDS: Final = {"embed": (0.229, 0.224, 0.225), "classify": (128 / 255, 128 / 255, 128 / 255)}
-"""What each network's input is normalised with, per channel."""
+TRANSFORMS: Final = {"classify": SATELLITE_TRANSFORM, "embed": IMAGENET_TRANSFORM}
+"""What each network's pictures are resized to, cut to and normalised with; the peers do it with torchvision."""
 LABELS: Final = ("forêt", "mer", "désert", "nuageux")
 
 
@@ -37,7 +35,8 @@ def task() -> Task:
 def load(task: Task) -> tuple[nn.Module, Transform]:
     """Return the network in float32 and the transform of its input."""
     network = _embedder() if task == "embed" else _classifier()
-    return network, _compose(*SIDES[task], transforms.ToTensor(), transforms.Normalize(MEANS[task], STDS[task]))
+    wanted = TRANSFORMS[task]
+    return network, _compose(wanted, transforms.ToTensor(), transforms.Normalize(wanted.mean, wanted.std))
 
 
 def picture(data: bytes) -> Image.Image:
@@ -77,8 +76,8 @@ class OpenVinoBatches:
 
         tag = store.SATELLITE if task == "classify" else store.EMBEDDINGS["imagenet"]
         self._task, self._network = task, engines.load(store.path(tag), name="openvino", threads=threads)
-        self.transform = _compose(*SIDES[task], transforms.PILToTensor())
-        self._network.warm(SIDES[task][1])
+        self.transform = _compose(TRANSFORMS[task], transforms.PILToTensor())
+        self._network.warm(TRANSFORMS[task].crop)
 
     def __call__(self, inputs: list[Tensor]) -> list[dict[str, Any]]:
         """Compute the answers in one pass."""
@@ -125,8 +124,9 @@ def _embedder() -> nn.Module:
     return network.eval()
 
 
-def _compose(resize: int, crop: int, *steps: nn.Module) -> Transform:
-    composed: Transform = transforms.Compose([transforms.Resize(resize), transforms.CenterCrop(crop), *steps])
+def _compose(wanted: EvalTransform, *steps: nn.Module) -> Transform:
+    sides = (transforms.Resize(wanted.resize), transforms.CenterCrop(wanted.crop))
+    composed: Transform = transforms.Compose([*sides, *steps])
     return composed
 
 

@@ -2,8 +2,9 @@
 
 ``--data`` holds ``eurosat`` and ``aid`` (train and val folders of class folders), and ``real``; ``--foreign`` holds
 pictures that show none of the four. ``--model satellite`` (the default) tunes an EfficientNet-Lite0 from ImageNet's
-weights, in about 40 minutes on two CPU cores; ``--model embedding`` trains a ResNet18 from scratch, whose features are
-the vectors of image embedding, in 76. A GPU takes minutes. A stopped run is resumed (``--out`` holds ``resume.pt``).
+weights, in about an hour on two CPU cores; ``--model embedding`` trains a ResNet18 from scratch, whose features are the
+vectors of image embedding, in an hour and a half. A GPU takes minutes. A stopped run is resumed (``--out`` holds
+``resume.pt``).
 
 The recipe (``recipe``): one trunk with three heads. The served head has five outputs (four covers and "none of these");
 two auxiliary heads classify the ten EuroSAT and the thirty AID classes and improve the trunk's features. SGD with
